@@ -1,0 +1,61 @@
+# Every target makes its own environment on a fresh clone: a plain venv and pip, with the versions of constraints.txt.
+#
+#   make quickstart    install srbench and train M1, M2 and M3 of the embedded micro-world
+#   make test          lint, then all tests           make test-fast   without the slow ones
+#   make lint          ruff, mypy, import-linter      make docs        renews docs/cli.md
+#   make perf          measures speed                 make micro-base  makes the embedded base model anew
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+PIP := $(RUN) -m pip install --disable-pip-version-check --quiet -c constraints.txt
+SOURCES := selfreward_bench trainers leaderboards reports
+
+.DELETE_ON_ERROR:
+.PHONY: quickstart test test-fast lint docs perf micro-base clean
+
+quickstart: $(STAMP)
+	$(BIN)/srbench quickstart
+
+test: lint
+	$(RUN) -m pytest
+
+test-fast: $(DEV_STAMP)
+	$(RUN) -m pytest -m "not slow"
+
+lint: $(DEV_STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(DEV_STAMP)
+	$(RUN) -m selfreward_bench.cli.docs > docs/cli.md.new
+	mv docs/cli.md.new docs/cli.md
+
+perf: $(DEV_STAMP)
+	@set -e; for script in perf/[a-z]*.py; do echo "== $$script"; $(RUN) $$script; done
+
+micro-base: $(STAMP)
+	$(RUN) -m selfreward_bench.micro.make
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find $(SOURCES) tests perf -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is newer than what it was installed from. pip in the venv is the sign that the venv was made to its end.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "srbench needs Python 3.11 or newer, and $(PYTHON) is older. Name one: make PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/pip || { echo "Making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "Installing srbench into $(VENV) (a few minutes the first time)"
+	@$(PIP) -e .
+	@touch $@
+
+$(DEV_STAMP): $(STAMP)
+	@echo "Installing the development tools into $(VENV)"
+	@$(PIP) -e '.[dev]'
+	@touch $@

@@ -1,0 +1,36 @@
+"""Engines: what generates text and scores continuations. A new kind is one module and one row of ``ENGINES``."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import cast
+
+from selfreward_bench.config import EngineConfig
+from selfreward_bench.engines.base import Engine
+from selfreward_bench.errors import UnknownNameError
+
+# kind -> "module:function" with the signature of open_engine; resolved on first use, so that no torch is loaded here
+ENGINES: dict[str, str] = {
+    "scripted": "selfreward_bench.engines.scripted:open_scripted",
+    "transformers": "selfreward_bench.engines.transformers:open_transformers",
+}
+
+
+def open_engine(config: EngineConfig, model: str | Path, *, threads: int | None = None) -> Engine:
+    """Opens the engine ``config.kind`` on a model.
+
+    Args:
+        config: kind, device, dtype, batch budget.
+        model: directory (or hub id) in Hugging Face layout; for ``scripted`` a JSON file.
+        threads: CPU threads of this process; None leaves them as they are.
+
+    Raises:
+        UnknownNameError: there is no such kind.
+        EngineError: the model cannot be loaded.
+    """
+    if config.kind not in ENGINES:
+        raise UnknownNameError("engine kind", config.kind, ENGINES)
+    module, name = ENGINES[config.kind].split(":")
+    opener = getattr(importlib.import_module(module), name)
+    return cast(Engine, opener(config, model, threads=threads))

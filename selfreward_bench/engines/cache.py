@@ -1,0 +1,86 @@
+"""The key-value cache of a batch: rows fork, leave, and grow in place.
+
+transformers' own dynamic cache copies everything at each step; this one writes into room it has reserved. A model whose
+layers keep anything but plain keys and values (state space, convolution, chunks) uses transformers' cache instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+GROWTH = 32  # columns reserved at once, at least
+
+
+class RoomyLayer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values of one layer, shape (rows, heads, columns, head size), in buffers with room for more columns.
+
+    Also right for sliding windows: all columns are kept and the model's own mask hides those outside the window.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._buffers: list[torch.Tensor] = []  # keys, values
+        self._columns = 0
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        self.dtype, self.device = key_states.dtype, key_states.device
+        self._buffers = [_room(states[:, :, :0], key_states.shape[2]) for states in (key_states, value_states)]
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        start, end = self._columns, self._columns + key_states.shape[2]
+        self._reserve(end)
+        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[:, :, start:end] = states
+        self._columns = end
+        self.keys, self.values = (b[:, :, :end] for b in self._buffers)
+        return self.keys, self.values
+
+    def get_seq_length(self) -> int:
+        return self._columns
+
+    def select(self, rows: torch.Tensor, room: int) -> None:
+        """Keeps (or repeats) the given rows, with room for so many further columns."""
+        columns = self._columns
+        self._buffers = [_room(b[:, :, :columns], columns + room, rows) for b in self._buffers]
+
+    def _reserve(self, columns: int) -> None:
+        if self._buffers[0].shape[2] < columns:
+            size = max(columns, self._columns + max(GROWTH, self._columns // 2))
+            self._buffers = [_room(b[:, :, : self._columns], size) for b in self._buffers]
+
+
+def _room(source: torch.Tensor, columns: int, rows: torch.Tensor | None = None) -> torch.Tensor:
+    count = source.shape[0] if rows is None else len(rows)
+    buffer = source.new_empty((count, source.shape[1], columns, source.shape[3]))
+    target = buffer[:, :, : source.shape[2]]
+    target.copy_(source if rows is None else source.index_select(0, rows))
+    return buffer
+
+
+def holds_plain_attention(config: Any) -> bool:
+    """Whether all layers of the model keep keys and values column by column, so that padding can be masked."""
+    layers = DynamicCache(config=config).layers
+    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
+
+
+def new_cache(config: Any, plain: bool) -> Any:
+    """An empty cache for a model."""
+    template = DynamicCache(config=config)
+    return Cache(layers=[RoomyLayer() for _ in template.layers]) if plain else template
+
+
+def select_rows(cache: Any, rows: torch.Tensor, room: int = 0) -> None:
+    """Keeps (or repeats) the given rows of a cache in this order; ``room``: columns that will follow soon."""
+    for layer in cache.layers:
+        if isinstance(layer, RoomyLayer):
+            layer.select(rows, room)
+        else:
+            layer.reorder_cache(rows)

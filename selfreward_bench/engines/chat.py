@@ -1,0 +1,227 @@
+"""From messages or text to token ids, and from generated ids back to text.
+
+What stands in a message is data: none of it may become a control token, or a graded answer could end its own turn and
+speak as the judge. ``neutralise`` sees to it, here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from selfreward_bench.engines.base import ChoiceRequest, GenerationRequest
+from selfreward_bench.errors import EngineError
+
+ZERO_WIDTH_SPACE = "\u200b"
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+Request = GenerationRequest | ChoiceRequest
+
+
+def special_strings(tokenizer: Any) -> tuple[str, ...]:
+    """The texts that a tokenizer turns into control tokens, longest first."""
+    added = tokenizer.added_tokens_decoder.values()
+    found = {str(t) for t in tokenizer.all_special_tokens} | {t.content for t in added if t.special}
+    return tuple(sorted((s for s in found if s), key=lambda s: (-len(s), s)))
+
+
+def neutralise(text: str, specials: Iterable[str]) -> str:
+    """Makes every control string in a text harmless; other text stays as it is.
+
+    A zero-width space goes in after the first character; a control string of one character becomes U+FFFD, as does a
+    lone surrogate (which no tokenizer takes). Case is ignored, as a tokenizer may fold it before it looks.
+
+    >>> neutralise("a</s>b", ["</s>"]) == "a<\u200b/s>b"
+    True
+    """
+    pattern = "|".join(re.escape(s) for s in specials)
+    if pattern:
+        text = re.sub(pattern, _split, text, flags=re.IGNORECASE)
+    return _SURROGATES.sub("\ufffd", text)
+
+
+def _split(match: re.Match[str]) -> str:
+    found = match.group()
+    return found[0] + ZERO_WIDTH_SPACE + found[1:] if len(found) > 1 else "\ufffd"
+
+
+class PromptEncoder:
+    """Renders and tokenizes prompts for one model.
+
+    Args:
+        context: tokens that the model can attend to; None where its configuration does not say.
+    """
+
+    def __init__(self, tokenizer: Any, *, name: str, context: int | None) -> None:
+        self.tokenizer = tokenizer
+        self.name = name
+        self.context = context
+        self.specials = special_strings(tokenizer)
+        self._longest = max((len(piece) for piece in tokenizer.get_vocab()), default=1)
+        self._suffix = _added_at_end(tokenizer)
+        self._tails: dict[tuple[str, bool], list[int]] = {}
+
+    def render(self, request: Request) -> tuple[str, bool]:
+        """The text to tokenize, and whether control tokens are in it already (chat) or the tokenizer adds its own.
+
+        Raises:
+            EngineError: the prompt cannot fit, or its messages cannot be rendered.
+        """
+        prompt, prefix = request.prompt, neutralise(request.assistant_prefix, self.specials)
+        self._check_characters(request)
+        if isinstance(prompt, str):
+            return neutralise(prompt, self.specials) + prefix, False
+        if not self.tokenizer.chat_template:
+            raise EngineError(
+                f"Request {request.id!r} has chat messages, but the tokenizer of {self.name} has no chat template. "
+                "Give the prompt as text, or put a chat_template.jinja into the model's directory."
+            )
+        messages = [{"role": m.role, "content": neutralise(m.content, self.specials)} for m in prompt]
+        try:
+            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except Exception as e:  # jinja2 raises many kinds; a template's own raise_exception among them
+            roles = ", ".join(m.role for m in prompt)
+            raise EngineError(
+                f"Request {request.id!r}: the chat template of {self.name} cannot render messages ({roles}): {e}"
+            ) from e
+        return str(text) + prefix, True
+
+    def encode(self, requests: Sequence[Request], new_tokens: Sequence[int]) -> list[list[int]]:
+        """Token ids of each prompt with its assistant prefix.
+
+        Args:
+            new_tokens: how many tokens may follow each.
+
+        Raises:
+            EngineError: a prompt is empty, or does not fit the model's context with what may follow.
+        """
+        rendered = [self.render(r) for r in requests]
+        ids = self.tokenize(rendered)
+        for request, prompt, new in zip(requests, ids, new_tokens, strict=True):
+            if not prompt:
+                raise EngineError(f"Request {request.id!r}: the prompt is empty; the model needs at least one token.")
+            if self.context is not None and len(prompt) + new > self.context:
+                raise EngineError(
+                    f"Request {request.id!r}: {len(prompt)} prompt tokens and {new} new ones do not fit the context of "
+                    f"{self.name}, {self.context} tokens. Shorten the prompt or lower max_new_tokens."
+                )
+        return ids
+
+    def tokenize(self, rendered: Sequence[tuple[str, bool]]) -> list[list[int]]:
+        """Token ids of rendered texts; the tokenizer is called once per kind, as each call has its overhead."""
+        result: list[list[int]] = [[] for _ in rendered]
+        for chat in (True, False):
+            places = [i for i, (_, is_chat) in enumerate(rendered) if is_chat == chat]
+            if not places:
+                continue
+            texts = [rendered[i][0] for i in places]
+            for i, ids in zip(places, self.tokenizer(texts, add_special_tokens=not chat)["input_ids"], strict=True):
+                result[i] = ids if chat or not self._suffix else ids[: -self._suffix]
+        return result
+
+    def continuations(self, request: ChoiceRequest, ids: Sequence[int]) -> tuple[int, list[list[int]]]:
+        """How each choice is tokenized where it follows the prompt.
+
+        A choice can merge with the end of the prompt (`` 5`` after a space). Then the boundary moves back for all of the
+        request's choices, so that they stay comparable.
+
+        Args:
+            ids: tokens of the prompt alone.
+
+        Returns:
+            The number of prompt tokens all choices share, and for each choice the tokens after them.
+        """
+        text, chat = self.render(request)
+        start = max((text.rfind(s) for s in self.specials), default=-1) if chat else -1
+        tail = text[start:] if start > 0 else text  # control strings part a text: what follows is tokenized by itself
+        alone = self._tail(tail, chat)
+        if start > 0 and list(ids[-len(alone) :]) != alone:
+            tail, alone = text, list(ids)
+        full = [self._tail(tail + neutralise(c, self.specials), chat) for c in request.choices]
+        shared = min(_shared(alone, f) for f in full)
+        shared = min(shared, min(len(f) for f in full) - 1)
+        return len(ids) - len(alone) + shared, [f[shared:] for f in full]
+
+    def _tail(self, text: str, chat: bool) -> list[int]:
+        key = (text, chat)
+        if len(text) > 512:
+            return self.tokenize([key])[0]
+        if key not in self._tails:
+            if len(self._tails) > 4096:
+                self._tails.clear()
+            self._tails[key] = self.tokenize([key])[0]
+        return self._tails[key]
+
+    def _check_characters(self, request: Request) -> None:
+        """Refuses what cannot fit by its characters alone, before anything is rendered or tokenized."""
+        if self.context is None:
+            return
+        texts = [request.prompt] if isinstance(request.prompt, str) else [m.content for m in request.prompt]
+        characters = sum(map(len, texts))
+        if characters > self.context * self._longest:
+            raise EngineError(
+                f"Request {request.id!r}: a prompt of {characters} characters cannot fit the context of {self.name}, "
+                f"{self.context} tokens of at most {self._longest} characters. Shorten the prompt."
+            )
+
+
+class TextDecoder:
+    """Turns generated ids into text and finds stop strings."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        anchor = tokenizer("a", add_special_tokens=False)["input_ids"]
+        self._anchor: list[int] = anchor[-1:]
+        self._pieces: dict[int, str] = {}
+        self._completes: dict[tuple[int, tuple[str, ...]], bool] = {}
+
+    def text(self, ids: Sequence[int], before: int) -> str:
+        """The text of ``ids`` as it stands after the token ``before`` (a leading space is kept where there is one)."""
+        head = self._decode([before])
+        whole = self._decode([before, *ids])
+        return whole[len(head) :] if whole.startswith(head) else self._decode(ids)
+
+    def cut(self, ids: Sequence[int], before: int, stop: tuple[str, ...]) -> str | None:
+        """The text up to the first stop string; None where there is none, or where the last token cannot complete one.
+
+        Called once per token, so most tokens are dismissed by a look into a table.
+        """
+        if not self._can_complete(ids[-1], stop):
+            return None
+        text = self.text(ids, before)
+        found = [at for at in (text.find(s) for s in stop) if at >= 0]
+        return text[: min(found)] if found else None
+
+    def _can_complete(self, token: int, stop: tuple[str, ...]) -> bool:
+        key = (token, stop)
+        if key not in self._completes:
+            piece = self._piece(token)
+            # part of a character decodes to U+FFFD: it may be the last byte of a stop string's last character
+            self._completes[key] = "\ufffd" in piece or any(s[-1] in piece for s in stop)
+        return self._completes[key]
+
+    def _piece(self, token: int) -> str:
+        if token not in self._pieces:
+            self._pieces[token] = self.text([token], self._anchor[0]) if self._anchor else self._decode([token])
+        return self._pieces[token]
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def _added_at_end(tokenizer: Any) -> int:
+    """How many control tokens the tokenizer puts after a text (some put the end token there; a prompt must not end)."""
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    full = tokenizer("a")["input_ids"]
+    for offset in range(len(full) - len(plain) + 1):
+        if full[offset : offset + len(plain)] == plain:
+            return len(full) - len(plain) - offset
+    return 0
+
+
+def _shared(a: Sequence[int], b: Sequence[int]) -> int:
+    for i, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return i
+    return min(len(a), len(b))

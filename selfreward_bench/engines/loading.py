@@ -1,0 +1,152 @@
+"""Loads a model and its tokenizer from Hugging Face layout: safetensors only, no code from the checkpoint unless asked."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers.utils import logging as hf_logging
+
+from selfreward_bench.config import EngineConfig
+from selfreward_bench.errors import EngineError, SrbenchError
+from selfreward_bench.fingerprint import check_checkpoint
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to answer.
+
+    Attributes:
+        eos: ids that end an answer; may be empty.
+        fill: id that stands in padding, always masked.
+        context: tokens the model can attend to; None where its configuration does not say.
+    """
+
+    name: str
+    model: Any
+    tokenizer: Any
+    device: torch.device
+    eos: frozenset[int]
+    fill: int
+    context: int | None
+
+
+def load_model(config: EngineConfig, source: str | Path) -> LoadedModel:
+    """Loads a checkpoint for inference.
+
+    Args:
+        source: a directory in Hugging Face layout, or a hub id.
+
+    Raises:
+        EngineError: it is not there, incomplete, corrupt, has only pickled weights, or needs code of its own.
+    """
+    path = Path(source)
+    if path.is_dir():
+        check_checkpoint(path)
+    elif path.exists() or len(path.parts) > 2 or path.is_absolute() or str(source).startswith("."):
+        raise EngineError(f"Model {str(source)!r} is not a directory. Give a directory in Hugging Face layout or a hub id.")
+    device = choose_device(config.device)
+    common: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
+    try:
+        with _quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(str(source), **common)
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                str(source), dtype=_dtype(config.dtype, device), use_safetensors=True, **common
+            )
+        model = model.to(device).eval()
+    except SrbenchError:
+        raise
+    except Exception as e:  # OSError, ValueError, SafetensorError, RuntimeError...: whatever a broken checkpoint causes
+        raise EngineError(f"Model {str(source)!r} cannot be loaded: {_first_line(e)}{_remote_code_hint(e)}") from e
+    eos = _eos_ids(model, tokenizer)
+    return LoadedModel(
+        name=str(source),
+        model=model,
+        tokenizer=tokenizer,
+        device=device,
+        eos=eos,
+        fill=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(eos, default=0),
+        context=_context(model),
+    )
+
+
+def choose_device(device: str) -> torch.device:
+    """``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        EngineError: the device is unknown or not there.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as e:
+        raise EngineError(f"engine.device={device!r} is no device. Use auto, cpu, cuda, cuda:1 or mps.") from e
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(chosen.type, False):
+        raise EngineError(f"engine.device={device!r} is not available on this machine. Use auto or cpu.")
+    return chosen
+
+
+def release_memory() -> None:
+    """Gives back what a dropped model held."""
+    import gc
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype | str:
+    if name != "auto":
+        dtype: torch.dtype = getattr(torch, name)
+        return dtype
+    return torch.float32 if device.type == "cpu" else "auto"  # on an accelerator: as the checkpoint was saved
+
+
+def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """End tokens: the generation config's, else the model config's; always the tokenizer's too."""
+    generation = getattr(model, "generation_config", None)
+    found = getattr(generation, "eos_token_id", None)
+    if found is None:
+        found = getattr(model.config, "eos_token_id", None)
+    ids = {found} if isinstance(found, int) else set(found or ())
+    if tokenizer.eos_token_id is not None:
+        ids.add(tokenizer.eos_token_id)
+    return frozenset(i for i in ids if 0 <= i < model.config.get_text_config().vocab_size)
+
+
+def _context(model: Any) -> int | None:
+    length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return int(length) if length else None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _remote_code_hint(error: Exception) -> str:
+    hint = " It brings its own code: read that code, then set engine.trust_remote_code=true."
+    return hint if "trust_remote_code" in str(error) else ""
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' own progress bars: the command line shows its own."""
+    shown = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            hf_logging.enable_progress_bar()

@@ -1,0 +1,131 @@
+"""The ``transformers`` engine: any causal language model in Hugging Face layout, on CPU, CUDA or MPS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from selfreward_bench.config import EngineConfig
+from selfreward_bench.engines.base import (
+    ChoiceLogprobs,
+    ChoiceRequest,
+    GenerationRequest,
+    check_choices,
+    check_generation,
+)
+from selfreward_bench.engines.chat import PromptEncoder, TextDecoder
+from selfreward_bench.engines.decode import ModelRunner, generate_batch
+from selfreward_bench.engines.loading import LoadedModel, load_model, release_memory
+from selfreward_bench.engines.plan import Job, plan_batches
+from selfreward_bench.engines.scoring import Scorable, score_batch
+from selfreward_bench.errors import EngineError
+from selfreward_bench.types import Completion
+
+
+T = TypeVar("T")
+
+
+def open_transformers(config: EngineConfig, model: str | Path, *, threads: int | None = None) -> TransformersEngine:
+    """Loads a model; see ``selfreward_bench.engines.open_engine``."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return TransformersEngine(load_model(config, model), tokens_per_batch=config.tokens_per_batch)
+
+
+class TransformersEngine:
+    """An ``Engine`` over a loaded model."""
+
+    def __init__(self, loaded: LoadedModel, *, tokens_per_batch: int) -> None:
+        self.name = f"transformers:{loaded.name}"
+        self.tokens_per_batch = tokens_per_batch
+        self._eos = loaded.eos
+        self._encoder = PromptEncoder(loaded.tokenizer, name=loaded.name, context=loaded.context)
+        self._decoder = TextDecoder(loaded.tokenizer)
+        self._runner: ModelRunner | None = ModelRunner(loaded)
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], done: Collection[str] = ()
+    ) -> Iterator[list[Completion]]:
+        """Answers requests; see ``Engine``. All of them are checked and planned before the first batch.
+
+        Raises:
+            EngineError: a request is not valid or does not fit the model.
+        """
+        runner = self._open()
+        check_generation(requests)
+        prompts = self._encoder.encode(requests, [r.max_new_tokens for r in requests])
+        jobs = [
+            Job(i, r.id, len(p), rows=r.n, new=r.max_new_tokens)
+            for i, (r, p) in enumerate(zip(requests, prompts, strict=True))
+        ]
+
+        def answer(batch: list[Job]) -> list[Completion]:
+            chosen = [requests[j.index] for j in batch]
+            return generate_batch(runner, self._decoder, self._eos, chosen, [prompts[j.index] for j in batch])
+
+        return _run(answer, self._plan(jobs, done))
+
+    def choice_logprobs(
+        self, requests: Sequence[ChoiceRequest], done: Collection[str] = ()
+    ) -> Iterator[list[ChoiceLogprobs]]:
+        """Scores choices; see ``Engine``.
+
+        Raises:
+            EngineError: a request is not valid or does not fit the model.
+        """
+        runner = self._open()
+        check_choices(requests)
+        items = self._scorables(requests)
+        jobs = [
+            Job(i, s.id, len(s.context), rows=max(1, s.long_choices), new=max(map(len, s.choices)) - 1)
+            for i, s in enumerate(items)
+        ]
+        return _run(lambda batch: score_batch(runner, [items[j.index] for j in batch]), self._plan(jobs, done))
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text by itself, without control tokens."""
+        return len(self._encoder.tokenize([(text.encode("utf-8", "replace").decode("utf-8"), True)])[0])
+
+    def close(self) -> None:
+        """Gives the model's memory back."""
+        self._runner = None
+        release_memory()
+
+    def _open(self) -> ModelRunner:
+        if self._runner is None:
+            raise EngineError(f"The engine of {self.name} was closed; open a new one.")
+        return self._runner
+
+    def _plan(self, jobs: Sequence[Job], done: Collection[str]) -> list[list[Job]]:
+        plain = self._open().plain
+        batches = plan_batches(jobs, self.tokens_per_batch, equal_lengths=not plain)
+        return [b for b in batches if not all(j.id in done for j in b)]
+
+    def _scorables(self, requests: Sequence[ChoiceRequest]) -> list[Scorable]:
+        longest = [max(map(len, r.choices)) for r in requests]  # characters: a bound on tokens, checked exactly below
+        prompts = self._encoder.encode(requests, [0] * len(longest))
+        items = []
+        for request, prompt in zip(requests, prompts, strict=True):
+            shared, choices = self._encoder.continuations(request, prompt)
+            item = Scorable(request.id, tuple(prompt[:shared]), tuple(map(tuple, choices)), len(prompt))
+            items.append(item)
+            self._check_fits(item)
+        return items
+
+    def _check_fits(self, item: Scorable) -> None:
+        context, longest = self._encoder.context, max(map(len, item.choices))
+        if context is not None and len(item.context) + longest > context:
+            raise EngineError(
+                f"Request {item.id!r}: {len(item.context)} prompt tokens and a choice of {longest} do not fit the "
+                f"model's context of {context} tokens."
+            )
+
+
+def _run(answer: Callable[[list[Job]], list[T]], batches: Sequence[list[Job]]) -> Iterator[list[T]]:
+    for batch in batches:
+        with torch.inference_mode():  # not around the yield: the caller's own code runs there
+            answers = answer(batch)
+        yield answers

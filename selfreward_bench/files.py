@@ -1,0 +1,85 @@
+"""What every file srbench touches has in common: whole or not at all, and the operating system's refusals in words."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from selfreward_bench.errors import DataError, SrbenchError
+
+_REASONS: dict[int, str] = {
+    errno.ENOSPC: "no space is left on the device. Free some space and start again; what is complete stays as it is.",
+    errno.EDQUOT: "the disk quota is used up. Free some space and start again; what is complete stays as it is.",
+    errno.EROFS: "the file system is read-only. Choose a directory that can be written to.",
+    errno.EACCES: "permission is denied. Change the permissions, or choose another path.",
+    errno.EPERM: "the operation is not permitted here. Change the permissions, or choose another path.",
+    errno.ENOENT: "there is no such file or directory. Check the path.",
+    errno.ENOTDIR: "a part of the path is a file, not a directory. Choose another path.",
+    errno.EISDIR: "it is a directory, not a file. Name a file.",
+    errno.ENAMETOOLONG: "the name is too long for the file system. Choose a shorter one.",
+    errno.ELOOP: "its symbolic links go round in a circle. Mend the links.",
+    errno.EMFILE: "too many files are open. Raise the limit (`ulimit -n`) and start again.",
+    errno.EIO: "the device reports an input/output error. Check the disk.",
+}
+
+
+@contextmanager
+def os_errors(path: Path, action: str, error: type[SrbenchError] = DataError) -> Iterator[None]:
+    """Turns what the operating system refuses inside the block into ``error``: the path, the cause, the way out.
+
+    Args:
+        path: named in the message.
+        action: what was tried, as in "cannot {action} PATH": ``read``, ``write``.
+        error: the class that is raised.
+
+    Raises:
+        SrbenchError: of class ``error``, for any OSError and for a path that no file system takes (a NUL in it).
+    """
+    try:
+        yield
+    except OSError as refusal:
+        number = refusal.errno or 0
+        reason = _REASONS.get(number, f"{refusal.strerror or refusal}. Check the path and the device.")
+        raise error(f"Cannot {action} {path}: {reason}") from refusal
+    except ValueError as refusal:
+        if "null" not in str(refusal):
+            raise
+        raise error(f"Cannot {action} {str(path)!r}: the path holds a NUL character. Choose another path.") from refusal
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Writes a file so that at any moment, power cuts included, it is there as before or whole.
+
+    Two processes must not write the same path at once (a run's lock sees to that).
+
+    Raises:
+        DataError: when the operating system refuses; the file is then as it was.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")  # always the same: what a killed process left is overwritten
+    with os_errors(path, "write"):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError, ValueError):
+                temporary.unlink(missing_ok=True)
+            raise
+        sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes a rename or a new file in ``directory`` last through a power cut, where the platform can."""
+    with suppress(PermissionError, NotImplementedError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            with suppress(OSError):  # some network file systems cannot sync a directory
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

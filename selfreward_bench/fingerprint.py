@@ -1,0 +1,236 @@
+"""What a checkpoint's weights are, as one hash; and whether a directory holds a checkpoint at all. No torch here.
+
+The fingerprint depends on the tensors alone (name, dtype, shape, bytes), not on how they are spread over shards or on
+metadata: two checkpoints with one fingerprint are the same model. Files are streamed. Safetensors only: a pickle can
+run code when it is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from selfreward_bench.errors import EngineError
+from selfreward_bench.files import os_errors
+
+__all__ = ["check_checkpoint", "weights_fingerprint"]
+
+_SINGLE = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+_ADAPTER = "adapter_config.json"
+_TOKENIZERS = (
+    ("tokenizer.json",),
+    ("tokenizer.model",),
+    ("vocab.json", "merges.txt"),
+    ("vocab.txt",),
+    ("spiece.model",),
+)
+_PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_MAX_HEADER_BYTES = 100_000_000  # as in the safetensors library itself
+_MAX_JSON_BYTES = 100_000_000
+_BLOCK = 1 << 20
+
+# https://github.com/huggingface/safetensors: bits of an element
+_BITS = {"BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "U32": 32, "I32": 32, "U64": 64, "I64": 64}
+_BITS |= {"F16": 16, "BF16": 16, "F32": 32, "F64": 64, "C64": 64}
+_BITS |= {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8}
+_BITS |= {"F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """Where a tensor's bytes are: ``size`` bytes of ``file`` from ``start`` on."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+    start: int
+    size: int
+
+
+def weights_fingerprint(directory: Path) -> str:
+    """BLAKE2b (128 bits, hex) of all tensors in a checkpoint, in the order of their names.
+
+    Args:
+        directory: in Hugging Face layout: ``model.safetensors``, or shards and ``model.safetensors.index.json``.
+
+    Raises:
+        EngineError: weights are missing, damaged, or not in safetensors.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in sorted(_tensors(directory), key=lambda t: t.name):
+        header = json.dumps([tensor.name, tensor.dtype, tensor.shape])
+        digest.update(f"{len(header)}:{header}".encode())
+        with os_errors(tensor.file, "read", EngineError), tensor.file.open("rb") as stream:
+            stream.seek(tensor.start)
+            left = tensor.size
+            while left:
+                block = stream.read(min(left, _BLOCK))
+                if not block:
+                    raise EngineError(f"{tensor.file} became shorter while it was read. Is something writing it?")
+                digest.update(block)
+                left -= len(block)
+    return digest.hexdigest()
+
+
+def check_checkpoint(directory: Path) -> None:
+    """Finds what would stop a model from loading, or would load as something else, before anything is loaded.
+
+    Raises:
+        EngineError: no ``config.json``, no tokenizer, weights that are missing, damaged, pickled, or only an adapter.
+    """
+    if not directory.is_dir():
+        raise EngineError(f"There is no checkpoint directory {directory}. Check the path.")
+    config = directory / "config.json"
+    if not config.is_file():
+        raise EngineError(
+            f"{directory} is no checkpoint: it has no config.json. Name the directory that `save_pretrained` wrote."
+        )
+    _read_json(config)
+    _tensors(directory)
+    if not any(all((directory / name).is_file() for name in names) for names in _TOKENIZERS):
+        raise EngineError(
+            f"{directory} has no tokenizer (tokenizer.json, tokenizer.model, or vocab.json with merges.txt). Copy the "
+            "tokenizer's files of its base model into it, or save it there with `tokenizer.save_pretrained`."
+        )
+
+
+# --- which files
+
+
+def _tensors(directory: Path) -> list[_Tensor]:
+    """All tensors of a checkpoint; their headers are checked, their bytes not read."""
+    if (directory / _SINGLE).is_file():  # the order in which transformers looks
+        return _read_header(directory / _SINGLE)
+    if (directory / _INDEX).is_file():
+        return _sharded_tensors(directory)
+    raise EngineError(_no_weights(directory))
+
+
+def _sharded_tensors(directory: Path) -> list[_Tensor]:
+    index = directory / _INDEX
+    expected = _weight_map(index)
+    shards = sorted(set(expected.values()))
+    if missing := [shard for shard in shards if not (directory / shard).is_file()]:
+        raise EngineError(
+            f"{directory} lacks {len(missing)} of {len(shards)} shards that {_INDEX} names: {', '.join(missing[:3])}"
+            f"{', ...' if len(missing) > 3 else ''}. Download or copy the checkpoint again."
+        )
+    found: dict[str, _Tensor] = {}
+    for shard in shards:
+        for tensor in _read_header(directory / shard):
+            if tensor.name in found:
+                raise _damaged(directory / shard, f"tensor {tensor.name!r} is in {found[tensor.name].file.name} too")
+            found[tensor.name] = tensor
+    for name, shard in expected.items():
+        if name not in found or found[name].file.name != shard:
+            raise _damaged(directory / shard, f"it lacks tensor {name!r}, which {_INDEX} says it holds")
+    return list(found.values())
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    weight_map = _read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise _damaged(index, "it has no `weight_map`")
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str) or Path(shard).name != shard or not shard.endswith(".safetensors"):
+            raise _damaged(
+                index, f"`weight_map` sends {name!r} to {str(shard)[:80]!r}, which is no safetensors file here"
+            )
+    return weight_map
+
+
+def _no_weights(directory: Path) -> str:
+    if (directory / _ADAPTER).is_file():
+        return (
+            f"{directory} holds an adapter without its base model's weights. Merge it into the base model "
+            "(peft: `model.merge_and_unload()`), save that, and name its directory."
+        )
+    pickles = sorted({path.name for pattern in _PICKLES for path in directory.glob(pattern)})
+    if pickles:
+        return (
+            f"{directory} has its weights as a Python pickle ({pickles[0]}), which can run any code when it is loaded, "
+            "so it is not. Convert it where you trust it: `AutoModelForCausalLM.from_pretrained(...)."
+            'save_pretrained(..., safe_serialization=True)`, or take a revision with "model.safetensors".'
+        )
+    return f"{directory} has no weights: neither {_SINGLE} nor {_INDEX} is there. Check the path, or copy it again."
+
+
+# --- what is in them
+
+
+def _read_header(file: Path) -> list[_Tensor]:
+    """Parses a safetensors header and checks that the file holds exactly what it announces."""
+    with os_errors(file, "read", EngineError), file.open("rb") as stream:
+        size = stream.seek(0, 2)
+        stream.seek(0)
+        entries, data_start = _parse_header(stream, file, size)
+    tensors = [_tensor(name, entry, file, data_start) for name, entry in entries.items() if name != "__metadata__"]
+    end = data_start
+    for tensor in sorted(tensors, key=lambda t: (t.start, t.size)):
+        if tensor.start != end:
+            raise _damaged(file, f"tensor {tensor.name!r} does not follow the one before it")
+        end += tensor.size
+    if end > size:
+        raise _damaged(file, f"it ends after {size:,} of {end:,} bytes")
+    if end < size:
+        raise _damaged(file, f"{size - end:,} bytes follow its last tensor")
+    return tensors
+
+
+def _parse_header(stream: BinaryIO, file: Path, size: int) -> tuple[dict[str, Any], int]:
+    length = int.from_bytes(stream.read(8), "little")
+    if size < 8 or length > size - 8:
+        raise _damaged(file, f"its header is cut off (the file has {size:,} bytes)")
+    if length > _MAX_HEADER_BYTES:
+        raise _damaged(file, f"its header claims {length:,} bytes, more than {_MAX_HEADER_BYTES:,}")
+    try:
+        entries = json.loads(stream.read(length))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(file, "its header is not JSON") from error
+    if not isinstance(entries, dict):
+        raise _damaged(file, "its header is not a JSON object")
+    return entries, 8 + length
+
+
+def _tensor(name: str, entry: object, file: Path, data_start: int) -> _Tensor:
+    try:
+        if not isinstance(entry, dict):
+            raise TypeError
+        dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        counts = [*shape, start, end]
+        if not all(type(count) is int and count >= 0 for count in counts):
+            raise ValueError
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(
+            file, f"the header's entry for tensor {name[:80]!r} has no dtype, shape and data_offsets"
+        ) from error
+    if dtype not in _BITS:
+        raise _damaged(file, f"tensor {name[:80]!r} has the unknown dtype {str(dtype)[:20]!r}")
+    needed, remainder = divmod(math.prod(shape) * _BITS[dtype], 8)
+    if remainder or end - start != needed:
+        raise _damaged(file, f"tensor {name[:80]!r} of shape {shape} and dtype {dtype} does not fit its bytes")
+    return _Tensor(name, dtype, tuple(shape), file, data_start + start, needed)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    with os_errors(file, "read", EngineError), file.open("rb") as stream:
+        content = stream.read(_MAX_JSON_BYTES + 1)
+    if len(content) > _MAX_JSON_BYTES:
+        raise _damaged(file, f"it is larger than {_MAX_JSON_BYTES:,} bytes")
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(file, "it is not JSON") from error
+    if not isinstance(values, dict):
+        raise _damaged(file, "it is not a JSON object")
+    return values
+
+
+def _damaged(file: Path, why: str) -> EngineError:
+    return EngineError(f"{file} is damaged or incomplete: {why}. Download or copy the checkpoint again.")

@@ -1,0 +1,154 @@
+"""From a judge's generated text to a verdict. Only text the judge itself generated may be passed in, never its prompt.
+
+A verdict is a line (or bracket) in the required form; a score mentioned anywhere else is talk. Where the text holds no
+verdict, two different ones, or one outside the range, the result is ``score=None`` with a reason, never a number.
+Every pattern works in linear time (possessive quantifiers, one line at a time).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from selfreward_bench.config import Section
+
+__all__ = ["BracketParser", "ChoiceParser", "Parser", "Reason", "Scale", "ScoreLineParser", "Verdict", "parse"]
+
+Reason = Literal["no_verdict", "out_of_range", "conflicting", "truncated"]
+
+Label = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\s:*](?:[^\r\n:*]*[^\s:*])?$")]
+
+
+class _Strict(Section):
+    model_config = ConfigDict(strict=True)
+
+
+class Scale(_Strict):
+    """The grades a judge may give: ``low, low + step, .. high``."""
+
+    low: float
+    high: float
+    step: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _grid(self) -> Scale:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"the range [{self.low:g}, {self.high:g}] is empty; give [lowest, highest]")
+        n_steps = (self.high - self.low) / self.step
+        if not math.isclose(n_steps, round(n_steps), abs_tol=1e-9) or n_steps > 1000:
+            raise ValueError(f"step {self.step:g} does not lead from {self.low:g} to {self.high:g} within 1000 steps")
+        return self
+
+    @property
+    def grades(self) -> tuple[float, ...]:
+        """All grades, lowest first."""
+        return tuple(self.low + i * self.step for i in range(round((self.high - self.low) / self.step) + 1))
+
+    def grade(self, value: float) -> float | None:
+        """The grade that ``value`` is, or None when it is none (4.5 where the step is 1; 45 where the top is 5)."""
+        nearest = round((value - self.low) / self.step)
+        on_grid = math.isclose(self.low + nearest * self.step, value, abs_tol=1e-9)
+        return self.low + nearest * self.step if on_grid and self.low <= value <= self.high else None
+
+
+class ScoreLineParser(_Strict):
+    """A line ``LABEL: n``; ``**`` around it and ``/5`` or ``out of 5`` (5: the highest grade) behind it are fine."""
+
+    kind: Literal["score-line"]
+    label: Label = "Score"
+
+
+class BracketParser(_Strict):
+    """``[[n]]`` anywhere in the text. A citation like ``[1]`` or ``[[1]](link)`` is not a verdict."""
+
+    kind: Literal["bracket"]
+
+
+class ChoiceParser(_Strict):
+    """A line ``LABEL: choice``; ``choices`` gives each choice's score, case does not matter."""
+
+    kind: Literal["choice"]
+    label: Label = "Verdict"
+    choices: dict[Label, float] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> ChoiceParser:
+        if len({name.lower() for name in self.choices}) < len(self.choices):
+            raise ValueError(
+                f"choices {', '.join(self.choices)} differ in case only, which does not count in a verdict"
+            )
+        if len(set(self.choices.values())) < len(self.choices):
+            raise ValueError("two choices have the same score; give each its own")
+        return self
+
+
+Parser = Annotated[ScoreLineParser | BracketParser | ChoiceParser, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A score, or None with the reason."""
+
+    score: float | None
+    reason: Reason | None = None
+
+
+def parse(text: str, parser: ScoreLineParser | BracketParser | ChoiceParser, scale: Scale, truncated: bool) -> Verdict:
+    """Reads the verdict out of generated text.
+
+    The last well-formed verdict counts. Repeating it is fine; two that differ are ``conflicting``. A number that is not
+    one of the scale's grades is ``out_of_range``. Of a text cut by the token limit (``truncated``) an unfinished last
+    line is no verdict: what was cut off may have changed it.
+
+    >>> parse("Relevant and correct. [1]\\nScore: 4", ScoreLineParser(kind="score-line"), Scale(low=0, high=5), False)
+    Verdict(score=4.0, reason=None)
+    """
+    if isinstance(parser, BracketParser):
+        found = [float(number) for number in _BRACKET.findall(text)]
+    elif isinstance(parser, ScoreLineParser):
+        found = _on_lines(text, _score_line(parser.label, f"{scale.high:g}"), float, truncated)
+    else:
+        scores = {name.lower(): score for name, score in parser.choices.items()}
+        pattern = _choice_line(parser.label, tuple(parser.choices))
+        found = _on_lines(text, pattern, lambda name: scores[name.lower()], truncated)
+    if not found:
+        return Verdict(None, "truncated" if truncated else "no_verdict")
+    if len(set(found)) > 1:
+        return Verdict(None, "conflicting")
+    grade = scale.grade(found[-1])
+    return Verdict(grade) if grade is not None else Verdict(None, "out_of_range")
+
+
+def _on_lines(text: str, pattern: re.Pattern[str], read: Callable[[str], float], truncated: bool) -> list[float]:
+    lines = (text + "\0").splitlines() if truncated else text.splitlines()  # NUL spoils an unfinished last line
+    return [read(match[1]) for line in lines if (match := pattern.fullmatch(line))]
+
+
+_NUMBER = r"-?[0-9]{1,9}+(?:\.[0-9]{1,9}+)?"
+_GAP = r"[ \t]*+"
+_FLAGS = re.IGNORECASE | re.ASCII  # ASCII: case folding then agrees with str.lower of a choice
+_BRACKET = re.compile(rf"(?<!\[)\[\[{_GAP}({_NUMBER}){_GAP}\]\](?![\](])")
+
+
+def _verdict_line(label: str, value: str) -> re.Pattern[str]:
+    bold = r"\*{0,3}+"
+    gap = rf"{_GAP}{bold}{_GAP}"
+    return re.compile(rf"{gap}{re.escape(label)}{gap}[:：]{gap}{value}{bold}{_GAP}\.?{gap}", _FLAGS)  # noqa: RUF001
+
+
+@lru_cache(maxsize=64)
+def _score_line(label: str, top: str) -> re.Pattern[str]:
+    out_of = rf"(?:{_GAP}\*{{0,3}}+{_GAP}(?:/|out of){_GAP}{re.escape(top)})?"
+    return _verdict_line(label, f"({_NUMBER}){out_of}")
+
+
+@lru_cache(maxsize=64)
+def _choice_line(label: str, choices: tuple[str, ...]) -> re.Pattern[str]:
+    longest_first = sorted(choices, key=len, reverse=True)
+    return _verdict_line(label, f"({'|'.join(map(re.escape, longest_first))})")

@@ -1,0 +1,242 @@
+"""The LLM-as-a-Judge that grades one response: k sampled judgments, or the expected grade in one forward pass.
+
+The same code rewards candidates during training and is measured against human ranks. A judgment that cannot be read is
+kept with its reason; it is never asked for again until it parses, and never becomes a number.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from selfreward_bench.config import JudgeConfig, Sampling
+from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, Engine, GenerationRequest
+from selfreward_bench.errors import ConfigError, DataError
+from selfreward_bench.judges.prompts import JudgePrompt, load_judge_prompt
+from selfreward_bench.seeding import derive_seed
+from selfreward_bench.types import Completion, Judgment, Message, Reward
+
+__all__ = ["JudgeItem", "PointwiseJudge", "refuse_duplicates", "rewards", "sampling_key"]
+
+_SAMPLING = JudgeConfig().sampling
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeItem:
+    """One response to be graded. ``index`` tells the responses to one prompt apart (``Completion.index``)."""
+
+    prompt_id: str
+    index: int
+    messages: tuple[Message, ...]
+    response: str
+
+    @property
+    def id(self) -> str:
+        """``prompt_id/index``: the id of the engine's request, and what ``done`` holds."""
+        return f"{self.prompt_id}/{self.index}"
+
+
+@dataclass(frozen=True)
+class PointwiseJudge:
+    """Grades responses with any engine, also the checkpoint being trained.
+
+    Attributes:
+        mode: ``sampled``: ``samples`` judgments per response, forked from one prefill. ``expected``: the mean of the
+            grades, weighted by their probabilities after ``prompt.assistant_prefix``; one judgment per response.
+        run_seed, stage: with the item's id and the sample's number they make the seed of each sample.
+        checkpoint: name of the judging model, part of :attr:`key`.
+
+    Raises:
+        ConfigError: a pairwise prompt, or mode ``expected`` with a prompt that cannot do it.
+    """
+
+    engine: Engine
+    prompt: JudgePrompt
+    mode: Literal["sampled", "expected"] = "sampled"
+    samples: int = 3
+    sampling: Sampling = _SAMPLING
+    run_seed: int = 0
+    stage: str = "judgments"
+    checkpoint: str = "model"
+
+    def __post_init__(self) -> None:
+        if self.prompt.kind != "pointwise":
+            raise ConfigError(
+                f"Judge prompt {self.prompt.name!r} compares two responses; grading one needs kind: pointwise "
+                "(for example additive-5pt)."
+            )
+        if self.mode == "expected":
+            self.prompt.choices()
+
+    @classmethod
+    def from_config(
+        cls, engine: Engine, config: JudgeConfig, *, run_seed: int, stage: str, checkpoint: str
+    ) -> PointwiseJudge:
+        """The judge a recipe's section ``judge`` describes."""
+        prompt = load_judge_prompt(config.prompt)
+        return cls(engine, prompt, config.mode, config.samples, config.sampling, run_seed, stage, checkpoint)
+
+    @property
+    def key(self) -> str:
+        """``prompt@version#hash/mode/checkpoint``; numbers of unlike keys are not comparable."""
+        how = f"sampled-k{self.samples}-{sampling_key(self.sampling)}" if self.mode == "sampled" else "expected"
+        return f"{self.prompt.key}/{how}/{self.checkpoint}"
+
+    def judge(self, items: Sequence[JudgeItem], done: Collection[str] = ()) -> Iterator[list[Judgment]]:
+        """Yields the judgments of one finished engine batch at a time, in the engine's order.
+
+        Args:
+            items: ALL items of the stage, also those done, so that batches do not depend on what is done.
+            done: ids (``prompt_id/index``) of items whose judgments are stored; they are not given again.
+
+        Raises:
+            DataError: two items have the same id.
+        """
+        refuse_duplicates(item.id for item in items)
+        done = frozenset(done)
+        return self._sampled(items, done) if self.mode == "sampled" else self._expected(items, done)
+
+    def _sampled(self, items: Sequence[JudgeItem], done: frozenset[str]) -> Iterator[list[Judgment]]:
+        requests = [
+            GenerationRequest(
+                id=item.id,
+                prompt=self.prompt.render(item.messages, response=item.response),
+                seeds=tuple(derive_seed(self.run_seed, self.stage, item.id, k) for k in range(self.samples)),
+                n=self.samples,
+                temperature=self.sampling.temperature,
+                top_p=self.sampling.top_p,
+                max_new_tokens=self.sampling.max_new_tokens,
+            )
+            for item in items
+        ]
+        by_id = {item.id: item for item in items}
+        for batch in self.engine.generate(requests, done):
+            yield [self._read(by_id[answer.prompt_id], answer) for answer in batch if answer.prompt_id not in done]
+
+    def _read(self, item: JudgeItem, answer: Completion) -> Judgment:
+        verdict = self.prompt.read(answer.text, truncated=answer.finish_reason == "length")
+        return Judgment(
+            prompt_id=item.prompt_id,
+            index=item.index,
+            sample=answer.index,
+            judge=self.key,
+            score=verdict.score,
+            raw=answer.text,
+            reason=verdict.reason,
+            n_tokens=answer.n_tokens,
+        )
+
+    def _expected(self, items: Sequence[JudgeItem], done: frozenset[str]) -> Iterator[list[Judgment]]:
+        grades, prefix = self.prompt.choices()
+        gap = "" if prefix[-1].isspace() else " "
+        requests = [
+            ChoiceRequest(
+                id=item.id,
+                prompt=self.prompt.render(item.messages, response=item.response),
+                choices=tuple(gap + grade for grade in grades),
+                assistant_prefix=prefix,
+            )
+            for item in items
+        ]
+        by_id = {item.id: item for item in items}
+        for batch in self.engine.choice_logprobs(requests, done):
+            yield [self._expectation(by_id[answer.id], grades, answer) for answer in batch if answer.id not in done]
+
+    def _expectation(self, item: JudgeItem, grades: dict[str, float], answer: ChoiceLogprobs) -> Judgment:
+        """``raw`` is ``{"probs": {grade: probability}, "mass": their sum before renormalising}``, 6 digits each."""
+        probs = _probabilities(answer.logprobs)
+        score = sum(p * grade for p, grade in zip(probs, grades.values(), strict=True)) if probs else None
+        raw: dict[str, object] = {"logprobs": [repr(value) for value in answer.logprobs]}
+        if probs:
+            mass = sum(math.exp(min(value, 0.0)) for value in answer.logprobs)
+            by_grade = {f"{grade:.10g}": _round(p) for p, grade in zip(probs, grades.values(), strict=True)}
+            raw = {"probs": by_grade, "mass": _round(mass)}
+        return Judgment(
+            prompt_id=item.prompt_id,
+            index=item.index,
+            judge=self.key,
+            score=score,
+            raw=json.dumps(raw),
+            reason=None if probs else "no_verdict",
+        )
+
+
+def refuse_duplicates(ids: Iterable[str]) -> None:
+    """Raises DataError when an id comes twice."""
+    twice = [name for name, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise DataError(f"{twice[0]!r} is to be judged twice; prompt id and number of the response must be unique.")
+
+
+def sampling_key(sampling: Sampling) -> str:
+    """How judgments are sampled, as part of a judge key: ``T0.7-p0.9-n256``."""
+    return f"T{sampling.temperature:g}-p{sampling.top_p:g}-n{sampling.max_new_tokens}"
+
+
+def rewards(judgments: Iterable[Judgment]) -> list[Reward]:
+    """What the judgments of each response come to, in the order the responses first appear.
+
+    The score is the mean of the PARSED judgments. The spread is their standard deviation (of a sample: n - 1; None for
+    fewer than two), in mode ``expected`` the standard deviation of the distribution over grades.
+
+    Example: judgments 4, 5 and one unparsed of response p/0 give
+    ``Reward(prompt_id="p", index=0, score=4.5, spread=0.707.., n_parsed=2, n_judgments=3)``.
+
+    Raises:
+        DataError: a judgment is there twice, or a response has judgments of unlike judges.
+    """
+    groups: dict[tuple[str, int], list[Judgment]] = {}
+    for judgment in judgments:
+        groups.setdefault((judgment.prompt_id, judgment.index), []).append(judgment)
+    return [_reward(group) for group in groups.values()]
+
+
+def _reward(group: Sequence[Judgment]) -> Reward:
+    first = group[0]
+    if len({judgment.id for judgment in group}) < len(group):
+        raise DataError(f"Response {first.prompt_id}/{first.index} has a judgment twice; its file was written twice.")
+    if len({judgment.judge for judgment in group}) > 1:
+        keys = ", ".join(sorted({judgment.judge for judgment in group}))
+        raise DataError(f"Response {first.prompt_id}/{first.index} has judgments of unlike judges ({keys}).")
+    scores = [judgment.score for judgment in group if judgment.score is not None]
+    if scores and _is_expected(first):
+        spread: float | None = _distribution_spread(first.raw)
+    else:
+        spread = statistics.stdev(scores) if len(scores) > 1 else None
+    return Reward(
+        prompt_id=first.prompt_id,
+        index=first.index,
+        score=statistics.fmean(scores) if scores else None,
+        spread=spread,
+        n_parsed=len(scores),
+        n_judgments=len(group),
+        n_tokens=sum(judgment.n_tokens for judgment in group),
+    )
+
+
+def _probabilities(logprobs: Sequence[float]) -> list[float]:
+    """Renormalised probabilities (also where all are tiny); empty when the log-probabilities are not usable."""
+    top = max(logprobs)
+    if not math.isfinite(top) or any(map(math.isnan, logprobs)):
+        return []
+    relative = [math.exp(value - top) for value in logprobs]
+    return [value / sum(relative) for value in relative]
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def _is_expected(judgment: Judgment) -> bool:
+    return "/expected/" in judgment.judge and judgment.judge.split("/")[1] == "expected"
+
+
+def _distribution_spread(raw: str) -> float:
+    probs = {float(grade): p for grade, p in json.loads(raw)["probs"].items()}
+    mean = sum(grade * p for grade, p in probs.items()) / sum(probs.values())
+    return math.sqrt(sum(p * (grade - mean) ** 2 for grade, p in probs.items()) / sum(probs.values()))

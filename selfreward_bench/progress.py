@@ -1,0 +1,34 @@
+"""How long work tells what it does. The command line draws it (rich); libraries only speak to this interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class Reporter(Protocol):
+    """Receives the course of a run: one stage at a time."""
+
+    def started(self, stage: str, total: int | None, unit: str) -> None:
+        """A stage begins; ``total`` counts ``unit`` (samples, judgments, steps), None when unknown."""
+
+    def advanced(self, amount: int = 1) -> None:
+        """``amount`` more units of the current stage are done (also what a resumed stage finds done)."""
+
+    def finished(self, stage: str, counts: Mapping[str, float], seconds: float, skipped: bool = False) -> None:
+        """The stage is complete; ``skipped`` when it was complete before this call."""
+
+    def message(self, text: str) -> None:
+        """A line worth reading (a stale lock taken over, a resumed training, ...)."""
+
+
+class Silent:
+    """Says nothing."""
+
+    def started(self, stage: str, total: int | None, unit: str) -> None: ...
+
+    def advanced(self, amount: int = 1) -> None: ...
+
+    def finished(self, stage: str, counts: Mapping[str, float], seconds: float, skipped: bool = False) -> None: ...
+
+    def message(self, text: str) -> None: ...

@@ -1,0 +1,372 @@
+"""Reads recipes: YAML on top of the defaults of ``selfreward_bench.config``, with every problem reported at once.
+
+A recipe is a built-in name or a YAML file. It may say ``extends: NAME`` (or a path) and is then laid over that one;
+``--set dpo.beta=0.2`` is laid over both. No YAML tag can construct an object; anchors and repeated keys are refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from selfreward_bench.config import RunConfig
+from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError, did_you_mean
+from selfreward_bench.files import os_errors
+
+__all__ = ["Layer", "describe", "dump", "dump_values", "load", "names", "parse", "read_text", "resolve", "source"]
+
+_MAX_BYTES = 2**20
+_MAX_EXTENDS = 8
+_SHOWN_CHARACTERS = 60
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+Location = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Values from one place, with where each stands.
+
+    Attributes:
+        values: nested plain values.
+        places: where the key at a location stands, such as ``my.yaml:7`` or ``--set dpo.beta``.
+        problems: what is wrong with the text itself.
+    """
+
+    values: dict[str, Any]
+    places: dict[Location, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+def names() -> list[str]:
+    """The built-in recipes, sorted."""
+    folder = resources.files("selfreward_bench") / "data" / "recipes"
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def describe() -> dict[str, str]:
+    """Each built-in recipe with the first comment line of its file."""
+    return {name: source(name).splitlines()[0].lstrip("# ").rstrip() for name in names()}
+
+
+def source(name: str) -> str:
+    """The text of a built-in recipe, to copy and edit.
+
+    Raises:
+        UnknownNameError: there is no recipe of that name.
+    """
+    if name not in (known := names()):
+        raise UnknownNameError("recipe", name, known)
+    return (resources.files("selfreward_bench") / "data" / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The configuration that a recipe and ``--set`` options come to.
+
+    Args:
+        name_or_path: a built-in name, or a path (recognised by its ``.yaml``/``.yml`` or a separator).
+        overrides: ``key.path=value`` each, the value in YAML; the last one wins.
+
+    Raises:
+        UnknownNameError: no built-in recipe has that name.
+        ConfigError: the file cannot be read, or anything in it or in ``overrides`` is wrong: all of it, each with its
+            line and its key.
+    """
+    layers = [*_read_chain(str(name_or_path)), *(_override(text) for text in overrides)]
+    return resolve(layers, f"Recipe {name_or_path}")
+
+
+def resolve(layers: Sequence[Layer], what: str) -> RunConfig:
+    """Lays ``layers`` over the defaults, each over the ones before it, and checks the result.
+
+    Raises:
+        ConfigError: naming ``what`` and all problems at once.
+    """
+    values = RunConfig().model_dump()  # complete, so that a section half given keeps the other half's defaults
+    places: dict[Location, str] = {}
+    problems: list[str] = []
+    for layer in layers:
+        _merge(values, layer.values)
+        places |= layer.places
+        problems += layer.problems
+    problems += [f"{_prefix(places, location)}: {fault}" for location, fault in _unfit_values(values)]
+    config = None
+    try:
+        config = RunConfig.model_validate(values, strict=True)
+    except ValidationError as error:
+        problems += [_problem(p["type"], p["loc"], p["msg"], p["input"], places) for p in error.errors()]
+    if problems or config is None:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        listing = "\n".join(f"  {problem}" for problem in problems)
+        raise ConfigError(
+            f"{what} cannot be used; it has {count}:\n{listing}\n"
+            "Mend these and start again. Every key with its default is in `selfreward_bench/config.py`."
+        )
+    return config
+
+
+def dump(config: RunConfig) -> str:
+    """The configuration as YAML, every key with its value; ``parse`` reads back the same."""
+    return dump_values(config.model_dump(mode="json"))
+
+
+def dump_values(values: Mapping[str, object]) -> str:
+    """Plain values as block-style YAML, in the order given."""
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def parse(text: str, origin: str) -> Layer:
+    """One YAML mapping as a layer.
+
+    Args:
+        text: the YAML.
+        origin: how places are named: ``ORIGIN:LINE``.
+
+    Raises:
+        ConfigError: the text is no YAML, or no mapping. Lesser problems (a repeated key) are in ``Layer.problems``.
+    """
+    try:
+        node = _Loader(text).get_single_node()
+        if node is None:
+            return Layer({})
+        if not isinstance(node, yaml.MappingNode):
+            raise ConfigError(f"{origin}:{_line(node)}: keys with values are needed here, such as `seed: 1`.")
+        builder = _Builder(origin)
+        values = builder.mapping(node, ())
+    except yaml.YAMLError as error:
+        raise ConfigError(_syntax_error(error, origin)) from error
+    except RecursionError as error:
+        raise ConfigError(f"{origin}: the values are nested too deeply to be a recipe.") from error
+    return Layer(values, builder.places, tuple(builder.problems))
+
+
+def read_text(path: Path) -> str:
+    """A small UTF-8 text file.
+
+    Raises:
+        ConfigError: it cannot be read, is larger than 1 MiB, or is no UTF-8.
+    """
+    with os_errors(path, "read", ConfigError), path.open("rb") as stream:
+        content = stream.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise ConfigError(f"{path} is larger than {_MAX_BYTES:,} bytes; this is no recipe. Check the path.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: not valid UTF-8. Save the file as UTF-8.") from error
+
+
+# --- where recipes come from
+
+
+def _read_chain(name_or_path: str) -> list[Layer]:
+    """The recipe and what it extends, the most basic first."""
+    text, origin, folder = _read_one(name_or_path, Path())
+    layers: list[Layer] = []
+    visited: list[str] = []
+    while True:
+        layer = parse(text, origin)
+        layers.insert(0, layer)
+        visited.append(origin)
+        if "extends" not in layer.values:
+            return layers
+        extended = layer.values.pop("extends")
+        try:
+            text, origin, folder = _read_extended(extended, folder, visited)
+        except SrbenchError as error:
+            layers[0] = replace(layer, problems=(*layer.problems, f"{layer.places['extends',]}: extends: {error}"))
+            return layers
+
+
+def _read_extended(name_or_path: object, folder: Path, visited: Sequence[str]) -> tuple[str, str, Path]:
+    if not isinstance(name_or_path, str):
+        raise ConfigError(f"must be a recipe's name or path (it is {_show(name_or_path)})")
+    text, origin, folder = _read_one(name_or_path, folder)
+    if origin in visited or len(visited) >= _MAX_EXTENDS:
+        raise ConfigError(f"goes round in a circle, or too deep: {' -> '.join([*visited, origin])}")
+    return text, origin, folder
+
+
+def _read_one(name_or_path: str, folder: Path) -> tuple[str, str, Path]:
+    """Text, name for messages, and the folder that relative paths in it start from."""
+    if name_or_path in names() or not _is_path(name_or_path):
+        return source(name_or_path), f"{name_or_path}.yaml", folder
+    path = folder / Path(name_or_path).expanduser()
+    return read_text(path), str(path), path.parent
+
+
+def _is_path(text: str) -> bool:
+    return "/" in text or "\\" in text or text.endswith((".yaml", ".yml"))
+
+
+def _override(text: str) -> Layer:
+    key, equals, value_text = text.partition("=")
+    location = tuple(key.strip().split("."))
+    place = f"--set {key.strip()}"
+    if not equals or not all(location):
+        return Layer({}, problems=(f"--set {text}: must look like `--set dpo.beta=0.2`",))
+    if not value_text.strip():
+        return Layer({}, problems=(f"{place}: has no value. For none, write `{key.strip()}=null`",))
+    try:
+        layer = parse(f"value: {value_text}", place)
+    except ConfigError as error:
+        return Layer({}, problems=(str(error).replace(f"{place}:1:", f"{place}:"),))
+    if set(layer.values) != {"value"}:
+        return Layer({}, problems=(f"{place}: {_show(value_text)} is more than one value",))
+    value = layer.values["value"]
+    for part in reversed(location):
+        value = {part: value}
+    return Layer(value, {location: place}, layer.problems)
+
+
+def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            _merge(below[key], value)
+        else:
+            below[key] = value
+
+
+# --- YAML, made strict
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader without aliases, and with ``1e-4`` as the number it looks like."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(
+                problem="anchors and aliases (&, *) are not used in recipes; use `extends`",
+                problem_mark=self.peek_event().start_mark,  # type: ignore[no-untyped-call]
+            )
+        return super().compose_node(parent, index)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes whatever ``_Loader`` would take for a number."""
+
+
+_FLOAT = re.compile(r"^[-+]?(\d[\d_]*)(\.\d[\d_]*)?[eE][-+]?\d+$")
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
+
+
+class _Builder:
+    """Turns YAML nodes into plain values and keeps where each key stands."""
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+        self.places: dict[Location, str] = {}
+        self.problems: list[str] = []
+        self._scalars = yaml.SafeLoader("")
+
+    def mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            place = f"{self.origin}:{_line(key_node)}"
+            if not isinstance(key, str):
+                self.problems.append(f"{place}: {_dotted(location)}: a key must be a plain word")
+                continue
+            here = (*location, key)
+            if key in values:
+                self.problems.append(f"{place}: {_dotted(here)}: is there twice (first at {self.places[here]})")
+                continue
+            self.places[here] = place
+            values[key] = self.value(value_node, here)
+        return values
+
+    def value(self, node: yaml.Node, location: Location) -> object:
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, location)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(child, (*location, str(index))) for index, child in enumerate(node.value)]
+        try:
+            return self._scalars.construct_object(node)
+        except (yaml.YAMLError, ValueError) as error:
+            problem = getattr(error, "problem", None) or error
+            self.problems.append(f"{self.origin}:{_line(node)}: {_dotted(location)}: {problem}")
+            return None
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _syntax_error(error: yaml.YAMLError, origin: str) -> str:
+    mark = getattr(error, "problem_mark", None)
+    place = f"{origin}:{mark.line + 1}" if mark else origin
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return f"{place}: not valid YAML: {problem}. Mend the line and start again."
+
+
+# --- problems in words
+
+
+def _unfit_values(value: object, location: Location = ()) -> Iterator[tuple[Location, str]]:
+    """Numbers and texts that pass a type check and yet cannot be used."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from _unfit_values(child, (*location, key))
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield location, f"must be a finite number (it is {value})"
+    elif isinstance(value, str) and _SURROGATE.search(value):
+        yield location, f"holds a lone surrogate, which UTF-8 cannot hold (it is {value!a})"
+
+
+def _problem(kind: str, loc: tuple[int | str, ...], message: str, value: object, places: Mapping[Location, str]) -> str:
+    location = tuple(str(part) for part in loc)
+    prefix = _prefix(places, location)
+    if kind == "extra_forbidden":
+        return f"{prefix}: unknown key.{_suggestion(location)}"
+    if kind == "model_type":
+        return f"{prefix}: is a section with keys of its own, not a value (it is {_show(value)})"
+    quotes = ". Put it in quotes" if kind == "string_type" and isinstance(value, bool | int | float | date) else ""
+    return f"{prefix}: {message.replace('Input should', 'must')} (it is {_show(value)}){quotes}"
+
+
+def _prefix(places: Mapping[Location, str], location: Location) -> str:
+    """The key, behind the place where it stands or where the nearest section around it does."""
+    for length in range(len(location), 0, -1):
+        if place := places.get(location[:length]):
+            return place if place.endswith(f" {_dotted(location)}") else f"{place}: {_dotted(location)}"
+    return _dotted(location)
+
+
+def _suggestion(location: Location) -> str:
+    """The key that was probably meant: in the same section, else under the same name in another one."""
+    keys = list(_all_keys(RunConfig))
+    siblings = {key[-1]: key for key in keys if key[:-1] == location[:-1]}
+    if hint := did_you_mean(location[-1], siblings):
+        section = ".".join((*location[:-1], ""))
+        return hint.replace("'", f"'{section}", 1)
+    namesakes = [_dotted(key) for key in keys if key[-1] == location[-1]]
+    if namesakes:
+        return f" Did you mean {' or '.join(repr(name) for name in namesakes)}?"
+    return f" Known here: {', '.join(siblings)}." if siblings else ""
+
+
+def _all_keys(model: type[BaseModel], location: Location = ()) -> Iterator[Location]:
+    for name, info in model.model_fields.items():
+        yield (*location, name)
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _all_keys(info.annotation, (*location, name))
+
+
+def _dotted(location: Location) -> str:
+    return ".".join(location) if location else "the recipe"
+
+
+def _show(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

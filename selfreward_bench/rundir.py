@@ -1,0 +1,371 @@
+"""A run is a directory of plain files: its configuration, and for each stage a start marker, records and an end marker.
+
+    runs/NAME/srbench.yaml               the resolved configuration, written before any work
+    runs/NAME/.lock                      the one writer: process, host, start time
+    runs/NAME/M2/candidates.start.json   what the stage is made from, written when it starts
+    runs/NAME/M2/candidates.stage.json   written last: the stage is done; counts, hashes, seconds, date
+
+Dates and durations are in ``*.stage.json`` alone, so all other files of a run that was killed and resumed equal those
+of an undisturbed one. This module knows no stage by name; who runs stages passes their names and order in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import to_jsonable_python
+
+from selfreward_bench import __version__, recipes
+from selfreward_bench.config import RunConfig
+from selfreward_bench.errors import IncompatibleRunError, UnknownNameError
+from selfreward_bench.files import os_errors, sync_directory, write_atomic
+from selfreward_bench.lock import writer_lock
+
+__all__ = ["FORMAT", "RunDir", "Stage", "StageStatus", "hash_file", "hash_json"]
+
+FORMAT = 1  # of the directory's layout; raised when an older srbench could not read it
+
+StageStatus = Literal["new", "partial", "done"]
+_M = TypeVar("_M", bound="_Marker")
+
+_CONFIG_FILE = "srbench.yaml"
+_LOCK_FILE = ".lock"
+_STAGE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*(/[A-Za-z0-9_][A-Za-z0-9_.@-]*)+")
+_SHOWN_CHARACTERS = 60
+
+
+def hash_file(path: Path) -> str:
+    """The content's BLAKE2b (128 bits, hex).
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    with os_errors(path, "read"), path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def hash_json(value: object) -> str:
+    """BLAKE2b (128 bits, hex) of a value's canonical JSON; records, sections and tuples count as what they hold."""
+    text = json.dumps(to_jsonable_python(value), sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+class RunDir:
+    """One run's directory.
+
+    Attributes:
+        path: the directory.
+        config: the configuration the run was made with.
+    """
+
+    def __init__(self, path: Path, config: RunConfig) -> None:
+        self.path = path
+        self.config = config
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig) -> RunDir:
+        """Makes the directory and writes the configuration into it.
+
+        Raises:
+            IncompatibleRunError: a run, or anything else, is there already.
+            DataError: the operating system refuses.
+        """
+        run = cls(path, config)
+        run._refuse_if_occupied()
+        with os_errors(path, "create the run directory"):
+            path.mkdir(parents=True, exist_ok=True)
+        with run.lock():
+            run._refuse_if_occupied()  # another process may have been quicker
+            write_atomic(path / _CONFIG_FILE, _config_text(config).encode())
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunDir:
+        """Opens a run.
+
+        Raises:
+            IncompatibleRunError: there is no run, or another version of the layout made it.
+            ConfigError: its ``srbench.yaml`` cannot be used.
+        """
+        file = path / _CONFIG_FILE
+        if not path.is_dir():
+            raise IncompatibleRunError(f"There is no run directory {path}. Make one with `srbench init {path}`.")
+        if not file.is_file():
+            raise IncompatibleRunError(
+                f"{path} is not a run: it has no {_CONFIG_FILE}. Check the path, or make a run with `srbench init`."
+            )
+        layer = recipes.parse(recipes.read_text(file), str(file))
+        header = {key: layer.values.get(key) for key in ("format", "srbench")}
+        config = layer.values.get("config")
+        if header["format"] != FORMAT or not isinstance(config, dict):
+            raise IncompatibleRunError(
+                f"{file} has format {_show(header['format'])}, made by srbench {_show(header['srbench'])}; this is "
+                f"srbench {__version__}, which reads format {FORMAT}. Use that version for this run, or start anew."
+            )
+        inner = {place[1:]: line for place, line in layer.places.items() if place[0] == "config" and len(place) > 1}
+        return cls(path, recipes.resolve([recipes.Layer(config, inner, layer.problems)], str(file)))
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Makes this process the run's one writer for the block. See ``selfreward_bench.lock``.
+
+        Raises:
+            IncompatibleRunError: another process (or this one) is writing.
+            DataError: the operating system refuses.
+        """
+        with writer_lock(self.path / _LOCK_FILE):
+            yield
+
+    def stage(self, name: str, inputs: Mapping[str, str], settings: Mapping[str, object], version: int = 1) -> Stage:
+        """Opens a stage; a new one is marked as started, with what it is made from.
+
+        Args:
+            name: ``MODEL/STAGE``, such as ``M2/candidates``; its files are in the directory before the last slash.
+            inputs: name -> content hash of what the stage reads.
+            settings: what it is configured with; nested mappings and config sections are welcome.
+            version: of the stage's code; raised when the same inputs and settings come to something else.
+
+        Raises:
+            IncompatibleRunError: the stage was started or finished with other inputs, settings or code.
+        """
+        identity = _Identity(inputs=dict(inputs), settings=to_jsonable_python(dict(settings)), version=version)
+        stage = Stage(self, name)
+        status = stage.status
+        if status == "new":
+            write_atomic(stage.start_path, _json_bytes(identity.model_dump()))
+        else:
+            stored = stage.done.identity if stage.done else _read_marker(stage.start_path, _Identity, name)
+            if differences := _differences(stored, identity):
+                listing = "\n".join(f"  {difference}" for difference in differences)
+                raise IncompatibleRunError(
+                    f"Stage {name} of {self.path} was {'finished' if status == 'done' else 'started'} with something "
+                    f"else:\n{listing}\nRestore that, or make this stage and all after it anew: --from-stage {name}"
+                )
+        stage.identity = identity
+        return stage
+
+    def stage_status(self, name: str) -> StageStatus:
+        """How far a stage is, without opening it (nothing is written or compared)."""
+        return Stage(self, name).status
+
+    def finished_stage(self, name: str) -> Stage | None:
+        """A finished stage with its counts and outputs; None for any other."""
+        stage = Stage(self, name)
+        return stage if stage.done else None
+
+    def reset_from(self, stage_name: str, order: Sequence[tuple[str, Sequence[Path]]]) -> list[str]:
+        """Deletes a stage and all later ones, the last one first, so that a crash leaves no stage without its inputs.
+
+        Args:
+            stage_name: the first stage to be made anew.
+            order: all stages in the order they run, each with its files and directories (relative to the run).
+
+        Returns:
+            The names of the stages that had been started, and are new now.
+
+        Raises:
+            UnknownNameError: ``stage_name`` is not in ``order``.
+            IncompatibleRunError: a path leads out of the run.
+            DataError: the operating system refuses.
+        """
+        names = [name for name, _ in order]
+        if stage_name not in names:
+            raise UnknownNameError("stage", stage_name, names)
+        later = order[names.index(stage_name) :]
+        targets = {name: [self._inside(path) for path in paths] for name, paths in later}
+        started = [name for name in targets if Stage(self, name).status != "new"]
+        for name, paths in reversed(targets.items()):
+            stage = Stage(self, name)
+            for path in (stage.done_path, *paths, stage.start_path):
+                _delete(path)
+        return started
+
+    def _refuse_if_occupied(self) -> None:
+        with os_errors(self.path, "look into"):
+            found = sorted(p.name for p in self.path.iterdir()) if self.path.exists() else []
+        if _CONFIG_FILE in found:
+            raise IncompatibleRunError(
+                f"{self.path} is a run already. Go on with it (`srbench run-iteration {self.path}`), or choose another "
+                "directory."
+            )
+        if strangers := [name for name in found if not name.startswith(".")]:
+            raise IncompatibleRunError(
+                f"{self.path} is not empty (it holds {_show(strangers[0])}) and not a run. Choose a new directory."
+            )
+
+    def _inside(self, path: Path) -> Path:
+        target = self.path / path
+        parent = target.parent.resolve()
+        root = self.path.resolve()
+        if ".." in target.parts[-1:] or not (parent == root or root in parent.parents) or target.resolve() == root:
+            raise IncompatibleRunError(f"{path} is not inside the run {self.path}; it is not deleted.")
+        return target
+
+
+class Stage:
+    """One step of a run, and how far it is.
+
+    Attributes:
+        name: ``MODEL/STAGE``.
+        directory: where its files are.
+        done: what its completion marker says; None until then.
+    """
+
+    def __init__(self, run: RunDir, name: str) -> None:
+        if not _STAGE_NAME.fullmatch(name):
+            raise ValueError(f"a stage is named MODEL/STAGE, not {name!r}")
+        self.name = name
+        self.directory = (run.path / name).parent
+        short = name.rpartition("/")[2]
+        self.start_path = self.directory / f"{short}.start.json"
+        self.done_path = self.directory / f"{short}.stage.json"
+        self.identity: _Identity | None = None
+        self.done = _read_marker(self.done_path, _Done, name) if self.done_path.exists() else None
+        self._resumed = self.start_path.exists()
+        self._started = time.monotonic()
+
+    @property
+    def status(self) -> StageStatus:
+        """``new``: nothing yet. ``partial``: started, maybe killed, records may be there. ``done``: complete."""
+        if self.done:
+            return "done"
+        return "partial" if self._resumed else "new"
+
+    @property
+    def counts(self) -> dict[str, int | float]:
+        """What a finished stage counted; empty until then."""
+        return dict(self.done.counts) if self.done else {}
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Name -> content hash of what a finished stage made; empty until then."""
+        return dict(self.done.outputs) if self.done else {}
+
+    def records_path(self, filename: str) -> Path:
+        """Where the stage keeps a file: in its model's directory."""
+        return self.directory / filename
+
+    def finish(self, counts: Mapping[str, int | float], outputs: Mapping[str, str]) -> None:
+        """Marks the stage as done. Call it last, when everything it made is on the disk.
+
+        Args:
+            counts: what the summary line shows; finite numbers.
+            outputs: name -> content hash of what was made; later stages pass them on as their inputs.
+
+        Raises:
+            DataError: the operating system refuses.
+        """
+        if self.identity is None:
+            raise ValueError(f"stage {self.name} was not opened by RunDir.stage")
+        done = _Done(
+            identity=self.identity,
+            counts=dict(counts),
+            outputs=dict(outputs),
+            seconds=round(time.monotonic() - self._started, 3),
+            resumed=self._resumed,
+            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            srbench=__version__,
+        )
+        write_atomic(self.done_path, _json_bytes(done.model_dump()))
+        self.done = done
+
+
+# --- markers
+
+
+class _Marker(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Identity(_Marker):
+    inputs: dict[str, str]
+    settings: dict[str, Any]
+    version: int
+
+
+class _Done(_Marker):
+    """``seconds`` is the time of the process that finished; with ``resumed`` an earlier one had begun."""
+
+    identity: _Identity
+    counts: dict[str, int | float]
+    outputs: dict[str, str]
+    seconds: float
+    resumed: bool
+    finished_at: str
+    srbench: str
+
+
+def _read_marker(path: Path, model: type[_M], stage: str) -> _M:
+    with os_errors(path, "read"):
+        content = path.read_bytes()
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        raise IncompatibleRunError(
+            f"{path} is damaged or from another version of srbench. Make the stage anew: --from-stage {stage}"
+        ) from error
+
+
+def _json_bytes(value: object) -> bytes:
+    return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def _differences(stored: _Identity, present: _Identity) -> list[str]:
+    """``settings.dpo.beta: 0.1 -> 0.2`` for each leaf that differs."""
+    old, new = dict(_leaves(stored.model_dump())), dict(_leaves(present.model_dump()))
+    keys = [*old, *(key for key in new if key not in old)]
+    absent = object()
+    shown = {key: (old.get(key, absent), new.get(key, absent)) for key in keys}
+    return [
+        f"{key}: {'(absent)' if a is absent else _show(a)} -> {'(absent)' if b is absent else _show(b)}"
+        for key, (a, b) in shown.items()
+        if type(a) is not type(b) or a != b
+    ]
+
+
+def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, child in value.items():
+        if isinstance(child, dict) and child:
+            yield from _leaves(child, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", child
+
+
+def _config_text(config: RunConfig) -> str:
+    values = {"format": FORMAT, "srbench": __version__, "config": config.model_dump(mode="json")}
+    return (
+        "# The resolved configuration of this run. Stages that are done or begun hold on to what they were made with:\n"
+        "# a change here is refused by them, unless they are made anew with --from-stage.\n"
+        f"{recipes.dump_values(values)}"
+    )
+
+
+# --- small things
+
+
+def _delete(path: Path) -> None:
+    with os_errors(path, "delete"):
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(path)
+        if path.parent.is_dir():
+            sync_directory(path.parent)
+
+
+def _show(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

@@ -1,0 +1,210 @@
+"""The records that files and interfaces carry: frozen, unknown fields refused.
+
+A judgment that could not be parsed has ``score=None`` with its raw text and a reason; it is never a number.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length"]
+
+
+class Record(BaseModel):
+    """Base of all records."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class Message(Record):
+    """One chat turn."""
+
+    role: Role
+    content: str
+
+
+class Prompt(Record):
+    """One instruction to a model."""
+
+    id: str = Field(min_length=1)
+    messages: tuple[Message, ...] = Field(min_length=1)
+    source: str = ""
+    category: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The content of the last user turn."""
+        return next(m.content for m in reversed(self.messages) if m.role == "user")
+
+
+class Completion(Record):
+    """One answer of a model to one prompt.
+
+    Attributes:
+        index: number of the sample, 0 .. n-1.
+        n_tokens: generated tokens, without the end token.
+        finish_reason: ``length`` means the answer was cut at ``max_new_tokens``.
+        seed: the seed of exactly this sample.
+    """
+
+    prompt_id: str
+    index: int
+    text: str
+    n_tokens: int
+    finish_reason: FinishReason
+    seed: int
+
+    @property
+    def id(self) -> str:
+        return f"{self.prompt_id}/{self.index}"
+
+
+class Judgment(Record):
+    """One judgment of one response.
+
+    Attributes:
+        index: which response of the prompt was judged (``Completion.index``).
+        sample: number of the judgment of this response, 0 .. k-1.
+        judge: key of the judge: prompt name@version, mode, checkpoint.
+        score: in the judge prompt's range; None when the text holds no valid verdict.
+        raw: what the judge generated (mode ``expected``: the distribution over scores as JSON).
+        reason: why ``score`` is None: ``no_verdict``, ``out_of_range``, ``conflicting``, ``truncated``.
+        order: pairwise judges only: ``ab`` or ``ba``.
+    """
+
+    prompt_id: str
+    index: int
+    sample: int = 0
+    judge: str
+    score: float | None
+    raw: str
+    reason: str | None = None
+    n_tokens: int = 0
+    order: Literal["ab", "ba"] | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.prompt_id}/{self.index}/{self.sample}" + (f"/{self.order}" if self.order else "")
+
+
+class Reward(Record):
+    """What all judgments of one response come to.
+
+    Attributes:
+        score: mean of the parsed scores, None when none parsed.
+        spread: standard deviation of the parsed scores (mode ``expected``: of the score distribution).
+        n_parsed, n_judgments: how many of how many judgments gave a score.
+    """
+
+    prompt_id: str
+    index: int
+    score: float | None
+    spread: float | None = None
+    n_parsed: int
+    n_judgments: int
+    n_tokens: int = 0
+
+    @property
+    def id(self) -> str:
+        return f"{self.prompt_id}/{self.index}"
+
+
+class PreferencePair(Record):
+    """One preference, in the layout TRL's DPOTrainer takes (conversational)."""
+
+    prompt_id: str
+    prompt: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    chosen_score: float
+    rejected_score: float
+    chosen_index: int
+    rejected_index: int
+
+    @property
+    def id(self) -> str:
+        return self.prompt_id
+
+
+class Example(Record):
+    """One supervised example: a prompt and the completion whose tokens carry the loss."""
+
+    id: str
+    prompt: tuple[Message, ...]
+    completion: tuple[Message, ...]
+    source: str = ""
+
+
+class RankedResponse(Record):
+    """One human-ranked response; ``rank`` 0 is the best, equal ranks are ties.
+
+    ``review`` is a finished judgment text (justification and score line) where the seed data brings one.
+    """
+
+    text: str
+    rank: int = Field(ge=0)
+    review: str | None = None
+
+
+class RankedPrompt(Record):
+    """One prompt with human-ranked responses (the source of EFT and of judge evaluation)."""
+
+    id: str = Field(min_length=1)
+    messages: tuple[Message, ...] = Field(min_length=1)
+    responses: tuple[RankedResponse, ...] = Field(min_length=2)
+    category: str | None = None
+
+
+class TwoTurnQuestion(Record):
+    """A question and its follow-up, each with a reference answer (MT-Bench's layout in small)."""
+
+    id: str
+    category: str
+    turns: tuple[str, str]
+    reference: tuple[str, str]
+
+
+class ChoiceQuestion(Record):
+    """A multiple-choice question; ``answer`` is the index of the right choice."""
+
+    id: str
+    question: str
+    choices: tuple[str, ...] = Field(min_length=2)
+    answer: int = Field(ge=0)
+
+
+class SampleScore(Record):
+    """The score of one sample of a benchmark; None is 'not scored', with the reason."""
+
+    sample_id: str
+    value: float | None
+    cluster: str = ""
+    reason: str | None = None
+    detail: dict[str, Any] = {}
+
+
+class Metric(Record):
+    """A number with its 95% interval and how much of the data it rests on."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n_scored: int
+    n_total: int
+
+
+class EvalResult(Record):
+    """What one benchmark says of one checkpoint."""
+
+    checkpoint: str
+    fingerprint: str
+    benchmark: str
+    judge: str | None
+    metrics: dict[str, Metric]
+    config_hash: str
+    versions: dict[str, str]
+    seconds: float
+    cost: float = 0.0

@@ -1,0 +1,59 @@
+"""For all tests: no network but the loopback, one thread, model libraries told to stay offline."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+# before any library is imported, and for the processes that tests start
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+
+class NetworkBlockedError(RuntimeError):
+    """A test tried to leave the machine. Not an OSError: code that retries or hides those must not hide this."""
+
+
+def _is_local(host: object) -> bool:
+    if isinstance(host, bytes):
+        host = host.decode("ascii", "replace")
+    if host is None or host in ("", "localhost", socket.gethostname()):
+        return True
+    try:
+        return ipaddress.ip_address(str(host).partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _refusing_connect(original: Callable[..., Any]) -> Callable[..., Any]:
+    def connect(self: socket.socket, address: Any) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_local(address[0]):
+            raise NetworkBlockedError(f"tests have no network; something tried to reach {address!r}")
+        return original(self, address)
+
+    return connect
+
+
+@pytest.fixture(autouse=True, scope="session")
+def block_network() -> Iterator[None]:
+    """Connections and name look-ups that leave the machine raise ``NetworkBlockedError``."""
+    look_up = socket.getaddrinfo
+
+    def refusing_look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _is_local(host):
+            raise NetworkBlockedError(f"tests have no network; something looked up {host!r}")
+        return look_up(host, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", _refusing_connect(socket.socket.connect))
+        patch.setattr(socket.socket, "connect_ex", _refusing_connect(socket.socket.connect_ex))
+        patch.setattr(socket, "getaddrinfo", refusing_look_up)
+        yield

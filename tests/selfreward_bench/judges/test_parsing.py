@@ -1,0 +1,209 @@
+"""A judge's text becomes a number only where it says so in the required form."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from selfreward_bench.judges.parsing import BracketParser, ChoiceParser, Scale, ScoreLineParser, Verdict, parse
+
+FIVE = Scale(low=0, high=5)
+LINE = ScoreLineParser(kind="score-line")
+BRACKET = BracketParser(kind="bracket")
+CHOICE = ChoiceParser(kind="choice", choices={"A": 1, "tie": 0.5, "B": 0})
+UNIT = Scale(low=0, high=1, step=0.5)
+
+
+def score(text: str, *, truncated: bool = False) -> float | str | None:
+    verdict = parse(text, LINE, FIVE, truncated)
+    return verdict.reason if verdict.score is None else verdict.score
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Score: 4",
+        "  score:4  ",
+        "**Score: 4**",
+        "**Score:** 4",
+        "**Score**: **4**",
+        "Score: 4/5",
+        "Score: 4 / 5.",
+        "Score: **4**/5",
+        "Score: 4 out of 5",
+        "Score: 4.0",
+        "Score : 4.",
+        "Score\N{FULLWIDTH COLON} 4",
+    ],
+)
+def test_forms_of_a_verdict(line: str) -> None:
+    assert score(line) == 4
+    assert score(f"It is good.\r\n{line}\r\n\r\nI hope that helps.") == 4
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "4",
+        "Score 4",
+        "Score: four",
+        "Score: 4-5",
+        "Score: 3 or 4",
+        "Score: 4/10",
+        "Score: 4 points of many",
+        "Score: [4]",
+        "> Score: 4",
+        "The Score: 4",
+        "Score: \N{ARABIC-INDIC DIGIT FOUR}",
+        "Score: \N{SUPERSCRIPT FOUR}",
+        "Score: \N{MATHEMATICAL BOLD DIGIT FOUR}",
+        "Score: N",
+        "Underscore: 4",
+        "Score: 4" + "0" * 5000,
+        "Score:\n4",
+    ],
+)
+def test_what_is_no_verdict(line: str) -> None:
+    assert score(f"A justification.\n{line}\nThat is all.") == "no_verdict"
+
+
+@pytest.mark.parametrize("value", ["45", "6", "-1", "4.5", "5.0000001", "999999999"])
+def test_a_number_that_is_no_grade_is_out_of_range(value: str) -> None:
+    assert score(f"Score: {value}") == "out_of_range"
+
+
+def test_half_points_count_where_the_step_allows_them() -> None:
+    assert parse("Score: 4.5", LINE, Scale(low=0, high=5, step=0.5), False) == Verdict(4.5)
+
+
+def test_the_first_number_is_not_the_verdict() -> None:
+    text = "Criterion 1: met, so Score: 1 so far, and 3 of 5 points after the next two [1].\n1. Relevant\nScore: 2"
+    assert score(text) == 2
+
+
+def test_repeated_verdicts_agree_and_different_ones_conflict() -> None:
+    assert score("Score: 3\nTo repeat:\n**Score: 3/5**") == 3
+    assert score("Score: 5\nOn reflection:\nScore: 2") == "conflicting"
+    assert score("Score: 45\nScore: 4") == "conflicting"
+
+
+def test_malformed_verdicts_do_not_count_beside_a_well_formed_one() -> None:
+    assert score("Score: 4-5\nScore: 4\nScore: 3 or 4") == 4
+
+
+def test_truncated_text() -> None:
+    assert score("The answer is relevant and", truncated=True) == "truncated"
+    assert score("Fine.\nScore: 1", truncated=True) == "truncated"  # may have been "1.5", "1 or 2", "10"
+    assert score("Fine.\nScore: 1\nBecause", truncated=True) == 1
+    assert score("Fine.\nScore: 1\n", truncated=True) == 1
+    assert score("Score: 9\n...", truncated=True) == "out_of_range"
+
+
+def test_other_labels_are_taken_literally() -> None:
+    parser = ScoreLineParser(kind="score-line", label="Points (a|b)")
+    assert parse("points (A|B): 3", parser, FIVE, False) == Verdict(3)
+    assert parse("Points (a: 3", parser, FIVE, False).reason == "no_verdict"
+    assert parse("Score: 3", parser, FIVE, False).reason == "no_verdict"
+
+
+def test_brackets_and_citations() -> None:
+    def read(text: str) -> Verdict:
+        return parse(text, BRACKET, FIVE, False)
+
+    assert read("As [1] and [2] show, it is fine [[4]](https://x) [[[5]]]. Rating: [[ 3 ]]") == Verdict(3)
+    assert read("Rating: [3]") == Verdict(None, "no_verdict")
+    assert read("[[3]] or [[4]]") == Verdict(None, "conflicting")
+    assert read("[[7]]") == Verdict(None, "out_of_range")
+    assert score("It cites its source [1].\nRating [[1]]") == "no_verdict"
+
+
+def test_choices() -> None:
+    def read(text: str) -> Verdict:
+        return parse(text, CHOICE, UNIT, False)
+
+    assert read("A is longer, B is right.\nVerdict: B") == Verdict(0)
+    assert read("**verdict:** a.") == Verdict(1)
+    assert read("Verdict: TIE") == Verdict(0.5)
+    assert read("Verdict: A\nVerdict: B") == Verdict(None, "conflicting")
+    for text in ("Verdict: A or B", "Verdict: A|B|tie", "Verdict: X", "Verdict: C", "A", "Verdict: T\u0131e"):
+        assert read(text) == Verdict(None, "no_verdict")
+
+
+def test_a_longer_choice_is_not_read_as_the_shorter() -> None:
+    parser = ChoiceParser(kind="choice", choices={"A": 0, "A+": 1})
+    assert parse("Verdict: A+", parser, UNIT, False) == Verdict(1)
+    assert parse("Verdict: A", parser, UNIT, False) == Verdict(0)
+
+
+@given(st.text(), st.booleans())
+def test_any_text_gives_a_grade_or_a_reason(text: str, truncated: bool) -> None:
+    for parser, scale in ((LINE, FIVE), (BRACKET, FIVE), (CHOICE, UNIT)):
+        verdict = parse(text, parser, scale, truncated)
+        assert (verdict.score in scale.grades) != (verdict.reason is not None)
+
+
+@given(st.text(), st.integers(0, 5))
+def test_talk_around_a_verdict_changes_nothing(talk: str, grade: int) -> None:
+    quoted = "".join(f"> {line}\n" for line in talk.splitlines())
+    assert score(f"{quoted}Score: {grade}\n{quoted}") == grade
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        " ",
+        "\t",
+        "*",
+        "\n",
+        "Score:",
+        "Score: ",
+        "score: 1 ",
+        "[[",
+        "[[1",
+        "[[1]",
+        "1",
+        "-",
+        "4/5 ",
+        "Score: 4\n ",
+        "* ",
+    ],
+)
+def test_a_megabyte_of_anything_is_read_in_linear_time(piece: str) -> None:
+    """A quadratic pattern would not come back from any of these before the test's time limit."""
+    text = piece * (1_000_000 // len(piece))
+    for parser, scale in ((LINE, FIVE), (BRACKET, FIVE), (CHOICE, UNIT)):
+        for whole in (text, "Score: " + text, "Score: 4" + text + "x"):
+            verdict = parse(whole, parser, scale, False)
+            assert (verdict.score is None) == (verdict.reason is not None)
+
+
+def test_a_verdict_behind_a_megabyte_of_noise() -> None:
+    noise = "".join(random.Random(0).choices("Score: 45*/[]\u2028 \u0664\x00", k=1_000_000))
+    quoted = " ".join(noise.splitlines())
+    assert score(f"x{quoted}\nScore: 3") == 3
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"low": 5, "high": 0},
+        {"low": 0, "high": 5, "step": 2},
+        {"low": 0, "high": 5, "step": 0},
+        {"low": 0, "high": 1e9},
+    ],
+)
+def test_impossible_scales_are_refused(bounds: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        Scale(**bounds)
+
+
+def test_ambiguous_choices_are_refused() -> None:
+    with pytest.raises(ValidationError, match="case"):
+        ChoiceParser(kind="choice", choices={"a": 1, "A": 0})
+    with pytest.raises(ValidationError, match="same score"):
+        ChoiceParser(kind="choice", choices={"a": 1, "b": 1})

@@ -1,0 +1,100 @@
+"""A tiny random Llama with a small BPE tokenizer, made once per test session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from selfreward_bench.types import Example, Message, PreferencePair
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{% if m['role']=='assistant' %}<|assistant|> {{ m['content'] }}<|end|>"
+    "{% else %}<|user|> {{ m['content'] }}{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+NOUNS = ("apple", "bear", "coat", "drum", "engine", "flower", "garden", "hammer")
+
+
+def make_model(directory: Path, *, template: str | None = CHAT_TEMPLATE, hidden: int = 32) -> Path:
+    """Writes a random two-layer Llama and its tokenizer in Hugging Face layout."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    special = ["<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"]
+    corpus = [f" Name the {a} and the {b}. The {a} is here." for a in NOUNS for b in NOUNS]
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(corpus, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        pad_token="<|pad|>",
+        eos_token="<|end|>",
+        extra_special_tokens=["<|user|>", "<|assistant|>"],
+    )
+    if template is not None:
+        tokenizer.chat_template = template
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    LlamaForCausalLM(config).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def examples(n: int) -> list[Example]:
+    """Prompt and answer pairs of differing length."""
+    return [
+        Example(
+            id=f"e{i}",
+            prompt=(Message(role="user", content=f"Name the {NOUNS[i % 8]}." + " Please." * (i % 3)),),
+            completion=(Message(role="assistant", content=f"The {NOUNS[i % 8]} is here." + " Yes." * (i % 4)),),
+        )
+        for i in range(n)
+    ]
+
+
+def pairs(n: int) -> list[PreferencePair]:
+    """Preferences for a noun over another."""
+    return [
+        PreferencePair(
+            prompt_id=f"p{i}",
+            prompt=(Message(role="user", content=f"Name the {NOUNS[i % 8]}."),),
+            chosen=(Message(role="assistant", content=f"The {NOUNS[i % 8]} is here."),),
+            rejected=(Message(role="assistant", content=f"The {NOUNS[(i + 1) % 8]} is" + " not" * (i % 3) + " here."),),
+            chosen_score=4.0,
+            rejected_score=1.0,
+            chosen_index=0,
+            rejected_index=1,
+        )
+        for i in range(n)
+    ]

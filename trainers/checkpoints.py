@@ -1,0 +1,212 @@
+"""Checkpoints: writing one in Hugging Face layout, and telling whether two are the same model.
+
+A checkpoint's bytes depend on the weights, the tokenizer and the card alone: no times, no paths of the machine, no
+pickles. Two questions are answered apart: do the FILES hold the same weights (``weights_fingerprint``), and does the
+MODEL that is loaded from them compute the same (``logit_probe``), which also catches weights that were never loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from selfreward_bench.errors import DataError, EngineError
+from selfreward_bench.types import Record
+
+PROBE_LENGTH = 16  # tokens per probe sequence
+PROBE_SEQUENCES = 4
+
+
+class ModelCard(Record):
+    """What a checkpoint says of itself.
+
+    Attributes:
+        name: the checkpoint's place in the run, such as ``M2``.
+        parent: the model it was trained from.
+        parent_fingerprint: ``weights_fingerprint`` of that model.
+        stage: ``sft`` or ``dpo``.
+        recipe: the settings of the training.
+        counts: records, steps and whatever else was counted.
+    """
+
+    name: str
+    parent: str
+    parent_fingerprint: str
+    stage: str
+    recipe: dict[str, Any] = {}
+    counts: dict[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two checkpoints beside each other; ``logit_distance`` is the largest absolute difference of their probes."""
+
+    fingerprints: tuple[str, str]
+    logit_distance: float
+
+    @property
+    def same_weights(self) -> bool:
+        return self.fingerprints[0] == self.fingerprints[1]
+
+
+def save_checkpoint(model: Any, tokenizer: Any, directory: Path, card: ModelCard) -> None:
+    """Writes weights (safetensors), configuration, tokenizer, chat template and card; all of it or nothing.
+
+    The directory appears under its name when it is whole; one that was there before is replaced.
+    """
+    partial = directory.with_name(directory.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    with quiet_libraries():
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+    write_card(partial, card)
+    shutil.rmtree(directory, ignore_errors=True)
+    partial.rename(directory)
+
+
+def write_card(directory: Path, card: ModelCard) -> None:
+    """Writes the model card, ``README.md``: the record as YAML front matter, then the same for readers."""
+    front = {"library_name": "transformers", "tags": ["srbench", "self-rewarding"], "srbench": card.model_dump()}
+    settings = "\n".join(f"| {key} | {value} |" for key, value in card.recipe.items())
+    counts = "\n".join(f"| {key} | {value} |" for key, value in card.counts.items())
+    text = (
+        f"---\n{yaml.safe_dump(front, sort_keys=True, allow_unicode=True)}---\n\n# {card.name}\n\n"
+        f"Trained by srbench ({card.stage.upper()}) from {card.parent}, whose weights have the fingerprint "
+        f"`{card.parent_fingerprint}`.\n\n| setting | value |\n|---|---|\n{settings}\n\n"
+        f"| count | value |\n|---|---|\n{counts}\n"
+    )
+    (directory / "README.md").write_text(text, "utf-8")
+
+
+def read_card(directory: Path) -> ModelCard | None:
+    """The card srbench wrote into a checkpoint, or None where there is none of ours."""
+    try:
+        front = (directory / "README.md").read_text("utf-8").split("---\n")[1]
+        return ModelCard.model_validate(yaml.safe_load(front)["srbench"])
+    except (OSError, UnicodeDecodeError, IndexError, KeyError, TypeError, ValueError, yaml.YAMLError):
+        return None
+
+
+def model_name(directory: Path) -> str:
+    """What a model is called: by its card, else by its directory."""
+    card = read_card(directory)
+    return card.name if card else directory.resolve().name
+
+
+def weights_fingerprint(directory: Path) -> str:
+    """SHA-256 over all tensors by name: name, type, shape, bytes. How they are split into files does not matter.
+
+    Raises:
+        DataError: there are no safetensors weights, or a file is cut or damaged.
+    """
+    files = sorted(directory.glob("*.safetensors"))
+    if not files:
+        pickles = sorted(p.name for p in [*directory.glob("*.bin"), *directory.glob("*.pt"), *directory.glob("*.pth")])
+        found = f"only {', '.join(pickles)}: pickled weights can run code and are refused" if pickles else "no weights"
+        raise DataError(f"{directory} holds {found}. Save the model as safetensors (save_pretrained does).")
+    tensors = sorted(entry for file in files for entry in _tensors(file))
+    state = hashlib.sha256()
+    for name, kind, shape, file, start, stop in tensors:
+        state.update(f"{name}\0{kind}\0{shape}\0".encode())
+        _hash_slice(state, Path(file), start, stop)
+    return state.hexdigest()
+
+
+def _tensors(file: Path) -> Iterator[tuple[str, str, str, str, int, int]]:
+    """Name, type, shape, file, first and last byte of each tensor (the header of the safetensors format)."""
+    size = file.stat().st_size
+    with file.open("rb") as data:
+        head = data.read(8)
+        length = struct.unpack("<Q", head)[0] if len(head) == 8 else size
+        raw = data.read(length) if length <= size - 8 else b""
+    try:
+        header: dict[str, Any] = json.loads(raw)
+        for name, entry in header.items():
+            if name == "__metadata__":
+                continue
+            start, stop = (8 + length + offset for offset in entry["data_offsets"])
+            if stop > size:
+                raise ValueError(f"tensor {name!r} ends behind the end of the file")
+            yield name, entry["dtype"], str(entry["shape"]), str(file), start, stop
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{file} is not a whole safetensors file ({error}). It was cut or damaged; copy or make it again."
+        ) from error
+
+
+def _hash_slice(state: Any, file: Path, start: int, stop: int) -> None:
+    with file.open("rb") as data:
+        data.seek(start)
+        left = stop - start
+        while left > 0 and (block := data.read(min(left, 1 << 24))):
+            state.update(block)
+            left -= len(block)
+
+
+def logit_probe(directory_or_model: Any) -> list[float]:
+    """What a model computes on a few fixed token sequences: for each, at its last position, the log of the
+    normaliser, the largest logit, and the logits of three tokens.
+
+    The sequences are made of ids, not of text, so a model needs no tokenizer to be probed. Computed in float32 on the
+    device the model is on, without dropout; equal models on one machine give equal values.
+
+    Raises:
+        EngineError: the directory holds no model that can be loaded.
+    """
+    import torch
+
+    model = _loaded(directory_or_model) if isinstance(directory_or_model, (str, Path)) else directory_or_model
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    ids = [[(7919 * i + 104729 * s + 13) % vocabulary for i in range(PROBE_LENGTH)] for s in range(PROBE_SEQUENCES)]
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor(ids, device=model.device)).logits[:, -1].float()  # (sequences, vocabulary)
+    model.train(training)
+    picked = [0, vocabulary // 2, vocabulary - 1]
+    values = torch.cat([logits.logsumexp(1, keepdim=True), logits.amax(1, keepdim=True), logits[:, picked]], dim=1)
+    return [float(v) for v in values.flatten()]
+
+
+def compare_checkpoints(first: Path, second: Path) -> Comparison:
+    """Whether two checkpoints hold the same weights, and how far apart they compute."""
+    a, b = logit_probe(first), logit_probe(second)
+    distance = max(abs(x - y) for x, y in zip(a, b, strict=True))
+    return Comparison((weights_fingerprint(first), weights_fingerprint(second)), distance)
+
+
+def _loaded(directory: str | Path) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with quiet_libraries():
+            return AutoModelForCausalLM.from_pretrained(str(directory), dtype="float32", use_safetensors=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise EngineError(
+            f"No model can be loaded from {directory}: {error}. It needs config.json and safetensors weights."
+        ) from error
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """No progress bars and no advice of transformers' while it loads or saves; errors still raise."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,457 @@
+"""The self-rewarding loop: makes the next model of a run, stage by stage, and checks itself while it does.
+
+M1 is M0 fine-tuned on IFT and EFT. M_t+1 is M_t trained by DPO on preferences that M_t itself made: prompts, candidates,
+judgments, pairs. Each stage is skipped when it is done, refused when its inputs changed, and resumed where it was cut off.
+What a stage does is in the module of its name; this one only puts them in order.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selfreward_bench import jsonl
+from selfreward_bench.config import RunConfig
+from selfreward_bench.engines import open_engine
+from selfreward_bench.engines.base import Engine
+from selfreward_bench.errors import LoopViolation, TrainingError
+from selfreward_bench.files import write_atomic
+from selfreward_bench.fingerprint import weights_fingerprint
+from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
+from selfreward_bench.judges.prompts import load_judge_prompt
+from selfreward_bench.micro import base_path
+from selfreward_bench.progress import Reporter, Silent
+from selfreward_bench.rundir import RunDir, Stage, hash_file, hash_json
+from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, Prompt
+from trainers import candidates, pairs, prompts, rewards, seeds
+from trainers.isolation import run_training
+from trainers.stages import BASELINE, check_model, models, parent_of, stages
+from trainers.training import TrainResult
+
+Oracle = Callable[[Prompt, str], float | None]
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One model of a run and how it came to be; kept as ``iteration.json`` beside its checkpoint."""
+
+    model: str
+    parent: str
+    fingerprint: str
+    parent_fingerprint: str
+    rewards: str
+    counts: dict[str, dict[str, float]]
+    checks: dict[str, str]
+    probe: list[float]
+
+
+def base_directory(config: RunConfig) -> Path:
+    """Where M0 is: the embedded base, or what the recipe names."""
+    return base_path() if config.base == "micro" else Path(config.base)
+
+
+def checkpoint_of(run: RunDir, model: str) -> Path:
+    """The directory of a model's weights; ``M0`` is the base."""
+    return base_directory(run.config) if model == "M0" else run.path / model / "checkpoint"
+
+
+def finished_models(run: RunDir) -> list[str]:
+    """The models of a run that are complete, in order."""
+    return [m for m in models(run.config) if (run.path / m / "iteration.json").exists()]
+
+
+def next_model(run: RunDir) -> str | None:
+    """The next model `srbench run-iteration` makes; None when the run has all of them."""
+    done = finished_models(run)
+    return next((m for m in models(run.config) if m not in done and m != BASELINE), None)
+
+
+def run_iteration(
+    run: RunDir,
+    *,
+    until: str | None = None,
+    from_stage: str | None = None,
+    oracle: Oracle | None = None,
+    reporter: Reporter | None = None,
+) -> list[Iteration]:
+    """Makes the next model of a run, or all up to ``until``.
+
+    Args:
+        until: name of the last model to make (``M3``); None makes one.
+        from_stage: deletes this stage and all later ones first (``M2/candidates``).
+        oracle: grades a response truly; only for the reward control ``rewards: oracle``.
+        reporter: told the course of the work.
+
+    Returns:
+        The models made now, in order (the baseline first when it was trained now).
+
+    Raises:
+        LoopViolation: a check of the loop itself failed; nothing is made from what failed.
+        IncompatibleRunError: a stage was made with other inputs or settings; the message names them.
+        TrainingError: training could not go on; the last good state is kept.
+    """
+    loop = _Loop(run, reporter or Silent(), oracle)
+    with run.lock():
+        if from_stage:
+            run.reset_from(from_stage, [(s.name, s.paths) for s in stages(run.config)])
+        last = until or next_model(run)
+        if last is None:
+            return []
+        check_model(run.config, last)
+        made = []
+        for model in models(run.config):
+            before = (run.path / model / "iteration.json").exists()
+            iteration = loop.supervised(model) if parent_of(model) == "M0" else loop.preferences(model)
+            if not before:
+                made.append(iteration)
+            if model == last:
+                break
+        return made
+
+
+class _Loop:
+    """One call's state: the run, who listens, and the engine that is open."""
+
+    def __init__(self, run: RunDir, reporter: Reporter, oracle: Oracle | None) -> None:
+        self.run = run
+        self.config = run.config
+        self.reporter = reporter
+        self.oracle = oracle
+        self.fingerprints: dict[str, str] = {}
+        self._engine: tuple[str, Engine] | None = None
+
+    # ---- stages in general -----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def stage(self, name: str, inputs: Mapping[str, str], settings: Mapping[str, object]) -> Iterator[Stage | None]:
+        """Yields the stage to be worked on, or None when it is done already."""
+        stage = self.run.stage(name, inputs, {"seed": self.config.seed, **settings})
+        if stage.status == "done":
+            self.reporter.finished(name, stage.counts, stage.seconds, skipped=True)
+            yield None
+            return
+        yield stage
+        self.reporter.finished(name, stage.counts, stage.seconds)
+
+    def outputs(self, name: str) -> dict[str, str]:
+        """What a finished stage made: file -> hash."""
+        stage = self.run.finished_stage(name)
+        if stage is None:
+            raise LoopViolation(f"{self.run.path}: stage {name} is not complete, but a later one needs it.")
+        return stage.outputs
+
+    def path(self, model: str, file: str) -> Path:
+        return self.run.path / model / file
+
+    def fingerprint(self, model: str) -> str:
+        if model not in self.fingerprints:
+            self.fingerprints[model] = weights_fingerprint(checkpoint_of(self.run, model))
+        return self.fingerprints[model]
+
+    def engine(self, model: str) -> Engine:
+        """The engine on a model's weights; one is open at a time."""
+        if self._engine and self._engine[0] != model:
+            self.close_engine()
+        if self._engine is None:
+            opened = open_engine(self.config.engine, checkpoint_of(self.run, model), threads=self.config.threads)
+            self._engine = (model, opened)
+        return self._engine[1]
+
+    def close_engine(self) -> None:
+        if self._engine:
+            self._engine[1].close()
+        self._engine = None
+
+    def judge(self, model: str, stage: str) -> PointwiseJudge:
+        return PointwiseJudge.from_config(
+            self.engine(model), self.config.judge, run_seed=self.config.seed, stage=stage, checkpoint=self.fingerprint(model)
+        )
+
+    # ---- M1 and the baseline ---------------------------------------------------------------------------------------
+
+    def supervised(self, model: str) -> Iteration:
+        """SFT from the base: on IFT alone (the baseline) or on IFT and EFT (M1)."""
+        self.seed_ift()
+        if model == BASELINE:
+            examples = jsonl.read(self.path("M1", "ift.jsonl"), Example)
+            inputs = {"ift": self.outputs("M1/ift")["ift.jsonl"]}
+        else:
+            self.seed_eft()
+            examples = self.mixed_examples()
+            inputs = {"ift": self.outputs("M1/ift")["ift.jsonl"], "eft": self.outputs("M1/eft")["eft.jsonl"]}
+        self.train(model, "sft", examples, inputs, self.config.sft.model_dump())
+        names = ["M1/ift", f"{model}/train"] if model == BASELINE else ["M1/ift", "M1/reviews", "M1/eft", "M1/train"]
+        return self.conclude(model, names)
+
+    def mixed_examples(self) -> list[Example]:
+        ift = jsonl.read(self.path("M1", "ift.jsonl"), Example)
+        eft = jsonl.read(self.path("M1", "eft.jsonl"), Example)
+        repeated = [
+            e if i == 0 else e.model_copy(update={"id": f"{e.id}#{i}"})
+            for i in range(self.config.sft.eft_repeat)
+            for e in eft
+        ]
+        return ift + repeated
+
+    def seed_ift(self) -> None:
+        section = self.config.seeds
+        settings = {"ift": section.ift, "size": section.ift_size, "excluded": section.exclude}
+        with self.stage("M1/ift", {}, settings) as stage:
+            if stage:
+                self.reporter.started(stage.name, None, "examples")
+                examples = seeds.load_ift(section, self.config.seed)
+                jsonl.write(stage.records_path("ift.jsonl"), examples)
+                self._finish(stage, {"examples": len(examples)}, "ift.jsonl")
+
+    def seed_eft(self) -> None:
+        """Reviews where the data brings none (by the SFT baseline, as in the paper), then filtered EFT examples."""
+        section = self.config.seeds
+        ranked = seeds.load_eft(section, self.config.seed)
+        bare = [
+            JudgeItem(p.id, i, p.messages, r.text)
+            for p in ranked
+            for i, r in enumerate(p.responses)
+            if r.review is None
+        ]
+        if bare:
+            baseline = jsonl.read(self.path("M1", "ift.jsonl"), Example)
+            inputs = {"ift": self.outputs("M1/ift")["ift.jsonl"]}
+            self.train(BASELINE, "sft", baseline, inputs, self.config.sft.model_dump())
+        judge_settings = {"judge": self.config.judge.model_dump(), "samples": section.eft_samples}
+        inputs = {"ranked": hash_json(ranked)} | ({"model": self.fingerprint(BASELINE)} if bare else {})
+        with self.stage("M1/reviews", inputs, judge_settings) as stage:
+            if stage:
+                counts = {"judgments": 0.0}
+                path = stage.records_path("reviews.jsonl")
+                if bare:
+                    writer = self.judge(BASELINE, stage.name).with_samples(section.eft_samples)
+                    counts = rewards.write_items(writer, bare, path=path, reporter=self.reporter, stage=stage.name)
+                else:
+                    jsonl.write(path, [])
+                self._finish(stage, counts, "reviews.jsonl")
+        inputs = {"ranked": hash_json(ranked), "reviews": self.outputs("M1/reviews")["reviews.jsonl"]}
+        settings = {"flatten": section.eft_flatten, "judge": load_judge_prompt(self.config.judge.prompt).key}
+        with self.stage("M1/eft", inputs, settings) as stage:
+            if stage:
+                self.reporter.started(stage.name, None, "examples")
+                reviews = jsonl.read(self.path("M1", "reviews.jsonl"), Judgment, allow_empty=True)
+                result = seeds.build_eft(
+                    ranked, reviews, load_judge_prompt(self.config.judge.prompt), section, self.config.seed
+                )
+                jsonl.write(stage.records_path("eft.jsonl"), result.examples)
+                self._finish(stage, result.counts, "eft.jsonl")
+
+    # ---- M2, M3, ... -----------------------------------------------------------------------------------------------
+
+    def preferences(self, model: str) -> Iteration:
+        """DPO from the parent on preferences that the parent made."""
+        parent = parent_of(model)
+        self.new_prompts(model, parent)
+        self.answer(model, parent)
+        self.reward(model, parent)
+        self.prefer(model)
+        records = jsonl.read(self.path(model, "pairs.jsonl"), PreferencePair)
+        self.check_pairs(model, parent, records)
+        self.train(model, "dpo", records, {"pairs": self.outputs(f"{model}/pairs")["pairs.jsonl"]}, self.config.dpo.model_dump())
+        return self.conclude(model, [f"{model}/{s}" for s in ("prompts", "candidates", "judgments", "pairs", "train")])
+
+    def earlier_prompts(self, model: str) -> list[Prompt]:
+        """The prompts of all earlier rounds, which new ones must not repeat."""
+        rounds = [f"M{i}" for i in range(2, int(model[1:]))]
+        return [p for m in rounds for p in jsonl.read(self.path(m, "prompts.jsonl"), Prompt)]
+
+    def new_prompts(self, model: str, parent: str) -> None:
+        writer = "M0" if self.config.prompts.writer == "base" else parent
+        inputs = {
+            "writer": self.fingerprint(writer),
+            "seeds": self.outputs("M1/ift")["ift.jsonl"],
+            **{f"pool-M{i}": self.outputs(f"M{i}/prompts")["prompts.jsonl"] for i in range(2, int(model[1:]))},
+        }
+        with self.stage(f"{model}/prompts", inputs, self.config.prompts.model_dump()) as stage:
+            if stage:
+                ift = jsonl.read(self.path("M1", "ift.jsonl"), Example)
+                counts = prompts.write_prompts(
+                    self.engine(writer),
+                    self.config.prompts,
+                    raw_path=stage.records_path("prompts.raw.jsonl"),
+                    path=stage.records_path("prompts.jsonl"),
+                    seed_prompts=[Prompt(id=e.id, messages=e.prompt, source=e.source) for e in ift],
+                    pool=self.earlier_prompts(model),
+                    excluded=seeds.load_excluded(self.config.seeds),
+                    run_seed=self.config.seed,
+                    stage=stage.name,
+                    reporter=self.reporter,
+                )
+                self._finish(stage, counts, "prompts.jsonl")
+
+    def answer(self, model: str, parent: str) -> None:
+        inputs = {"prompts": self.outputs(f"{model}/prompts")["prompts.jsonl"], "model": self.fingerprint(parent)}
+        with self.stage(f"{model}/candidates", inputs, self.config.candidates.model_dump()) as stage:
+            if stage:
+                counts = candidates.write_candidates(
+                    self.engine(parent),
+                    jsonl.read(self.path(model, "prompts.jsonl"), Prompt),
+                    self.config.candidates,
+                    path=stage.records_path("completions.jsonl"),
+                    run_seed=self.config.seed,
+                    stage=stage.name,
+                    reporter=self.reporter,
+                )
+                self._finish(stage, counts, "completions.jsonl")
+
+    def reward(self, model: str, parent: str) -> None:
+        """The parent judges its own answers; a control reward needs no judgment."""
+        inputs = {"completions": self.outputs(f"{model}/candidates")["completions.jsonl"], "model": self.fingerprint(parent)}
+        settings = {"judge": self.config.judge.model_dump(), "rewards": self.config.rewards}
+        with self.stage(f"{model}/judgments", inputs, settings) as stage:
+            if stage:
+                path = stage.records_path("judgments.jsonl")
+                if self.config.rewards == "self":
+                    counts = rewards.write_judgments(
+                        self.judge(parent, stage.name),
+                        jsonl.read(self.path(model, "prompts.jsonl"), Prompt),
+                        jsonl.read(self.path(model, "completions.jsonl"), Completion),
+                        path=path,
+                        reporter=self.reporter,
+                    )
+                else:
+                    jsonl.write(path, [])
+                    counts = {"judgments": 0}
+                self._finish(stage, counts, "judgments.jsonl")
+
+    def prefer(self, model: str) -> None:
+        inputs = {
+            "completions": self.outputs(f"{model}/candidates")["completions.jsonl"],
+            "judgments": self.outputs(f"{model}/judgments")["judgments.jsonl"],
+        }
+        settings = {"rewards": self.config.rewards, **self.config.pairs.model_dump()}
+        with self.stage(f"{model}/pairs", inputs, settings) as stage:
+            if stage:
+                self.reporter.started(stage.name, None, "pairs")
+                asked = jsonl.read(self.path(model, "prompts.jsonl"), Prompt)
+                answers = jsonl.read(self.path(model, "completions.jsonl"), Completion)
+                given = rewards.rewards_for(
+                    self.config.rewards,
+                    prompts=asked,
+                    completions=answers,
+                    judgments=jsonl.read(self.path(model, "judgments.jsonl"), Judgment, allow_empty=True),
+                    run_seed=self.config.seed,
+                    oracle=self.oracle,
+                )
+                result = pairs.make_pairs(asked, answers, given, self.config.pairs, run_seed=self.config.seed)
+                jsonl.write(stage.records_path("rewards.jsonl"), given)
+                if not result.pairs:
+                    raise TrainingError(_no_pairs(model, result.counts))
+                jsonl.write(stage.records_path("pairs.jsonl"), result.pairs)
+                self._finish(stage, result.counts, "pairs.jsonl", "rewards.jsonl")
+
+    # ---- training and the loop's checks ----------------------------------------------------------------------------
+
+    def train(self, model: str, kind: str, records: list[Any], inputs: dict[str, str], settings: dict[str, object]) -> None:
+        parent = parent_of(model)
+        inputs = inputs | {"model": self.fingerprint(parent)}
+        with self.stage(f"{model}/train", inputs, settings) as stage:
+            if stage:
+                self.close_engine()
+                section = self.config.dpo if kind == "dpo" else self.config.sft
+                result = run_training(
+                    kind,
+                    checkpoint_of(self.run, parent),
+                    records,
+                    section,
+                    stage.directory,
+                    seed=self.config.seed,
+                    threads=self.config.threads,
+                    reporter=self.reporter,
+                    stage=stage.name,
+                )
+                if kind == "dpo":
+                    self.check_first_step(model, result)
+                stage.finish(_training_counts(result, len(records)), {"checkpoint": self.fingerprint(model)})
+
+    def check_first_step(self, model: str, result: TrainResult) -> None:
+        """Step 0 of DPO must see policy = reference: loss ln 2."""
+        from trainers.dpo import check_first_step
+
+        check_first_step(result)
+
+    def check_pairs(self, model: str, parent: str, records: Iterable[PreferencePair]) -> None:
+        """Each pair must be two answers that the parent gave to that very prompt."""
+        stage = self.run.finished_stage(f"{model}/candidates")
+        made_by = stage.identity_inputs.get("model") if stage else None
+        if made_by != self.fingerprint(parent):
+            raise LoopViolation(
+                f"The candidates of {model} were made by weights {made_by}, but {parent} has {self.fingerprint(parent)}: "
+                f"the preferences are not {parent}'s own. Make them anew: --from-stage {model}/candidates"
+            )
+        answers = {c.id: c.text for c in jsonl.read(self.path(model, "completions.jsonl"), Completion)}
+        for pair in records:
+            for index, side in ((pair.chosen_index, pair.chosen), (pair.rejected_index, pair.rejected)):
+                if answers.get(f"{pair.prompt_id}/{index}") != side[-1].content:
+                    raise LoopViolation(
+                        f"{self.path(model, 'pairs.jsonl')}: pair {pair.id} holds a text that is not answer {index} of "
+                        f"{parent} in completions.jsonl. Make the pairs anew: --from-stage {model}/pairs"
+                    )
+
+    def conclude(self, model: str, names: list[str]) -> Iteration:
+        """Checks the new weights against the parent's and writes ``iteration.json``, last."""
+        parent = parent_of(model)
+        from trainers.checkpoints import logit_probe
+
+        path = self.path(model, "iteration.json")
+        if path.exists():
+            return Iteration(**json.loads(path.read_text(encoding="utf-8")))
+        before, after = (logit_probe(checkpoint_of(self.run, m)) for m in (parent, model))
+        change = max(abs(a - b) for a, b in zip(before, after, strict=True))
+        if self.fingerprint(model) == self.fingerprint(parent) or change == 0:
+            raise LoopViolation(
+                f"{model} has the weights of {parent} ({self.fingerprint(parent)}): training changed nothing. Check the "
+                f"learning rate and the number of steps, then: --from-stage {model}/train"
+            )
+        if not math.isfinite(change):
+            raise LoopViolation(f"{model} gives logits that are no numbers. Lower the learning rate: --from-stage {model}/train")
+        found = {name: self.run.finished_stage(name) for name in names}
+        iteration = Iteration(
+            model=model,
+            parent=parent,
+            fingerprint=self.fingerprint(model),
+            parent_fingerprint=self.fingerprint(parent),
+            rewards="none" if parent == "M0" else self.config.rewards,
+            counts={name: dict(stage.counts) for name, stage in found.items() if stage},
+            checks={
+                "weights_differ_from_parent": "passed",
+                "largest_logit_change": f"{change:.4g}",
+                **({} if parent == "M0" else {"pairs_come_from_parent": "passed", "first_dpo_loss_is_ln2": "passed"}),
+            },
+            probe=after,
+        )
+        write_atomic(path, (json.dumps(iteration.__dict__, indent=2, allow_nan=False) + "\n").encode())
+        return iteration
+
+    def _finish(self, stage: Stage, counts: Mapping[str, float], *files: str) -> None:
+        stage.finish(counts, {file: hash_file(stage.records_path(file)) for file in files})
+
+
+def _training_counts(result: TrainResult, records: int) -> dict[str, float]:
+    return {
+        "records": records,
+        "truncated": result.truncated,
+        "steps": result.steps,
+        "tokens": result.tokens,
+        "first_loss": result.first_loss,
+        "final_loss": result.final_loss,
+    }
+
+
+def _no_pairs(model: str, counts: Mapping[str, float]) -> str:
+    listing = ", ".join(f"{name} {value:g}" for name, value in counts.items())
+    return (
+        f"{model}: no prompt gave a usable preference pair ({listing}). If judgments did not parse, the judge prompt does "
+        f"not suit this model (judge.prompt, judge.mode: expected, more EFT data); if scores tie, lower pairs.min_gap or "
+        f"raise candidates.count. Then: srbench run-iteration RUN --from-stage {model}/pairs (or an earlier stage)."
+    )

@@ -1,0 +1,122 @@
+"""Supervised fine-tuning on TRL's SFTTrainer: the loss is on the completion's tokens only.
+
+Reads finished examples and knows nothing of where they come from.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from selfreward_bench.config import SftConfig
+from selfreward_bench.errors import TrainingError
+from selfreward_bench.types import Example
+from trainers.checkpoints import ModelCard, model_name, weights_fingerprint
+from trainers.rendering import Turn, digest, end_token_ids, load_tokenizer, local_directory, render_turn
+from trainers.training import (
+    ExactTrainer,
+    TrainProgress,
+    TrainResult,
+    finish,
+    give_back_memory,
+    load_model,
+    open_frame,
+    plan_of,
+    read_result,
+    run_steps,
+    training_arguments,
+)
+
+IGNORED = -100  # a label that carries no loss
+
+
+def train_sft(
+    base: str | Path,
+    examples: Sequence[Example],
+    config: SftConfig,
+    out_dir: Path,
+    *,
+    seed: int,
+    progress: Callable[[TrainProgress], None] | None = None,
+) -> TrainResult:
+    """Trains ``base`` on the examples and writes ``out_dir/checkpoint``.
+
+    Called again after a kill it continues from the newest whole state and ends with the same weights; called again
+    after the end it only reads its result.
+
+    Args:
+        base: directory in Hugging Face layout, or a hub id. Without a chat template it gets a default one.
+        out_dir: belongs to this training alone (``trainers.resume`` draws what is in it).
+        progress: called after each step; a KeyboardInterrupt from it stops as Ctrl-C does.
+
+    Raises:
+        TrainingError: nothing to train on, a base that cannot be trained, a loss that is no number.
+        DataError: an example that cannot be rendered.
+        IncompatibleRunError: ``out_dir`` holds another training.
+        KeyboardInterrupt: interrupted, with the state of the last step saved.
+    """
+    from datasets import Dataset
+    from trl import SFTConfig as TrlSftConfig
+    from trl import SFTTrainer
+
+    class Trainer(ExactTrainer, SFTTrainer):  # type: ignore[misc]
+        """TRL's trainer with the loop's own behaviour around its steps."""
+
+    started = time.perf_counter()
+    source = local_directory(base)
+    tokenizer = load_tokenizer(source, default_template=True)
+    turns, truncated = render_examples(tokenizer, examples, config.max_length)
+    rows = labelled_rows(turns)
+    fingerprint = weights_fingerprint(source)
+    args = TrlSftConfig(
+        **training_arguments(config, out_dir / "resume", seed), dataset_kwargs={"skip_prepare_dataset": True}
+    )
+    plan = plan_of("sft", fingerprint, digest(rows["input_ids"], rows["labels"]), config, seed)
+    frame = open_frame(args, out_dir, plan)
+    if not frame.finished:
+        model, own_settings = load_model(source, config.dropout)
+        trainer = Trainer(model=model, args=args, train_dataset=Dataset.from_dict(rows), processing_class=tokenizer)
+        trainer.attach([len(turn) for turn in turns], frame, seed, progress)
+        run_steps(trainer, frame)
+        card = ModelCard(
+            name=out_dir.name,
+            parent=model_name(source),
+            parent_fingerprint=fingerprint,
+            stage="sft",
+            recipe=config.model_dump(mode="json"),
+            counts={"examples": len(turns), "truncated": truncated, "steps": trainer.state.global_step},
+        )
+        finish(trainer, frame, own_settings, end_token_ids(tokenizer, turns), card)
+        del trainer, model
+        give_back_memory()
+    return read_result(frame, truncated, started)
+
+
+def render_examples(tokenizer: Any, examples: Sequence[Example], max_length: int) -> tuple[list[Turn], int]:
+    """Renders the examples; those over ``max_length`` tokens are left out and counted, never cut.
+
+    Raises:
+        TrainingError: no example is left.
+    """
+    turns = [render_turn(tokenizer, e.prompt, e.completion, e.id) for e in examples]
+    kept = [turn for turn in turns if len(turn) <= max_length]
+    if not kept:
+        raise TrainingError(
+            f"SFT has nothing to train on: of {len(turns)} examples, {len(turns)} exceed sft.max_length = {max_length} "
+            "tokens. Give examples (seeds.ift), or raise sft.max_length."
+        )
+    return kept, len(turns) - len(kept)
+
+
+def labelled_rows(turns: Sequence[Turn]) -> dict[str, list[list[int]]]:
+    """The columns SFTTrainer takes as they are: all ids, and the completion's as labels.
+
+    >>> labelled_rows([Turn([5, 6], [7, 1])])
+    {'input_ids': [[5, 6, 7, 1]], 'labels': [[-100, -100, 7, 1]]}
+    """
+    return {
+        "input_ids": [turn.prompt + turn.completion for turn in turns],
+        "labels": [[IGNORED] * len(turn.prompt) + turn.completion for turn in turns],
+    }

@@ -1,0 +1,72 @@
+"""The stages of a run, in order: names, files, and which model each makes. No work is done here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from selfreward_bench.config import RunConfig
+from selfreward_bench.errors import UnknownNameError
+
+BASELINE = "SFT"
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """One stage: ``MODEL/STAGE``, its files relative to the run, and what it counts."""
+
+    name: str
+    files: tuple[str, ...]
+    unit: str
+
+    @property
+    def model(self) -> str:
+        return self.name.partition("/")[0]
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return tuple(Path(self.model) / file for file in self.files)
+
+
+_TRAINED = ("iteration.json", "eval", "checkpoint", "resume", "plan.json", "log.jsonl", "reference.jsonl")
+
+
+def models(config: RunConfig) -> list[str]:
+    """What a run trains, in order: SFT (the baseline, when asked for), M1, M2, ..."""
+    return [*([BASELINE] if config.with_baseline else []), *(f"M{i + 1}" for i in range(1 + config.iterations))]
+
+
+def stages(config: RunConfig) -> list[StageSpec]:
+    """Every stage of a run in the order they run.
+
+    The reviews of EFT responses that bring none are written by the SFT baseline, as in the paper; whether any is needed
+    is known when the data is read, so the stage is always there and may do nothing.
+    """
+    listed = [
+        StageSpec("M1/ift", ("ift.jsonl",), "examples"),
+        StageSpec(f"{BASELINE}/train", _TRAINED, "steps"),
+        StageSpec("M1/reviews", ("reviews.jsonl",), "judgments"),
+        StageSpec("M1/eft", ("eft.jsonl",), "examples"),
+        StageSpec("M1/train", _TRAINED, "steps"),
+    ]
+    for i in range(2, 2 + config.iterations):
+        listed += [
+            StageSpec(f"M{i}/prompts", ("prompts.jsonl", "prompts.raw.jsonl"), "prompts"),
+            StageSpec(f"M{i}/candidates", ("completions.jsonl",), "completions"),
+            StageSpec(f"M{i}/judgments", ("judgments.jsonl",), "judgments"),
+            StageSpec(f"M{i}/pairs", ("pairs.jsonl", "rewards.jsonl"), "pairs"),
+            StageSpec(f"M{i}/train", _TRAINED, "steps"),
+        ]
+    return listed
+
+
+def parent_of(model: str) -> str:
+    """M1 and the baseline come from the base (M0), M_t+1 from M_t."""
+    return "M0" if model in (BASELINE, "M1") else f"M{int(model[1:]) - 1}"
+
+
+def check_model(config: RunConfig, model: str) -> None:
+    """Raises UnknownNameError unless the run trains a model of this name."""
+    known = models(config)
+    if model not in known:
+        raise UnknownNameError("model of this run", model, known)
