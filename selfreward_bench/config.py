@@ -40,7 +40,8 @@ class EngineConfig(Section):
 class SeedConfig(Section):
     """The human seed data: IFT (instruction, answer) and EFT (ranked responses).
 
-    ``ift``, ``eft``, ``exclude`` are ``micro`` (embedded) or a path to JSONL (docs/formats.md).
+    ``ift``, ``eft``, ``exclude`` are ``micro`` (embedded) or a path to JSONL (docs/formats.md); ``ift`` and
+    ``eft`` also ``oasst:PATH``, a file of Open Assistant trees.
     """
 
     ift: str = "micro"
@@ -48,7 +49,7 @@ class SeedConfig(Section):
     ift_size: PositiveInt | None = None  # paper: 3,200; None takes all
     eft_size: PositiveInt | None = None  # paper: 1,630 (v2); prompts' responses, counted in judged responses
     exclude: str | None = "micro"  # held-out prompts that must never be trained on
-    # a score is thinned to at most this multiple of the median of the other scores' counts (paper: "part of" score 4)
+    # a score is thinned to at most this multiple of the median count of the other scores (paper: "part of" score 4)
     eft_flatten: Annotated[float, Field(ge=1)] | None = 2.0
     eft_samples: PositiveInt = 3  # judgments the SFT baseline writes per response that has no review
 
@@ -94,7 +95,7 @@ class DpoConfig(Section):
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # paper; applied only where it is exact (off for precomputed refs)
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # paper; where the architecture has dropout
     max_length: PositiveInt = 2048
     save_every: PositiveInt = 200
     gradient_checkpointing: bool = False
@@ -135,6 +136,7 @@ class PairsConfig(Section):
 class EvalConfig(Section):
     """The thin evaluation each checkpoint gets on the embedded world."""
 
+    split: Literal["test", "validation"] = "test"  # choices are made on validation, numbers reported on test
     samples: PositiveInt = 2
     sampling: Sampling = Sampling(temperature=0.7, top_p=1.0, max_new_tokens=64)
     limit: PositiveInt | None = None

@@ -210,7 +210,7 @@ def _tensor(name: str, entry: object, file: Path, data_start: int) -> _Tensor:
         raise _damaged(
             file, f"the header's entry for tensor {name[:80]!r} has no dtype, shape and data_offsets"
         ) from error
-    if dtype not in _BITS:
+    if not isinstance(dtype, str) or dtype not in _BITS:
         raise _damaged(file, f"tensor {name[:80]!r} has the unknown dtype {str(dtype)[:20]!r}")
     needed, remainder = divmod(math.prod(shape) * _BITS[dtype], 8)
     if remainder or end - start != needed:

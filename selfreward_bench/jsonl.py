@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from selfreward_bench.errors import DataError, did_you_mean
 from selfreward_bench.files import os_errors, sync_directory, write_atomic
 
-__all__ = ["MAX_LINE_BYTES", "append", "iterate", "read", "repair", "resume", "write"]
+__all__ = ["MAX_LINE_BYTES", "append", "decode", "iterate", "lines", "read", "repair", "resume", "write"]
 
 MAX_LINE_BYTES = 16 * 2**20  # a longer line is a mistake (a whole file on one line), not a record
 
@@ -99,8 +99,8 @@ def iterate(
     """
     seen: dict[str, int] = {}
     number = 0
-    for number, line in _lines(path, max_line_bytes):
-        record = _decode(line, model, f"{path}:{number}")
+    for number, line in lines(path, max_line_bytes):
+        record = decode(line, model, f"{path}:{number}")
         if unique is not None:
             key = unique(record)
             if key in seen:
@@ -140,22 +140,22 @@ def resume(path: Path, model: type[T], *, unique: Callable[[T], str] | None = No
 
 
 def _encode(path: Path, records: Iterable[BaseModel]) -> bytes:
-    lines = []
+    encoded = []
     for number, record in enumerate(records, 1):
         values = record.model_dump()
         try:
             text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-            lines.append(text.encode())
+            encoded.append(text.encode())
         except (ValueError, TypeError) as error:  # UnicodeEncodeError is a ValueError
             place = f"Cannot write record {number} ({type(record).__name__}) to {path}"
             field, fault = _find_fault(values) or ("?", str(error))
             raise DataError(f"{place}: field {field!r} {fault}. Nothing was written; mend the value.") from error
-        if len(lines[-1]) >= MAX_LINE_BYTES:
+        if len(encoded[-1]) >= MAX_LINE_BYTES:
             raise DataError(
-                f"Cannot write record {number} ({type(record).__name__}) to {path}: it takes {len(lines[-1]):,} bytes, "
-                f"more than the {MAX_LINE_BYTES:,} of one line. Nothing was written; shorten its texts."
+                f"Cannot write record {number} ({type(record).__name__}) to {path}: it takes {len(encoded[-1]):,} "
+                f"bytes, more than the {MAX_LINE_BYTES:,} of one line. Nothing was written; shorten its texts."
             )
-    return b"".join(line + b"\n" for line in lines)
+    return b"".join(line + b"\n" for line in encoded)
 
 
 def _write_all(descriptor: int, content: bytes) -> None:
@@ -197,8 +197,12 @@ def _encodable(text: str) -> bool:
 # --- reading
 
 
-def _lines(path: Path, max_line_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines (from 1) that are not blank."""
+def lines(path: Path, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, as they are, with their numbers (from 1).
+
+    Raises:
+        DataError: the file cannot be read, or a line is too long.
+    """
     with os_errors(path, "read"), path.open("rb") as stream:
         number = 0
         while line := stream.readline(max_line_bytes + 1):
@@ -214,7 +218,15 @@ def _lines(path: Path, max_line_bytes: int) -> Iterator[tuple[int, bytes]]:
                 yield number, line
 
 
-def _decode(line: bytes, model: type[T], place: str) -> T:
+def decode(line: bytes, model: type[T], place: str) -> T:
+    """One line as a record.
+
+    Args:
+        place: ``FILE:LINE``, which messages begin with.
+
+    Raises:
+        DataError: the line cannot be used.
+    """
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
@@ -227,6 +239,9 @@ def _decode(line: bytes, model: type[T], place: str) -> T:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise DataError(_describe(error, values, model, place)) from error
+
+
+_lines, _decode = lines, decode  # former names
 
 
 def _parse(text: str, place: str) -> object:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -26,6 +26,7 @@ __all__ = ["Layer", "describe", "dump", "dump_values", "load", "names", "parse",
 
 _MAX_BYTES = 2**20
 _MAX_EXTENDS = 8
+_MAX_DEPTH = 16
 _SHOWN_CHARACTERS = 60
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -120,8 +121,11 @@ def dump(config: RunConfig) -> str:
 
 
 def dump_values(values: Mapping[str, object]) -> str:
-    """Plain values as block-style YAML, in the order given."""
-    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    """Plain values as block-style YAML, in the order given.
+
+    In ASCII: of the characters that YAML takes for line ends (U+0085, U+2028) PyYAML writes some as they are.
+    """
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=110)
 
 
 def parse(text: str, origin: str) -> Layer:
@@ -144,8 +148,6 @@ def parse(text: str, origin: str) -> Layer:
         values = builder.mapping(node, ())
     except yaml.YAMLError as error:
         raise ConfigError(_syntax_error(error, origin)) from error
-    except RecursionError as error:
-        raise ConfigError(f"{origin}: the values are nested too deeply to be a recipe.") from error
     return Layer(values, builder.places, tuple(builder.problems))
 
 
@@ -243,13 +245,21 @@ def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader without aliases, and with ``1e-4`` as the number it looks like."""
 
+    _depth = 0
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem="anchors and aliases (&, *) are not used in recipes; use `extends`",
-                problem_mark=self.peek_event().start_mark,  # type: ignore[no-untyped-call]
-            )
-        return super().compose_node(parent, index)
+            self._refuse("anchors and aliases (&, *) are not used in recipes; use `extends`")
+        if self._depth == _MAX_DEPTH:
+            self._refuse("the values are nested too deeply")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def _refuse(self, problem: str) -> NoReturn:
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 class _Dumper(yaml.SafeDumper):

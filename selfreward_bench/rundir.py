@@ -254,6 +254,16 @@ class Stage:
         """Name -> content hash of what a finished stage made; empty until then."""
         return dict(self.done.outputs) if self.done else {}
 
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Name -> content hash of what a finished stage was made from; empty until then."""
+        return dict(self.done.identity.inputs) if self.done else {}
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the process that finished the stage; 0 until then."""
+        return self.done.seconds if self.done else 0.0
+
     def records_path(self, filename: str) -> Path:
         """Where the stage keeps a file: in its model's directory."""
         return self.directory / filename

@@ -42,18 +42,35 @@ def _refusing_connect(original: Callable[..., Any]) -> Callable[..., Any]:
     return connect
 
 
-@pytest.fixture(autouse=True, scope="session")
-def block_network() -> Iterator[None]:
-    """Connections and name look-ups that leave the machine raise ``NetworkBlockedError``."""
-    look_up = socket.getaddrinfo
-
-    def refusing_look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+def _refusing_look_up(original: Callable[..., Any]) -> Callable[..., Any]:
+    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
         if not _is_local(host):
             raise NetworkBlockedError(f"tests have no network; something looked up {host!r}")
-        return look_up(host, *args, **kwargs)
+        return original(host, *args, **kwargs)
 
+    return getaddrinfo
+
+
+_CONNECT = _refusing_connect(socket.socket.connect)
+_CONNECT_EX = _refusing_connect(socket.socket.connect_ex)
+_LOOK_UP = _refusing_look_up(socket.getaddrinfo)
+
+
+@pytest.fixture(autouse=True)
+def block_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections and name look-ups that leave the machine raise ``NetworkBlockedError``."""
+    _block(monkeypatch)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def block_network_for_shared_fixtures() -> Iterator[None]:
+    """The same for fixtures of a wider scope; again per test, as a plugin may restore sockets after each one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket.socket, "connect", _refusing_connect(socket.socket.connect))
-        patch.setattr(socket.socket, "connect_ex", _refusing_connect(socket.socket.connect_ex))
-        patch.setattr(socket, "getaddrinfo", refusing_look_up)
+        _block(patch)
         yield
+
+
+def _block(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(socket.socket, "connect", _CONNECT)
+    patch.setattr(socket.socket, "connect_ex", _CONNECT_EX)
+    patch.setattr(socket, "getaddrinfo", _LOOK_UP)

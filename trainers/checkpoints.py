@@ -8,10 +8,8 @@ MODEL that is loaded from them compute the same (``logit_probe``), which also ca
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import shutil
-import struct
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +17,11 @@ from typing import Any
 
 import yaml
 
-from selfreward_bench.errors import DataError, EngineError
+from selfreward_bench.errors import EngineError, TrainingError
+from selfreward_bench.files import os_errors, sync_directory
+from selfreward_bench.fingerprint import weights_fingerprint
 from selfreward_bench.types import Record
+from trainers.resume import sync_file
 
 PROBE_LENGTH = 16  # tokens per probe sequence
 PROBE_SEQUENCES = 4
@@ -42,8 +43,8 @@ class ModelCard(Record):
     parent: str
     parent_fingerprint: str
     stage: str
-    recipe: dict[str, Any] = {}
-    counts: dict[str, int] = {}
+    recipe: dict[str, Any]
+    counts: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +63,21 @@ def save_checkpoint(model: Any, tokenizer: Any, directory: Path, card: ModelCard
     """Writes weights (safetensors), configuration, tokenizer, chat template and card; all of it or nothing.
 
     The directory appears under its name when it is whole; one that was there before is replaced.
+
+    Raises:
+        TrainingError: the operating system refuses (no space left, no permission).
     """
     partial = directory.with_name(directory.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    with quiet_libraries():
+    with refused_writes(directory), quiet_libraries():
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
-    write_card(partial, card)
-    shutil.rmtree(directory, ignore_errors=True)
-    partial.rename(directory)
+        write_card(partial, card)
+        for file in partial.iterdir():
+            sync_file(file)
+        shutil.rmtree(directory, ignore_errors=True)
+        partial.rename(directory)
+        sync_directory(directory.parent)
 
 
 def write_card(directory: Path, card: ModelCard) -> None:
@@ -90,9 +97,9 @@ def write_card(directory: Path, card: ModelCard) -> None:
 def read_card(directory: Path) -> ModelCard | None:
     """The card srbench wrote into a checkpoint, or None where there is none of ours."""
     try:
-        front = (directory / "README.md").read_text("utf-8").split("---\n")[1]
+        front = (directory / "README.md").read_text("utf-8").removeprefix("---\n").split("\n---\n")[0]
         return ModelCard.model_validate(yaml.safe_load(front)["srbench"])
-    except (OSError, UnicodeDecodeError, IndexError, KeyError, TypeError, ValueError, yaml.YAMLError):
+    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError):  # ValueError: not UTF-8, or not our record
         return None
 
 
@@ -100,56 +107,6 @@ def model_name(directory: Path) -> str:
     """What a model is called: by its card, else by its directory."""
     card = read_card(directory)
     return card.name if card else directory.resolve().name
-
-
-def weights_fingerprint(directory: Path) -> str:
-    """SHA-256 over all tensors by name: name, type, shape, bytes. How they are split into files does not matter.
-
-    Raises:
-        DataError: there are no safetensors weights, or a file is cut or damaged.
-    """
-    files = sorted(directory.glob("*.safetensors"))
-    if not files:
-        pickles = sorted(p.name for p in [*directory.glob("*.bin"), *directory.glob("*.pt"), *directory.glob("*.pth")])
-        found = f"only {', '.join(pickles)}: pickled weights can run code and are refused" if pickles else "no weights"
-        raise DataError(f"{directory} holds {found}. Save the model as safetensors (save_pretrained does).")
-    tensors = sorted(entry for file in files for entry in _tensors(file))
-    state = hashlib.sha256()
-    for name, kind, shape, file, start, stop in tensors:
-        state.update(f"{name}\0{kind}\0{shape}\0".encode())
-        _hash_slice(state, Path(file), start, stop)
-    return state.hexdigest()
-
-
-def _tensors(file: Path) -> Iterator[tuple[str, str, str, str, int, int]]:
-    """Name, type, shape, file, first and last byte of each tensor (the header of the safetensors format)."""
-    size = file.stat().st_size
-    with file.open("rb") as data:
-        head = data.read(8)
-        length = struct.unpack("<Q", head)[0] if len(head) == 8 else size
-        raw = data.read(length) if length <= size - 8 else b""
-    try:
-        header: dict[str, Any] = json.loads(raw)
-        for name, entry in header.items():
-            if name == "__metadata__":
-                continue
-            start, stop = (8 + length + offset for offset in entry["data_offsets"])
-            if stop > size:
-                raise ValueError(f"tensor {name!r} ends behind the end of the file")
-            yield name, entry["dtype"], str(entry["shape"]), str(file), start, stop
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{file} is not a whole safetensors file ({error}). It was cut or damaged; copy or make it again."
-        ) from error
-
-
-def _hash_slice(state: Any, file: Path, start: int, stop: int) -> None:
-    with file.open("rb") as data:
-        data.seek(start)
-        left = stop - start
-        while left > 0 and (block := data.read(min(left, 1 << 24))):
-            state.update(block)
-            left -= len(block)
 
 
 def logit_probe(directory_or_model: Any) -> list[float]:
@@ -170,7 +127,7 @@ def logit_probe(directory_or_model: Any) -> list[float]:
     training = model.training
     model.eval()
     with torch.no_grad():
-        logits = model(input_ids=torch.tensor(ids, device=model.device)).logits[:, -1].float()  # (sequences, vocabulary)
+        logits = model(input_ids=torch.tensor(ids, device=model.device)).logits[:, -1].float()  # (sequences, words)
     model.train(training)
     picked = [0, vocabulary // 2, vocabulary - 1]
     values = torch.cat([logits.logsumexp(1, keepdim=True), logits.amax(1, keepdim=True), logits[:, picked]], dim=1)
@@ -197,15 +154,29 @@ def _loaded(directory: str | Path) -> Any:
 
 
 @contextlib.contextmanager
+def refused_writes(path: Path) -> Iterator[None]:
+    """Turns what torch, safetensors and the system say of a full or forbidden disk into a TrainingError."""
+    from safetensors import SafetensorError
+
+    try:
+        with os_errors(path, "write", TrainingError):
+            yield
+    except (SafetensorError, RuntimeError) as error:  # torch's and safetensors' writers have errors of their own
+        raise TrainingError(f"Cannot write {path}: {error}. Check the space left and the permissions.") from error
+
+
+@contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """No progress bars and no advice of transformers' while it loads or saves; errors still raise."""
+    """No progress bars, advice or news of deprecations among the libraries themselves; errors still raise."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning, module=r"(trl|transformers)\.")
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:

@@ -1,7 +1,7 @@
 """Runs one training: in this process on a CPU, in a process of its own where an accelerator's memory is at stake.
 
-A framework does not give all of an accelerator's memory back before its process ends, and an engine was open in this one.
-On a CPU the memory does come back, and a process of its own would cost its imports (about 10 s) for each model.
+A framework does not give all of an accelerator's memory back before its process ends, and an engine was open in this
+one. On a CPU the memory does come back, and a process of its own would cost its imports (about 10 s) for each model.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ def _in_own_process(task: tuple[Any, ...], watch: _Watch) -> TrainResult:
     except EOFError:
         child.join()
         raise TrainingError(
-            f"The training process ended with exit code {child.exitcode} and without a result (out of memory?). What it "
-            "saved is kept: run the same command again to go on."
+            f"The training process ended with exit code {child.exitcode} and without a result (out of memory?). What "
+            "it saved is kept: run the same command again to go on."
         ) from None
     finally:
         child.join(timeout=60)
@@ -116,7 +116,8 @@ def _in_own_process(task: tuple[Any, ...], watch: _Watch) -> TrainResult:
 
 def _child(connection: Connection, task: tuple[Any, ...]) -> None:
     try:
-        connection.send(_train(*task, connection.send))
+        kind, parent, records, config, out_dir, seed, threads = task
+        connection.send(_train(kind, parent, records, config, out_dir, seed, threads, connection.send))
     except BaseException as error:
         connection.send(error)
         raise

@@ -1,17 +1,16 @@
 """The self-rewarding loop: makes the next model of a run, stage by stage, and checks itself while it does.
 
-M1 is M0 fine-tuned on IFT and EFT. M_t+1 is M_t trained by DPO on preferences that M_t itself made: prompts, candidates,
-judgments, pairs. Each stage is skipped when it is done, refused when its inputs changed, and resumed where it was cut off.
+M1 is M0 fine-tuned on IFT and EFT. M_t+1 is M_t trained by DPO on preferences that M_t itself made: prompts,
+candidates, judgments, pairs. A stage is skipped when done, refused when its inputs changed, resumed if it was cut off.
 What a stage does is in the module of its name; this one only puts them in order.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import Engine
-from selfreward_bench.errors import LoopViolation, TrainingError
+from selfreward_bench.errors import LoopViolation
 from selfreward_bench.files import write_atomic
 from selfreward_bench.fingerprint import weights_fingerprint
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
@@ -28,7 +27,9 @@ from selfreward_bench.micro import base_path
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.rundir import RunDir, Stage, hash_file, hash_json
 from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, Prompt
-from trainers import candidates, pairs, prompts, rewards, seeds
+from trainers import candidates, checks, eft, pairs, prompts, rewards, seeds
+from trainers.checkpoints import logit_probe
+from trainers.dpo import check_first_step
 from trainers.isolation import run_training
 from trainers.stages import BASELINE, check_model, models, parent_of, stages
 from trainers.training import TrainResult
@@ -169,7 +170,11 @@ class _Loop:
 
     def judge(self, model: str, stage: str) -> PointwiseJudge:
         return PointwiseJudge.from_config(
-            self.engine(model), self.config.judge, run_seed=self.config.seed, stage=stage, checkpoint=self.fingerprint(model)
+            self.engine(model),
+            self.config.judge,
+            run_seed=self.config.seed,
+            stage=stage,
+            checkpoint=self.fingerprint(model),
         )
 
     # ---- M1 and the baseline ---------------------------------------------------------------------------------------
@@ -190,11 +195,11 @@ class _Loop:
 
     def mixed_examples(self) -> list[Example]:
         ift = jsonl.read(self.path("M1", "ift.jsonl"), Example)
-        eft = jsonl.read(self.path("M1", "eft.jsonl"), Example)
+        judging = jsonl.read(self.path("M1", "eft.jsonl"), Example)
         repeated = [
             e if i == 0 else e.model_copy(update={"id": f"{e.id}#{i}"})
             for i in range(self.config.sft.eft_repeat)
-            for e in eft
+            for e in judging
         ]
         return ift + repeated
 
@@ -229,7 +234,7 @@ class _Loop:
                 counts = {"judgments": 0.0}
                 path = stage.records_path("reviews.jsonl")
                 if bare:
-                    writer = self.judge(BASELINE, stage.name).with_samples(section.eft_samples)
+                    writer = replace(self.judge(BASELINE, stage.name), mode="sampled", samples=section.eft_samples)
                     counts = rewards.write_items(writer, bare, path=path, reporter=self.reporter, stage=stage.name)
                 else:
                     jsonl.write(path, [])
@@ -240,7 +245,7 @@ class _Loop:
             if stage:
                 self.reporter.started(stage.name, None, "examples")
                 reviews = jsonl.read(self.path("M1", "reviews.jsonl"), Judgment, allow_empty=True)
-                result = seeds.build_eft(
+                result = eft.build_eft(
                     ranked, reviews, load_judge_prompt(self.config.judge.prompt), section, self.config.seed
                 )
                 jsonl.write(stage.records_path("eft.jsonl"), result.examples)
@@ -255,9 +260,19 @@ class _Loop:
         self.answer(model, parent)
         self.reward(model, parent)
         self.prefer(model)
-        records = jsonl.read(self.path(model, "pairs.jsonl"), PreferencePair)
-        self.check_pairs(model, parent, records)
-        self.train(model, "dpo", records, {"pairs": self.outputs(f"{model}/pairs")["pairs.jsonl"]}, self.config.dpo.model_dump())
+        answered = self.run.finished_stage(f"{model}/candidates")
+        made_by = answered.inputs.get("model") if answered else None
+        checks.check_candidates(model, parent, made_by, self.fingerprint(parent))
+        path = self.path(model, "pairs.jsonl")
+        records = jsonl.read(path, PreferencePair)
+        checks.check_pairs(path, model, records, jsonl.read(self.path(model, "completions.jsonl"), Completion))
+        self.train(
+            model,
+            "dpo",
+            records,
+            {"pairs": self.outputs(f"{model}/pairs")["pairs.jsonl"]},
+            self.config.dpo.model_dump(),
+        )
         return self.conclude(model, [f"{model}/{s}" for s in ("prompts", "candidates", "judgments", "pairs", "train")])
 
     def earlier_prompts(self, model: str) -> list[Prompt]:
@@ -306,7 +321,10 @@ class _Loop:
 
     def reward(self, model: str, parent: str) -> None:
         """The parent judges its own answers; a control reward needs no judgment."""
-        inputs = {"completions": self.outputs(f"{model}/candidates")["completions.jsonl"], "model": self.fingerprint(parent)}
+        inputs = {
+            "completions": self.outputs(f"{model}/candidates")["completions.jsonl"],
+            "model": self.fingerprint(parent),
+        }
         settings = {"judge": self.config.judge.model_dump(), "rewards": self.config.rewards}
         with self.stage(f"{model}/judgments", inputs, settings) as stage:
             if stage:
@@ -345,14 +363,15 @@ class _Loop:
                 )
                 result = pairs.make_pairs(asked, answers, given, self.config.pairs, run_seed=self.config.seed)
                 jsonl.write(stage.records_path("rewards.jsonl"), given)
-                if not result.pairs:
-                    raise TrainingError(_no_pairs(model, result.counts))
+                checks.require_pairs(model, result.counts)
                 jsonl.write(stage.records_path("pairs.jsonl"), result.pairs)
                 self._finish(stage, result.counts, "pairs.jsonl", "rewards.jsonl")
 
     # ---- training and the loop's checks ----------------------------------------------------------------------------
 
-    def train(self, model: str, kind: str, records: list[Any], inputs: dict[str, str], settings: dict[str, object]) -> None:
+    def train(
+        self, model: str, kind: str, records: list[Any], inputs: dict[str, str], settings: dict[str, object]
+    ) -> None:
         parent = parent_of(model)
         inputs = inputs | {"model": self.fingerprint(parent)}
         with self.stage(f"{model}/train", inputs, settings) as stage:
@@ -371,50 +390,18 @@ class _Loop:
                     stage=stage.name,
                 )
                 if kind == "dpo":
-                    self.check_first_step(model, result)
+                    check_first_step(result)
                 stage.finish(_training_counts(result, len(records)), {"checkpoint": self.fingerprint(model)})
-
-    def check_first_step(self, model: str, result: TrainResult) -> None:
-        """Step 0 of DPO must see policy = reference: loss ln 2."""
-        from trainers.dpo import check_first_step
-
-        check_first_step(result)
-
-    def check_pairs(self, model: str, parent: str, records: Iterable[PreferencePair]) -> None:
-        """Each pair must be two answers that the parent gave to that very prompt."""
-        stage = self.run.finished_stage(f"{model}/candidates")
-        made_by = stage.identity_inputs.get("model") if stage else None
-        if made_by != self.fingerprint(parent):
-            raise LoopViolation(
-                f"The candidates of {model} were made by weights {made_by}, but {parent} has {self.fingerprint(parent)}: "
-                f"the preferences are not {parent}'s own. Make them anew: --from-stage {model}/candidates"
-            )
-        answers = {c.id: c.text for c in jsonl.read(self.path(model, "completions.jsonl"), Completion)}
-        for pair in records:
-            for index, side in ((pair.chosen_index, pair.chosen), (pair.rejected_index, pair.rejected)):
-                if answers.get(f"{pair.prompt_id}/{index}") != side[-1].content:
-                    raise LoopViolation(
-                        f"{self.path(model, 'pairs.jsonl')}: pair {pair.id} holds a text that is not answer {index} of "
-                        f"{parent} in completions.jsonl. Make the pairs anew: --from-stage {model}/pairs"
-                    )
 
     def conclude(self, model: str, names: list[str]) -> Iteration:
         """Checks the new weights against the parent's and writes ``iteration.json``, last."""
         parent = parent_of(model)
-        from trainers.checkpoints import logit_probe
-
         path = self.path(model, "iteration.json")
         if path.exists():
             return Iteration(**json.loads(path.read_text(encoding="utf-8")))
         before, after = (logit_probe(checkpoint_of(self.run, m)) for m in (parent, model))
-        change = max(abs(a - b) for a, b in zip(before, after, strict=True))
-        if self.fingerprint(model) == self.fingerprint(parent) or change == 0:
-            raise LoopViolation(
-                f"{model} has the weights of {parent} ({self.fingerprint(parent)}): training changed nothing. Check the "
-                f"learning rate and the number of steps, then: --from-stage {model}/train"
-            )
-        if not math.isfinite(change):
-            raise LoopViolation(f"{model} gives logits that are no numbers. Lower the learning rate: --from-stage {model}/train")
+        prints = (self.fingerprint(model), self.fingerprint(parent))
+        change = checks.check_weights(model, parent, prints, (after, before))
         found = {name: self.run.finished_stage(name) for name in names}
         iteration = Iteration(
             model=model,
@@ -430,7 +417,7 @@ class _Loop:
             },
             probe=after,
         )
-        write_atomic(path, (json.dumps(iteration.__dict__, indent=2, allow_nan=False) + "\n").encode())
+        write_atomic(path, (json.dumps(asdict(iteration), indent=2, allow_nan=False) + "\n").encode())
         return iteration
 
     def _finish(self, stage: Stage, counts: Mapping[str, float], *files: str) -> None:
@@ -446,12 +433,3 @@ def _training_counts(result: TrainResult, records: int) -> dict[str, float]:
         "first_loss": result.first_loss,
         "final_loss": result.final_loss,
     }
-
-
-def _no_pairs(model: str, counts: Mapping[str, float]) -> str:
-    listing = ", ".join(f"{name} {value:g}" for name, value in counts.items())
-    return (
-        f"{model}: no prompt gave a usable preference pair ({listing}). If judgments did not parse, the judge prompt does "
-        f"not suit this model (judge.prompt, judge.mode: expected, more EFT data); if scores tie, lower pairs.min_gap or "
-        f"raise candidates.count. Then: srbench run-iteration RUN --from-stage {model}/pairs (or an earlier stage)."
-    )

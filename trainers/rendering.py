@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from selfreward_bench.engines.chat import neutralise, special_strings
 from selfreward_bench.errors import DataError, TrainingError
+from selfreward_bench.fingerprint import check_checkpoint
 from selfreward_bench.types import Message
 
 DEFAULT_CHAT_TEMPLATE = (
@@ -23,6 +25,8 @@ DEFAULT_CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}{{ '### assistant:\n' }}{% endif %}"
 )
 """What SFT gives a base model whose tokenizer brings no template: roles as headings, no new tokens."""
+
+Messages = tuple[Message, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +45,22 @@ def local_directory(source: str | Path) -> Path:
 
     Raises:
         TrainingError: it is neither.
+        EngineError: the directory holds no whole checkpoint in safetensors.
     """
     path = Path(source)
-    if path.is_dir():
-        return path
-    from huggingface_hub import snapshot_download
+    if not path.is_dir():
+        from huggingface_hub import snapshot_download
 
-    try:
-        wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-        return Path(snapshot_download(str(source), allow_patterns=wanted))
-    except Exception as error:  # the client raises many kinds, network errors among them
-        raise TrainingError(
-            f"{source} is neither a model directory nor a model the hub can give ({error}). Give the path of a "
-            "directory in Hugging Face layout."
-        ) from error
+        try:
+            wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+            path = Path(snapshot_download(str(source), allow_patterns=wanted))
+        except Exception as error:  # the client raises many kinds, network errors among them
+            raise TrainingError(
+                f"{source} is neither a model directory nor a model the hub can give ({error}). Give the path of a "
+                "directory in Hugging Face layout."
+            ) from error
+    check_checkpoint(path)
+    return path
 
 
 def load_tokenizer(source: str | Path, *, default_template: bool = False) -> Any:
@@ -73,7 +79,7 @@ def load_tokenizer(source: str | Path, *, default_template: bool = False) -> Any
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever a broken tokenizer file causes
         raise TrainingError(
             f"No tokenizer can be read from {source}: {error}. Training needs tokenizer.json and tokenizer_config.json "
             "beside the weights."
@@ -95,77 +101,90 @@ def load_tokenizer(source: str | Path, *, default_template: bool = False) -> Any
     return tokenizer
 
 
-def render_turn(tokenizer: Any, prompt: Sequence[Message], completion: Sequence[Message], name: str) -> Turn:
-    """Renders one prompt and its completion.
+def render_turns(tokenizer: Any, records: Sequence[tuple[str, Messages, Messages]]) -> list[Turn]:
+    """Renders prompts and their completions; control strings in the messages are neutralised, as in generation.
 
-    >>> render_turn(tokenizer, (user("Say hi."),), (assistant("Hi."),), "e1")  # doctest: +SKIP
-    Turn(prompt=ids of "<|user|> Say hi.<|assistant|>", completion=ids of " Hi.<|end|>")
+    >>> render_turns(tokenizer, [("e1", (user("Say hi."),), (assistant("Hi."),))])  # doctest: +SKIP
+    [Turn(prompt=ids of "<|user|> Say hi.<|assistant|>", completion=ids of " Hi.<|end|>")]
 
     Args:
-        name: the record's id, for messages.
+        records: id (for messages), prompt, completion. Equal ones are rendered once.
 
     Raises:
-        DataError: the text is not valid Unicode, or the template renders the prompt differently once it is answered.
+        DataError: the template refuses the messages, or renders the prompt differently once it is answered.
     """
-    before = [_message(m, tokenizer, name) for m in prompt]
-    after = [_message(m, tokenizer, name) for m in completion]
-    opened = tokenizer.apply_chat_template(before, tokenize=False, add_generation_prompt=True)
-    whole = tokenizer.apply_chat_template(before + after, tokenize=False)
-    if not whole.startswith(opened):
-        raise DataError(
-            f"Record {name!r}: the chat template renders the prompt in one way when it waits for the answer and in "
-            "another when it is answered, so training would not match generation. Use a template whose answered "
-            "text begins with the waiting text."
-        )
-    prompt_ids = _encode(tokenizer, opened)
-    whole_ids = _encode(tokenizer, whole)
-    if whole_ids[: len(prompt_ids)] == prompt_ids:
-        answer = whole_ids[len(prompt_ids) :]
-    else:  # tokens merge across the border: the prompt must stay what generation sees
-        answer = _encode(tokenizer, whole[len(opened) :])
-    return Turn(prompt_ids, _end_once(tokenizer, answer))
+    encoder = _Encoder(tokenizer)
+    texts = [encoder.texts(*record) for record in records]
+    encoder.encode({text for pair in texts for text in pair})
+    return [encoder.turn(*pair) for pair in texts]
 
 
 def end_token_ids(tokenizer: Any, turns: Iterable[Turn]) -> list[int]:
     """The ids that end a generation: the tokenizer's end token first, then the template's own, if it has another."""
-    ends = [tokenizer.eos_token_id]
     last = {turn.completion[-1] for turn in turns}
-    return ends + sorted(last - set(ends))
+    return [tokenizer.eos_token_id, *sorted(last - {tokenizer.eos_token_id})]
 
 
 def digest(*parts: object) -> str:
-    """SHA-256 over ids or text, to recognise the same data again."""
+    """SHA-256 over ids, to recognise the same data again."""
     state = hashlib.sha256()
     for part in parts:
-        state.update(repr(part).encode("utf-8", "surrogatepass") + b"\0")
+        state.update(repr(part).encode() + b"\0")
     return state.hexdigest()
 
 
-def _end_once(tokenizer: Any, answer: list[int]) -> list[int]:
-    """Cuts what the template puts behind its end token (a newline, mostly); adds an end token where it has none."""
-    special = special_ids(tokenizer)
-    last = max((i for i, token in enumerate(answer) if token in special), default=None)
-    if last is not None and not tokenizer.decode(answer[last + 1 :]).strip():
-        return answer[: last + 1]
-    return [*answer, tokenizer.eos_token_id]
+class _Encoder:
+    """One tokenizer with what was rendered and encoded so far: a library call costs more than its text."""
 
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self._strings = special_strings(tokenizer)
+        added = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+        self._specials = frozenset(added | set(tokenizer.all_special_ids))
+        self._rendered: dict[tuple[Messages, bool], str] = {}
+        self._ids: dict[str, list[int]] = {}
 
-def special_ids(tokenizer: Any) -> frozenset[int]:
-    """Every id that stands for a control token, whether it has a role in the tokenizer or not."""
-    added = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-    return frozenset(added | set(tokenizer.all_special_ids))
+    def texts(self, name: str, prompt: Messages, completion: Messages) -> tuple[str, str]:
+        """The waiting prompt, and the prompt with its answer."""
+        opened = self._render(name, prompt, True)
+        whole = self._render(name, prompt + completion, False)
+        if not whole.startswith(opened):
+            raise DataError(
+                f"Record {name!r}: the chat template renders the prompt in one way when it waits for the answer and in "
+                "another when it is answered, so training would not match generation. Use a template whose answered "
+                "text begins with the waiting text."
+            )
+        return opened, whole
 
+    def encode(self, texts: set[str]) -> None:
+        """Encodes many texts in one call."""
+        new = sorted(texts - self._ids.keys())
+        if new:
+            self._ids.update(zip(new, self.tokenizer(new, add_special_tokens=False)["input_ids"], strict=True))
 
-def _message(message: Message, tokenizer: Any, name: str) -> dict[str, str]:
-    try:
-        message.content.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"Record {name!r}: the {message.role} message holds a lone surrogate at character {error.start}, which no "
-            "tokenizer can read. Remove or replace it."
-        ) from error
-    return {"role": message.role, "content": message.content}
+    def turn(self, opened: str, whole: str) -> Turn:
+        prompt, answered = self._ids[opened], self._ids[whole]
+        if answered[: len(prompt)] == prompt:
+            return Turn(prompt, self._end_once(answered[len(prompt) :]))
+        rest = whole[len(opened) :]  # tokens merge across the border: the prompt must stay what generation sees
+        self.encode({rest})
+        return Turn(prompt, self._end_once(self._ids[rest]))
 
+    def _end_once(self, answer: list[int]) -> list[int]:
+        """Cuts what the template puts behind its end token (a newline, mostly); adds an end token where it has none."""
+        last = next((i for i in reversed(range(len(answer))) if answer[i] in self._specials), None)
+        if last is not None and not self.tokenizer.decode(answer[last + 1 :]).strip():
+            return answer[: last + 1]
+        return [*answer, self.tokenizer.eos_token_id]
 
-def _encode(tokenizer: Any, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    def _render(self, name: str, messages: Messages, opened: bool) -> str:
+        key = (messages, opened)
+        if key not in self._rendered:
+            plain = [{"role": m.role, "content": neutralise(m.content, self._strings)} for m in messages]
+            try:
+                text = self.tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=opened)
+            except Exception as error:  # jinja2 raises many kinds; a template's own refusal among them
+                roles = ", ".join(m.role for m in messages)
+                raise DataError(f"Record {name!r}: the chat template refuses messages ({roles}): {error}") from error
+            self._rendered[key] = str(text)
+        return self._rendered[key]

@@ -1,9 +1,9 @@
 """What makes a training resumable: its plan, its log of steps, and saved states that can be told from torn ones.
 
-    OUT/plan.json              what is trained: base, data, settings, seed (written first, compared on every start)
-    OUT/log.jsonl              one line per step
-    OUT/resume/checkpoint-N/   model, optimizer, schedule and generators after step N; whole when intact.json is there
-    OUT/checkpoint/            the result, renamed into place when whole
+- ``OUT/plan.json``: what is trained: base, data, settings, seed (written first, compared on every start)
+- ``OUT/log.jsonl``: one line per step
+- ``OUT/resume/checkpoint-N/``: model, optimizer, schedule and generators after step N; whole when intact.json is there
+- ``OUT/checkpoint/``: the result, renamed into place when whole
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreward_bench.errors import IncompatibleRunError
+from selfreward_bench.files import os_errors, write_atomic
 
 MARKER = "intact.json"
 _PREFIX = "checkpoint-"
@@ -58,9 +59,9 @@ class ResumeStore:
         (path / "training_args.bin").unlink(missing_ok=True)  # a pickle nothing reads
         files = [f for f in sorted(path.rglob("*")) if f.is_file()]
         for file in files:
-            _sync(file)
+            sync_file(file)
         sizes = {f.relative_to(path).as_posix(): f.stat().st_size for f in files}
-        write_whole(path / MARKER, json.dumps({"step": step, "files": sizes}, sort_keys=True) + "\n")
+        write_atomic(path / MARKER, _json({"step": step, "files": sizes}))
 
     def clear(self) -> None:
         """Deletes all states: the final checkpoint is there."""
@@ -100,7 +101,7 @@ class StepLog:
         """Writes what is pending and sees it to the disk."""
         if not self._pending:
             return
-        with self.path.open("a", encoding="utf-8") as file:
+        with os_errors(self.path, "write"), self.path.open("a", encoding="utf-8") as file:
             file.writelines(self._pending)
             file.flush()
             os.fsync(file.fileno())
@@ -127,7 +128,20 @@ class StepLog:
         if step == 0 or not lines:
             self.path.unlink(missing_ok=True)
         else:
-            write_whole(self.path, "".join(json.dumps(line) + "\n" for line in lines))
+            write_atomic(self.path, "".join(json.dumps(line) + "\n" for line in lines).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One training's directory, made ready: what was torn is gone, the log ends where the resume begins."""
+
+    store: ResumeStore
+    log: StepLog
+    checkpoint: Path
+
+    @property
+    def finished(self) -> bool:
+        return self.checkpoint.is_dir()
 
 
 def keep_plan(path: Path, plan: dict[str, Any]) -> None:
@@ -140,7 +154,7 @@ def keep_plan(path: Path, plan: dict[str, Any]) -> None:
     try:
         begun = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
-        write_whole(path, json.dumps(plan, indent=1, sort_keys=True) + "\n")
+        write_atomic(path, _json(plan))
         return
     if begun != plan:
         differing = sorted(k for k in {*begun, *plan} if begun.get(k) != plan.get(k))
@@ -151,18 +165,12 @@ def keep_plan(path: Path, plan: dict[str, Any]) -> None:
         )
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a small file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
-def _sync(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Sees a file's bytes to the disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 

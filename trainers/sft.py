@@ -12,15 +12,15 @@ from typing import Any
 
 from selfreward_bench.config import SftConfig
 from selfreward_bench.errors import TrainingError
+from selfreward_bench.fingerprint import weights_fingerprint
 from selfreward_bench.types import Example
-from trainers.checkpoints import ModelCard, model_name, weights_fingerprint
-from trainers.rendering import Turn, digest, end_token_ids, load_tokenizer, local_directory, render_turn
+from trainers.checkpoints import ModelCard, model_name, quiet_libraries
+from trainers.rendering import Turn, digest, end_token_ids, load_tokenizer, local_directory, render_turns
+from trainers.stepping import ExactTrainer
 from trainers.training import (
-    ExactTrainer,
     TrainProgress,
     TrainResult,
     finish,
-    give_back_memory,
     load_model,
     open_frame,
     plan_of,
@@ -61,6 +61,8 @@ def train_sft(
     from trl import SFTConfig as TrlSftConfig
     from trl import SFTTrainer
 
+    from selfreward_bench.engines.loading import release_memory
+
     class Trainer(ExactTrainer, SFTTrainer):  # type: ignore[misc]
         """TRL's trainer with the loop's own behaviour around its steps."""
 
@@ -77,20 +79,22 @@ def train_sft(
     frame = open_frame(args, out_dir, plan)
     if not frame.finished:
         model, own_settings = load_model(source, config.dropout)
-        trainer = Trainer(model=model, args=args, train_dataset=Dataset.from_dict(rows), processing_class=tokenizer)
+        data = Dataset.from_dict(rows)
+        with quiet_libraries():
+            trainer = Trainer(model=model, args=args, train_dataset=data, processing_class=tokenizer)
         trainer.attach([len(turn) for turn in turns], frame, seed, progress)
-        run_steps(trainer, frame)
+        steps = run_steps(trainer, frame)
         card = ModelCard(
             name=out_dir.name,
             parent=model_name(source),
             parent_fingerprint=fingerprint,
             stage="sft",
             recipe=config.model_dump(mode="json"),
-            counts={"examples": len(turns), "truncated": truncated, "steps": trainer.state.global_step},
+            counts={"examples": len(turns), "truncated": truncated, "steps": steps},
         )
         finish(trainer, frame, own_settings, end_token_ids(tokenizer, turns), card)
         del trainer, model
-        give_back_memory()
+        release_memory()
     return read_result(frame, truncated, started)
 
 
@@ -100,7 +104,7 @@ def render_examples(tokenizer: Any, examples: Sequence[Example], max_length: int
     Raises:
         TrainingError: no example is left.
     """
-    turns = [render_turn(tokenizer, e.prompt, e.completion, e.id) for e in examples]
+    turns = render_turns(tokenizer, [(e.id, e.prompt, e.completion) for e in examples])
     kept = [turn for turn in turns if len(turn) <= max_length]
     if not kept:
         raise TrainingError(

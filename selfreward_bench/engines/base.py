@@ -67,8 +67,9 @@ class Engine(Protocol):
     """Anything that answers requests. ``generate`` and ``choice_logprobs`` yield one finished batch at a time.
 
     Batches are planned from ALL requests of the call and the plan does not depend on ``done``; a batch is skipped when
-    all its requests are in ``done``, otherwise it is computed whole. So a resumed stage makes the same sums, bit for bit,
-    as an undisturbed one, when its caller stores a batch as a unit.
+    all its requests are in ``done``, otherwise it is computed whole. So a resumed stage makes the same sums, bit for
+    bit, as an undisturbed one, when its caller stores a batch as a unit. Requests are checked when the method is
+    called, before the first batch.
     """
 
     name: str
@@ -109,13 +110,13 @@ def check_choices(requests: Sequence[ChoiceRequest]) -> None:
     _check_ids([r.id for r in requests])
     for r in requests:
         if not r.choices or not all(r.choices):
-            raise EngineError(f"Request {r.id!r}: choices={r.choices!r} must hold at least one text, none of them empty.")
+            raise EngineError(f"Request {r.id!r}: choices={r.choices!r} must be one text or more, none empty.")
 
 
 def _check_ids(ids: Sequence[str]) -> None:
     twice = [name for name, count in Counter(ids).items() if count > 1]
     if twice:
-        raise EngineError(f"{len(twice)} request id(s) occur more than once, first {twice[0]!r}; ids must be unique in a call.")
+        raise EngineError(f"{len(twice)} request id(s) occur twice, first {twice[0]!r}; ids must be unique in a call.")
 
 
 def _generation_problem(r: GenerationRequest) -> str | None:

@@ -123,8 +123,9 @@ class PromptEncoder:
     def continuations(self, request: ChoiceRequest, ids: Sequence[int]) -> tuple[int, list[list[int]]]:
         """How each choice is tokenized where it follows the prompt.
 
-        A choice can merge with the end of the prompt (`` 5`` after a space). Then the boundary moves back for all of the
-        request's choices, so that they stay comparable.
+        A choice can merge with the end of the prompt (a digit with the space before it). Then the boundary moves back
+        for all of the request's choices, so that they stay comparable; their log-probabilities then include that of
+        the prompt's last characters.
 
         Args:
             ids: tokens of the prompt alone.

@@ -58,7 +58,7 @@ class ModelRunner:
         self._takes_keep = "logits_to_keep" in accepted
         self.plain = holds_plain_attention(loaded.model.config)
 
-    def prefill(self, prompts: Sequence[Sequence[int]]) -> Prefilled:
+    def prefill(self, prompts: Sequence[tuple[int, ...]]) -> Prefilled:
         """Reads prompts, their common prefix only once. Shorter ones are padded between prefix and rest."""
         cache = new_cache(self.model.config, self.plain)
         shared = self._shared_prefix(prompts)
@@ -95,7 +95,7 @@ class ModelRunner:
         state.lengths = state.lengths + new
         return self._forward(ids, state.mask, positions, state.cache, keep=0)
 
-    def _shared_prefix(self, prompts: Sequence[Sequence[int]]) -> int:
+    def _shared_prefix(self, prompts: Sequence[tuple[int, ...]]) -> int:
         if len(prompts) == 1 or not self.plain:
             return 0
         shared = min(common_prefix(prompts), min(map(len, prompts)) - 1)  # each prompt has a token of its own to read

@@ -1,4 +1,4 @@
-"""Loads a model and its tokenizer from Hugging Face layout: safetensors only, no code from the checkpoint unless asked."""
+"""Loads a model and its tokenizer from Hugging Face layout: safetensors only, and no code of its own unless asked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import transformers
 from transformers.utils import logging as hf_logging
 
 from selfreward_bench.config import EngineConfig
-from selfreward_bench.errors import EngineError, SrbenchError
+from selfreward_bench.errors import EngineError
 from selfreward_bench.fingerprint import check_checkpoint
 
 
@@ -49,21 +49,26 @@ def load_model(config: EngineConfig, source: str | Path) -> LoadedModel:
     if path.is_dir():
         check_checkpoint(path)
     elif path.exists() or len(path.parts) > 2 or path.is_absolute() or str(source).startswith("."):
-        raise EngineError(f"Model {str(source)!r} is not a directory. Give a directory in Hugging Face layout or a hub id.")
+        raise EngineError(f"Model {str(source)!r} is not a directory. Give one in Hugging Face layout, or a hub id.")
     device = choose_device(config.device)
     common: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     try:
         with _quiet():
             tokenizer = transformers.AutoTokenizer.from_pretrained(str(source), **common)
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                str(source), dtype=_dtype(config.dtype, device), use_safetensors=True, **common
+            model, report = transformers.AutoModelForCausalLM.from_pretrained(
+                str(source),
+                dtype=_dtype(config.dtype, device),
+                use_safetensors=True,
+                output_loading_info=True,
+                **common,
             )
+            eos = _eos_ids(str(source), model, tokenizer)
         model = model.to(device).eval()
-    except SrbenchError:
-        raise
     except Exception as e:  # OSError, ValueError, SafetensorError, RuntimeError...: whatever a broken checkpoint causes
         raise EngineError(f"Model {str(source)!r} cannot be loaded: {_first_line(e)}{_remote_code_hint(e)}") from e
-    eos = _eos_ids(model, tokenizer)
+    missing = sorted(report["missing_keys"])
+    if missing:  # transformers would go on with random numbers in their place
+        raise EngineError(f"Model {str(source)!r} lacks {len(missing)} of its weights, first {missing[0]}: incomplete.")
     return LoadedModel(
         name=str(source),
         model=model,
@@ -113,12 +118,17 @@ def _dtype(name: str, device: torch.device) -> torch.dtype | str:
     return torch.float32 if device.type == "cpu" else "auto"  # on an accelerator: as the checkpoint was saved
 
 
-def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """End tokens: the generation config's, else the model config's; always the tokenizer's too."""
-    generation = getattr(model, "generation_config", None)
-    found = getattr(generation, "eos_token_id", None)
+def _eos_ids(source: str, model: Any, tokenizer: Any) -> frozenset[int]:
+    """End tokens: those in the files of generation config, else model config; the tokenizer's always.
+
+    The files are read, not the loaded configuration: where they say nothing, its class puts in a number of its own.
+    """
+    found = None
+    with contextlib.suppress(OSError):  # a generation config is optional
+        found = transformers.GenerationConfig.from_pretrained(source).eos_token_id
     if found is None:
-        found = getattr(model.config, "eos_token_id", None)
+        written = transformers.PreTrainedConfig.get_config_dict(source)[0]
+        found = written.get("eos_token_id", written.get("text_config", {}).get("eos_token_id"))
     ids = {found} if isinstance(found, int) else set(found or ())
     if tokenizer.eos_token_id is not None:
         ids.add(tokenizer.eos_token_id)
@@ -142,11 +152,13 @@ def _remote_code_hint(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' own progress bars: the command line shows its own."""
-    shown = hf_logging.is_progress_bar_enabled()
+    """Without transformers' own progress bars and reports: what is wrong becomes an error instead."""
+    shown, verbosity = hf_logging.is_progress_bar_enabled(), hf_logging.get_verbosity()
     hf_logging.disable_progress_bar()
+    hf_logging.set_verbosity_error()
     try:
         yield
     finally:
+        hf_logging.set_verbosity(verbosity)
         if shown:
             hf_logging.enable_progress_bar()

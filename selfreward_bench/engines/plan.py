@@ -48,10 +48,10 @@ def plan_batches(
     return batches
 
 
-def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
+def common_prefix(sequences: Sequence[tuple[int, ...]]) -> int:
     """Length of the longest prefix that all sequences share.
 
-    >>> common_prefix([[1, 2, 3], [1, 2, 4], [1, 2]])
+    >>> common_prefix([(1, 2, 3), (1, 2, 4), (1, 2)])
     2
     """
     first, last = min(sequences), max(sequences)  # whatever these two share lexicographically, all between share

@@ -17,7 +17,7 @@ import torch
 from selfreward_bench.errors import EngineError
 
 CHUNK_ELEMENTS = 1 << 18  # logits handled at once on a CPU: the temporaries stay in its cache
-NUCLEUS_CANDIDATES = 64  # most likely tokens looked at first; a wider nucleus takes the full sort
+NUCLEUS_WIDTHS = (64, 2048, 1 << 62)  # most likely tokens looked at; a row with a wider nucleus takes the next width
 
 
 def uniform(seeds: npt.NDArray[np.uint64], step: int) -> npt.NDArray[np.float64]:
@@ -54,8 +54,8 @@ def draw(logits: torch.Tensor, temperature: torch.Tensor, top_p: torch.Tensor, u
         EngineError: the logits are not numbers (broken weights, or an overflow in half precision).
     """
     rows = max(1, CHUNK_ELEMENTS // logits.shape[1]) if logits.device.type == "cpu" else logits.shape[0]
-    parts = zip(logits.split(rows), temperature.split(rows), top_p.split(rows), u.split(rows), strict=True)
-    return torch.cat([_draw(*part) for part in parts])
+    starts = range(0, logits.shape[0], rows)
+    return torch.cat([_draw(*(t[i : i + rows] for t in (logits, temperature, top_p, u))) for i in starts])
 
 
 def _draw(logits: torch.Tensor, temperature: torch.Tensor, top_p: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
@@ -68,30 +68,31 @@ def _draw(logits: torch.Tensor, temperature: torch.Tensor, top_p: torch.Tensor, 
     heat = torch.where(sampled, temperature, 1.0).unsqueeze(-1)
     # the highest logit is taken off before the division, so that a tiny temperature cannot overflow
     probs = ((logits.float() - best.values.float().unsqueeze(-1)) / heat).softmax(-1)
-    tokens = _inverse_cdf(probs, u) if bool((top_p >= 1).all()) else _draw_nucleus(probs, top_p, u)
+    whole = bool((top_p >= 1).any())
+    tokens = _inverse_cdf(probs, u) if whole else best.indices.clone()
+    rows = (sampled & (top_p < 1)).nonzero().squeeze(-1)
+    for width in NUCLEUS_WIDTHS:
+        if not len(rows):
+            break
+        tokens[rows], inside = _draw_nucleus(probs[rows], top_p[rows], u[rows], width)
+        rows = rows[~inside]
     return torch.where(sampled, tokens, best.indices)
 
 
-def _draw_nucleus(probs: torch.Tensor, top_p: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
-    """Draws among the most likely tokens where these hold the nucleus, which they nearly always do."""
-    k = min(NUCLEUS_CANDIDATES, probs.shape[1])
-    values, ids = probs.topk(k, -1)
+def _draw_nucleus(
+    probs: torch.Tensor, top_p: torch.Tensor, u: torch.Tensor, width: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draws among the ``width`` most likely tokens; the second result says for which rows these hold the nucleus."""
+    width = min(width, probs.shape[1])
+    values, ids = probs.topk(width, -1)
     mass = values.cumsum(-1)
     edge = _edge(values, mass, top_p)
     # a nucleus that ends exactly at the last candidate may go on with equal ones outside
-    narrow = (top_p < 1) & (mass[:, -1] >= top_p) & (edge.squeeze(-1) > values[:, -1])
+    inside = (mass[:, -1] >= top_p) & (edge.squeeze(-1) > values[:, -1])
     ids, order = ids.sort(-1)
     kept = torch.where(values >= edge, values, 0.0).gather(-1, order)
     tokens = ids.gather(-1, _inverse_cdf(kept, u).unsqueeze(-1)).squeeze(-1)
-    if bool(narrow.all()):
-        return tokens
-    return torch.where(narrow, tokens, _draw_any(probs, top_p, u))
-
-
-def _draw_any(probs: torch.Tensor, top_p: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
-    values = probs.sort(-1, descending=True).values
-    edge = _edge(values, values.cumsum(-1), top_p)
-    return _inverse_cdf(torch.where((probs >= edge) | (top_p >= 1).unsqueeze(-1), probs, 0.0), u)
+    return tokens, inside | (width == probs.shape[1])
 
 
 def _edge(values: torch.Tensor, mass: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:

@@ -39,7 +39,8 @@ def open_scripted(config: EngineConfig, model: str | Path, *, threads: int | Non
         script = json.loads(Path(model).read_text(encoding="utf-8"))
         return ScriptedEngine(dict(script.get("texts", {})), dict(script.get("logprobs", {})))
     except (OSError, ValueError, AttributeError, TypeError) as e:
-        raise EngineError(f'{model}: not a script ({e}). Expected JSON {{"texts": {{...}}, "logprobs": {{...}}}}.') from e
+        expected = '{"texts": {prompt: [answers]}, "logprobs": {prompt: [numbers]}}'
+        raise EngineError(f"{model}: not a script ({e}). Expected JSON {expected}.") from e
 
 
 class ScriptedEngine:
@@ -64,9 +65,7 @@ class ScriptedEngine:
         self.requests: list[GenerationRequest | ChoiceRequest] = []
         self._closed = False
 
-    def generate(
-        self, requests: Sequence[GenerationRequest], done: Collection[str] = ()
-    ) -> Iterator[list[Completion]]:
+    def generate(self, requests: Sequence[GenerationRequest], done: Collection[str] = ()) -> Iterator[list[Completion]]:
         """Answers requests; see ``Engine``."""
         self._check_open()
         check_generation(requests)

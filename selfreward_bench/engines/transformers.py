@@ -24,7 +24,6 @@ from selfreward_bench.engines.scoring import Scorable, score_batch
 from selfreward_bench.errors import EngineError
 from selfreward_bench.types import Completion
 
-
 T = TypeVar("T")
 
 
@@ -46,9 +45,7 @@ class TransformersEngine:
         self._decoder = TextDecoder(loaded.tokenizer)
         self._runner: ModelRunner | None = ModelRunner(loaded)
 
-    def generate(
-        self, requests: Sequence[GenerationRequest], done: Collection[str] = ()
-    ) -> Iterator[list[Completion]]:
+    def generate(self, requests: Sequence[GenerationRequest], done: Collection[str] = ()) -> Iterator[list[Completion]]:
         """Answers requests; see ``Engine``. All of them are checked and planned before the first batch.
 
         Raises:

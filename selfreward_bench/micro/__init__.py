@@ -29,6 +29,11 @@ def base_path() -> Path:
     return _ROOT / "base"
 
 
+def rankings_name(split: str) -> str:
+    """The ranked responses of a split: ``test`` or ``validation``."""
+    return "rankings" if split == "test" else f"rankings-{split}"
+
+
 def data_path(name: str) -> Path:
     """One of `FILES`, as JSONL."""
     return _ROOT / f"{name}.jsonl"

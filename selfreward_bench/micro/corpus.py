@@ -1,8 +1,8 @@
 """What the embedded base model reads before anyone teaches it: the micro-world's small web.
 
-Encyclopaedia, catalogues, stories, number lines, forum threads of mixed quality, reviews whose votes are unreliable, lists
-of tasks, and text that repeats itself (without which so small a model does not learn to copy). It never sees chat markup,
-the judge's prompt, or a task of the validation or test split.
+Encyclopaedia, catalogues, stories, number lines, forum threads of mixed quality, reviews whose votes are unreliable,
+lists of tasks, and text that repeats itself (without which so small a model does not learn to copy). It never sees chat
+markup, the judge's prompt, or a task of the validation or test split.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from selfreward_bench.micro import oracle
-from selfreward_bench.micro.families import Sentence, describe_facts, one_fact
+from selfreward_bench.micro.families import Sentence
 from selfreward_bench.micro.lexicon import (
     ATTRIBUTES,
     NOUNS,
@@ -23,6 +23,7 @@ from selfreward_bench.micro.lexicon import (
     enumerate_words,
     fitting,
 )
+from selfreward_bench.micro.statements import describe_facts, one_fact
 from selfreward_bench.micro.world import STYLES, draw_prompt, human_answer
 
 _ALL_WORDS: Final = (*NOUNS, *(v for a in ATTRIBUTES for v in VALUES[a]), *map(str, range(10)))
@@ -31,7 +32,9 @@ _ALL_WORDS: Final = (*NOUNS, *(v for a in ATTRIBUTES for v in VALUES[a]), *map(s
 def repeats(rng: random.Random) -> str:
     """Songs and echoes: a line that comes again, sometimes in another order of words."""
     joint = rng.choice((" ", ", ", ", ", " and "))
-    pool = [str(i) for i in range(10)] if rng.random() < 0.25 else list(NOUNS) if rng.random() < 0.6 else list(_ALL_WORDS)
+    pool = (
+        [str(i) for i in range(10)] if rng.random() < 0.25 else list(NOUNS) if rng.random() < 0.6 else list(_ALL_WORDS)
+    )
     line = joint.join(rng.choice(pool) for _ in range(rng.randrange(2, 8))) + "."
     if rng.random() < 0.2:
         line = Sentence.draw(rng).perfect(rng)
@@ -70,7 +73,11 @@ def number_line(rng: random.Random) -> str:
 def checked_fact(rng: random.Random) -> str:
     """A statement and whether it is so."""
     noun, attribute = rng.choice(NOUNS), rng.choice(ATTRIBUTES)
-    source = noun if rng.random() < 0.5 else rng.choice([n for n in NOUNS if THINGS[n][attribute] != THINGS[noun][attribute]])
+    source = (
+        noun
+        if rng.random() < 0.5
+        else rng.choice([n for n in NOUNS if THINGS[n][attribute] != THINGS[noun][attribute]])
+    )
     value = THINGS[source][attribute]
     verdict = "True." if source == noun else "False."
     if attribute == "place":

@@ -1,8 +1,8 @@
 """The eight kinds of task of the micro-world: how a prompt is drawn, read, answered (well and half-well) and graded.
 
 Each family is chosen so that checking an answer is easier than writing it: several constraints must hold at once, or an
-open answer may say more or less. Grading is additive, one point for each of five criteria (see `Criteria`); a family says
-what each means for it. Nothing here is visible to training: `trainers` may not import this module.
+open answer may say more or less. Grading is additive, one point for each of five criteria (see `Criteria`); a family
+says what each means for it. Nothing here is visible to training: `trainers` may not import this module.
 """
 
 from __future__ import annotations
@@ -26,6 +26,23 @@ from selfreward_bench.micro.lexicon import (
     enumerate_words,
     fitting,
     matches,
+)
+from selfreward_bench.micro.statements import (
+    COLOUR,
+    KIND,
+    NOUN,
+    PLACE,
+    SIZE,
+    STORY,
+    claims,
+    describe_facts,
+    is_statements,
+    is_true,
+    listed,
+    nouns,
+    one_fact,
+    sentences,
+    words,
 )
 
 
@@ -54,78 +71,6 @@ class Task(Protocol):
     def criteria(self, answer: str) -> Criteria: ...
 
 
-# ---- what an answer says -------------------------------------------------------------------------------------------
-
-_NOUN = "|".join(NOUNS)
-_SIZE, _COLOUR, _KIND, _PLACE = ("|".join(VALUES[a]) for a in ("size", "colour", "kind", "place"))
-_VALUE = f"(?:{_SIZE}|{_COLOUR}|an? (?:(?:{_SIZE}) )?(?:(?:{_COLOUR}) )?(?:{_KIND}))"
-_CLAUSE = f"an? (?:{_NOUN}) is {_VALUE}"
-_STATEMENT = re.compile(
-    f"(?:{_CLAUSE}|{_CLAUSE} but {_CLAUSE}|it is {_VALUE}|you find (?:it|an? (?:{_NOUN})) in the (?:{_PLACE})"
-    f"|an? (?:{_NOUN}) is (?:{_SIZE}) and (?:{_COLOUR}))"
-)
-_NP = f"the (?:(?:{_SIZE}) )?(?:(?:{_COLOUR}) )?(?:{_NOUN})"
-_STORY = re.compile(
-    f"{_NP} (?:{'|'.join(VERBS)}) (?:{'|'.join(PREPOSITIONS)}) {_NP}(?:(?: and| {'| '.join(PREPOSITIONS)}) {_NP}){{0,2}}"
-)
-
-
-def words(text: str) -> list[str]:
-    return re.findall(r"[a-z]+", text.lower())
-
-
-def nouns(text: str) -> list[str]:
-    return [w for w in words(text) if w in THINGS]
-
-
-def claims(text: str) -> list[tuple[str, str, str]]:
-    """Facts stated of a thing named before them: ``(noun, attribute, value)`` each."""
-    stated, subject = [], None
-    for word in words(text):
-        if word in THINGS:
-            subject = word
-        elif subject and word in ATTRIBUTE_OF:
-            stated.append((subject, ATTRIBUTE_OF[word], word))
-    return stated
-
-
-def is_true(claim: tuple[str, str, str]) -> bool:
-    noun, attribute, value = claim
-    return THINGS[noun][attribute] == value
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of a text that ends in a full stop and begins each with a capital; empty otherwise."""
-    if not re.fullmatch(r"(?:[A-Z][a-z0-9, ]*\.)(?: [A-Z][a-z0-9, ]*\.)*", text) or re.search(r"\b(\w+) \1\b", text.lower()):
-        return []
-    return [s.strip().lower() for s in text.rstrip(".").split(".")]
-
-
-def is_statements(text: str) -> bool:
-    parts = sentences(text)
-    return bool(parts) and all(_STATEMENT.fullmatch(s) for s in parts)
-
-
-def listed(text: str, with_article: str) -> bool:
-    """Whether the text is a list ``An apple, a pea and a cat.`` of at least one thing."""
-    found = nouns(text)
-    named = [f"the {n}" if with_article == "the" else article(n) for n in found]
-    return bool(found) and text == capital(enumerate_words(named)) + "."
-
-
-def describe_facts(noun: str, *, place: bool) -> str:
-    thing = THINGS[noun]
-    text = f"{article(noun)} is {article(thing['size'])} {thing['colour']} {thing['kind']}"
-    return f"{capital(text)}." + (f" You find it in the {thing['place']}." if place else "")
-
-
-def one_fact(noun: str, attribute: str) -> str:
-    value = THINGS[noun][attribute]
-    if attribute == "place":
-        return f"You find {article(noun)} in the {value}."
-    return capital(f"{article(noun)} is {article(value) if attribute == 'kind' else value}.")
-
-
 # ---- open answers of graded quality --------------------------------------------------------------------------------
 
 
@@ -142,7 +87,7 @@ class Describe:
 
     @classmethod
     def parse(cls, text: str) -> Describe | None:
-        found = re.fullmatch(rf"(?:Describe|Tell me about|Write about) an? ({_NOUN})\.", text)
+        found = re.fullmatch(rf"(?:Describe|Tell me about|Write about) an? ({NOUN})\.", text)
         return cls(found[1]) if found else None
 
     def wordings(self) -> list[str]:
@@ -171,7 +116,11 @@ class Describe:
         substantial = relevant and len(true) >= 2
         clean = len(stated) == len(true) and set(nouns(answer)) == {self.noun}
         return Criteria(
-            relevant, substantial, relevant and len(true) == 4, substantial and clean, relevant and is_statements(answer)
+            relevant,
+            substantial,
+            relevant and len(true) == 4,
+            substantial and clean,
+            relevant and is_statements(answer),
         )
 
 
@@ -189,7 +138,7 @@ class Compare:
 
     @classmethod
     def parse(cls, text: str) -> Compare | None:
-        found = re.fullmatch(rf"Compare an? ({_NOUN}) (?:and|with) an? ({_NOUN})\.", text)
+        found = re.fullmatch(rf"Compare an? ({NOUN}) (?:and|with) an? ({NOUN})\.", text)
         return cls(found[1], found[2]) if found and found[1] != found[2] else None
 
     def wordings(self) -> list[str]:
@@ -235,7 +184,9 @@ class Sentence:
 
     @classmethod
     def parse(cls, text: str) -> Sentence | None:
-        found = re.fullmatch(rf"(?:Write|Make) a sentence with ((?:(?:{_NOUN}), ){{1,2}}(?:{_NOUN}) and (?:{_NOUN}))\.", text)
+        found = re.fullmatch(
+            rf"(?:Write|Make) a sentence with ((?:(?:{NOUN}), ){{1,2}}(?:{NOUN}) and (?:{NOUN}))\.", text
+        )
         asked = tuple(re.split(", | and ", found[1])) if found else ()
         return cls(asked) if found and len(set(asked)) == len(asked) else None
 
@@ -266,7 +217,7 @@ class Sentence:
         hit = set(found) & set(self.asked)
         adjectives = [
             (n, ATTRIBUTE_OF[a], a)
-            for a, n in re.findall(rf"\b({_SIZE}|{_COLOUR}) (?=(?:(?:{_COLOUR}) )?({_NOUN})\b)", answer.lower())
+            for a, n in re.findall(rf"\b({SIZE}|{COLOUR}) (?=(?:(?:{COLOUR}) )?({NOUN})\b)", answer.lower())
         ]
         substantial = len(hit) >= 2
         clean = set(found) <= set(self.asked) and len(set(found)) == len(found) and all(map(is_true, adjectives))
@@ -276,7 +227,7 @@ class Sentence:
             substantial,
             len(hit) == len(self.asked),
             substantial and clean,
-            bool(hit) and len(parts) == 1 and bool(_STORY.fullmatch(parts[0])),
+            bool(hit) and len(parts) == 1 and bool(STORY.fullmatch(parts[0])),
         )
 
 
@@ -295,7 +246,7 @@ def _constraints(**found: str | None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Name:
-    """``Name three small red foods from the garden.`` Each thing must meet every constraint; the number must be right."""
+    """``Name three small red foods from the garden.`` Each must meet every constraint; the number counts."""
 
     count: int
     constraints: tuple[tuple[str, str], ...]
@@ -311,7 +262,8 @@ class Name:
     @classmethod
     def parse(cls, text: str) -> Name | None:
         found = re.fullmatch(
-            rf"(?:Name|List|Give me) (two|three|four) ((?:{_SIZE}) )?((?:{_COLOUR}) )?({_KIND}|thing)s(?: from the ({_PLACE}))?\.",
+            rf"(?:Name|List|Give me) (two|three|four) ((?:{SIZE}) )?((?:{COLOUR}) )?({KIND}|thing)s"
+            rf"(?: from the ({PLACE}))?\.",
             text,
         )
         if not found:
@@ -377,7 +329,10 @@ class Riddle:
 
     @classmethod
     def parse(cls, text: str) -> Riddle | None:
-        found = re.fullmatch(rf"(?:Find|Show me) an? ((?:{_SIZE}) )?((?:{_COLOUR}) )?({_KIND}|thing)(?: from the ({_PLACE}))?\.", text)
+        found = re.fullmatch(
+            rf"(?:Find|Show me) an? ((?:{SIZE}) )?((?:{COLOUR}) )?({KIND}|thing)(?: from the ({PLACE}))?\.",
+            text,
+        )
         constraints = _constraints(size=found[1], colour=found[2], kind=found[3], place=found[4]) if found else {}
         return cls(tuple(constraints.items())) if len(constraints) >= 2 and fitting(constraints) else None
 
@@ -433,7 +388,8 @@ class Select:
     @classmethod
     def parse(cls, text: str) -> Select | None:
         found = re.fullmatch(
-            rf"Which of these are (?:from the ({_PLACE})|({_KIND})s|({_SIZE}|{_COLOUR})): ((?:(?:{_NOUN}), ){{3,4}}(?:{_NOUN}))\?",
+            rf"Which of these are (?:from the ({PLACE})|({KIND})s|({SIZE}|{COLOUR})): "
+            rf"((?:(?:{NOUN}), ){{3,4}}(?:{NOUN}))\?",
             text,
         )
         if not found:
@@ -546,7 +502,7 @@ class Fact:
     @classmethod
     def parse(cls, text: str) -> Fact | None:
         for attribute, form in _QUESTIONS.items():
-            if found := re.fullmatch(form.replace("?", r"\?").format(f"an? ({_NOUN})"), text):
+            if found := re.fullmatch(form.replace("?", r"\?").format(f"an? ({NOUN})"), text):
                 return cls(found[1], attribute)
         return None
 

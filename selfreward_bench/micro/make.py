@@ -13,12 +13,22 @@ from pathlib import Path
 
 from selfreward_bench import jsonl
 from selfreward_bench.engines.base import Engine, GenerationRequest
-from selfreward_bench.micro import base_path, data_path, oracle
-from selfreward_bench.micro.families import FAMILIES, Task, describe_facts
+from selfreward_bench.micro import base_path, data_path
+from selfreward_bench.micro.families import FAMILIES, Task
 from selfreward_bench.micro.lexicon import NOUNS, THINGS, VALUES, article, capital, fitting
-from selfreward_bench.micro.world import Split, annotate, draw_prompt, human_answer
+from selfreward_bench.micro.statements import describe_facts
+from selfreward_bench.micro.world import DEMONSTRATIONS, Split, annotate, draw_prompt, human_answer
 from selfreward_bench.seeding import derive_seed
-from selfreward_bench.types import ChoiceQuestion, Example, Message, Prompt, RankedPrompt, RankedResponse, Record, TwoTurnQuestion
+from selfreward_bench.types import (
+    ChoiceQuestion,
+    Example,
+    Message,
+    Prompt,
+    RankedPrompt,
+    RankedResponse,
+    Record,
+    TwoTurnQuestion,
+)
 
 SEED = 7
 STEPS = 7000
@@ -34,12 +44,14 @@ def user(text: str) -> tuple[Message, ...]:
 def draw_distinct(rng: random.Random, split: Split, count: int, taken: set[str]) -> list[Drawn]:
     """``count`` prompts of a split that are not in ``taken``, which they join."""
     drawn: list[Drawn] = []
-    while len(drawn) < count:
+    for _ in range(100 * count):
         prompt, task = draw_prompt(rng, split)
         if prompt not in taken:
             taken.add(prompt)
             drawn.append((prompt, task))
-    return drawn
+        if len(drawn) == count:
+            return drawn
+    raise ValueError(f"the {split} split has fewer than {count} prompts left")
 
 
 def base_answers(engine: Engine, drawn: list[Drawn], samples: int, tag: str) -> dict[str, list[str]]:
@@ -115,7 +127,7 @@ def choices(rng: random.Random, count: int) -> Iterator[ChoiceQuestion]:
             options = [article(n) for n in (right, *rng.sample([n for n in NOUNS if n not in good], 3))]
         else:
             continue
-        key = prompt + options[0]
+        key = "|".join([prompt, *sorted(options)])  # the same question may come with other wrong choices
         if key in seen:
             continue
         seen.add(key)
@@ -144,7 +156,7 @@ def make_data(engine: Engine, seed: int, path: Callable[[str], Path] = data_path
             Example(
                 id=f"ift-{i:04d}",
                 prompt=user(prompt),
-                completion=(Message(role="assistant", content=human_answer(task, rng)),),
+                completion=(Message(role="assistant", content=human_answer(task, rng, DEMONSTRATIONS)),),
                 source="micro",
             )
         )

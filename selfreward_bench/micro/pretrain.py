@@ -1,4 +1,4 @@
-"""Makes the embedded base model: a tokenizer and a small Llama, from a seed, in one run. Only `make micro-base` uses it.
+"""Makes the embedded base model from a seed, in one run: a tokenizer and a small Llama (`make micro-base`).
 
 Not part of training: this is how M0 came to be. One schedule, fixed numbers, no choice made on any evaluation prompt.
 """
@@ -126,8 +126,9 @@ def pretrain(out: Path, *, seed: int, steps: int, log_every: int = 100) -> None:
         muon_step(matrices, momenta, MUON_RATE * share)
         model.zero_grad()
         if step % log_every == 0:
-            seconds = time.monotonic() - started
-            print(f"step {step}/{steps} loss {loss.item():.3f} {seconds:.0f} s {step * ROWS * LENGTH / (seconds + 1e-9):.0f} tok/s", flush=True)
+            seconds = time.monotonic() - started + 1e-9
+            speed = step * ROWS * LENGTH / seconds
+            print(f"step {step}/{steps} loss {loss.item():.3f} {seconds:.0f} s {speed:.0f} tok/s", flush=True)
         if step % (log_every * 10) == log_every * 10 - 1 or step == steps - 1:
             save(model, tokenizer, out)
             print(json.dumps({"step": step + 1, **probe(model, tokenizer)}), flush=True)

@@ -1,7 +1,7 @@
 """The micro-world's people: who asks what, how well humans answer, and how annotators grade. Seeded, nothing is stored.
 
-Prompts fall into three splits by a hash of what they ask (not of their wording), so no rewording of a test prompt is ever
-seen in training: ``train``, ``validation`` (tuning) and ``test`` (no choice is made on it).
+Prompts fall into three splits by a hash of what they ask (not of their wording), so no rewording of a test prompt is
+ever seen in pre-training or seed data: ``train``, ``validation`` (tuning) and ``test`` (no choice is made on it).
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import random
 import re
 from typing import Final, Literal
 
-from selfreward_bench.micro.families import FAMILIES, Task, describe_facts, one_fact
+from selfreward_bench.micro.families import FAMILIES, Task
 from selfreward_bench.micro.lexicon import ATTRIBUTES, NOUNS, VALUES, article, capital
+from selfreward_bench.micro.statements import describe_facts, one_fact
 
 Split = Literal["train", "validation", "test"]
 
@@ -60,6 +61,10 @@ def draw_prompt(rng: random.Random, split: Split = "train") -> tuple[str, Task]:
 # ---- how humans answer ---------------------------------------------------------------------------------------------
 
 STYLES: Final = {"perfect": 0.22, "partial": 0.50, "flawed": 0.18, "rambling": 0.10}
+
+
+#: those who wrote the IFT answers are terser: imitating them is terse also when decoded greedily
+DEMONSTRATIONS: Final = {"perfect": 0.15, "partial": 0.60, "flawed": 0.15, "rambling": 0.10}
 
 
 def human_answer(task: Task, rng: random.Random, styles: dict[str, float] = STYLES) -> str:

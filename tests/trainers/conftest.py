@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,9 +38,9 @@ def make_model(directory: Path, *, template: str | None = CHAT_TEMPLATE, hidden:
     bpe.train_from_iterator(corpus, trainer)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe,
-        pad_token="<|pad|>",
-        eos_token="<|end|>",
-        extra_special_tokens=["<|user|>", "<|assistant|>"],
+        pad_token=special[0],
+        eos_token=special[1],
+        extra_special_tokens=special[2:],
     )
     if template is not None:
         tokenizer.chat_template = template
@@ -98,3 +101,21 @@ def pairs(n: int) -> list[PreferencePair]:
         )
         for i in range(n)
     ]
+
+
+def run_until_killed(action: Callable[[], object]) -> None:
+    """Runs something in a forked child that must die of SIGKILL."""
+    child = os.fork()
+    if child == 0:  # the child never returns
+        try:
+            action()
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), f"the child ended by itself ({status})"
+    assert os.WTERMSIG(status) == signal.SIGKILL
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """All files below a directory."""
+    return {p.relative_to(directory).as_posix(): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}

@@ -52,6 +52,7 @@ def test_cleaned_text_is_valid_unicode_and_clean(text: str) -> None:
     assert "\x00" not in cleaned
     assert cleaned.encode("utf-8").decode("utf-8") == cleaned
     assert clean(cleaned) == cleaned
+    assert len(cleaned) == len(text) - text.count("\x00")
 
 
 def test_plain_text_is_left_alone() -> None:

@@ -123,6 +123,15 @@ def test_ones_own_prompt_by_its_path(tmp_path: Path) -> None:
     assert prompt.read("Score: 9.5", truncated=False).score == 9.5
 
 
+def test_the_documented_example_loads(tmp_path: Path) -> None:
+    page = Path(__file__).parents[3] / "docs" / "judges.md"
+    path = tmp_path / "mine.yaml"
+    path.write_text(page.read_text(encoding="utf-8").partition("```yaml\n")[2].partition("```")[0], encoding="utf-8")
+    prompt = load_judge_prompt(path)
+    assert "<answer>\nBread.\n</answer>" in shown(prompt, "Name a food.", response="Bread.")
+    assert prompt.choices() == ({"0": 0, "1": 1, "2": 2, "3": 3}, "Score:")
+
+
 def test_the_key_changes_with_the_prompt(tmp_path: Path) -> None:
     key = load_judge_prompt(write(tmp_path)).key
     assert key.startswith("mine@3#")

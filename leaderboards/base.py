@@ -1,0 +1,153 @@
+"""What a benchmark is, and what all of them do alike: get answers and judgments that survive a kill, and sum up rows.
+
+A benchmark makes rows (`SampleScore`), one per sample, whose numbers are in ``detail["measures"]``: metric -> value. A
+metric is the mean of its measure over all rows that carry it; None is 'not scored', counted and left out, never 0.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from selfreward_bench import jsonl, stats
+from selfreward_bench.config import RunConfig
+from selfreward_bench.engines.base import Engine, GenerationRequest
+from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
+from selfreward_bench.types import Completion, Judgment, Metric, SampleScore
+
+__all__ = ["Benchmark", "Outcome", "Subject", "answers", "judgments", "measures", "row", "summarise"]
+
+BREAKDOWN_RESAMPLES = 2_000  # metrics with a "/" in their name are breakdowns; their intervals need fewer digits
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One checkpoint under one benchmark.
+
+    Attributes:
+        directory: where the benchmark keeps its files; empty, or left by an interrupted evaluation of the same weights.
+        advanced: told how many more units are done.
+    """
+
+    name: str
+    engine: Engine
+    config: RunConfig
+    directory: Path
+    advanced: Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a benchmark found.
+
+    Attributes:
+        metrics: what is no mean over rows.
+        judge: who judged; part of what makes two numbers comparable.
+    """
+
+    rows: Sequence[SampleScore]
+    judge: str
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+
+
+class Benchmark(Protocol):
+    """One benchmark; a new one is a class like this and one row of ``leaderboards.evaluate.BENCHMARKS``.
+
+    Attributes:
+        key: ``name@version``; the version is raised when the numbers change their meaning.
+        paired: metrics whose differences between checkpoints are worth an interval.
+    """
+
+    key: ClassVar[str]
+    paired: ClassVar[tuple[str, ...]]
+
+    def identity(self, config: RunConfig) -> dict[str, object]:
+        """Everything but the weights that the numbers depend on: settings and hashes of the data."""
+
+    def size(self, config: RunConfig) -> int:
+        """Samples and judgments to be made, for the progress bar."""
+
+    def run(self, subject: Subject) -> Outcome: ...
+
+
+# --- getting answers and judgments
+
+
+def answers(subject: Subject, filename: str, requests: Sequence[GenerationRequest]) -> list[Completion]:
+    """The subject's completions, stored batch by batch in ``filename``; what is stored is not made again."""
+    path = subject.directory / filename
+    stored = jsonl.resume(path, Completion, unique=lambda c: c.id)
+    ids = {c.id for c in stored}
+    done = {r.id for r in requests if all(f"{r.id}/{k}" in ids for k in range(r.n))}
+    subject.advanced(len(ids))
+    for batch in subject.engine.generate(requests, done):
+        fresh = [c for c in batch if c.id not in ids]
+        jsonl.append(path, fresh)
+        stored += fresh
+        subject.advanced(len(fresh))
+    return stored
+
+
+def judgments(subject: Subject, filename: str, judge: PointwiseJudge, items: Sequence[JudgeItem]) -> list[Judgment]:
+    """The judgments of ``items``, stored batch by batch in ``filename``; what is stored is not made again."""
+    path = subject.directory / filename
+    stored = jsonl.resume(path, Judgment, unique=lambda j: j.id)
+    ids = {j.id for j in stored}
+    per_item = judge.samples if judge.mode == "sampled" else 1
+    done = {i.id for i in items if all(f"{i.id}/{k}" in ids for k in range(per_item))}
+    subject.advanced(len(ids))
+    for batch in judge.judge(items, done):
+        fresh = [j for j in batch if j.id not in ids]
+        jsonl.append(path, fresh)
+        stored += fresh
+        subject.advanced(len(fresh))
+    return stored
+
+
+# --- rows and what they sum up to
+
+
+def row(
+    sample_id: str,
+    cluster: str,
+    measures: Mapping[str, float | None],
+    *,
+    reason: str | None = None,
+    **detail: object,
+) -> SampleScore:
+    """A row whose value is its first measure."""
+    value = next(iter(measures.values()))
+    return SampleScore(
+        sample_id=sample_id, value=value, cluster=cluster, reason=reason, detail={"measures": dict(measures), **detail}
+    )
+
+
+def measures(scored: SampleScore) -> dict[str, float | None]:
+    """The numbers of a row, by metric."""
+    found: dict[str, float | None] = scored.detail.get("measures", {})
+    return found
+
+
+def summarise(rows: Sequence[SampleScore]) -> dict[str, Metric]:
+    """Each metric's mean with its interval, clustered by prompt, over the rows that carry it.
+
+    Rows are taken in the order of their ids, so that the last bits do not depend on the order they come in.
+    """
+    columns: dict[str, tuple[list[float | None], list[str]]] = {}
+    for scored in sorted(rows, key=lambda r: r.sample_id):
+        for name, value in measures(scored).items():
+            values, clusters = columns.setdefault(name, ([], []))
+            values.append(value)
+            clusters.append(scored.cluster)
+    return {
+        name: stats.mean_interval(values, clusters, n_boot=BREAKDOWN_RESAMPLES if "/" in name else 10_000)
+        for name, (values, clusters) in columns.items()
+    }
+
+
+def unscored(rows: Sequence[SampleScore]) -> dict[str, int]:
+    """How many rows have no score, by reason."""
+    return dict(Counter(r.reason or "unknown" for r in rows if r.value is None))

@@ -1,0 +1,159 @@
+"""The thin benchmark of answers on the embedded micro-world, judged by its exact oracle (the stand-in for GPT-4).
+
+``micro-quality@1`` scores one checkpoint on prompts no choice was made on; ``head-to-head@1`` compares the stored
+sampled answers of two checkpoints. Judge accuracy is in ``leaderboards.judging``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import ClassVar, Final
+
+from leaderboards.base import Outcome, Subject, answers, measures, row
+from leaderboards.standings import HeadToHead
+from selfreward_bench import jsonl, stats
+from selfreward_bench.config import RunConfig
+from selfreward_bench.engines.base import GenerationRequest
+from selfreward_bench.micro import data_path, oracle, world
+from selfreward_bench.rundir import hash_file
+from selfreward_bench.seeding import derive_seed
+from selfreward_bench.types import Completion, Prompt, SampleScore
+
+__all__ = ["HEAD_TO_HEAD", "ORACLE", "MicroQuality", "head_to_head", "quality_rows", "test_prompts"]
+
+ORACLE: Final = "micro-oracle@1 (exact grader of the embedded world, stand-in for GPT-4)"
+HEAD_TO_HEAD: Final = "head-to-head@1"
+GRADES: Final = range(6)
+
+
+def test_prompts(config: RunConfig) -> list[Prompt]:
+    """The embedded prompts of ``eval.split``, the first ``eval.limit`` of them."""
+    return jsonl.read(data_path(config.eval.split), Prompt, unique=lambda p: p.id)[: config.eval.limit]
+
+
+class MicroQuality:
+    """True quality 0..5 of sampled and greedy answers, with what goes with it: perfect answers, lengths, truncation."""
+
+    key: ClassVar = "micro-quality@1"
+    paired: ClassVar = (
+        "quality_sampled",
+        "quality_greedy",
+        "exact_sampled",
+        "exact_greedy",
+        "chars_sampled",
+        "chars_greedy",
+        *(f"quality_sampled/{family}" for family in world.WEIGHTS),
+    )
+
+    def identity(self, config: RunConfig) -> dict[str, object]:
+        """See ``Benchmark``."""
+        return {"seed": config.seed, "eval": config.eval, "prompts": hash_file(data_path(config.eval.split))}
+
+    def size(self, config: RunConfig) -> int:
+        """See ``Benchmark``."""
+        return len(test_prompts(config)) * (config.eval.samples + 1)
+
+    def run(self, subject: Subject) -> Outcome:
+        """Answers in ``answers.jsonl`` (sampled) and ``greedy.jsonl``."""
+        prompts = test_prompts(subject.config)
+        samples, sampling = subject.config.eval.samples, subject.config.eval.sampling
+        sampled = [
+            GenerationRequest(
+                id=p.id,
+                prompt=p.messages,
+                n=samples,
+                seeds=tuple(derive_seed(subject.config.seed, "eval/micro-quality", p.id, k) for k in range(samples)),
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_new_tokens=sampling.max_new_tokens,
+            )
+            for p in prompts
+        ]
+        greedy = [
+            GenerationRequest(id=p.id, prompt=p.messages, temperature=0, max_new_tokens=sampling.max_new_tokens)
+            for p in prompts
+        ]
+        rows = quality_rows(prompts, answers(subject, "answers.jsonl", sampled), "sampled", samples)
+        rows += quality_rows(prompts, answers(subject, "greedy.jsonl", greedy), "greedy", 1)
+        return Outcome(rows, ORACLE)
+
+
+def quality_rows(
+    prompts: Sequence[Prompt], completions: Iterable[Completion], decoding: str, samples: int
+) -> list[SampleScore]:
+    """One row per expected sample; answers are found by id, wherever they stand."""
+    by_id = {c.id: c for c in completions}
+    return [_quality_row(p, decoding, k, by_id.get(f"{p.id}/{k}")) for p in prompts for k in range(samples)]
+
+
+def _quality_row(prompt: Prompt, decoding: str, index: int, answer: Completion | None) -> SampleScore:
+    """Cut answers are not scored; ``uncut_quality`` grades them as they stand: leaving them out hides nothing."""
+    as_it_stands = None if answer is None else oracle.score(prompt.text, answer.text)
+    cut = None if answer is None else answer.finish_reason == "length"
+    grade = None if cut else as_it_stands
+    reason = "no_answer" if answer is None else "truncated" if cut else None if grade is not None else "unknown_task"
+    numbers: dict[str, float | None] = {
+        "quality": grade,
+        "exact": None if grade is None else float(grade == GRADES[-1]),
+        "uncut_quality": as_it_stands,
+        "chars": None if answer is None else len(answer.text),
+        "truncated": None if cut is None else float(cut),
+    }
+    named = {f"{name}_{decoding}": value for name, value in numbers.items()}
+    named[f"quality_{decoding}/{_family(prompt)}"] = grade
+    named |= {f"grade_{decoding}/{g}": None if grade is None else float(grade == g) for g in GRADES}
+    return row(f"{decoding}/{prompt.id}/{index}", prompt.id, named, reason=reason)
+
+
+def _family(prompt: Prompt) -> str:
+    task = world.parse(prompt.text)
+    return task.family if task else prompt.category or "unknown"
+
+
+def head_to_head(name_a: str, a: Iterable[SampleScore], name_b: str, b: Iterable[SampleScore]) -> HeadToHead:
+    """Compares two checkpoints' sampled answers by the oracle's grades: all samples of a prompt with all of the other.
+
+    The higher grade wins, equal grades tie. The interval is clustered by prompt, p is a sign-flip test against 1/2.
+
+    Args:
+        name_a: name of the first checkpoint; the result is told from its side.
+        a: its rows of ``micro-quality``, in any order.
+    """
+    grades_a, grades_b = _sampled_grades(a), _sampled_grades(b)
+    points: list[float | None] = []
+    clusters: list[str] = []
+    for prompt_id in sorted(grades_a.keys() & grades_b.keys()):
+        for x, y in product(grades_a[prompt_id], grades_b[prompt_id]):
+            points.append(None if x is None or y is None else (x > y) + (x == y) / 2)
+            clusters.append(prompt_id)
+    edge = stats.paired_difference(points, [0.5] * len(points), clusters)
+    scored = [p for p in points if p is not None]
+
+    def share(outcome: float) -> float | None:
+        return scored.count(outcome) / len(scored) if scored else None
+
+    return HeadToHead(
+        benchmark=HEAD_TO_HEAD,
+        judge=ORACLE,
+        a=name_a,
+        b=name_b,
+        win_rate=None if edge.value is None else 0.5 + edge.value,
+        low=None if edge.low is None else 0.5 + edge.low,
+        high=None if edge.high is None else 0.5 + edge.high,
+        p_value=edge.p_value,
+        win=share(1),
+        tie=share(0.5),
+        loss=share(0),
+        n_scored=len(scored),
+        n_total=len(points),
+        n_prompts=len(set(clusters)),
+    )
+
+
+def _sampled_grades(rows: Iterable[SampleScore]) -> dict[str, list[float | None]]:
+    grades: dict[str, list[float | None]] = {}
+    for scored in sorted(rows, key=lambda r: r.sample_id):
+        if "quality_sampled" in (numbers := measures(scored)):
+            grades.setdefault(scored.cluster, []).append(numbers["quality_sampled"])
+    return grades

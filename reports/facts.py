@@ -1,0 +1,322 @@
+"""Everything a report shows, read from a run's directory into frozen records. Nothing is measured or compared here.
+
+A run may be unfinished, killed or damaged: what is missing or cannot be read becomes a gap with its
+reason, never an error.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import Field
+
+from leaderboards import standings
+from leaderboards.standings import FAILURE, RESULT, Failure, Standings
+from selfreward_bench import recipes
+from selfreward_bench.errors import SrbenchError
+from selfreward_bench.jsonl import iterate
+from selfreward_bench.types import EvalResult, PreferencePair, Record
+
+__all__ = ["ModelFacts", "RunFacts", "Stage", "Training", "collect"]
+
+PAIR_SAMPLES: Final = 6
+_MAX_JSON_BYTES = 4 * 2**20
+_MAX_LOG_LINES = 200_000
+_MAX_LEAVES = 400
+_MAX_DEPTH = 12
+_HIDDEN_STAGES = ("eval",)
+
+T = TypeVar("T")
+
+
+class Stage(Record):
+    """One step of a model's making.
+
+    Attributes:
+        status: ``done``, or ``partial`` (begun, not finished).
+        seconds: of the process that finished it; with ``resumed`` an earlier one had begun.
+    """
+
+    name: str
+    status: str
+    counts: dict[str, float] = Field(default_factory=dict)
+    seconds: float | None = None
+    resumed: bool = False
+    finished_at: str | None = None
+    srbench: str | None = None
+
+
+class Training(Record):
+    """What a training's log says: its first and last step, each a mapping of what was logged."""
+
+    name: str
+    steps: int
+    first: dict[str, float]
+    last: dict[str, float]
+
+
+class ModelFacts(Record):
+    """One model of a run.
+
+    Attributes:
+        iteration: ``iteration.json``, flattened to dotted keys.
+        results: benchmark -> result.
+        failures: benchmark -> why there is no result.
+        pairs: a few preference pairs it was trained on, spread evenly over the file; ``n_pairs`` counts all.
+    """
+
+    name: str
+    iteration: dict[str, str] = Field(default_factory=dict)
+    results: dict[str, EvalResult] = Field(default_factory=dict)
+    failures: dict[str, Failure] = Field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()
+    training: tuple[Training, ...] = ()
+    pairs: tuple[PreferencePair, ...] = ()
+    n_pairs: int | None = None
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the weights that were evaluated; else what ``iteration.json`` says."""
+        evaluated = next((r.fingerprint for r in self.results.values()), None)
+        return evaluated or self.iteration.get("fingerprint")
+
+    @property
+    def parent(self) -> str | None:
+        """What it was trained from, as ``iteration.json`` says."""
+        return self.iteration.get("parent") or self.iteration.get("parent.name")
+
+
+class RunFacts(Record):
+    """One run.
+
+    Attributes:
+        settings: the resolved configuration, dotted keys.
+        gaps: what is missing, unreadable or out of date, in words.
+    """
+
+    name: str
+    path: str
+    srbench: str | None = None
+    settings: dict[str, str] = Field(default_factory=dict)
+    models: tuple[ModelFacts, ...] = ()
+    standings: Standings | None = None
+    gaps: tuple[str, ...] = ()
+
+    @property
+    def evaluated(self) -> tuple[ModelFacts, ...]:
+        """The models that have a result."""
+        return tuple(m for m in self.models if m.results)
+
+
+def collect(run_path: Path) -> RunFacts:
+    """Reads a run's directory.
+
+    Raises:
+        Nothing for what is in the directory; a directory that is not there gives facts with that gap.
+    """
+    reader = _Reader(run_path)
+    header = reader.header()
+    names = standings.model_order(reader.model_names())
+    models = tuple(reader.model(name) for name in names)
+    compared = reader.standings(models)
+    config = header.get("config")
+    settings = _flatten(config if isinstance(config, dict) else {})
+    if not models:
+        reader.gaps.append("There is no model yet. `srbench run-iteration` makes the first one.")
+    return RunFacts(
+        name=run_path.resolve().name,
+        path=str(run_path),
+        srbench=str(header["srbench"]) if "srbench" in header else None,
+        settings=settings,
+        models=models,
+        standings=compared,
+        gaps=tuple(reader.gaps),
+    )
+
+
+class _Reader:
+    """Reads one run; what cannot be read is noted in ``gaps``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.gaps: list[str] = []
+
+    def header(self) -> dict[str, Any]:
+        path = self.root / "srbench.yaml"
+        layer = self._try(lambda: recipes.parse(recipes.read_text(path), str(path)))
+        return layer.values if layer else {}
+
+    def model_names(self) -> list[str]:
+        """Directories that hold a model, or the beginnings of one."""
+        signs = ("*/iteration.json", "*/*.start.json", "*/*.stage.json", "*/checkpoint", f"*/eval/*/{RESULT}")
+        found = {
+            path.relative_to(self.root).parts[0]
+            for sign in (*signs, f"*/eval/*/{FAILURE}")
+            for path in self.root.glob(sign)
+        }
+        return sorted(name for name in found if not name.startswith("."))
+
+    def model(self, name: str) -> ModelFacts:
+        folder = self.root / name
+        results, failures = self._evaluations(name)
+        pairs, n_pairs = self._pairs(folder / "pairs.jsonl")
+        if not results and not failures:
+            self.gaps.append(f"{name} has not been evaluated (`srbench eval`).")
+        return ModelFacts(
+            name=name,
+            iteration=_flatten(self._json(folder / "iteration.json")),
+            results=results,
+            failures=failures,
+            stages=tuple(self._stages(folder)),
+            training=tuple(self._training(folder)),
+            pairs=pairs,
+            n_pairs=n_pairs,
+        )
+
+    def standings(self, models: Iterable[ModelFacts]) -> Standings | None:
+        """The comparison, where it is there and belongs to the results beside it."""
+        present = {m.name: {k: r.fingerprint for k, r in m.results.items()} for m in models if m.results}
+        if not (self.root / standings.STANDINGS).is_file():
+            if len(present) > 1:
+                self.gaps.append(
+                    "The checkpoints have not been compared, so there are no differences (`srbench eval`)."
+                )
+            return None
+        compared = self._try(lambda: standings.read_standings(self.root))
+        if compared is not None and compared.fingerprints != present:
+            self.gaps.append(
+                "The comparison is older than the results and is left out. Evaluate again (`srbench eval`) to renew it."
+            )
+            return None
+        if compared is not None:
+            self.gaps += compared.notes
+        return compared
+
+    def _evaluations(self, name: str) -> tuple[dict[str, EvalResult], dict[str, Failure]]:
+        results: dict[str, EvalResult] = {}
+        failures: dict[str, Failure] = {}
+        for folder in sorted((self.root / name / "eval").glob("*@*")):
+            if (folder / RESULT).is_file() and (result := self._try(partial(standings.read_result, folder / RESULT))):
+                results[result.benchmark] = result
+            elif (folder / FAILURE).is_file() and (
+                failure := self._try(partial(standings.read_failure, folder / FAILURE))
+            ):
+                failures[failure.benchmark] = failure
+                self.gaps.append(f"{name}: {failure.benchmark} failed: {failure.message}")
+            elif not (folder / RESULT).exists():
+                self.gaps.append(f"{name}: {folder.name} was begun and not finished.")
+        return results, failures
+
+    def _stages(self, folder: Path) -> Iterator[Stage]:
+        started = {p.name.removesuffix(".start.json") for p in folder.glob("*.start.json")}
+        done = {p.name.removesuffix(".stage.json"): self._json(p) for p in folder.glob("*.stage.json")}
+        for name in sorted(started | done.keys(), key=lambda n: (str(done.get(n, {}).get("finished_at", "~")), n)):
+            if name in _HIDDEN_STAGES:
+                continue
+            marker = done.get(name)
+            if not marker:
+                yield Stage(name=name, status="partial")
+                continue
+            yield Stage(
+                name=name,
+                status="done",
+                counts=_numbers(marker.get("counts")),
+                seconds=_number(marker.get("seconds")),
+                resumed=marker.get("resumed") is True,
+                finished_at=_text(marker.get("finished_at")),
+                srbench=_text(marker.get("srbench")),
+            )
+
+    def _training(self, folder: Path) -> Iterator[Training]:
+        for path in sorted(folder.glob("*/log.jsonl")):
+            steps = list(_log_lines(path))
+            if steps:
+                yield Training(name=path.parent.name, steps=len(steps), first=steps[0], last=steps[-1])
+
+    def _pairs(self, path: Path) -> tuple[tuple[PreferencePair, ...], int | None]:
+        if not path.is_file():
+            return (), None
+        pairs: list[PreferencePair] = []
+        self._try(lambda: pairs.extend(iterate(path, PreferencePair, allow_empty=True)))
+        if not pairs:
+            self.gaps.append(f"{path.parent.name} has no preference pairs to learn from.")
+        step = max(1, math.ceil(len(pairs) / PAIR_SAMPLES))
+        return tuple(pairs[::step]), len(pairs)
+
+    def _json(self, path: Path) -> dict[str, Any]:
+        try:
+            with path.open("rb") as stream:
+                values = json.loads(stream.read(_MAX_JSON_BYTES + 1))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            self.gaps.append(f"{path.relative_to(self.root)} cannot be read ({_cause(error)}).")
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    def _try(self, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except SrbenchError as error:
+            self.gaps.append(str(error))
+            return None
+
+
+# --- small things
+
+
+def _log_lines(path: Path) -> Iterator[dict[str, float]]:
+    """The numbers of each whole line; a torn one ends the log."""
+    try:
+        with path.open("rb") as stream:
+            for _, line in zip(range(_MAX_LOG_LINES), stream, strict=False):
+                values = json.loads(line)
+                if not isinstance(values, dict):
+                    return
+                yield _numbers(values)
+    except (OSError, ValueError, RecursionError):
+        return
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested values as dotted keys; at most a few hundred."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value and prefix.count(".") < _MAX_DEPTH:
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, str) else _plain(value)
+        if len(flat) > _MAX_LEAVES:
+            break
+    return flat
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict) and value:
+        return "{…}"
+    return "none" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _numbers(values: object) -> dict[str, float]:
+    items = values.items() if isinstance(values, dict) else ()
+    return {str(key): number for key, value in items if (number := _number(value)) is not None}
+
+
+def _number(value: object) -> float | None:
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if plain and math.isfinite(value) else None  # type: ignore[arg-type, return-value]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _cause(error: Exception) -> str:
+    return "it is missing" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: it is damaged"

@@ -1,0 +1,50 @@
+"""What can be wrong with a configuration that is valid in itself: names and files that are not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError
+
+if TYPE_CHECKING:
+    from selfreward_bench.config import RunConfig
+
+
+def check_config(config: RunConfig) -> None:
+    """Looks up everything a configuration names. No model is loaded.
+
+    Raises:
+        ConfigError: naming all that is missing, each with its key.
+    """
+    if problems := list(config_problems(config)):
+        listing = "\n".join(f"  {problem}" for problem in problems)
+        raise ConfigError(f"The settings name what is not there:\n{listing}")
+
+
+def config_problems(config: RunConfig) -> Iterator[str]:
+    """``KEY: MESSAGE`` for each name or file that cannot be found."""
+    from selfreward_bench.engines import ENGINES
+    from selfreward_bench.judges.prompts import load_judge_prompt
+    from trainers.pairs import STRATEGIES
+
+    tables = (
+        ("engine.kind", config.engine.kind, "engine kind", ENGINES),
+        ("pairs.strategy", config.pairs.strategy, "pair strategy", STRATEGIES),
+    )
+    for key, name, kind, known in tables:
+        if name not in known:
+            yield f"{key}: {UnknownNameError(kind, name, known)}"
+    try:
+        judge = load_judge_prompt(config.judge.prompt)
+        if judge.kind != "pointwise":
+            yield f"judge.prompt: {config.judge.prompt!r} compares two answers; rewards need a pointwise judge prompt."
+    except SrbenchError as error:
+        yield f"judge.prompt: {error}"
+    for key, value in (("ift", config.seeds.ift), ("eft", config.seeds.eft), ("exclude", config.seeds.exclude)):
+        if value is None or value == "micro":
+            continue
+        path = Path(value.removeprefix("oasst:"))
+        if not path.is_file():
+            yield f"seeds.{key}: no file {str(path)!r} (from {Path.cwd()}). Give `micro` or the path of a file."

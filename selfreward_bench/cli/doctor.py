@@ -1,0 +1,29 @@
+"""``srbench doctor``: whether this machine and this installation can do the work."""
+
+from __future__ import annotations
+
+import typer
+
+from selfreward_bench.cli.console import columns, say
+
+
+def doctor() -> None:
+    """Check whether this machine can do the work.
+
+    Looks at Python, packages, torch, memory, disk and the embedded model.
+
+    Exit code 0: nothing stops srbench from working. 1: something does.
+
+    \b
+    Examples:
+      srbench doctor
+    """
+    from selfreward_bench.cli.diagnosis import CHECKS
+
+    findings = [finding for check in CHECKS for finding in check()]
+    say(columns(("", "WHAT", "FOUND"), [(f.state, f.what, f.detail) for f in findings]))
+    failed = sum(f.state == "fail" for f in findings)
+    if failed:
+        say(f"\n{failed} problem(s) must be mended.")
+        raise typer.Exit(1)
+    say("\nNothing stops srbench from working here.")

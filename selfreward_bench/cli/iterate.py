@@ -1,0 +1,98 @@
+"""``srbench run-iteration``: makes the next model of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from selfreward_bench.cli import options
+from selfreward_bench.cli.console import say
+from selfreward_bench.cli.environment import use_threads
+from selfreward_bench.cli.failures import interruptible
+from selfreward_bench.cli.runs import Wanted, command, open_run, peek_run
+
+if TYPE_CHECKING:
+    from selfreward_bench.cli.work import Work
+    from selfreward_bench.rundir import RunDir
+
+
+def run_iteration(
+    run: options.Run,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="MODEL", help="Makes all models up to this one, such as M3.")
+    ] = None,
+    from_stage: Annotated[
+        str | None,
+        typer.Option(
+            "--from-stage", metavar="STAGE", help="Deletes this stage and all after it, and makes them anew: M2/pairs."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only shows what would be done, and how long it may take.")
+    ] = False,
+    no_eval: Annotated[bool, typer.Option("--no-eval", help="Does not evaluate the new models.")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Does not renew report.html.")] = False,
+    recipe: options.Recipe = None,
+    change: options.Set = None,
+    seed: options.Seed = None,
+    judge: options.Judge = None,
+    with_baseline: options.WithBaseline = False,
+) -> None:
+    """Make the next model of a run: M1, then M2, then M3.
+
+    What is done already is not done again, and what was cut off goes on where it was. Each new model is evaluated, and
+    the report renewed. A run that is not there yet is made when --recipe or another setting is given; later the
+    settings are those in its srbench.yaml.
+
+    \b
+    Examples:
+      srbench run-iteration runs/first
+      srbench run-iteration runs/first --until M3
+      srbench run-iteration runs/first --dry-run
+      srbench run-iteration runs/first --from-stage M2/pairs
+      srbench run-iteration runs/second --recipe micro --seed 1
+    """
+    wanted = Wanted(recipe, change or (), seed, judge, with_baseline)
+    if dry_run:
+        from selfreward_bench.cli.dryrun import show_plan
+        from trainers.plan import make_plan
+
+        show_plan(make_plan(peek_run(run, wanted), until=until, from_stage=from_stage))
+        return
+    opened = open_run(run, wanted)
+    use_threads(opened.config.threads)
+    with interruptible(command("run-iteration", run, *(["--until", until] if until else []))):
+        _make(opened, until, from_stage, evaluate=not no_eval, report=not no_report)
+
+
+def _make(run: RunDir, until: str | None, from_stage: str | None, *, evaluate: bool, report: bool) -> None:
+    from selfreward_bench.cli.progress import RichReporter
+    from selfreward_bench.cli.work import Work
+    from trainers.plan import next_model, stages_from
+
+    target = until or next_model(run, stages_from(run.config, from_stage) if from_stage else ())
+    if target is None:
+        say(f"All models of {run.path} are made. See them: {command('report', run.path)}")
+        return
+    with RichReporter() as reporter:
+        work = Work(run, reporter, evaluate=evaluate, report=report)
+        work.make(target, from_stage)
+    _conclude(work, target)
+
+
+def _conclude(work: Work, target: str) -> None:
+    from trainers.iteration import checkpoint_of
+    from trainers.plan import next_model
+
+    for model in work.made:
+        say(f"Made {model}: {checkpoint_of(work.run, model)}")
+    if not work.made:
+        say(f"{target} was made before; nothing had to be done.")
+    following = next_model(work.run)
+    say(
+        f"Next, {following}: {command('run-iteration', work.run.path)}"
+        if following
+        else "All models of this run are made."
+    )
+    say(f"The results: {command('report', work.run.path)}")

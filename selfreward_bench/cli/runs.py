@@ -1,0 +1,139 @@
+"""Opening runs and making them from what the options say."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selfreward_bench.cli.console import say
+from selfreward_bench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from selfreward_bench.config import RunConfig
+    from selfreward_bench.rundir import RunDir
+
+CONFIG_FILE = "srbench.yaml"
+
+_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The settings that a command line asks for; all empty when it asks for none."""
+
+    recipe: str | None = None
+    changes: Sequence[str] = ()
+    seed: int | None = None
+    judge: str | None = None
+    with_baseline: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.recipe or self.changes or self.judge or self.with_baseline or self.seed is not None)
+
+    def config(self) -> RunConfig:
+        """The resolved configuration, checked as far as that is possible without a model.
+
+        Raises:
+            ConfigError: anything in it is wrong.
+            UnknownNameError: it names a recipe, an engine, a judge prompt or a strategy that is not there.
+        """
+        from selfreward_bench import recipes
+        from selfreward_bench.cli.checks import check_config
+
+        overrides = list(self.changes)
+        overrides += [] if self.judge is None else [f"judge.prompt={json.dumps(self.judge)}"]
+        overrides += [] if self.seed is None else [f"seed={self.seed}"]
+        overrides += ["with_baseline=true"] if self.with_baseline else []
+        config = recipes.load(self.recipe or "micro", overrides)
+        check_config(config)
+        return config
+
+
+def make_run(path: Path, wanted: Wanted) -> RunDir:
+    """Makes a run's directory.
+
+    Raises:
+        ConfigError, UnknownNameError: the settings cannot be used.
+        IncompatibleRunError: something is there already.
+        DataError: the operating system refuses.
+    """
+    from selfreward_bench.rundir import RunDir
+
+    config = wanted.config()
+    announce_control(config)
+    return RunDir.create(path, config)
+
+
+def open_run(path: Path, wanted: Wanted, *, make: bool = True) -> RunDir:
+    """Opens a run; one that is not there is made when settings for it are given, unless ``make`` is False.
+
+    Raises:
+        ConfigError: the run is there, made with other settings than the ones given.
+        IncompatibleRunError: there is no run, or one of another version.
+    """
+    from selfreward_bench.rundir import RunDir
+
+    if make and wanted and not (path / CONFIG_FILE).exists():
+        return make_run(path, wanted)
+    run = RunDir.open(path)
+    if wanted:
+        _refuse_other_settings(run, wanted)
+    announce_control(run.config)
+    return run
+
+
+def peek_run(path: Path, wanted: Wanted) -> RunDir:
+    """The run as ``open_run`` would give it, without making anything."""
+    from selfreward_bench.rundir import RunDir
+
+    if wanted and not (path / CONFIG_FILE).exists():
+        return RunDir(path, wanted.config())
+    return open_run(path, wanted)
+
+
+def announce_control(config: RunConfig) -> None:
+    """Says loudly that a run is rewarded by something else than the model itself."""
+    what = {
+        "oracle": "the exact grader of the micro-world rewards the answers: an upper bound",
+        "random": "the rewards are random: no gain is to be expected",
+        "length": "the longest answer wins: quality is to be expected to fall",
+    }
+    if config.rewards in what:
+        say(
+            f"*** CONTROL RUN (rewards: {config.rewards}): {what[config.rewards]}. This is not self-reward. ***",
+            err=True,
+        )
+
+
+def command(*parts: str | Path) -> str:
+    """A command line to copy, its parts quoted where the shell needs it."""
+    return shlex.join(["srbench", *(str(part) for part in parts)])
+
+
+def _refuse_other_settings(run: RunDir, wanted: Wanted) -> None:
+    present, asked = (dict(_leaves(c.model_dump(mode="json"))) for c in (run.config, wanted.config()))
+    differences = [
+        f"  {key}: {_show(present[key])} -> {_show(asked[key])}" for key in present if present[key] != asked[key]
+    ]
+    if differences:
+        listing = "\n".join(differences)
+        raise ConfigError(
+            f"{run.path} was made with other settings than the ones given now:\n{listing}\n"
+            f"Leave the options away to go on with it, or make another run with them (`srbench init`)."
+        )
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        found += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
+    return found
+
+
+def _show(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,0 +1,60 @@
+"""``srbench status``: how far a run is, read from its files alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from selfreward_bench.cli import options
+from selfreward_bench.cli.console import columns, duration, listed, say
+from selfreward_bench.cli.runs import command
+
+if TYPE_CHECKING:
+    from selfreward_bench.rundir import RunDir
+    from trainers.stages import StageSpec
+
+_SHOWN_COUNTS = 6
+
+
+def status(run: options.Run) -> None:
+    """Show how far a run is, and what comes next.
+
+    \b
+    Examples:
+      srbench status runs/first
+    """
+    from selfreward_bench.rundir import RunDir
+    from trainers.stages import models, stages
+
+    opened = RunDir.open(run)
+    config = opened.config
+    say(
+        f"{run}: recipe {config.name}, seed {config.seed}, rewards {config.rewards}, models {', '.join(models(config))}"
+    )
+    rows = [_row(opened, spec) for spec in stages(config)]
+    say(columns(("STAGE", "STATE", "TIME", "COUNTS"), [row for row in rows if row], right=(2,)))
+    if any("*" in row[2] for row in rows if row):
+        say("* of the process that finished the stage; an earlier one had begun it")
+    say(f"\n{_next(opened)}")
+
+
+def _row(run: RunDir, spec: StageSpec) -> tuple[str, str, str, str] | None:
+    from trainers.plan import stage_work
+    from trainers.stages import BASELINE
+
+    stage = run.finished_stage(spec.name)
+    if stage and stage.done:
+        seconds = duration(stage.done.seconds) + (" *" if stage.done.resumed else "")
+        return spec.name, "done", seconds, listed(stage.counts, spec.unit, _SHOWN_COUNTS)
+    if run.stage_status(spec.name) == "partial":
+        return spec.name, "partial", "", f"{stage_work(run, spec) or 0:,} {spec.unit} so far"
+    is_unasked = spec.model == BASELINE and not run.config.with_baseline
+    return None if is_unasked else (spec.name, "new", "", "")
+
+
+def _next(run: RunDir) -> str:
+    from trainers.plan import next_model
+
+    target = next_model(run)
+    if target is None:
+        return f"All models are made. See them: {command('report', run.path)}"
+    return f"Next, {target}: {command('run-iteration', run.path)}"

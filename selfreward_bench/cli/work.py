@@ -1,0 +1,83 @@
+"""The work behind ``run-iteration`` and ``quickstart``: make models, evaluate each, keep the report current."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from selfreward_bench.cli import scoring
+from selfreward_bench.errors import SrbenchError
+
+if TYPE_CHECKING:
+    from selfreward_bench.progress import Reporter
+    from selfreward_bench.rundir import RunDir
+    from selfreward_bench.types import Prompt
+
+
+@dataclass
+class Work:
+    """One command's work on a run.
+
+    Attributes:
+        evaluate, report: whether a new model is evaluated, and the report renewed.
+        made: the models made so far, in order.
+        errors: what went wrong in evaluations; the making of models goes on without them.
+    """
+
+    run: RunDir
+    reporter: Reporter
+    evaluate: bool = True
+    report: bool = True
+    made: list[str] = field(default_factory=list)
+    errors: list[SrbenchError] = field(default_factory=list)
+
+    def make(self, until: str, from_stage: str | None = None) -> None:
+        """Makes all models up to ``until``; the ones before it that lack an evaluation get theirs too.
+
+        Raises:
+            SrbenchError: a model cannot be made; or else, at the end, what the first failed evaluation raised.
+        """
+        from trainers.iteration import finished_models, run_iteration
+
+        oracle = true_score if self.run.config.rewards == "oracle" else None
+        for target in targets(self.run, until, from_stage):
+            made = run_iteration(self.run, until=target, from_stage=from_stage, oracle=oracle, reporter=self.reporter)
+            from_stage = None
+            self.made += [iteration.model for iteration in made]
+            self.score(finished_models(self.run))
+        if self.errors:
+            raise self.errors[0]
+
+    def score(self, models: Sequence[str]) -> None:
+        """Evaluates models where that is not done, and renews the report."""
+        if self.evaluate and models:
+            try:
+                scoring.evaluate_models(self.run, models, self.reporter)
+            except SrbenchError as error:
+                self.errors.append(error)
+        if self.report and models:
+            scoring.write_report(self.run)
+
+
+def targets(run: RunDir, until: str, from_stage: str | None) -> list[str]:
+    """The models to make, one call each; at least ``until``, so that a finished run is checked.
+
+    Raises:
+        UnknownNameError: the run has no such model or stage.
+    """
+    from trainers.plan import next_model, stages_from
+    from trainers.stages import BASELINE, check_model, models
+
+    check_model(run.config, until)
+    chain = [m for m in models(run.config) if m != BASELINE or m == until]
+    chain = chain[: chain.index(until) + 1]
+    first = next_model(run, stages_from(run.config, from_stage) if from_stage else ())
+    return chain[chain.index(first) :] if first in chain else [until]
+
+
+def true_score(prompt: Prompt, text: str) -> float | None:
+    """The reward of the control ``oracle``; only the command line knows both it and the training."""
+    from selfreward_bench.micro import oracle
+
+    return oracle.score(prompt.text, text)

@@ -1,0 +1,257 @@
+"""Evaluation once per weights and settings, resumed where it stopped; and the comparison of a run's checkpoints."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from leaderboards import standings
+from leaderboards.evaluate import BENCHMARKS, compare, evaluate_checkpoint, open_benchmark
+from selfreward_bench import jsonl
+from selfreward_bench.config import RunConfig
+from selfreward_bench.engines.base import GenerationRequest
+from selfreward_bench.engines.scripted import ScriptedEngine
+from selfreward_bench.errors import DataError, EngineError, UnknownNameError
+from selfreward_bench.types import Completion, EvalResult, Prompt, RankedPrompt, SampleScore
+
+QUALITY = "micro-quality@1"
+N_PROMPTS = 24
+
+Skilled = Callable[..., ScriptedEngine]
+
+
+@pytest.fixture
+def evaluate(world_files: Path, config: RunConfig, tmp_path: Path) -> Callable[..., list[EvalResult]]:
+    def run(checkpoint_dir: Path, engine: ScriptedEngine, name: str = "M1", **options: object) -> list[EvalResult]:
+        arguments = {"name": name, "config": config, "out_dir": tmp_path / "run" / name / "eval", **options}
+        return evaluate_checkpoint(checkpoint_dir, engine=engine, **arguments)  # type: ignore[arg-type]
+
+    return run
+
+
+Evaluate = Callable[..., list[EvalResult]]
+Checkpoint = Callable[..., Path]
+
+
+def test_every_benchmark_leaves_its_files(
+    evaluate: Evaluate, checkpoint: Checkpoint, tmp_path: Path, skilled: Skilled
+) -> None:
+    results = evaluate(checkpoint(), skilled(0.7))
+    assert [r.benchmark for r in results] == [open_benchmark(b).key for b in BENCHMARKS]
+    for result in results:
+        folder = tmp_path / "run/M1/eval" / result.benchmark
+        assert standings.read_result(folder / "result.json") == result
+        assert jsonl.read(folder / "scores.jsonl", SampleScore, unique=lambda r: r.sample_id)
+        shown = standings.METRICS[result.benchmark]
+        assert shown.keys() <= result.metrics.keys()
+    assert results[0].metrics["quality_sampled"].n_total == N_PROMPTS * 2
+    assert len(jsonl.read(tmp_path / "run/M1/eval" / QUALITY / "answers.jsonl", Completion)) == N_PROMPTS * 2
+
+
+def test_unchanged_weights_are_not_evaluated_twice(
+    evaluate: Evaluate, checkpoint: Checkpoint, skilled: Skilled
+) -> None:
+    first = evaluate(checkpoint(), skilled(0.7))
+    idle = skilled(0.1)
+    assert evaluate(checkpoint(), idle) == first
+    assert idle.requests == []
+
+
+def test_changed_weights_are_evaluated_again(evaluate: Evaluate, checkpoint: Checkpoint, skilled: Skilled) -> None:
+    first = evaluate(checkpoint(), skilled(1.0))
+    second = evaluate(checkpoint(value=2.0), skilled(0.0))
+    assert first[0].fingerprint != second[0].fingerprint
+    assert first[0].metrics["exact_sampled"].value == 1
+    assert second[0].metrics["exact_sampled"].value == 0
+
+
+def test_changed_settings_are_evaluated_again(
+    evaluate: Evaluate, checkpoint: Checkpoint, config: RunConfig, skilled: Skilled
+) -> None:
+    evaluate(checkpoint(), skilled(1.0))
+    longer = config.model_copy(update={"eval": config.eval.model_copy(update={"samples": 3})})
+    results = evaluate(checkpoint(), skilled(1.0), config=longer)
+    assert results[0].metrics["quality_sampled"].n_total == N_PROMPTS * 3
+
+
+def test_the_validation_split_has_its_own_data_and_result(
+    evaluate: Evaluate, checkpoint: Checkpoint, config: RunConfig, skilled: Skilled, world_files: Path
+) -> None:
+    test = evaluate(checkpoint(), skilled(1.0))
+    few = jsonl.read(world_files / "test.jsonl", Prompt)[:7]
+    jsonl.write(world_files / "validation.jsonl", few)
+    jsonl.write(world_files / "rankings-validation.jsonl", jsonl.read(world_files / "rankings.jsonl", RankedPrompt)[:5])
+    tuning = config.model_copy(update={"eval": config.eval.model_copy(update={"split": "validation"})})
+    results = evaluate(checkpoint(), skilled(1.0), config=tuning)
+    assert results[0].metrics["quality_greedy"].n_total == 7
+    assert results[1].metrics["spearman"].n_total == 5
+    assert not {r.config_hash for r in results} & {r.config_hash for r in test}
+
+
+def test_a_damaged_result_is_made_again(
+    evaluate: Evaluate, checkpoint: Checkpoint, tmp_path: Path, skilled: Skilled
+) -> None:
+    first = evaluate(checkpoint(), skilled(0.7))
+    (tmp_path / "run/M1/eval" / QUALITY / "result.json").write_text('{"checkpoint": "M1", ')
+    assert evaluate(checkpoint(), skilled(0.7))[0].metrics == first[0].metrics
+
+
+class _Killed(Exception):
+    """Stands for the end of the process."""
+
+
+class _Mortal(ScriptedEngine):
+    """Dies after some batches."""
+
+    def __init__(self, healthy: ScriptedEngine, batches: int) -> None:
+        super().__init__(healthy._texts, healthy._logprobs, batch_size=healthy.batch_size)
+        self._left = batches
+
+    def generate(self, requests: Sequence[GenerationRequest], done: object = ()) -> Iterator[list[Completion]]:
+        for batch in super().generate(requests, done):  # type: ignore[arg-type]
+            if not self._left:
+                raise _Killed
+            self._left -= 1
+            yield batch
+
+
+def test_an_interrupted_evaluation_goes_on(
+    evaluate: Evaluate, checkpoint: Checkpoint, tmp_path: Path, skilled: Skilled
+) -> None:
+    undisturbed = evaluate(checkpoint(), skilled(0.7), name="M9")
+    with pytest.raises(_Killed):
+        evaluate(checkpoint(), _Mortal(skilled(0.7, batch_size=8), 2))
+    with (tmp_path / "run/M1/eval" / QUALITY / "answers.jsonl").open("a") as file:
+        file.write('{"prompt_id": "t-1", "ind')  # torn by the kill
+    engine = skilled(0.7, batch_size=8)
+    resumed = evaluate(checkpoint(), engine)
+    assert [r.metrics for r in resumed] == [r.metrics for r in undisturbed]
+    sampled = [r for r in engine.requests if isinstance(r, GenerationRequest) and r.n == 2]
+    assert len(sampled) == N_PROMPTS - 16  # two batches of eight were kept
+
+
+def test_records_of_other_weights_are_not_resumed(evaluate: Evaluate, checkpoint: Checkpoint, skilled: Skilled) -> None:
+    with pytest.raises(_Killed):
+        evaluate(checkpoint(value=1.0), _Mortal(skilled(0.0, batch_size=8), 2))
+    result = evaluate(checkpoint(value=2.0), skilled(1.0))[0]
+    assert result.metrics["exact_sampled"].value == 1
+
+
+def test_shuffled_answers_give_the_same_result(
+    evaluate: Evaluate, checkpoint: Checkpoint, tmp_path: Path, skilled: Skilled
+) -> None:
+    first = evaluate(checkpoint(), skilled(0.6))
+    for folder, file in ((QUALITY, "answers.jsonl"), ("judge-accuracy@1", "own-answers.jsonl")):
+        path = tmp_path / "run/M1/eval" / folder / file
+        answers = jsonl.read(path, Completion)
+        jsonl.write(path, random.Random(5).sample(answers, len(answers)))
+        (path.parent / "result.json").unlink()
+    engine = skilled(0.0)
+    again = evaluate(checkpoint(), engine)
+    assert engine.requests == []
+    assert [r.metrics for r in again] == [r.metrics for r in first]
+
+
+def test_one_failing_benchmark_leaves_its_reason_and_the_other_result(
+    evaluate: Evaluate, checkpoint: Checkpoint, tmp_path: Path, world_files: Path, skilled: Skilled
+) -> None:
+    (world_files / "rankings.jsonl").write_text("{}\n")
+    with pytest.raises(DataError, match=r"rankings\.jsonl:1"):
+        evaluate(checkpoint(), skilled(0.7))
+    folder = tmp_path / "run/M1/eval"
+    assert standings.read_result(folder / QUALITY / "result.json").metrics
+    assert not (folder / "judge-accuracy@1" / "result.json").exists()
+    assert "rankings.jsonl:1" in standings.read_failure(folder / "judge-accuracy@1" / "failure.json").message
+
+
+def test_the_engine_of_the_caller_stays_open_and_an_own_one_is_opened_once(
+    evaluate: Evaluate, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, skilled: Skilled
+) -> None:
+    lent = skilled(0.7)
+    evaluate(checkpoint(), lent)
+    lent.count_tokens("x")
+    assert list(lent.generate([])) == []
+    opened: list[ScriptedEngine] = []
+
+    def open_engine(*_: object, **__: object) -> ScriptedEngine:
+        opened.append(skilled(0.7))
+        return opened[-1]
+
+    monkeypatch.setattr("leaderboards.evaluate.open_engine", open_engine)
+    evaluate(checkpoint("M2", 2.0), None, name="M2")
+    assert len(opened) == 1
+    with pytest.raises(EngineError, match="closed"):
+        opened[0].generate([])
+    evaluate(checkpoint("M2", 2.0), None, name="M2")
+    assert len(opened) == 1  # nothing to do: no model is loaded
+
+
+def test_unknown_benchmarks_are_refused(evaluate: Evaluate, checkpoint: Checkpoint, skilled: Skilled) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'micro-quality'"):
+        evaluate(checkpoint(), skilled(1), benchmarks=["micro-qualty"])
+
+
+# --- comparison
+
+
+def test_differences_are_to_the_previous_to_m1_and_to_the_baseline(run: Path) -> None:
+    compared = compare(run)
+    pairs = {(d.a, d.b) for d in compared.differences}
+    assert pairs == {("M1", "SFT"), ("M2", "M1"), ("M2", "SFT"), ("M3", "M2"), ("M3", "M1"), ("M3", "SFT")}
+    gain = compared.difference(QUALITY, "quality_sampled", "M3", "M1")
+    assert gain is not None
+    quality = {n: standings.read_result(run / n / "eval" / QUALITY / "result.json").metrics for n in ("M1", "M3")}
+    values = [quality[n]["quality_sampled"].value for n in ("M3", "M1")]
+    assert gain.value == pytest.approx(values[0] - values[1])  # type: ignore[operator]
+    assert gain.direction == 1
+    assert (gain.n, gain.n_total) == (N_PROMPTS * 2, N_PROMPTS * 2)
+    assert standings.read_standings(run) == compared
+
+
+def test_differences_join_rows_by_id(run: Path) -> None:
+    before = compare(run)
+    for path in run.glob("*/eval/*/scores.jsonl"):
+        rows = jsonl.read(path, SampleScore)
+        jsonl.write(path, random.Random(str(path.parent)).sample(rows, len(rows)))
+    assert compare(run) == before
+
+
+def test_all_pairs_meet_head_to_head(run: Path) -> None:
+    matches = {(h.a, h.b): h for h in compare(run).head_to_head}
+    assert matches.keys() == {("M1", "SFT"), ("M2", "SFT"), ("M3", "SFT"), ("M2", "M1"), ("M3", "M1"), ("M3", "M2")}
+    best = matches["M3", "M1"]
+    assert best.win_rate is not None
+    assert best.win_rate > 0.5
+    assert best.loss == 0
+
+
+def test_unlike_settings_are_noted_and_not_compared(
+    run: Path, evaluate: Evaluate, checkpoint: Checkpoint, config: RunConfig, skilled: Skilled
+) -> None:
+    other = config.model_copy(update={"seed": 5})
+    evaluate(checkpoint("M3", 3.0), skilled(1.0), name="M3", config=other)
+    compared = compare(run)
+    assert {(d.a, d.b) for d in compared.differences} == {("M1", "SFT"), ("M2", "M1"), ("M2", "SFT")}
+    assert "M3" not in {h.a for h in compared.head_to_head}
+    assert any("M3 and M2" in note and "unlike settings" in note for note in compared.notes)
+
+
+def test_one_checkpoint_compares_with_nothing(
+    evaluate: Evaluate, checkpoint: Checkpoint, tmp_path: Path, skilled: Skilled
+) -> None:
+    evaluate(checkpoint(), skilled(0.7))
+    compared = compare(tmp_path / "run")
+    assert (compared.differences, compared.head_to_head) == ((), ())
+    assert compared.fingerprints.keys() == {"M1"}
+
+
+def test_training_is_not_imported() -> None:
+    heavy = "[m for m in sys.modules if m.split('.')[0] in ('trainers', 'torch')]"
+    script = f"import sys, leaderboards.evaluate, leaderboards.judging; print({heavy})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,103 @@
+"""A runner of commands, small seed data, and a training that takes no time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from selfreward_bench.cli.app import app
+from selfreward_bench.cli.environment import _THREADS
+from selfreward_bench.rundir import RunDir
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def cli() -> Cli:
+    """Runs a command; what it raises beyond its exit code is a bug and reaches the test."""
+
+    def run(*arguments: str | Path) -> Result:
+        return CliRunner().invoke(app, [str(a) for a in arguments], prog_name="srbench", catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has a working directory of its own, and leaves no thread settings behind."""
+    monkeypatch.chdir(tmp_path)
+    for name in _THREADS:
+        monkeypatch.setenv(name, "1")
+
+
+@pytest.fixture
+def seed_data(tmp_path: Path) -> list[str]:
+    """Ten IFT examples and four ranked prompts with reviews, as ``--set`` options."""
+    ift = [{"id": f"i{n}", "prompt": f"Name number {n}.", "completion": f"It is {n}."} for n in range(10)]
+    responses = [{"text": "Yes.", "rank": 0, "review": "Score: 5"}, {"text": "No.", "rank": 1, "review": "Score: 1"}]
+    eft = [{"id": f"e{n}", "prompt": f"Tell of {n}.", "responses": responses} for n in range(4)]
+    for name, lines in (("ift", ift), ("eft", eft)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    values = {"seeds.ift": "ift.jsonl", "seeds.eft": "eft.jsonl", "seeds.exclude": "null"}
+    return [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+
+
+@dataclass
+class Recorded:
+    """What the patched training, evaluation and report were asked for."""
+
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    evaluated: list[list[str]] = field(default_factory=list)
+    reports: int = 0
+
+
+@dataclass(frozen=True)
+class Made:
+    model: str
+
+
+def mark_done(run: RunDir, name: str, counts: dict[str, float], seconds: float = 2.0) -> None:
+    """Finishes a stage as if it had taken ``seconds``."""
+    stage = run.stage(name, {}, {})
+    stage.finish(counts, {})
+    marker = json.loads(stage.done_path.read_text(encoding="utf-8"))
+    stage.done_path.write_text(json.dumps(marker | {"seconds": seconds}), encoding="utf-8")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    """Replaces training, evaluation and report by what only leaves their marks."""
+    from trainers.stages import models
+
+    recorded = Recorded()
+
+    def train(run: RunDir, *, until: str, **rest: Any) -> list[Made]:
+        recorded.calls.append({"until": until, **rest})
+        made = []
+        for model in models(run.config):
+            path = run.path / model / "iteration.json"
+            if not path.exists():
+                path.parent.mkdir(exist_ok=True)
+                path.write_text("{}", encoding="utf-8")
+                made.append(Made(model))
+            if model == until:
+                break
+        return made
+
+    def evaluate(run: RunDir, names: list[str], reporter: Any) -> None:
+        recorded.evaluated.append(list(names))
+
+    def report(run: RunDir) -> Path:
+        recorded.reports += 1
+        return run.path / "report.html"
+
+    monkeypatch.setattr("trainers.iteration.run_iteration", train)
+    monkeypatch.setattr("selfreward_bench.cli.scoring.evaluate_models", evaluate)
+    monkeypatch.setattr("selfreward_bench.cli.scoring.write_report", report)
+    return recorded

@@ -1,0 +1,69 @@
+"""docs/cli.md is what the commands say of themselves, and every example in it runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selfreward_bench import recipes
+from selfreward_bench.cli.app import COMMANDS
+from selfreward_bench.cli.docs import render
+from selfreward_bench.rundir import RunDir
+from selfreward_bench.types import EvalResult, Metric
+
+from .conftest import Cli
+
+PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
+TEXT = render()
+EXAMPLES = re.findall(r"^    srbench (.+)$", TEXT, re.MULTILINE)
+
+
+def test_the_page_is_current() -> None:
+    assert PAGE.read_text(encoding="utf-8") == TEXT, "run `make docs`"
+
+
+def test_every_command_has_help_and_an_example() -> None:
+    for name in COMMANDS:
+        assert any(shlex.split(example)[0] == name for example in EXAMPLES), name
+        assert f"## srbench {name}\n" in TEXT
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_runs(cli: Cli, quick: Any, monkeypatch: pytest.MonkeyPatch, example: str) -> None:
+    """Only training, evaluation and the look at this machine are replaced."""
+    from selfreward_bench.cli import diagnosis, scoring
+
+    result = EvalResult(
+        checkpoint="M2",
+        fingerprint="f",
+        benchmark="micro-quality@1",
+        judge=None,
+        metrics={"quality_sampled": Metric(value=3.5, low=3.4, high=3.6, n_scored=9, n_total=10)},
+        config_hash="c",
+        versions={},
+        seconds=1.0,
+    )
+    monkeypatch.setattr(scoring, "results_of", lambda *_: [result])
+    monkeypatch.setattr(diagnosis, "CHECKS", diagnosis.CHECKS[:1])
+    command = shlex.split(example.partition(">")[0])
+    if command[0] not in ("init", "quickstart"):
+        run = RunDir.create(Path("runs/first"), recipes.load("micro"))
+        for model in ("SFT", "M1", "M2"):
+            (run.path / model).mkdir()
+            (run.path / model / "iteration.json").write_text("{}", encoding="utf-8")
+    Path("mine.yaml").write_text("extends: micro\n", encoding="utf-8")
+    Path("data").mkdir()
+    Path("data/ift.jsonl").write_text(
+        json.dumps({"id": "a", "prompt": "x", "completion": "y"}) + "\n", encoding="utf-8"
+    )
+    if "--dry-run" in command:
+        monkeypatch.setattr("trainers.seeds.load_ift", lambda *_: [None] * 10)
+        monkeypatch.setattr("trainers.seeds.load_eft", lambda *_: [])
+    done = cli(*command)
+    assert done.exit_code == 0, done.output
+    assert done.stdout

@@ -1,0 +1,67 @@
+"""`run-iteration --dry-run`: says what would be done, and does none of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from selfreward_bench.rundir import RunDir
+
+from .conftest import Cli, mark_done
+
+
+def test_a_run_that_is_not_there_is_planned_but_not_made(cli: Cli, quick: Any, seed_data: list[str]) -> None:
+    result = cli("run-iteration", "a", "--dry-run", "--until", "M2", *seed_data)
+    assert result.exit_code == 0
+    assert not Path("a").exists()
+    assert not quick.calls
+    assert "M2/candidates  new    9,000 generations" in result.stdout
+    assert "1,500 prompts x 6" in result.stdout
+    assert "To do: 9,000 generations, at most 9,000 judgments, at most 53 training steps" in result.stdout
+    assert "no estimate for SFT/train, M1/train, M2/prompts" in result.stdout
+    assert "nothing of this kind has run yet" in result.stdout
+
+
+def test_a_dry_run_changes_nothing_in_a_run(cli: Cli, quick: Any, seed_data: list[str]) -> None:
+    cli("init", "a", *seed_data)
+    mark_done(RunDir.open(Path("a")), "M1/ift", {"examples": 10})
+    before = {p: p.read_bytes() for p in Path("a").rglob("*") if p.is_file()}
+    result = cli("run-iteration", "a", "--dry-run", "--from-stage", "M1/ift")
+    assert result.exit_code == 0
+    assert {p: p.read_bytes() for p in Path("a").rglob("*") if p.is_file()} == before
+    assert not quick.calls
+
+
+def test_times_come_from_this_runs_own_stages(cli: Cli, seed_data: list[str]) -> None:
+    cli("init", "a", *seed_data, "--set", "with_baseline=false", "--set", "prompts.count=100")
+    run = RunDir.open(Path("a"))
+    seconds = {"prompts": 10, "candidates": 30, "judgments": 20, "pairs": 0.1, "train": 40}
+    counts = {"prompts": {"prompts": 100}, "candidates": {"completions": 600, "distinct": 500}}
+    counts |= {"judgments": {"judgments": 500}, "pairs": {"pairs": 80}, "train": {"steps": 3}}
+    for name in ("ift", "reviews", "eft"):
+        mark_done(run, f"M1/{name}", {"examples": 10, "judgments": 0})
+    mark_done(run, "M1/train", {"steps": 2})
+    for stage, taken in seconds.items():
+        mark_done(run, f"M2/{stage}", counts[stage], seconds=taken)
+    for model in ("M1", "M2"):
+        (run.path / model / "iteration.json").write_text("{}", encoding="utf-8")
+    result = cli("run-iteration", "a", "--dry-run")
+    # prompts 10, candidates 30, judgments of at most 600 answers 24, pairs 0.1, at most 4 steps of 13.3 s
+    assert "Estimated time: at most 1 min 57 s, at the rates of this run's finished stages" in result.stdout
+
+
+def test_nothing_left_to_do(cli: Cli) -> None:
+    cli("init", "a")
+    for model in ("SFT", "M1", "M2", "M3"):
+        Path("a", model).mkdir()
+        Path("a", model, "iteration.json").write_text("{}", encoding="utf-8")
+    assert "there is nothing to do" in cli("run-iteration", "a", "--dry-run").stdout
+
+
+def test_unknown_stage_and_bad_seed_data_are_messages(cli: Cli, seed_data: list[str]) -> None:
+    cli("init", "a", *seed_data)
+    assert cli("run-iteration", "a", "--dry-run", "--from-stage", "M7/train").exit_code == 2
+    Path("eft.jsonl").write_text("[]\n", encoding="utf-8")
+    result = cli("run-iteration", "a", "--dry-run")
+    assert result.exit_code == 2
+    assert "eft.jsonl:1" in result.stderr

@@ -1,0 +1,135 @@
+"""What long work shows: rate, remaining time, one line per finished stage."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from selfreward_bench.cli.progress import Meter, RichReporter
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def plain() -> tuple[RichReporter, io.StringIO, Clock]:
+    stream, clock = io.StringIO(), Clock()
+    return RichReporter(Console(file=stream, width=200), clock), stream, clock
+
+
+def test_rate_and_remaining_time_do_not_count_what_was_found_done() -> None:
+    clock = Clock()
+    meter = Meter(1_000, "completions", clock)
+    meter.advance(500)  # an earlier process made these
+    assert meter.rate is None
+    for _ in range(5):
+        clock.now += 2
+        meter.advance(20)
+    assert meter.rate == pytest.approx(10)
+    assert meter.remaining == pytest.approx(40)
+    assert str(meter) == "600/1,000 completions, 10/s, 40 s left"
+
+
+def test_the_rate_is_that_of_the_last_half_minute() -> None:
+    clock = Clock()
+    meter = Meter(None, "steps", clock)
+    for _ in range(100):
+        clock.now += 1
+        meter.advance(10)
+    for _ in range(40):
+        clock.now += 1
+        meter.advance(1)
+    assert meter.rate == pytest.approx(1, rel=0.4)
+    assert meter.remaining is None
+
+
+def test_slow_units_keep_their_rate() -> None:
+    clock = Clock()
+    meter = Meter(10, "judgments", clock)
+    meter.advance(0)
+    clock.now += 120
+    meter.advance(1)
+    assert str(meter) == "1/10 judgments, 0.5/min, 18 min 00 s left"
+
+
+def test_without_a_terminal_there_is_a_line_every_few_seconds_not_every_unit() -> None:
+    reporter, stream, clock = plain()
+    with reporter:
+        reporter.started("M2/candidates", 1_000, "completions")
+        for _ in range(320):
+            clock.now += 0.125
+            reporter.advanced()
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "M2/candidates  120/1,000 completions, 8.0/s, 1 min 50 s left"
+    assert len(lines) == 2
+
+
+def test_a_finished_stage_is_one_line_with_its_counts() -> None:
+    reporter, stream, _ = plain()
+    with reporter:
+        reporter.started("M2/pairs", None, "pairs")
+        reporter.finished("M2/pairs", {"prompts": 1500.0, "tied": 0, "pairs": 1412, "mean_gap": 2.12345}, 3.21)
+    assert stream.getvalue() == "M2/pairs        done in 3.2 s: pairs 1,412, prompts 1,500, mean_gap 2.123\n"
+
+
+def test_work_done_before_is_named_once() -> None:
+    reporter, stream, _ = plain()
+    with reporter:
+        for _ in range(3):
+            reporter.finished("M1/ift", {"examples": 3200}, 1.0, skipped=True)
+        reporter.finished("M1/train", {}, 61.0)
+        reporter.finished("M1/train", {}, 61.0, skipped=True)
+    assert stream.getvalue().splitlines() == [
+        "M1/ift          was done before: examples 3,200",
+        "M1/train        done in 1 min 01 s",
+    ]
+
+
+def test_messages_are_text_not_markup_and_cannot_steer_the_terminal() -> None:
+    reporter, stream, _ = plain()
+    with reporter:
+        reporter.message("[red]model said[/red] \x1b[2J\udcff")
+    assert stream.getvalue() == "[red]model said[/red] \\x1b[2J\\udcff\n"
+
+
+def test_on_a_terminal_a_bar_is_drawn_and_taken_away() -> None:
+    stream, clock = io.StringIO(), Clock()
+    console = Console(file=stream, force_terminal=True, width=120, legacy_windows=False)
+    with RichReporter(console, clock) as reporter:
+        reporter.started("M2/[judgments]", 10, "judgments")
+        reporter.advanced(2)
+        clock.now += 1
+        reporter.advanced(3)
+        reporter._live.refresh()  # type: ignore[union-attr]
+        reporter.finished("M2/[judgments]", {"judged": 10}, 1.0)
+    text = stream.getvalue()
+    assert "M2/[judgments]" in text
+    assert "5/10 judgments, 3.0/s, 1.7 s left" in text
+    assert "\x1b[?25h" in text  # the cursor is shown again
+    assert "done in 1.0 s: judged 10" in text
+
+
+def test_the_cursor_comes_back_when_the_work_fails() -> None:
+    stream = io.StringIO()
+    reporter = RichReporter(Console(file=stream, force_terminal=True, width=80, legacy_windows=False))
+
+    def work() -> None:
+        with reporter:
+            reporter.started("M1/train", 5, "steps")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert stream.getvalue().rindex("\x1b[?25h") > stream.getvalue().rindex("\x1b[?25l")
+
+
+def test_an_advance_without_a_stage_is_nothing() -> None:
+    reporter, stream, _ = plain()
+    reporter.advanced(3)
+    assert stream.getvalue() == ""

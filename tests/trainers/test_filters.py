@@ -1,0 +1,118 @@
+"""Filters: faults of a text, equality, and ROUGE-L against the reference implementation."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from selfreward_bench.config import PromptsConfig
+from trainers.filters import Seen, fault, normalised, rouge_l
+
+CHAT, DOCUMENT = PromptsConfig(), PromptsConfig(format="document", min_words=2, max_words=6)
+WORDS = ("red", "the", "the", "cat", "name", "two", "food", "big", "a", "house")
+SENTENCES = st.lists(st.sampled_from(WORDS), min_size=1, max_size=14).map(" ".join)
+
+
+@pytest.mark.parametrize(
+    ("text", "config", "expected"),
+    [
+        ("Name three small red foods.", CHAT, None),
+        (" \n ", CHAT, "empty"),
+        ("Name a red\x00 food today", CHAT, "malformed"),
+        ("Name a \ud800 red food", CHAT, "malformed"),
+        ("Name a red\ufffd food today", CHAT, "malformed"),
+        ("Name a red food <|assistant|> An apple", CHAT, "malformed"),
+        ("Name a red food.</s> An apple", CHAT, "malformed"),
+        ("Name a food. Task: Name a bird.", CHAT, "malformed"),
+        ("Name a food. Answer: an apple", CHAT, "malformed"),
+        ("Name a food", CHAT, "too_short"),
+        ("word " * 151, CHAT, "too_long"),
+        ("Draw a map of the town.", CHAT, "keyword"),
+        ("Describe the attached pictures in a poem.", CHAT, "keyword"),
+        ("Draw a cat.", DOCUMENT, None),
+        ("Name", DOCUMENT, "too_short"),
+        ("Name one two three four five six", DOCUMENT, "too_long"),
+    ],
+)
+def test_faults(text: str, config: PromptsConfig, expected: str | None) -> None:
+    assert fault(text, config) == expected
+
+
+def test_equal_but_for_case_spaces_and_punctuation() -> None:
+    assert normalised("  Name a\tRED, food!") == normalised("name a red food.")
+    assert normalised("STRASSE \uff21") == normalised("stra\u00dfe a")
+    assert normalised("What is 7 + 5?") != normalised("What is 7 - 5?")
+    assert normalised("Name a cat") != normalised("Name a bat")
+
+
+def plain_rouge_l(a: list[str], b: list[str]) -> float:
+    """By the textbook's table."""
+    rows = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
+    for i, x in enumerate(a):
+        for j, y in enumerate(b):
+            rows[i + 1][j + 1] = rows[i][j] + 1 if x == y else max(rows[i][j + 1], rows[i + 1][j])
+    precision, recall = rows[-1][-1] / len(a), rows[-1][-1] / len(b)
+    return 2 * precision * recall / (precision + recall) if precision else 0.0
+
+
+def random_pairs() -> list[tuple[str, str]]:
+    rng = random.Random(0)
+    made = [tuple(" ".join(rng.choices(WORDS, k=rng.randrange(1, 15))) for _ in "ab") for _ in range(300)]
+    return [(a, b) for a, b in made] + [("The CAT, here.", "the cat"), ("big", "red")]
+
+
+def test_rouge_l_equals_the_textbook() -> None:
+    for a, b in random_pairs():
+        words = [t.lower().replace(",", "").replace(".", "").split() for t in (a, b)]
+        assert rouge_l(a, b) == pytest.approx(plain_rouge_l(*words)), (a, b)
+    assert rouge_l("", "") == rouge_l("a", "") == 0
+
+
+@pytest.mark.slow  # the library takes seconds to import
+def test_rouge_l_equals_the_reference_library() -> None:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(["rougeL"], use_stemmer=False)
+    for a, b in random_pairs():
+        assert rouge_l(a, b) == pytest.approx(scorer.score(a, b)["rougeL"].fmeasure), (a, b)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(SENTENCES, max_size=12), SENTENCES, st.sampled_from([0.3, 0.5, 0.7, 0.9, 1.0]))
+def test_similarity_search_equals_comparing_with_all(seen: list[str], text: str, limit: float) -> None:
+    assert Seen(seen, limit).has_similar(text) == any(rouge_l(text, s) > limit for s in seen)
+
+
+def test_seen_grows_and_no_limit_means_equal_texts_only() -> None:
+    seen = Seen(["Name a red food."], None)
+    assert seen.has("name a RED food")
+    assert not seen.has_similar("Name a red food")
+    grown = Seen([], 0.7)
+    assert not grown.has_similar("Name a red food from the garden")
+    grown.add("Name a red food from the house")
+    assert grown.has_similar("Name a red food from the garden")
+    assert not grown.has("Name a red food from the garden")
+    grown.add("")
+    assert not grown.has_similar("!?")
+
+
+def test_few_subsequences_are_computed_among_many_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainers import filters
+
+    rng = random.Random(1)
+    vocabulary = [f"w{i}" for i in range(500)]
+    seen = Seen((" ".join(rng.choices(vocabulary, k=12)) for _ in range(3000)), 0.7)
+    calls: list[int] = []
+    lcs = filters._lcs
+
+    def counted(a: Sequence[str], b: Sequence[str]) -> int:
+        calls.append(1)
+        return lcs(a, b)
+
+    monkeypatch.setattr(filters, "_lcs", counted)
+    assert not any(seen.has_similar(" ".join(rng.choices(vocabulary, k=12))) for _ in range(50))
+    assert len(calls) < 50  # of 150,000 comparisons

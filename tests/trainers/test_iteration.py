@@ -1,0 +1,143 @@
+"""The whole loop on the embedded base in small: what it makes, that it checks itself, that it refuses and skips."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from selfreward_bench import jsonl, recipes
+from selfreward_bench.errors import ConfigError, IncompatibleRunError, LoopViolation, TrainingError
+from selfreward_bench.fingerprint import weights_fingerprint
+from selfreward_bench.rundir import RunDir
+from selfreward_bench.types import Completion, PreferencePair
+from trainers import checks
+from trainers.iteration import checkpoint_of, next_model, run_iteration
+
+pytestmark = pytest.mark.slow
+
+SMALL = [
+    "seeds.ift_size=120",
+    "seeds.eft_size=160",
+    "sft.epochs=1",
+    "prompts.count=24",
+    "candidates.count=3",
+    "pairs.min_gap=0.01",
+    "dpo.batch_size=8",
+    "iterations=1",
+]
+
+
+def make(path: Path, *settings: str) -> RunDir:
+    return RunDir.create(path, recipes.load("micro", [*SMALL, *settings]))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    run = make(tmp_path_factory.mktemp("runs") / "whole")
+    run_iteration(run, until="M2")
+    return run
+
+
+@pytest.fixture
+def copy(finished: RunDir, tmp_path: Path) -> RunDir:
+    shutil.copytree(finished.path, tmp_path / "copy")
+    return RunDir.open(tmp_path / "copy")
+
+
+def files(run: RunDir) -> dict[str, bytes]:
+    return {str(p.relative_to(run.path)): p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
+
+
+def test_every_model_has_weights_of_its_own_and_names_its_parent(finished: RunDir) -> None:
+    prints = {m: weights_fingerprint(checkpoint_of(finished, m)) for m in ("M0", "SFT", "M1", "M2")}
+    assert len(set(prints.values())) == 4
+    for model, parent in {"SFT": "M0", "M1": "M0", "M2": "M1"}.items():
+        facts = json.loads((finished.path / model / "iteration.json").read_text())
+        assert facts["parent"] == parent
+        assert facts["parent_fingerprint"] == prints[parent]
+        assert facts["fingerprint"] == prints[model]
+    assert next_model(finished) is None
+
+
+def test_pairs_are_two_answers_of_the_parent(finished: RunDir) -> None:
+    answers = {c.id: c.text for c in jsonl.read(finished.path / "M2/completions.jsonl", Completion)}
+    pairs = jsonl.read(finished.path / "M2/pairs.jsonl", PreferencePair)
+    assert pairs
+    for pair in pairs:
+        assert pair.chosen[-1].content == answers[f"{pair.prompt_id}/{pair.chosen_index}"]
+        assert pair.chosen_score > pair.rejected_score
+    made_from = finished.finished_stage("M2/candidates")
+    assert made_from is not None
+    assert made_from.inputs["model"] == weights_fingerprint(checkpoint_of(finished, "M1"))
+
+
+def test_a_finished_run_is_not_made_again(copy: RunDir) -> None:
+    before = files(copy)
+    assert run_iteration(copy, until="M2") == []
+    assert {k: v for k, v in files(copy).items() if k != ".lock"} == {k: v for k, v in before.items() if k != ".lock"}
+
+
+def test_a_changed_setting_is_refused_with_its_name_and_the_way_out(copy: RunDir) -> None:
+    file = copy.path / "srbench.yaml"
+    file.write_text(file.read_text().replace("nll_weight: 0.", "nll_weight: 0.7"))
+    with pytest.raises(IncompatibleRunError, match=r"nll_weight.*--from-stage M2/train"):
+        run_iteration(RunDir.open(copy.path), until="M2")
+
+
+def test_from_stage_makes_that_stage_and_the_later_ones_anew(copy: RunDir) -> None:
+    kept = (copy.path / "M2/candidates.stage.json").read_bytes()
+    old = (copy.path / "M2/checkpoint/model.safetensors").read_bytes()
+    made = run_iteration(copy, until="M2", from_stage="M2/train")
+    assert [i.model for i in made] == ["M2"]
+    assert (copy.path / "M2/candidates.stage.json").read_bytes() == kept
+    assert (copy.path / "M2/checkpoint/model.safetensors").read_bytes() == old  # the same seed, the same weights
+
+
+def test_candidates_of_other_weights_are_refused(copy: RunDir) -> None:
+    marker = copy.path / "M2/candidates.stage.json"
+    honest = weights_fingerprint(checkpoint_of(copy, "M1"))
+    for file in (marker, copy.path / "M2/candidates.start.json"):
+        file.write_text(file.read_text().replace(honest, "0" * len(honest)))
+    with pytest.raises((LoopViolation, IncompatibleRunError), match="M2/candidates"):
+        run_iteration(copy, until="M2", from_stage="M2/train")
+
+
+def test_a_pair_that_is_no_answer_of_the_parent_is_refused(copy: RunDir) -> None:
+    pairs = jsonl.read(copy.path / "M2/pairs.jsonl", PreferencePair)
+    completions = jsonl.read(copy.path / "M2/completions.jsonl", Completion)
+    swapped = pairs[0].model_copy(update={"chosen_index": pairs[0].rejected_index})
+    with pytest.raises(LoopViolation, match="M2/pairs"):
+        checks.check_pairs(copy.path / "M2/pairs.jsonl", "M2", [swapped], completions)
+
+
+def test_a_model_that_equals_its_parent_is_refused(copy: RunDir) -> None:
+    shutil.rmtree(copy.path / "M2/checkpoint")
+    shutil.copytree(copy.path / "M1/checkpoint", copy.path / "M2/checkpoint")
+    (copy.path / "M2/iteration.json").unlink()
+    with pytest.raises(LoopViolation, match="training changed nothing"):
+        run_iteration(copy, until="M2")
+
+
+def test_no_usable_pair_stops_with_the_counts(copy: RunDir) -> None:
+    config = recipes.load("micro", [*SMALL, "pairs.min_gap=5"])
+    (copy.path / "srbench.yaml").unlink()
+    shutil.move(copy.path, copy.path.with_name("other"))
+    run = RunDir.create(copy.path, config)
+    for model in ("SFT", "M1", "M2"):
+        shutil.copytree(copy.path.with_name("other") / model, copy.path / model)
+    with pytest.raises(TrainingError, match="below_gap"):
+        run_iteration(run, until="M2", from_stage="M2/pairs")
+    assert (copy.path / "M2/completions.jsonl").exists()
+
+
+def test_the_oracle_control_needs_an_oracle_from_outside(tmp_path: Path, finished: RunDir) -> None:
+    run = make(tmp_path / "control", "rewards=oracle")
+    for model in ("SFT", "M1"):
+        shutil.copytree(finished.path / model, run.path / model)
+    with pytest.raises(ConfigError, match="oracle"):
+        run_iteration(run, until="M2")
+    run_iteration(run, until="M2", oracle=lambda prompt, text: float(len(text) % 6))
+    assert json.loads((run.path / "M2/iteration.json").read_text())["rewards"] == "oracle"

@@ -1,0 +1,140 @@
+"""Pairs: which candidates meet, and which must never be in one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from selfreward_bench.config import PairsConfig
+from selfreward_bench.errors import DataError, UnknownNameError
+from selfreward_bench.types import Completion, Message, Prompt, Reward
+from trainers.pairs import STRATEGIES, PairResult, make_pairs
+
+PROMPT = Prompt(id="p", messages=(Message(role="user", content="Name a red food."),))
+
+
+def answer(index: int, text: str, finish: Any = "stop", prompt: str = "p") -> Completion:
+    return Completion(prompt_id=prompt, index=index, text=text, n_tokens=1, finish_reason=finish, seed=0)
+
+
+def reward(index: int, score: float | None, prompt: str = "p") -> Reward:
+    return Reward(prompt_id=prompt, index=index, score=score, n_parsed=int(score is not None), n_judgments=1)
+
+
+def pairs_of(*answers: tuple[str, float | None] | tuple[str, float | None, str], **config: Any) -> PairResult:
+    completions = [answer(i, *a[:1], *a[2:]) for i, a in enumerate(answers)]
+    return make_pairs([PROMPT], completions, [reward(i, a[1]) for i, a in enumerate(answers)], PairsConfig(**config))
+
+
+def test_best_against_worst_in_trl_layout() -> None:
+    (pair,) = pairs_of(("an egg", 2.0), ("an apple", 4.5), ("a bus", 0.5)).pairs
+    assert pair.model_dump() == {
+        "prompt_id": "p",
+        "prompt": ({"role": "user", "content": "Name a red food."},),
+        "chosen": ({"role": "assistant", "content": "an apple"},),
+        "rejected": ({"role": "assistant", "content": "a bus"},),
+        "chosen_score": 4.5,
+        "rejected_score": 0.5,
+        "chosen_index": 1,
+        "rejected_index": 2,
+    }
+
+
+def test_equals_are_broken_by_the_lowest_index_whatever_the_order_of_records() -> None:
+    texts = [("a", 1.0), ("b", 5.0), ("c", 5.0), ("d", 1.0)]
+    completions = [answer(i, t) for i, (t, _) in enumerate(texts)]
+    rewards = [reward(i, s) for i, (_, s) in enumerate(texts)]
+    first = make_pairs([PROMPT], completions, rewards, PairsConfig())
+    second = make_pairs([PROMPT], completions[::-1], rewards[::-1], PairsConfig())
+    assert first == second
+    assert (first.pairs[0].chosen_index, first.pairs[0].rejected_index) == (1, 0)
+
+
+def test_tied_candidates_give_no_pair() -> None:
+    result = pairs_of(("a", 3.0), ("b", 3.0), ("c", 3.0 + 1e-12))
+    assert result.pairs == []
+    assert result.counts["tied"] == 1
+    assert "mean_gap" not in result.counts
+
+
+def test_an_unparsed_judgment_is_never_the_lowest_grade() -> None:
+    result = pairs_of(("good", 4.0), ("unjudged", None), ("fair", 3.0))
+    assert result.pairs[0].rejected[0].content == "fair"
+    assert result.counts["unparsed"] == 1
+    alone = pairs_of(("good", 4.0), ("unjudged", None))
+    assert alone.pairs == []
+    assert alone.counts["too_few"] == 1
+
+
+@pytest.mark.parametrize("score", [0.0, 5.0])
+def test_truncated_and_empty_answers_are_on_neither_side(score: float) -> None:
+    result = pairs_of(("cut of", score, "length"), ("", score), (" \n", score), ("a", 3.0), ("b", 2.0))
+    assert [(p.chosen[0].content, p.rejected[0].content) for p in result.pairs] == [("a", "b")]
+    assert result.counts["truncated"] == 1
+    assert result.counts["empty"] == 2
+
+
+def test_an_answer_is_not_paired_with_itself() -> None:
+    result = pairs_of(("same", 4.0), ("same", 1.0), (" same ", 0.0))
+    assert result.pairs == []
+    assert result.counts["duplicate"] == 2
+    assert result.counts["too_few"] == 1
+
+
+def test_minimal_gap_with_tolerance_for_means() -> None:
+    assert pairs_of(("a", 3.0), ("b", 2.5), min_gap=1.0).counts["below_gap"] == 1
+    assert len(pairs_of(("a", 13 / 3), ("b", 10 / 3), min_gap=1.0).pairs) == 1
+    assert 13 / 3 - 10 / 3 != 1.0  # what the tolerance is for
+
+
+def many(n: int) -> tuple[list[Prompt], list[Completion], list[Reward]]:
+    prompts = [PROMPT.model_copy(update={"id": f"p{i}"}) for i in range(n)]
+    completions = [answer(k, f"{k}" * (k + 1), prompt=p.id) for p in prompts for k in range(2)]
+    return prompts, completions, [reward(c.index, float(c.index), c.prompt_id) for c in completions]
+
+
+def test_too_many_pairs_are_drawn_by_seed_in_order() -> None:
+    prompts, completions, rewards = many(40)
+    config = PairsConfig(max_pairs=10)
+    result = make_pairs(prompts, completions, rewards, config, run_seed=1)
+    ids = [p.id for p in result.pairs]
+    assert len(ids) == 10
+    assert ids == [p.id for p in prompts if p.id in set(ids)]
+    assert ids == [p.id for p in make_pairs(prompts, completions, rewards, config, run_seed=1).pairs]
+    assert ids != [p.id for p in make_pairs(prompts, completions, rewards, config, run_seed=2).pairs]
+    assert ids != [p.id for p in prompts[:10]]
+    assert result.counts["over_max"] == 30
+
+
+def test_every_prompt_is_accounted_for_and_means_are_of_the_pairs() -> None:
+    prompts, completions, rewards = many(4)
+    rewards[1] = reward(1, 0.0, "p0")  # tied
+    rewards[3] = reward(1, None, "p1")  # too few
+    rewards[5] = reward(1, 0.5, "p2")  # below the gap
+    counts = make_pairs(prompts, completions, rewards, PairsConfig(min_gap=0.6)).counts
+    assert counts["pairs"] + counts["tied"] + counts["too_few"] + counts["below_gap"] + counts["over_max"] == 4
+    assert counts["pair_share"] == 0.25
+    assert (counts["mean_gap"], counts["chosen_chars"], counts["rejected_chars"]) == (1.0, 2.0, 1.0)
+
+
+def test_no_prompts_give_no_pairs_and_finite_counts() -> None:
+    result = make_pairs([], [], [], PairsConfig())
+    assert result.pairs == []
+    assert result.counts["pair_share"] == 0.0
+
+
+def test_rewards_are_joined_by_id() -> None:
+    with pytest.raises(DataError, match="'p/1' has no reward"):
+        make_pairs([PROMPT], [answer(0, "a"), answer(1, "b")], [reward(0, 1.0), reward(2, 2.0)], PairsConfig())
+    with pytest.raises(DataError, match="two rewards"):
+        make_pairs([PROMPT], [answer(0, "a")], [reward(0, 1.0), reward(0, 2.0)], PairsConfig())
+
+
+def test_a_strategy_is_one_function_and_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'best-worst'"):
+        pairs_of(("a", 1.0), strategy="best-wurst")
+    monkeypatch.setitem(STRATEGIES, "first-last", lambda candidates: (candidates[0], candidates[-1]))
+    result = pairs_of(("a", 1.0), ("b", 2.0), ("c", 0.0), strategy="first-last")
+    assert result.pairs[0].chosen[0].content == "a"
+    assert pairs_of(("a", 1.0), ("b", 2.0), strategy="first-last").counts["tied"] == 1  # never against the reward

@@ -1,0 +1,412 @@
+"""SFT: what carries the loss, what a training writes, and that it survives being killed."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import trainers.training as training
+from selfreward_bench.config import SftConfig
+from selfreward_bench.errors import ConfigError, EngineError, IncompatibleRunError, TrainingError
+from selfreward_bench.types import Example, Message
+from trainers.rendering import DEFAULT_CHAT_TEMPLATE, load_tokenizer, render_turns
+from trainers.resume import ResumeStore, StepLog
+from trainers.sft import labelled_rows, train_sft
+from trainers.stepping import LengthBatches
+from trainers.training import TrainProgress
+
+from .conftest import contents, examples, make_model, run_until_killed
+
+CONFIG = SftConfig(
+    learning_rate=1e-3,
+    final_learning_rate=1e-4,
+    epochs=2.0,
+    batch_size=8,
+    micro_batch_size=4,
+    save_every=3,
+    dropout=0.1,
+    max_length=64,
+)
+
+
+def train(model: Path, out: Path, config: SftConfig = CONFIG, n: int = 30, **options: Any) -> Any:
+    return train_sft(model, examples(n), config, out, seed=5, **options)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed") / "train"
+    train(tiny_model, out)
+    return out
+
+
+# --- what carries the loss
+
+
+def batch_of(tiny_model: Path, given: list[Example]) -> tuple[Any, Any]:
+    """The tokenizer, and the batch TRL's own collator makes of the examples."""
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    tokenizer = load_tokenizer(tiny_model)
+    rows = labelled_rows(render_turns(tokenizer, [(e.id, e.prompt, e.completion) for e in given]))
+    collator = DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id)
+    columns = [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
+    return tokenizer, collator(columns)
+
+
+def test_labels_are_the_completion_and_its_end_token(tiny_model: Path) -> None:
+    given = examples(8)
+    tokenizer, batch = batch_of(tiny_model, given)
+    for example, ids, labels in zip(given, batch["input_ids"], batch["labels"], strict=True):
+        wanted = tokenizer(f" {example.completion[0].content}", add_special_tokens=False)["input_ids"]
+        trained = [int(token) for token in labels if token != -100]
+        assert trained == [*wanted, tokenizer.eos_token_id]
+        start = next(i for i, label in enumerate(labels) if label != -100)
+        assert tokenizer.decode(ids[:start]) == f"<|user|> {example.prompt[0].content}<|assistant|>"
+        assert all(label == -100 for label in labels[start + len(trained) :])  # padding
+
+
+def test_training_and_generation_share_one_prompt(tiny_model: Path) -> None:
+    from selfreward_bench.engines.base import GenerationRequest
+    from selfreward_bench.engines.chat import PromptEncoder
+
+    tokenizer = load_tokenizer(tiny_model)
+    hostile = (Message(role="user", content="Say <|end|><|assistant|> 5 \ud800 and stop."),)
+    answer = (Message(role="assistant", content="It ends <|end|> here."),)
+    turn = render_turns(tokenizer, [("e", hostile, answer)])[0]
+    encoder = PromptEncoder(tokenizer, name="tiny", context=256)
+    assert [turn.prompt] == encoder.encode([GenerationRequest(id="e", prompt=hostile)], [16])
+    assert turn.completion.count(tokenizer.eos_token_id) == 1
+    assert turn.completion[-1] == tokenizer.eos_token_id
+    assert tokenizer.eos_token_id not in turn.prompt
+
+
+def test_a_bos_of_the_template_is_not_doubled(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(make_model(tmp_path / "m", template=None), default_template=True)
+    tokenizer.bos_token = "<|user|>"  # noqa: S105
+    turn = render_turns(tokenizer, [("e", examples(1)[0].prompt, examples(1)[0].completion)])[0]
+    assert turn.prompt.count(tokenizer.bos_token_id) == 1
+    assert turn.completion.count(tokenizer.bos_token_id) == 0
+
+
+def test_what_a_template_puts_behind_the_end_token_is_not_trained(tmp_path: Path) -> None:
+    template = (
+        "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    tokenizer = load_tokenizer(make_model(tmp_path / "m", template=template))
+    turn = render_turns(tokenizer, [("e", examples(1)[0].prompt, examples(1)[0].completion)])[0]
+    assert tokenizer.decode(turn.completion) == "The apple is here.<|end|>"
+
+
+def test_first_loss_is_the_mean_over_the_completion_tokens(tiny_model: Path, undisturbed: Path) -> None:
+    """Computed once more with plain transformers, from the texts of the first batch."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = CONFIG.model_copy(update={"batch_size": 30, "micro_batch_size": 10, "dropout": 0.0})
+    out = undisturbed.parent / "one-batch"
+    result = train(tiny_model, out, config)
+    _, batch = batch_of(tiny_model, examples(30))
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype="float32")
+    with torch.no_grad():
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten())
+    assert result.first_loss == pytest.approx(float(loss), abs=1e-4)
+    assert result.final_loss < result.first_loss
+
+
+# --- what a training writes
+
+
+def test_log_and_result(undisturbed: Path, tiny_model: Path) -> None:
+    lines = [json.loads(line) for line in (undisturbed / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 9))
+    assert set(lines[0]) >= {"step", "epoch", "loss", "lr", "grad_norm", "tokens"}
+    assert lines[0]["lr"] == pytest.approx(CONFIG.learning_rate)
+    assert lines[-1]["lr"] == pytest.approx(CONFIG.final_learning_rate, rel=0.4)
+    result = train(tiny_model, undisturbed)  # finished: reads only
+    assert (result.steps, result.first_loss, result.final_loss) == (8, lines[0]["loss"], lines[-1]["loss"])
+    tokenizer = load_tokenizer(tiny_model)
+    turns = render_turns(tokenizer, [(e.id, e.prompt, e.completion) for e in examples(30)])
+    assert result.tokens == 2 * sum(map(len, turns))
+
+
+def test_checkpoint_is_whole_and_says_nothing_of_the_machine(undisturbed: Path, tiny_model: Path) -> None:
+    names = {path.name for path in (undisturbed / "checkpoint").iterdir()}
+    assert names == {
+        "README.md",
+        "chat_template.jinja",
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    assert {path.name for path in undisturbed.iterdir()} == {"checkpoint", "log.jsonl", "plan.json"}
+    for path in (undisturbed / "checkpoint").iterdir():
+        assert str(tiny_model.parent).encode() not in path.read_bytes()
+    generation = json.loads((undisturbed / "checkpoint" / "generation_config.json").read_text())
+    assert (generation["eos_token_id"], generation["pad_token_id"]) == (1, 0)
+    config = json.loads((undisturbed / "checkpoint" / "config.json").read_text())
+    assert config["attention_dropout"] == 0.0  # the base's own, not the training's
+    assert config["use_cache"] is True
+
+
+def test_examples_over_max_length_are_left_out_and_counted(tiny_model: Path, tmp_path: Path) -> None:
+    given = examples(10)
+    long = Example(id="long", prompt=given[0].prompt, completion=(Message(role="assistant", content="x " * 80),))
+    config = CONFIG.model_copy(update={"epochs": 1.0})
+    result = train_sft(tiny_model, [*given, long], config, tmp_path / "a", seed=5)
+    same = train_sft(tiny_model, given, config, tmp_path / "b" / "a", seed=5)
+    assert (result.truncated, same.truncated, result.tokens) == (1, 0, same.tokens)
+    assert (result.checkpoint / "model.safetensors").read_bytes() == (
+        same.checkpoint / "model.safetensors"
+    ).read_bytes()
+
+
+def test_accumulation_computes_what_one_batch_does(tiny_model: Path, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"dropout": 0.0, "batch_size": 30, "epochs": 1.0})
+    losses = [
+        train(tiny_model, tmp_path / str(micro), config.model_copy(update={"micro_batch_size": micro})).first_loss
+        for micro in (30, 6)
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_memory_is_given_back(undisturbed: Path, tiny_model: Path, tmp_path: Path) -> None:
+    from transformers import LlamaForCausalLM
+
+    gc.collect()
+    before = sum(type(o) is LlamaForCausalLM for o in gc.get_objects())
+    train(tiny_model, tmp_path / "train", n=8)
+    assert sum(type(o) is LlamaForCausalLM for o in gc.get_objects()) == before
+
+
+def test_no_connection_is_opened(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path) -> None:
+    """TRL would report each training to its makers."""
+    import trl.trainer.base_trainer as trl_base
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("telemetry was sent")
+
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(trl_base, "send_telemetry", refuse)
+    train(tiny_model, tmp_path / "train", n=8)
+
+
+# --- resuming
+
+
+def kill_at(step: int) -> Callable[[TrainProgress], None]:
+    def progress(now: TrainProgress) -> None:
+        if now.step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return progress
+
+
+@pytest.mark.parametrize("step", [2, 5])  # before any state was saved; after one, in the middle of an epoch
+def test_killed_and_resumed_equals_undisturbed(step: int, undisturbed: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "train"
+    run_until_killed(lambda: train(tiny_model, out, progress=kill_at(step)))
+    seen: list[int] = []
+    train(tiny_model, out, progress=lambda now: seen.append(now.step))
+    assert seen[0] == (4 if step == 5 else 1)  # went on, did not start over
+    assert contents(out) == contents(undisturbed)
+
+
+def test_killed_while_a_state_is_saved(undisturbed: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """The torn state of step 6 is not used; that of step 3 is."""
+    out = tmp_path / "train"
+
+    def torn_save() -> None:
+        seal = ResumeStore.seal
+
+        def die(self: ResumeStore, step: int) -> None:
+            if step == 6:
+                (self.directory / "checkpoint-6" / "optimizer.pt").write_bytes(b"half")
+                os.kill(os.getpid(), signal.SIGKILL)
+            seal(self, step)
+
+        ResumeStore.seal = die  # type: ignore[method-assign]
+        train(tiny_model, out)
+
+    run_until_killed(torn_save)
+    assert (out / "resume" / "checkpoint-6").is_dir()
+    seen: list[int] = []
+    train(tiny_model, out, progress=lambda now: seen.append(now.step))
+    assert seen == [4, 5, 6, 7, 8]
+    assert contents(out) == contents(undisturbed)
+
+
+@pytest.mark.parametrize("moment", ["before the checkpoint", "after the checkpoint"])
+def test_killed_after_the_last_step(moment: str, undisturbed: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "train"
+
+    def die(*args: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def die_late() -> None:
+        if moment == "before the checkpoint":
+            training.save_checkpoint = die
+        else:
+            ResumeStore.clear = die  # type: ignore[assignment]
+        train(tiny_model, out)
+
+    run_until_killed(die_late)
+    assert (out / "checkpoint").exists() == (moment == "after the checkpoint")
+    train(tiny_model, out, progress=lambda now: pytest.fail("a finished training was trained on"))
+    assert contents(out) == contents(undisturbed)
+
+
+def test_a_damaged_state_is_not_used(undisturbed: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "train"
+    run_until_killed(lambda: train(tiny_model, out, progress=kill_at(8)))
+    weights = out / "resume" / "checkpoint-6" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    seen: list[int] = []
+    train(tiny_model, out, progress=lambda now: seen.append(now.step))
+    assert seen[0] == 4
+    assert contents(out) == contents(undisturbed)
+
+
+def test_interrupted_and_resumed_equals_undisturbed(undisturbed: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "train"
+
+    def interrupt(now: TrainProgress) -> None:
+        if now.step == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_model, out, progress=interrupt)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not (out / "checkpoint").exists()
+    seen: list[int] = []
+    train(tiny_model, out, progress=lambda now: seen.append(now.step))
+    assert seen == [5, 6, 7, 8]  # the state of the interrupted step was saved
+    assert contents(out) == contents(undisturbed)
+
+
+def test_saved_states_hold_no_pickled_arguments(tiny_model: Path, tmp_path: Path) -> None:
+    def interrupt(now: TrainProgress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_model, tmp_path / "train", progress=interrupt)
+    names = {path.name for path in (tmp_path / "train" / "resume").rglob("*")}
+    assert "optimizer.pt" in names
+    assert "training_args.bin" not in names
+
+
+def test_a_changed_setting_is_refused(undisturbed: Path, tiny_model: Path) -> None:
+    with pytest.raises(IncompatibleRunError, match=r"sft\.learning_rate: was 0\.001, is 0\.002"):
+        train(tiny_model, undisturbed, CONFIG.model_copy(update={"learning_rate": 2e-3}))
+    with pytest.raises(IncompatibleRunError, match="data: was"):
+        train(tiny_model, undisturbed, n=29)
+
+
+@pytest.mark.slow
+def test_killed_in_another_process_equals_undisturbed(undisturbed: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """Kill and resume in interpreters of their own, as they happen."""
+    out = tmp_path / "train"
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nimport torch\ntorch.set_num_threads(1)\n"
+        "from tests.trainers.test_sft import kill_at, train\n"
+        "train(Path(sys.argv[1]), Path(sys.argv[2]), progress=kill_at(int(sys.argv[3])))\n"
+    )
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    for step, status in ((5, -signal.SIGKILL), (99, 0)):
+        command = [sys.executable, "-c", code, str(tiny_model), str(out), str(step)]
+        assert subprocess.run(command, env=environment, check=False).returncode == status
+    assert contents(out) == contents(undisturbed)
+
+
+# --- what bad input gets
+
+
+def test_nothing_to_train_on(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="of 0 examples, 0 exceed"):
+        train(tiny_model, tmp_path / "a", n=0)
+    with pytest.raises(TrainingError, match=r"of 5 examples, 5 exceed sft\.max_length = 4"):
+        train(tiny_model, tmp_path / "b", CONFIG.model_copy(update={"max_length": 4}), n=5)
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "train"
+    wild = CONFIG.model_copy(update={"learning_rate": 1e38, "final_learning_rate": 1e38, "save_every": 1})
+    with pytest.raises(TrainingError, match=r"became (nan|inf) at step \d+.*No checkpoint was written") as caught:
+        train(tiny_model, out, wild)
+    assert not (out / "checkpoint").exists()
+    state = ResumeStore(out / "resume").latest()
+    assert (f"state of step {state.step}" if state else "no step had been saved") in str(caught.value)
+    assert len(StepLog(out / "log.jsonl").read()) == (state.step if state else 0)
+
+
+def test_micro_batches_must_make_the_batch(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="batch_size 8 cannot be made of micro batches of 3"):
+        train(tiny_model, tmp_path / "a", CONFIG.model_copy(update={"micro_batch_size": 3}))
+
+
+def test_unusable_bases(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pickled = make_model(tmp_path / "pickled")
+    (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
+    with pytest.raises(EngineError, match="pickle"):
+        train(pickled, tmp_path / "a")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(TrainingError, match="neither a model directory"):
+        train(tmp_path / "nowhere", tmp_path / "b")
+    endless = make_model(tmp_path / "endless")
+    settings = json.loads((endless / "tokenizer_config.json").read_text())
+    del settings["eos_token"]
+    (endless / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(TrainingError, match="has no end token"):
+        train(endless, tmp_path / "c")
+
+
+# --- models of others
+
+
+def test_a_base_without_template_gets_the_default_one(tmp_path: Path) -> None:
+    base = make_model(tmp_path / "plain", template=None)
+    result = train(base, tmp_path / "train", n=8)
+    assert (result.checkpoint / "chat_template.jinja").read_text() == DEFAULT_CHAT_TEMPLATE
+
+
+@pytest.mark.skipif("SRBENCH_DATA_DIR" not in os.environ, reason="needs the data directory")
+def test_stories260k(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    base = Path(os.environ["SRBENCH_DATA_DIR"]) / "stories260k" / "hf_derived"
+    config = CONFIG.model_copy(update={"max_length": 256})
+    result = train(base, tmp_path / "train", config, n=16)
+    assert result.final_loss < result.first_loss
+    tokenizer = AutoTokenizer.from_pretrained(result.checkpoint)
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id == 2
+
+
+# --- order of the batches
+
+
+def test_batches_hold_like_lengths_and_every_record_once() -> None:
+    lengths = [(i * 37) % 50 + 1 for i in range(1003)]
+    order = list(LengthBatches(lengths, 8, seed=1, epoch=lambda: 0))
+    assert sorted(order) == list(range(1003))
+    batches = [[lengths[i] for i in order[at : at + 8]] for at in range(0, 1003, 8)]
+    padded = sum(len(b) * max(b) for b in batches)
+    assert padded < 1.1 * sum(lengths)
+    assert len(batches[-1]) == 1003 % 8
+    means = [sum(b) / len(b) for b in batches[:-1]]
+    assert means != sorted(means, reverse=True)  # batches do not come in the order of their lengths
+    assert order != list(LengthBatches(lengths, 8, seed=1, epoch=lambda: 1))
+    assert order == list(LengthBatches(lengths, 8, seed=1, epoch=lambda: 0))

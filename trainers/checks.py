@@ -1,0 +1,86 @@
+"""The loop's checks of itself: that the next model is what it claims to be. A violation stops the run with its reason.
+
+Small reproductions of this method fail exactly here, and silently: adapters that were not loaded, rounds that start
+from the base again, preferences of another model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from selfreward_bench.errors import LoopViolation, TrainingError
+from selfreward_bench.types import Completion, PreferencePair
+
+
+def check_candidates(model: str, parent: str, made_by: str | None, fingerprint: str) -> None:
+    """The candidates of ``model`` must be answers of exactly its parent's weights.
+
+    Raises:
+        LoopViolation: other weights made them.
+    """
+    if made_by != fingerprint:
+        raise LoopViolation(
+            f"The candidates of {model} were made by weights {made_by}, but {parent} has {fingerprint}: the "
+            f"preferences are not {parent}'s own. Make them anew: --from-stage {model}/candidates"
+        )
+
+
+def check_pairs(path: Path, model: str, pairs: Iterable[PreferencePair], completions: Iterable[Completion]) -> None:
+    """Each pair must be two of the candidates given to that very prompt.
+
+    Raises:
+        LoopViolation: a text of a pair is not the candidate it names.
+    """
+    answers = {c.id: c.text for c in completions}
+    for pair in pairs:
+        for index, side in ((pair.chosen_index, pair.chosen), (pair.rejected_index, pair.rejected)):
+            if answers.get(f"{pair.prompt_id}/{index}") != side[-1].content:
+                raise LoopViolation(
+                    f"{path}: pair {pair.id} holds a text that is not candidate {index} of its prompt. Make the pairs "
+                    f"anew: --from-stage {model}/pairs"
+                )
+
+
+def check_weights(
+    model: str, parent: str, fingerprints: tuple[str, str], probes: tuple[list[float], list[float]]
+) -> float:
+    """New weights must differ from the parent's, and so must what they compute.
+
+    Args:
+        fingerprints: of the model and of its parent.
+        probes: logits of the model and of its parent on fixed text.
+
+    Returns:
+        The largest change of a logit.
+
+    Raises:
+        LoopViolation: nothing changed.
+        TrainingError: the new logits are no finite numbers.
+    """
+    change = max(abs(a - b) for a, b in zip(*probes, strict=True))
+    if not math.isfinite(change):
+        raise TrainingError(f"{model} computes no finite logits. Lower its learning rate: --from-stage {model}/train")
+    if fingerprints[0] == fingerprints[1] or change == 0:
+        raise LoopViolation(
+            f"{model} has the weights of {parent} ({fingerprints[1]}): training changed nothing. Check learning rate "
+            f"and number of steps, then: --from-stage {model}/train"
+        )
+    return change
+
+
+def require_pairs(model: str, counts: Mapping[str, float]) -> None:
+    """There must be something to prefer.
+
+    Raises:
+        TrainingError: no prompt gave a usable pair; says where they went.
+    """
+    if counts["pairs"]:
+        return
+    listing = ", ".join(f"{name} {value:g}" for name, value in counts.items())
+    raise TrainingError(
+        f"{model}: no prompt gave a usable preference pair ({listing}). If judgments did not parse, the judge prompt "
+        "does not suit this model (judge.prompt, judge.mode: expected, more EFT data); if scores tie, lower pairs.min_gap "
+        f"or raise candidates.count. Then go on with --from-stage {model}/pairs, or an earlier stage."
+    )

@@ -1,0 +1,245 @@
+"""Direct preference optimisation on TRL's DPOTrainer (Rafailov et al., arXiv 2305.18290), with the policy's own first
+state as reference.
+
+The reference's log-probabilities are computed once, before any update, and kept in ``reference.jsonl``: the reference
+model takes no memory while training, and a resumed training meets the very same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selfreward_bench import jsonl
+from selfreward_bench.config import DpoConfig
+from selfreward_bench.errors import DataError, LoopViolation, TrainingError
+from selfreward_bench.fingerprint import weights_fingerprint
+from selfreward_bench.types import PreferencePair, Record
+from trainers.checkpoints import ModelCard, model_name, quiet_libraries
+from trainers.rendering import Turn, digest, end_token_ids, load_tokenizer, local_directory, render_turns
+from trainers.stepping import ExactTrainer
+from trainers.training import (
+    TrainProgress,
+    TrainResult,
+    finish,
+    load_model,
+    open_frame,
+    plan_of,
+    read_result,
+    run_steps,
+    training_arguments,
+)
+
+
+class ReferenceLogps(Record):
+    """What the reference gives one pair: natural-log probabilities, summed over the answer's tokens."""
+
+    id: str
+    chosen_logp: float
+    rejected_logp: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """One pair as token ids; both answers follow the same prompt."""
+
+    id: str
+    chosen: Turn
+    rejected: Turn
+
+    def __len__(self) -> int:
+        return max(len(self.chosen), len(self.rejected))
+
+
+def train_dpo(
+    policy: Path,
+    pairs: Sequence[PreferencePair],
+    config: DpoConfig,
+    out_dir: Path,
+    *,
+    seed: int,
+    progress: Callable[[TrainProgress], None] | None = None,
+) -> TrainResult:
+    """Trains ``policy`` on the pairs, against itself as reference, and writes ``out_dir/checkpoint``.
+
+    The loss is the sigmoid loss, plus ``nll_weight`` times the mean negative log-likelihood per chosen token of a micro
+    batch. Dropout is off: policy and reference must agree at the first step. Continues and ends as ``train_sft`` does.
+
+    Raises:
+        TrainingError: no usable pair, a policy that cannot be trained, a loss that is no number.
+        DataError: a pair that cannot be rendered, or a damaged ``reference.jsonl``.
+        IncompatibleRunError: ``out_dir`` holds another training.
+        KeyboardInterrupt: interrupted, with the state of the last step saved.
+    """
+    from datasets import Dataset
+    from trl import DPOConfig as TrlDpoConfig
+
+    from selfreward_bench.engines.loading import release_memory
+
+    started = time.perf_counter()
+    source = local_directory(policy)
+    tokenizer = load_tokenizer(source)
+    tokens, truncated = render_pairs(tokenizer, pairs, config.max_length)
+    rows = preference_rows(tokens)
+    fingerprint = weights_fingerprint(source)
+    args = TrlDpoConfig(
+        **training_arguments(config, out_dir / "resume", seed),
+        beta=config.beta,
+        loss_type=["sigmoid", "sft"] if config.nll_weight > 0 else ["sigmoid"],
+        loss_weights=[1.0, config.nll_weight] if config.nll_weight > 0 else None,
+        precompute_ref_log_probs=True,
+        disable_dropout=True,
+    )
+    data = digest([t.id for t in tokens], *rows.values())
+    frame = open_frame(args, out_dir, plan_of("dpo", fingerprint, data, config, seed))
+    if not frame.finished:
+        model, own_settings = load_model(source, dropout=0.0)
+        with quiet_libraries():
+            trainer = _trainer_class(tokens, out_dir / "reference.jsonl")(
+                model=model, args=args, train_dataset=Dataset.from_dict(rows), processing_class=tokenizer
+            )
+        trainer.attach([len(t) for t in tokens], frame, seed, progress)
+        steps = run_steps(trainer, frame)
+        card = ModelCard(
+            name=out_dir.name,
+            parent=model_name(source),
+            parent_fingerprint=fingerprint,
+            stage="dpo",
+            recipe=config.model_dump(mode="json"),
+            counts={"pairs": len(tokens), "truncated": truncated, "steps": steps},
+        )
+        finish(trainer, frame, own_settings, end_token_ids(tokenizer, [t.chosen for t in tokens]), card)
+        del trainer, model
+        release_memory()
+    return read_result(frame, truncated, started)
+
+
+def check_first_step(result: TrainResult, tolerance: float = 1e-3) -> None:
+    """Checks that the training began at its reference: before any update the DPO loss is ln 2, pair by pair.
+
+    Args:
+        tolerance: in nats; batches of other shapes round differently (bfloat16 needs more than float32).
+
+    Raises:
+        LoopViolation: the reference log-probabilities are not those of the model that was trained.
+    """
+    loss = result.first_dpo_loss
+    if loss is None or not abs(loss - math.log(2)) <= tolerance:
+        raise LoopViolation(
+            f"The first DPO loss is {loss}, not ln 2 = {math.log(2):.6f} (tolerance {tolerance}): the reference "
+            f"log-probabilities are not those of the model that was trained. Delete {result.log_path.parent} and train "
+            "again; if it happens again, the policy's directory was changed while it was in use."
+        )
+
+
+def render_pairs(tokenizer: Any, pairs: Sequence[PreferencePair], max_length: int) -> tuple[list[TokenPair], int]:
+    """Renders the pairs; one with an answer over ``max_length`` tokens is left out and counted, never cut.
+
+    Raises:
+        TrainingError: no pair is left.
+        DataError: two pairs have one id.
+    """
+    if len({p.id for p in pairs}) < len(pairs):
+        raise DataError("Two preference pairs have the same prompt_id, so their references could be confused.")
+    records = [(p.id, p.prompt, answer) for p in pairs for answer in (p.chosen, p.rejected)]
+    turns = render_turns(tokenizer, records)
+    tokens = [TokenPair(p.id, turns[2 * i], turns[2 * i + 1]) for i, p in enumerate(pairs)]
+    kept = [pair for pair in tokens if len(pair) <= max_length]
+    if not kept:
+        raise TrainingError(
+            f"DPO has nothing to train on: of {len(tokens)} pairs, {len(tokens)} exceed dpo.max_length = {max_length} "
+            "tokens. Lower pairs.min_gap or raise prompts.count for more pairs, or raise dpo.max_length."
+        )
+    return kept, len(tokens) - len(kept)
+
+
+def preference_rows(tokens: Sequence[TokenPair]) -> dict[str, list[list[int]]]:
+    """The columns DPOTrainer works with once it has tokenized: prompt, chosen and rejected ids."""
+    return {
+        "prompt_ids": [t.chosen.prompt for t in tokens],
+        "chosen_ids": [t.chosen.completion for t in tokens],
+        "rejected_ids": [t.rejected.completion for t in tokens],
+    }
+
+
+def _trainer_class(tokens: Sequence[TokenPair], reference: Path) -> Any:
+    """TRL's trainer on finished ids, with the reference on disk and the preference term logged apart."""
+    from trl import DPOTrainer
+
+    class Trainer(ExactTrainer, DPOTrainer):  # type: ignore[misc]
+        def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+            return dataset
+
+        def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+            if not reference.exists():
+                logps = _reference(self, tokens, batch_size)
+                if self.is_world_process_zero():
+                    jsonl.write(reference, logps)
+                self.accelerator.wait_for_everyone()
+            kept = _read_reference(reference, tokens)
+            columns = {"ref_chosen_logps": "chosen_logp", "ref_rejected_logps": "rejected_logp"}
+            for column, field in columns.items():
+                dataset = dataset.add_column(column, [getattr(r, field) for r in kept])
+            return dataset
+
+        def _compute_loss(self, model: Any, inputs: Any, return_outputs: bool) -> Any:
+            caught: list[Any] = []
+            hook = self.model.register_forward_hook(lambda module, args, output: caught.append(output.log_probs))
+            try:
+                loss = super()._compute_loss(model, inputs, return_outputs)
+            finally:
+                hook.remove()
+            for key, value in _pair_metrics(caught[0].detach(), inputs, self.beta).items():
+                self._metrics["train"][key].append(self.accelerator.gather(value).mean().item())
+            return loss
+
+    return Trainer
+
+
+def _pair_metrics(logps: Any, inputs: Any, beta: float) -> dict[str, Any]:
+    """Of one micro batch, per pair: the preference term of the loss and the answers' lengths.
+
+    Args:
+        logps: the policy's log-probability of each answer token, 0 elsewhere, shape (2 x pairs, length - 1); the first
+            half belongs to the chosen answers.
+    """
+    import torch
+
+    chosen, rejected = logps.sum(1).chunk(2)
+    margin = (chosen - inputs["ref_chosen_logps"]) - (rejected - inputs["ref_rejected_logps"])
+    lengths = inputs["completion_mask"].sum(1).float().chunk(2)
+    return {
+        "dpo_loss": -torch.nn.functional.logsigmoid(beta * margin),
+        "length/chosen": lengths[0],
+        "length/rejected": lengths[1],
+    }
+
+
+def _reference(trainer: Any, tokens: Sequence[TokenPair], batch_size: int) -> list[ReferenceLogps]:
+    """The reference's log-probabilities of all pairs, in their order; each process computes its share."""
+    from accelerate.utils import gather_object  # type: ignore[import-untyped]
+
+    rows = preference_rows(tokens)
+    order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
+    batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
+    found: list[tuple[int, float, float]] = []
+    trainer.model.eval()
+    for batch in batches[trainer.args.process_index :: trainer.args.world_size]:
+        inputs = trainer._prepare_inputs(trainer.data_collator([{k: v[i] for k, v in rows.items()} for i in batch]))
+        chosen, rejected = trainer.compute_ref_log_probs(trainer.model, inputs)
+        found += zip(batch, chosen.tolist(), rejected.tolist(), strict=True)
+    if trainer.args.world_size > 1:
+        found = gather_object(found)
+    return [ReferenceLogps(id=tokens[i].id, chosen_logp=c, rejected_logp=r) for i, c, r in sorted(found)]
+
+
+def _read_reference(path: Path, tokens: Sequence[TokenPair]) -> list[ReferenceLogps]:
+    """Raises DataError when the file is not of exactly these pairs."""
+    kept = jsonl.read(path, ReferenceLogps)
+    if [r.id for r in kept] != [t.id for t in tokens]:
+        raise DataError(f"{path} does not hold the pairs that are trained on. Delete it; it is made again.")
+    return kept

@@ -1,0 +1,150 @@
+"""What a newly written prompt must pass: sound text of a fair length, and nothing that was seen before.
+
+ROUGE-L is that of Lin (2004) over words, as Self-Instruct uses it (arXiv 2212.10560). A comparison with thousands of
+prompts stays cheap: the words two prompts share bound their longest common subsequence, so that one is computed only
+where the bound lets it pass the limit.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+
+from selfreward_bench.config import PromptsConfig
+
+__all__ = ["Seen", "fault", "normalised", "rouge_l"]
+
+_SEPARATORS: Final = re.compile(r"[^\w+\-*/%<>=^]+")  # signs of arithmetic stay: 7 + 5 is not 7 - 5
+_WORD: Final = re.compile(r"\w+")
+_BROKEN: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffd]"
+    r"|<\|[^\s|<>]{1,40}\|>|</?s>|\[/?INST\]|<(?:bos|eos|pad|unk)>|<(?:start|end)_of_turn>"
+)
+_MARKER: Final = re.compile(r"(?:^|\s)(?:task|answer|response|instruction)\s*\d*:", re.IGNORECASE)
+# what a model that sees and makes text only cannot serve; the idea, not the list, is Self-Instruct's
+_KEYWORDS: Final = re.compile(
+    r"\b(?:images?|pictures?|photos?|photographs?|screenshots?|videos?|audio|recordings?|files?|attachments?|attached|"
+    r"diagrams?|charts?|graphs?|draw|sketch|paint|plot|upload(?:ed)?|website|url|link)\b",
+    re.IGNORECASE,
+)
+
+
+def fault(text: str, config: PromptsConfig) -> str | None:
+    """Why a prompt cannot be used whatever was seen before, or None.
+
+    ``empty``; ``malformed`` (control characters, control tokens, broken characters, a second task or its answer);
+    ``too_short``, ``too_long`` (words); ``keyword`` (format ``chat`` only: needs images, files, drawing, ...).
+    """
+    if not text.strip():
+        return "empty"
+    if _BROKEN.search(text) or _MARKER.search(text):
+        return "malformed"
+    n_words = len(text.split())
+    if n_words < config.min_words:
+        return "too_short"
+    if n_words > config.max_words:
+        return "too_long"
+    return "keyword" if config.format == "chat" and _KEYWORDS.search(text) else None
+
+
+def normalised(text: str) -> str:
+    """``text`` without what makes no other task of it: case, white space, punctuation, Unicode forms.
+
+    >>> normalised("  Name a  RED food!") == normalised("name a red food.")
+    True
+    """
+    return " ".join(_SEPARATORS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).split())
+
+
+def rouge_l(a: str, b: str) -> float:
+    """ROUGE-L F of two texts, 0 to 1: twice their longest common subsequence over the sum of their words."""
+    first, second = _words(a), _words(b)
+    return 2 * _lcs(first, second) / (len(first) + len(second)) if first and second else 0.0
+
+
+class Seen:
+    """Prompts that a new one must differ from.
+
+    Args:
+        texts: the prompts to begin with.
+        max_rouge_l: a text is similar when its ROUGE-L F with any of them is above; None: equal texts only.
+    """
+
+    def __init__(self, texts: Iterable[str], max_rouge_l: float | None) -> None:
+        self._limit = max_rouge_l
+        self._exact: set[str] = set()
+        self._words: list[list[str]] = []
+        self._lengths = array("q")
+        self._holders: dict[tuple[str, int], array[int]] = {}
+        for text in texts:
+            self.add(text)
+
+    def add(self, text: str) -> None:
+        """From now on ``text`` has been seen."""
+        self._exact.add(normalised(text))
+        if self._limit is None:
+            return
+        words = _words(text)
+        for key in _numbered(words):
+            self._holders.setdefault(key, array("q")).append(len(self._words))
+        self._words.append(words)
+        self._lengths.append(len(words))
+
+    def has(self, text: str) -> bool:
+        """Whether an equal text was seen (:func:`normalised`)."""
+        return normalised(text) in self._exact
+
+    def has_similar(self, text: str) -> bool:
+        """Whether a text with a ROUGE-L F above the limit was seen; always False without a limit."""
+        words = _words(text)
+        if self._limit is None or not words:
+            return False
+        limit = self._limit
+        return any(
+            2 * _lcs(words, self._words[i]) / (len(words) + len(self._words[i])) > limit
+            for i in self._possible(words, limit)
+        )
+
+    def _possible(self, words: Sequence[str], limit: float) -> list[int]:
+        """Those whose shared words would allow a ROUGE-L F above the limit, most shared words first."""
+        holders = [self._holders[key] for key in _numbered(words) if key in self._holders]
+        if not holders:
+            return []
+        shared = np.bincount(np.concatenate([np.frombuffer(h, dtype=np.int64) for h in holders]))
+        lengths = np.frombuffer(self._lengths, dtype=np.int64)[: len(shared)]
+        bound = 2 * shared / (len(words) + lengths)
+        found = np.flatnonzero(bound > limit)
+        return [int(i) for i in found[np.argsort(-bound[found], kind="stable")]]
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
+
+
+def _numbered(words: Sequence[str]) -> list[tuple[str, int]]:
+    """Each word with its number among equal ones, so that sets of these share as many as multisets of words do."""
+    counts: Counter[str] = Counter()
+    numbered = []
+    for word in words:
+        numbered.append((word, counts[word]))
+        counts[word] += 1
+    return numbered
+
+
+def _lcs(a: Sequence[str], b: Sequence[str]) -> int:
+    """Length of the longest common subsequence; one bit per word of ``a`` (Hyyrö 2004)."""
+    places: dict[str, int] = {}
+    for i, word in enumerate(a):
+        places[word] = places.get(word, 0) | 1 << i
+    full = (1 << len(a)) - 1
+    row = full
+    for word in b:
+        matches = row & places.get(word, 0)
+        row = (row + matches | row - matches) & full
+    return len(a) - row.bit_count()

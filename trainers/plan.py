@@ -1,0 +1,287 @@
+"""What a run would do next: its stages, how much work each is, and how long that takes at the rates seen so far.
+
+Nothing is done or written here, and no model is loaded. Numbers that only the work itself can tell (how many prompts
+give a pair) are bounds, and say so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from selfreward_bench.config import DpoConfig, RunConfig, SftConfig
+from selfreward_bench.errors import UnknownNameError
+from selfreward_bench.rundir import RunDir, StageStatus
+from trainers.stages import BASELINE, StageSpec, check_model, models, stages
+
+__all__ = ["Plan", "StagePlan", "make_plan", "next_model", "stage_kind", "stage_work", "stages_from"]
+
+_BOOKKEEPING = frozenset({"ift", "eft", "pairs"})  # reads and writes records, asks no model: seconds at most
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A count of work; with ``exact`` False the work itself decides, and this is the most it can be."""
+
+    number: int
+    exact: bool = True
+
+    def times(self, factor: int) -> Amount:
+        return Amount(self.number * factor, self.exact)
+
+    def __str__(self) -> str:
+        return f"{self.number:,}" if self.exact else f"at most {self.number:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """One stage as it stands.
+
+    Attributes:
+        work: all of the stage's work in ``unit``, also what is done already.
+        unit: ``generations``, ``judgments``, ``steps``, or the records that a stage makes.
+        origin: how ``work`` comes about, such as ``1,500 prompts x 6``; empty where it needs no word.
+        done: units that are there already.
+        seconds: estimated time of what remains, from this run's own finished stages; None when none tells.
+    """
+
+    name: str
+    status: StageStatus
+    work: Amount
+    unit: str
+    origin: str = ""
+    done: int = 0
+    seconds: float | None = None
+
+    @property
+    def remaining(self) -> int:
+        return 0 if self.status == "done" else max(self.work.number - self.done, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The stages up to the model ``until``; None when the run has all its models."""
+
+    until: str | None
+    stages: tuple[StagePlan, ...]
+
+    @property
+    def pending(self) -> tuple[StagePlan, ...]:
+        return tuple(s for s in self.stages if s.status != "done")
+
+    def total(self, unit: str) -> Amount:
+        """What remains to be done in one unit over all stages."""
+        counted = [s for s in self.pending if s.unit == unit]
+        return Amount(sum(s.remaining for s in counted), all(s.work.exact for s in counted))
+
+    @property
+    def seconds(self) -> float | None:
+        """The estimated time of everything pending; None when a stage with work has no estimate."""
+        estimates = [s.seconds for s in self.pending if s.remaining]
+        return None if None in estimates else sum(e for e in estimates if e is not None)
+
+    @property
+    def without_estimate(self) -> tuple[str, ...]:
+        return tuple(s.name for s in self.pending if s.remaining and s.seconds is None)
+
+
+def make_plan(run: RunDir, *, until: str | None = None, from_stage: str | None = None) -> Plan:
+    """What ``run_iteration(run, until=..., from_stage=...)`` would do.
+
+    The run's directory need not be there yet.
+
+    Raises:
+        UnknownNameError: the run has no such model or stage.
+        DataError: the seed data cannot be read.
+    """
+    every = stages(run.config)
+    anew = frozenset(stages_from(run.config, from_stage) if from_stage else ())
+    last = until or next_model(run, anew)
+    if last is None:
+        return Plan(None, ())
+    check_model(run.config, last)
+    wanted = models(run.config)
+    wanted = wanted[: wanted.index(last) + 1]
+    seeds = _SeedCounts(run)
+    if seeds.bare and "M1" in wanted:
+        wanted = [BASELINE, *wanted]
+    listed = [_describe(run, spec, seeds, anew) for spec in every if _belongs(spec, wanted)]
+    rates = _rates(run, every)
+    return Plan(last, tuple(replace(s, seconds=_estimate(s, rates)) for s in listed))
+
+
+def stages_from(config: RunConfig, first: str) -> list[str]:
+    """The stages that ``--from-stage FIRST`` makes anew: it and all after it.
+
+    Raises:
+        UnknownNameError: a run has no such stage.
+    """
+    names = [s.name for s in stages(config)]
+    if first not in names:
+        raise UnknownNameError("stage", first, names)
+    return names[names.index(first) :]
+
+
+def stage_kind(name: str) -> str:
+    """Stages of one kind do work that takes alike: ``sft`` and ``dpo`` for training, else the stage's own name."""
+    model, _, stage = name.partition("/")
+    if stage == "train":
+        return "sft" if model in (BASELINE, "M1") else "dpo"
+    return stage
+
+
+def stage_work(run: RunDir, spec: StageSpec) -> int | None:
+    """How many of its units a finished stage has made, or a partial one so far; None for a new one."""
+    status = run.stage_status(spec.name)
+    finished = run.finished_stage(spec.name)
+    if finished:
+        return int(finished.counts.get(spec.unit, 0)) or _lines(run.path / spec.paths[0])
+    return _lines(run.path / _growing(spec)) if status == "partial" else None
+
+
+def next_model(run: RunDir, anew: Collection[str] = ()) -> str | None:
+    """The next model ``run_iteration`` makes, if the stages ``anew`` were not there; None when all models are."""
+    for model in models(run.config):
+        made = (run.path / model / "iteration.json").exists() and f"{model}/train" not in anew
+        if model != BASELINE and not made:
+            return model
+    return None
+
+
+def _belongs(spec: StageSpec, wanted: Sequence[str]) -> bool:
+    """Seed data serves the baseline too, so M1's is part of every plan."""
+    return spec.model in wanted or spec.name == "M1/ift"
+
+
+def _growing(spec: StageSpec) -> Path:
+    """The file whose lines tell how far a partial stage is."""
+    return Path(spec.model, "log.jsonl") if spec.unit == "steps" else spec.paths[0]
+
+
+def _lines(path: Path) -> int:
+    try:
+        with path.open("rb") as stream:
+            return sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
+    except OSError:
+        return 0
+
+
+# --- how much work
+
+
+def _describe(run: RunDir, spec: StageSpec, seeds: _SeedCounts, anew: Collection[str]) -> StagePlan:
+    status = "new" if spec.name in anew else run.stage_status(spec.name)
+    done = 0 if status == "new" else stage_work(run, spec) or 0
+    work, unit, origin = _work(run, spec, seeds, anew)
+    if status == "done":
+        finished = run.finished_stage(spec.name)
+        known = finished.counts.get(spec.unit) if finished else None
+        work = Amount(int(known)) if known is not None else work
+        return StagePlan(spec.name, status, work, unit, origin, work.number)
+    return StagePlan(spec.name, status, work, unit, origin, min(done, work.number))
+
+
+def _work(run: RunDir, spec: StageSpec, seeds: _SeedCounts, anew: Collection[str]) -> tuple[Amount, str, str]:
+    config, model, kind = run.config, spec.model, stage_kind(spec.name)
+    if kind == "sft":
+        return _sft_steps(config, model, seeds)
+    if kind == "dpo":
+        pairs = _records(run, f"{model}/pairs", "pairs", anew) or _most_pairs(run, model, anew)
+        return _steps(pairs, config.dpo, f"{pairs} pairs")
+    if kind in ("ift", "eft"):
+        return (Amount(seeds.ift) if kind == "ift" else seeds.eft), "examples", ""
+    if kind == "reviews":
+        k = config.seeds.eft_samples
+        return (
+            Amount(seeds.bare * k),
+            "judgments",
+            f"{seeds.bare:,} responses without a review x {k}" if seeds.bare else "",
+        )
+    asked = _records(run, f"{model}/prompts", "prompts", anew) or Amount(config.prompts.count)
+    if kind == "prompts":
+        most = config.prompts.count * config.prompts.max_attempts_factor
+        return Amount(config.prompts.count), "prompts", f"from at most {most:,} continuations"
+    if kind == "pairs":
+        return _most_pairs(run, model, anew), "pairs", ""
+    answers = asked.times(config.candidates.count)
+    if kind == "candidates":
+        return answers, "generations", f"{asked} prompts x {config.candidates.count}"
+    if config.rewards != "self":
+        return Amount(0), "judgments", f"none: rewards are {config.rewards}"
+    distinct = _records(run, f"{model}/candidates", "distinct", anew) or Amount(answers.number, exact=False)
+    k = config.judge.samples if config.judge.mode == "sampled" else 1
+    return distinct.times(k), "judgments", f"{distinct} distinct answers x {k}"
+
+
+def _sft_steps(config: RunConfig, model: str, seeds: _SeedCounts) -> tuple[Amount, str, str]:
+    if model == BASELINE:
+        return _steps(Amount(seeds.ift), config.sft, f"{seeds.ift:,} IFT examples")
+    repeated = seeds.eft.times(config.sft.eft_repeat)
+    mixed = Amount(seeds.ift + repeated.number, repeated.exact)
+    return _steps(mixed, config.sft, f"{seeds.ift:,} IFT and {repeated} EFT examples")
+
+
+def _steps(records: Amount, section: SftConfig | DpoConfig, origin: str) -> tuple[Amount, str, str]:
+    """Optimizer steps; an epoch's last batch may be incomplete, and an epoch may be a fraction."""
+    steps = math.ceil(section.epochs * math.ceil(records.number / section.batch_size))
+    text = f"{origin}, {section.epochs:g} epoch{'' if section.epochs == 1 else 's'}, batches of {section.batch_size}"
+    return Amount(steps, records.exact), "steps", text
+
+
+def _most_pairs(run: RunDir, model: str, anew: Collection[str]) -> Amount:
+    """A prompt gives at most one pair."""
+    asked = _records(run, f"{model}/prompts", "prompts", anew) or Amount(run.config.prompts.count)
+    return Amount(min(asked.number, run.config.pairs.max_pairs or asked.number), exact=False)
+
+
+def _records(run: RunDir, stage: str, unit: str, anew: Collection[str]) -> Amount | None:
+    """What a finished stage that stays has made."""
+    finished = None if stage in anew else run.finished_stage(stage)
+    count = finished.counts.get(unit) if finished else None
+    return None if count is None else Amount(int(count))
+
+
+class _SeedCounts:
+    """How many examples the seed data holds, read when first needed (finished stages say so without reading)."""
+
+    def __init__(self, run: RunDir) -> None:
+        from trainers import seeds
+
+        section = run.config.seeds
+        ift, eft = (_records(run, f"M1/{name}", "examples", ()) for name in ("ift", "eft"))
+        self.bare = 0
+        self.ift = ift.number if ift else len(seeds.load_ift(section, run.config.seed))
+        if eft:
+            self.eft = eft
+            return
+        ranked = seeds.load_eft(section, run.config.seed)
+        self.bare = sum(r.review is None for p in ranked for r in p.responses)
+        self.eft = Amount(sum(len(p.responses) for p in ranked), exact=False)
+
+
+# --- how long
+
+
+def _rates(run: RunDir, every: Sequence[StageSpec]) -> dict[str, float]:
+    """Seconds per unit for each kind of stage, from the last one of it that finished without a break.
+
+    The time of a resumed stage is that of its last process alone and tells nothing.
+    """
+    rates: dict[str, float] = {}
+    for spec in every:
+        finished = run.finished_stage(spec.name)
+        units = stage_work(run, spec)
+        if finished and finished.done and not finished.done.resumed and units:
+            rates[stage_kind(spec.name)] = finished.done.seconds / units
+    return rates
+
+
+def _estimate(stage: StagePlan, rates: dict[str, float]) -> float | None:
+    if not stage.remaining:
+        return 0.0
+    kind = stage_kind(stage.name)
+    if kind in _BOOKKEEPING:
+        return stage.remaining * rates.get(kind, 0.0)
+    return stage.remaining * rates[kind] if kind in rates else None
