@@ -1,6 +1,6 @@
 """The micro-world's experiment: does self-reward truly help, and how much of what the oracle's reward would give?
 
-For each seed: the SFT baseline, M1, then M2 and M3 by each reward (self, and the controls random, length, oracle), which
+For each seed: SFT baseline, M1, then M2 and M3 by each reward (self, and the controls random, length, oracle), which
 share M1 and the first round's candidates. Every checkpoint is scored; results go to OUT/results.jsonl as they come.
 
     python perf/micro.py run --seeds 0 1 2 3 4 --out perf/out/micro
@@ -53,7 +53,9 @@ def run_seed(seed: int, rewards: list[str], out: Path, overrides: list[str], rec
         )
         for name in names:
             directory = checkpoint_of(run, name)
-            results = evaluate_checkpoint(directory, name=name, config=config, out_dir=run.path / name / "eval")
+            chosen = None if reward == first else ["micro-quality"]  # the controls' judges are not looked at
+            out_dir = run.path / name / "eval"
+            results = evaluate_checkpoint(directory, name=name, config=config, out_dir=out_dir, benchmarks=chosen)
             metrics = {k: m.value for r in results for k, m in r.metrics.items()}
             row = {"seed": seed, "reward": reward, "model": name, "fingerprint": weights_fingerprint(directory)}
             row |= {"metrics": metrics, "training": training_facts(run.path / name), "seconds": round(trained, 1)}
@@ -142,7 +144,7 @@ def table(out: Path) -> None:
             known = [v for v in values if v is not None]
             spread = statistics.stdev(known) if len(known) > 1 else 0.0
             digits = 1 if column == "chars_sampled" else 3
-            cells.append(f"{statistics.mean(known):.{digits}f} ± {spread:.{digits}f}" if known else "–")
+            cells.append(f"{statistics.mean(known):.{digits}f} ± {spread:.{digits}f}" if known else "-")
         print(f"| {model}{'' if reward == 'self' else f' ({reward})'} | " + " | ".join(cells) + " |")
     print(
         "\n| round | pairs | pairs/prompt | oracle agrees | chosen chars | rejected chars |\n|---|---|---|---|---|---|"
@@ -219,12 +221,12 @@ def differences(out: Path, rows: dict[tuple[int, str, str], dict[str, Any]], see
         ]
         each = [wins(out, s, a, b) for s in seeds]
         cells.append(f"{statistics.mean(each):.3f} ({', '.join(f'{w:.3f}' for w in each)})")
-        print(f"| {a[1]} ({a[0]}) − {b[1]} | " + " | ".join(cells) + " |")
+        print(f"| {a[1]} ({a[0]}) - {b[1]} | " + " | ".join(cells) + " |")
     if ("oracle", "M3") in present:
         for metric in ("quality_sampled", "quality_greedy"):
             own, true = (paired(out, seeds, (r, "M3"), ("self", "M1"), metric)[0] for r in ("self", "oracle"))
             print(
-                f"\nShare of the oracle reward's gain (M3 − M1, {metric}) that self-reward recovers: {own / true:.1%}"
+                f"\nShare of the oracle reward's gain (M3 - M1, {metric}) that self-reward recovers: {own / true:.1%}"
             )
 
 

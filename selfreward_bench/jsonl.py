@@ -241,9 +241,6 @@ def decode(line: bytes, model: type[T], place: str) -> T:
         raise DataError(_describe(error, values, model, place)) from error
 
 
-_lines, _decode = lines, decode  # former names
-
-
 def _parse(text: str, place: str) -> object:
     """The line as plain values; strict where Python's json is not (NaN, overflow, repeated keys, surrogates)."""
     fault = None

@@ -202,7 +202,7 @@ def _read_extended(name_or_path: object, folder: Path, visited: Sequence[str]) -
 def _read_one(name_or_path: str, folder: Path) -> tuple[str, str, Path]:
     """Text, name for messages, and the folder that relative paths in it start from."""
     if name_or_path in names() or not _is_path(name_or_path):
-        return source(name_or_path), f"{name_or_path}.yaml", folder
+        return source(name_or_path), f"built-in {name_or_path}.yaml", folder
     path = folder / Path(name_or_path).expanduser()
     return read_text(path), str(path), path.parent
 

@@ -81,6 +81,6 @@ def require_pairs(model: str, counts: Mapping[str, float]) -> None:
     listing = ", ".join(f"{name} {value:g}" for name, value in counts.items())
     raise TrainingError(
         f"{model}: no prompt gave a usable preference pair ({listing}). If judgments did not parse, the judge prompt "
-        "does not suit this model (judge.prompt, judge.mode: expected, more EFT data); if scores tie, lower pairs.min_gap "
-        f"or raise candidates.count. Then go on with --from-stage {model}/pairs, or an earlier stage."
+        "does not suit this model (judge.prompt, judge.mode: expected, more EFT data); if scores tie, lower "
+        f"pairs.min_gap or raise candidates.count. Then go on with --from-stage {model}/pairs, or an earlier stage."
     )

@@ -41,7 +41,7 @@ def load_ift(config: SeedConfig, run_seed: int) -> list[Example]:
     if kind == "oasst":
         examples = _without_held_out(oasst.load_examples(path), config)
     else:
-        examples = [line.example() for line in jsonl.read(path, _IftLine, unique=lambda line: line.id)]
+        examples = [line.example() for line in jsonl.read(path, IftLine, unique=lambda line: line.id)]
         _refuse_held_out(examples, config, path)
     if config.ift_size is None:
         return examples
@@ -60,7 +60,7 @@ def load_eft(config: SeedConfig, run_seed: int) -> list[RankedPrompt]:
     if kind == "oasst":
         ranked = _without_held_out(oasst.load_ranked(path), config)
     else:
-        ranked = [line.ranked() for line in jsonl.read(path, _RankedLine, unique=lambda line: line.id)]
+        ranked = [line.ranked() for line in jsonl.read(path, RankedLine, unique=lambda line: line.id)]
         _refuse_held_out(ranked, config, path)
     if config.eft_size is None:
         return ranked
@@ -85,7 +85,7 @@ def load_excluded(config: SeedConfig) -> list[Prompt]:
     if config.exclude is None:
         return []
     _, path = _source(config.exclude, "exclude")
-    return [line.held_out() for line in jsonl.read(path, _PromptLine, unique=lambda line: line.id)]
+    return [line.held_out() for line in jsonl.read(path, PromptLine, unique=lambda line: line.id)]
 
 
 def _source(given: str, name: str) -> tuple[str, Path]:
@@ -199,7 +199,7 @@ class _Line(BaseModel):
         return self.prompt or self.messages or ()
 
 
-class _PromptLine(_Line):
+class PromptLine(_Line):
     source: str = ""
     category: str | None = None
 
@@ -207,7 +207,7 @@ class _PromptLine(_Line):
         return Prompt(id=self.id, messages=self.turns, source=self.source, category=self.category)
 
 
-class _IftLine(_Line):
+class IftLine(_Line):
     completion: _Answer
     source: str = ""
 
@@ -215,7 +215,7 @@ class _IftLine(_Line):
         return Example(id=self.id, prompt=self.turns, completion=self.completion, source=self.source or "ift")
 
 
-class _RankedLine(_Line):
+class RankedLine(_Line):
     responses: Annotated[tuple[RankedResponse, ...], Field(min_length=2), AfterValidator(_checked_responses)]
     category: str | None = None
 

@@ -1,47 +1,63 @@
-"""All commands of ``srbench`` in one table. Importing this must stay cheap: commands import what they need when run."""
+"""All commands of ``srbench`` in one table. A command's module is imported when it runs; its help line stands here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Final
+import importlib
+from typing import Annotated, Any, Final
 
 import typer
+from typer.main import get_command
 
 from selfreward_bench import __version__
-from selfreward_bench.cli.doctor import doctor
-from selfreward_bench.cli.evaluate import evaluate
 from selfreward_bench.cli.failures import Commands
-from selfreward_bench.cli.init import init
-from selfreward_bench.cli.iterate import run_iteration
-from selfreward_bench.cli.quickstart import quickstart
-from selfreward_bench.cli.recipes import recipes
-from selfreward_bench.cli.report import report
-from selfreward_bench.cli.status import status
-from selfreward_bench.cli.validate import validate
 
-#: in the order of the help: the loop first, then what helps with it
-COMMANDS: Final[dict[str, Callable[..., None]]] = {
-    "quickstart": quickstart,
-    "init": init,
-    "run-iteration": run_iteration,
-    "status": status,
-    "eval": evaluate,
-    "report": report,
-    "recipes": recipes,
-    "validate": validate,
-    "doctor": doctor,
+#: command -> "module:function" and its line in the help, in the order of the help: the loop first
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "quickstart": ("quickstart:quickstart", "Run the whole loop on the embedded micro-world."),
+    "init": ("init:init", "Make a run's directory with its settings."),
+    "run-iteration": ("iterate:run_iteration", "Make the next model of a run: M1, then M2, then M3."),
+    "status": ("status:status", "Show how far a run is, and what comes next."),
+    "eval": ("evaluate:evaluate", "Score checkpoints: as writers and as judges."),
+    "report": ("report:report", "Build a run's report.html."),
+    "recipes": ("recipes:recipes", "List the recipes, or show one with every setting."),
+    "validate": ("validate:validate", "Check recipes, judge prompts and data files."),
+    "doctor": ("doctor:doctor", "Check whether this machine can do the work."),
 }
 
+_PLAIN: Final[dict[str, Any]] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
+
+
+class LazyCommands(Commands):
+    """Lists commands from the table, and loads the one that is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name else command, rest
+
+
+def load(name: str) -> Any:
+    """The command of a row of ``COMMANDS``, with its options."""
+    module, function = COMMANDS[name][0].split(":")
+    single = typer.Typer(add_completion=False, **_PLAIN)
+    single.command(name)(getattr(importlib.import_module(f"selfreward_bench.cli.{module}"), function))
+    return get_command(single)
+
+
 app = typer.Typer(
-    cls=Commands,
+    cls=LazyCommands,
     name="srbench",
     no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    **_PLAIN,
 )
-for _name, _function in COMMANDS.items():
-    app.command(_name)(_function)
+
+
+def _listed() -> None:
+    """Stands for a command in the list; ``LazyCommands`` puts the command itself in its place."""
+
+
+for _name, (_, _help) in COMMANDS.items():
+    app.command(_name, help=_help)(_listed)
 
 
 def _print_version(wanted: bool) -> None:

@@ -20,9 +20,9 @@ YAML_FORMATS: Final = ("recipe", "judge")
 
 #: format -> "module:record"; the layouts of seed data are what a user writes, the others what srbench writes
 JSONL_FORMATS: Final[dict[str, str]] = {
-    "ift": "trainers.seeds:_IftLine",
-    "eft": "trainers.seeds:_RankedLine",
-    "prompts": "trainers.seeds:_PromptLine",
+    "ift": "trainers.seeds:IftLine",
+    "eft": "trainers.seeds:RankedLine",
+    "prompts": "trainers.seeds:PromptLine",
     "completions": "selfreward_bench.types:Completion",
     "judgments": "selfreward_bench.types:Judgment",
     "rewards": "selfreward_bench.types:Reward",
@@ -64,7 +64,7 @@ def recognise(path: Path) -> str:
     if path.suffix in (".yaml", ".yml"):
         values = recipes.parse(recipes.read_text(path), str(path)).values
         return "judge" if "template" in values or "parser" in values else "recipe"
-    line = next((line for _, line in jsonl._lines(path, jsonl.MAX_LINE_BYTES)), b"")
+    line = next((line for _, line in jsonl.lines(path, jsonl.MAX_LINE_BYTES)), b"")
     fields = _fields(line)
     fitting = [name for name in JSONL_FORMATS if _fits(_model(name), fields)]
     if path.stem in fitting or (not fitting and path.stem in JSONL_FORMATS):
@@ -82,10 +82,10 @@ def _records(path: Path, format: str) -> tuple[str, list[str]]:
     problems: list[str] = []
     places: dict[str, int] = {}
     count = 0
-    for number, line in jsonl._lines(path, jsonl.MAX_LINE_BYTES):
+    for number, line in jsonl.lines(path, jsonl.MAX_LINE_BYTES):
         count += 1
         try:
-            record = jsonl._decode(line, model, f"{path}:{number}")
+            record = jsonl.decode(line, model, f"{path}:{number}")
         except DataError as error:
             problems += _lines(error)
             continue
@@ -150,7 +150,7 @@ def _fields(line: bytes) -> set[str]:
 
 def _is_sound(line: bytes, model: type[BaseModel]) -> bool:
     try:
-        jsonl._decode(line, model, "")
+        jsonl.decode(line, model, "")
     except DataError:
         return False
     return True

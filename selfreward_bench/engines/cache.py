@@ -61,7 +61,8 @@ def _room(source: torch.Tensor, columns: int, rows: torch.Tensor | None = None) 
     count = source.shape[0] if rows is None else len(rows)
     buffer = source.new_empty((count, source.shape[1], columns, source.shape[3]))
     target = buffer[:, :, : source.shape[2]]
-    target.copy_(source if rows is None else source.index_select(0, rows))
+    one = source.shape[0] == 1  # a prefix: copied to all rows as it stands
+    target.copy_(source if rows is None or one else source.index_select(0, rows))
     return buffer
 
 

@@ -222,6 +222,8 @@ def _added_at_end(tokenizer: Any) -> int:
 
 
 def _shared(a: Sequence[int], b: Sequence[int]) -> int:
+    if b[: len(a)] == a:
+        return len(a)
     for i, (x, y) in enumerate(zip(a, b, strict=False)):
         if x != y:
             return i

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from selfreward_bench import recipes
-from selfreward_bench.cli.app import COMMANDS
+from selfreward_bench.cli.app import COMMANDS, load
 from selfreward_bench.cli.docs import render
 from selfreward_bench.rundir import RunDir
 from selfreward_bench.types import EvalResult, Metric
@@ -31,6 +31,11 @@ def test_every_command_has_help_and_an_example() -> None:
     for name in COMMANDS:
         assert any(shlex.split(example)[0] == name for example in EXAMPLES), name
         assert f"## srbench {name}\n" in TEXT
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_line_in_the_list_is_the_first_line_of_the_commands_help(name: str) -> None:
+    assert load(name).help.partition("\n")[0] == COMMANDS[name][1]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -148,3 +148,9 @@ def test_a_broken_run_argument_is_a_message(cli: Any, tmp_path: Path) -> None:
     result = cli("status", tmp_path / "nothing")
     assert result.exit_code == 2
     assert "srbench init" in result.stderr
+
+
+def test_a_mistyped_command_gets_a_suggestion(cli: Any) -> None:
+    result = cli("run-iterations")
+    assert result.exit_code == 2
+    assert "Did you mean 'run-iteration'?" in result.stderr
