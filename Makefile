@@ -3,7 +3,8 @@
 #   make quickstart    install srbench and train M1, M2 and M3 of the embedded micro-world
 #   make test          lint, then all tests           make test-fast   without the slow ones
 #   make lint          ruff, mypy, import-linter      make docs        renews docs/cli.md
-#   make perf          measures speed                 make micro-base  makes the embedded base model anew
+#   make perf          the engine's speed             make perf-micro  the experiment over seeds and rewards (an hour)
+#   make micro-base    makes the embedded base model and its data anew (an hour)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,7 +16,7 @@ PIP := $(RUN) -m pip install --disable-pip-version-check --quiet -c constraints.
 SOURCES := selfreward_bench trainers leaderboards reports
 
 .DELETE_ON_ERROR:
-.PHONY: quickstart test test-fast lint docs perf micro-base clean
+.PHONY: quickstart test test-fast lint docs perf perf-micro micro-base clean
 
 quickstart: $(STAMP)
 	$(BIN)/srbench quickstart
@@ -37,7 +38,11 @@ docs: $(DEV_STAMP)
 	mv docs/cli.md.new docs/cli.md
 
 perf: $(DEV_STAMP)
-	@set -e; for script in perf/[a-z]*.py; do echo "== $$script"; $(RUN) $$script; done
+	$(RUN) perf/engine.py
+
+perf-micro: $(DEV_STAMP)
+	$(RUN) perf/micro.py run
+	$(RUN) perf/micro.py table
 
 micro-base: $(STAMP)
 	$(RUN) -m selfreward_bench.micro.make

@@ -205,9 +205,13 @@ def wins(out: Path, seed: int, a: tuple[str, str], b: tuple[str, str]) -> float:
 
 
 def differences(out: Path, rows: dict[tuple[int, str, str], dict[str, Any]], seeds: list[int]) -> None:
-    print(
-        "\n| difference | true quality, sampled [95%] | true quality, greedy [95%] | oracle head-to-head, mean over seeds (each) |"
+    heads = (
+        "difference",
+        "true quality, sampled [95%]",
+        "true quality, greedy [95%]",
+        "oracle head-to-head (each seed)",
     )
+    print(f"\n| {' | '.join(heads)} |")
     print("|---|---|---|---|")
     present = {(r, m) for _, r, m in rows}
     listed = [(("self", "M1"), ("self", "SFT")), (("self", "M2"), ("self", "M1")), (("self", "M3"), ("self", "M2"))]

@@ -83,7 +83,7 @@ def test_a_finished_run_is_not_made_again(copy: RunDir) -> None:
 def test_a_changed_setting_is_refused_with_its_name_and_the_way_out(copy: RunDir) -> None:
     file = copy.path / "srbench.yaml"
     file.write_text(file.read_text().replace("nll_weight: 0.", "nll_weight: 0.7"))
-    with pytest.raises(IncompatibleRunError, match=r"nll_weight.*--from-stage M2/train"):
+    with pytest.raises(IncompatibleRunError, match=r"(?s)nll_weight.*--from-stage M2/train"):
         run_iteration(RunDir.open(copy.path), until="M2")
 
 

@@ -11,7 +11,7 @@ from .conftest import Cli, mark_done
 
 
 def test_a_run_that_is_not_there_is_planned_but_not_made(cli: Cli, quick: Any, seed_data: list[str]) -> None:
-    result = cli("run-iteration", "a", "--dry-run", "--until", "M2", *seed_data)
+    result = cli("run-iteration", "a", "--dry-run", "--until", "M2", "--set", "sft.epochs=3", *seed_data)
     assert result.exit_code == 0
     assert not Path("a").exists()
     assert not quick.calls

@@ -213,7 +213,7 @@ def test_a_setting_changed_in_mid_run_is_refused_with_the_difference(cli: Any, s
     cli("init", "a", *seed_data, "--set", f"base={checkpoint(Path('base'))}")
     assert cli("run-iteration", "a").exit_code == 2  # stops at the base, after the seed data
     file = Path("a/srbench.yaml")
-    file.write_text(file.read_text(encoding="utf-8").replace("ift_size: null", "ift_size: 5"), encoding="utf-8")
+    file.write_text(file.read_text(encoding="utf-8").replace("ift_size: 1200", "ift_size: 5"), encoding="utf-8")
     result = cli("run-iteration", "a")
     assert result.exit_code == 2
     assert "settings.size" in result.stderr

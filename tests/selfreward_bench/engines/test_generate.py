@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from selfreward_bench.engines import cache, decode
 from selfreward_bench.engines.base import GenerationRequest
+from selfreward_bench.engines.sampling import draw, uniform
 from selfreward_bench.errors import EngineError
 from selfreward_bench.types import Completion, Message
 
@@ -101,6 +103,19 @@ def test_samples_differ_by_seed_and_by_nothing_else(engine: Any) -> None:
     assert (a.seed, b.seed, a.index, b.index) == (7, 8, 0, 1)
     split = [replace(one, id="x", seeds=(7,), n=1), replace(one, id="y", seeds=(8,), n=1)]
     assert [answers(engine, split)[i].text for i in ("x/0", "y/0")] == [a.text, b.text]
+
+
+def test_each_step_draws_with_its_own_number(engine: Any) -> None:
+    item = replace(requests(1)[0], n=1, seeds=(11,), max_new_tokens=15, min_new_tokens=15, top_p=1.0)
+    ids = list(engine._encoder.encode([item], [15])[0])
+    start = len(ids)
+    with torch.inference_mode():
+        for step in range(15):
+            logits = engine._runner.model(torch.tensor([ids])).logits[:, -1]
+            logits[:, 1] = -torch.inf
+            u = torch.from_numpy(uniform(np.array([11], dtype=np.uint64), step))
+            ids += draw(logits, torch.tensor([0.8]), torch.ones(1), u).tolist()
+    assert answers(engine, [item])["r000/0"].text == engine._decoder.text(ids[start:], ids[start - 1])
 
 
 def test_seeds_outside_64_bits_are_taken(engine: Any) -> None:
