@@ -1,0 +1,39 @@
+"""The built wheel, installed away from the checkout, finds its data and runs the quickstart."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_quickstart_outside_the_checkout(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    installed = tmp_path / "installed"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = os.environ | {
+        "PYTHONPATH": str(installed),
+        "OMP_NUM_THREADS": "1",
+    }  # before the checkout's own install
+    where = [sys.executable, "-c", "import selfreward_bench; print(selfreward_bench.__file__)"]
+    found = subprocess.run(where, cwd=elsewhere, env=environment, check=True, capture_output=True, text=True)
+    assert found.stdout.startswith(str(installed))
+    command = [sys.executable, "-m", "selfreward_bench.cli", "quickstart", "--fast"]
+    done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    report = elsewhere / "runs/quickstart/report.html"
+    assert report.exists()
+    assert "M3" in report.read_text(encoding="utf-8")
+    assert "M3" in done.stdout
