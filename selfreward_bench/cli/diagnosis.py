@@ -114,7 +114,7 @@ def check_names() -> Iterator[Finding]:
 def check_base() -> Iterator[Finding]:
     """The embedded model and data: whole, and as they were packed where pip recorded that."""
     from selfreward_bench.fingerprint import check_checkpoint, weights_fingerprint
-    from selfreward_bench.micro import FILES, base_path, data_path
+    from selfreward_bench.micro import BASE_FINGERPRINT, FILES, base_path, data_path
 
     try:
         check_checkpoint(base_path())
@@ -124,6 +124,8 @@ def check_base() -> Iterator[Finding]:
         return
     missing = [name for name in FILES if not data_path(name).is_file()]
     changed = _changed_files(base_path().parent)
+    if fingerprint != BASE_FINGERPRINT:
+        changed.append("base/model.safetensors")
     if missing or changed:
         yield Finding(
             "fail", "embedded data", f"missing or changed: {', '.join([*missing, *changed])}. Install srbench again."

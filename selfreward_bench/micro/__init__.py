@@ -10,6 +10,9 @@ from typing import Final
 
 _ROOT: Final = Path(__file__).parent.parent / "data" / "micro"
 
+#: of the base model's weights, as `make micro-base` made them
+BASE_FINGERPRINT: Final = "42d07a708d338be727b3d01830a30b8c"
+
 #: name -> what the file holds
 FILES: Final = {
     "ift": "Example: instruction and a human answer of mixed quality",
