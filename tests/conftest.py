@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -74,3 +75,11 @@ def _block(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(socket.socket, "connect", _CONNECT)
     patch.setattr(socket.socket, "connect_ex", _CONNECT_EX)
     patch.setattr(socket, "getaddrinfo", _LOOK_UP)
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_interrupts() -> Iterator[None]:
+    """A test run started in the background ignores SIGINT from the start; tests that send it need it to arrive."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
