@@ -5,6 +5,7 @@ share M1 and the first round's candidates. Every checkpoint is scored; results g
 
     python perf/micro.py run --seeds 0 1 2 3 4 --out perf/out/micro
     python perf/micro.py table --out perf/out/micro
+    python perf/micro.py judges --out perf/out/micro     M1 as judge: expected score against k = 3 sampled ones
 """
 
 from __future__ import annotations
@@ -234,9 +235,31 @@ def differences(out: Path, rows: dict[tuple[int, str, str], dict[str, Any]], see
             )
 
 
+SAMPLED = ["judge.mode=sampled", "judge.samples=3", "judge.sampling.max_new_tokens=8"]
+
+
+def judges(out: Path, seeds: list[int], recipe: str) -> None:
+    """Prints how well each seed's M1 judges by the expected score and by the mean of three sampled scores."""
+    from leaderboards.evaluate import evaluate_checkpoint
+    from selfreward_bench import recipes
+
+    shown = ("oracle_pairwise_accuracy", "oracle_spearman", "own_pairwise_accuracy", "tie_rate", "parse_failures")
+    print(f"| seed | judge | {' | '.join(shown)} |\n{'|---' * (len(shown) + 2)}|")
+    for seed in seeds:
+        for mode, settings in (("expected", []), ("sampled, k = 3", SAMPLED)):
+            config = recipes.load(recipe, [*settings, f"seed={seed}"])
+            model = out / f"s{seed}-self" / "M1"
+            place = model / ("eval" if mode == "expected" else "eval-sampled")
+            (result,) = evaluate_checkpoint(
+                model / "checkpoint", name="M1", config=config, out_dir=place, benchmarks=["judge-accuracy"]
+            )
+            values = [result.metrics[name].value for name in shown]
+            print(f"| {seed} | {mode} | {' | '.join('-' if v is None else f'{v:.3f}' for v in values)} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("run", "table"))
+    parser.add_argument("what", choices=("run", "table", "judges"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--rewards", nargs="+", default=list(REWARDS), choices=REWARDS)
     parser.add_argument("--out", type=Path, default=Path("perf/out/micro"))
@@ -247,6 +270,9 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     if options.what == "table":
         table(options.out)
+        return
+    if options.what == "judges":
+        judges(options.out, options.seeds, options.recipe)
         return
     for seed in options.seeds:
         run_seed(seed, options.rewards, options.out, options.overrides, options.recipe, options.until)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 KILLS = int(os.environ.get("SRBENCH_KILLS", "3"))
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 RECIPE = """
 extends: micro
 with_baseline: true
@@ -56,31 +58,43 @@ def contents(run: Path) -> dict[str, str]:
     }
 
 
+def finish(run: Path, recipe: Path) -> float:
+    """Runs to the end; returns the seconds it took."""
+    started = time.monotonic()
+    done = subprocess.run(command(run, recipe), env=ENVIRONMENT, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    return time.monotonic() - started
+
+
+def is_killed(run: Path, recipe: Path, seconds: float) -> bool:
+    """Kills a run after so many seconds; False when it had ended by itself."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command(run, recipe), env=ENVIRONMENT, **quiet)
+    try:
+        assert process.wait(timeout=seconds) == 0
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return True
+    return False
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(3000)
 def test_a_run_killed_at_random_moments_equals_an_undisturbed_one(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    started = time.monotonic()
-    subprocess.run(command(whole, recipe), check=True, env=environment, capture_output=True, timeout=500)
-    duration = time.monotonic() - started
+    duration = finish(whole, recipe)
+    start_up = finish(whole, recipe)  # nothing is left to do
+    expected = contents(whole)
     rng = random.Random(20)
     kills = 0
-    for _ in range(KILLS * 4):
-        process = subprocess.Popen(
-            command(killed, recipe), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            process.wait(timeout=rng.uniform(0.2, 0.8) * duration)
-            assert process.returncode == 0
-            break
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+    while kills < KILLS:
+        if is_killed(killed, recipe, start_up + rng.uniform(0, 2) * (duration - start_up) / min(KILLS, 6)):
             kills += 1
-        if kills == KILLS:
-            break
-    assert kills >= min(KILLS, 2)
-    subprocess.run(command(killed, recipe), check=True, env=environment, capture_output=True, timeout=500)
-    assert contents(killed) == contents(whole)
+        else:
+            assert contents(killed) == expected
+            shutil.rmtree(killed)
+    finish(killed, recipe)
+    assert contents(killed) == expected
