@@ -11,8 +11,9 @@ import pytest
 from selfreward_bench import jsonl, recipes
 from selfreward_bench.errors import ConfigError, IncompatibleRunError, LoopViolation, TrainingError
 from selfreward_bench.fingerprint import weights_fingerprint
+from selfreward_bench.micro import data_path
 from selfreward_bench.rundir import RunDir
-from selfreward_bench.types import Completion, PreferencePair
+from selfreward_bench.types import Completion, Judgment, PreferencePair, RankedPrompt
 from trainers import checks
 from trainers.iteration import checkpoint_of, next_model, run_iteration
 
@@ -141,3 +142,23 @@ def test_the_oracle_control_needs_an_oracle_from_outside(tmp_path: Path, finishe
         run_iteration(run, until="M2")
     run_iteration(run, until="M2", oracle=lambda prompt, text: float(len(text) % 6))
     assert json.loads((run.path / "M2/iteration.json").read_text())["rewards"] == "oracle"
+
+
+def test_responses_without_a_review_are_judged_by_the_sft_baseline(tmp_path: Path) -> None:
+    ranked = jsonl.read(data_path("eft"), RankedPrompt)[:40]
+    bare = [
+        r.model_copy(update={"responses": tuple(x.model_copy(update={"review": None}) for x in r.responses)})
+        for r in ranked[:6]
+    ]
+    jsonl.write(tmp_path / "eft.jsonl", [*bare, *ranked[6:]])
+    settings = [f"seeds.eft={tmp_path / 'eft.jsonl'}", "with_baseline=false", "judge.mode=sampled"]
+    run = make(tmp_path / "run", *settings, "judge.sampling.max_new_tokens=16")
+    made = run_iteration(run, until="M1")
+    assert [i.model for i in made] == ["M1"]
+    assert weights_fingerprint(run.path / "SFT/checkpoint") != weights_fingerprint(checkpoint_of(run, "M1"))
+    reviews = jsonl.read(run.path / "M1/reviews.jsonl", Judgment)
+    judged = {(j.prompt_id, j.index) for j in reviews}
+    assert judged == {(r.id, i) for r in bare for i in range(len(r.responses))}
+    counts = made[0].counts["M1/eft"]
+    assert counts["responses"] == sum(len(r.responses) for r in ranked)
+    assert counts["examples"] >= 60
