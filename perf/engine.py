@@ -19,6 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,9 @@ def engine_requests(texts: Sequence[str], new: int, repeats: int, stop: tuple[st
     ]
 
 
-def run_engine(engine: Any, requests: Sequence[Any]) -> int:
-    return sum(c.n_tokens for batch in engine.generate(requests) for c in batch)
+def run_engine(engine: Any, requests: Sequence[Any], tokens_each: int = 1) -> int:
+    """Generated tokens, or what so many tokens each make."""
+    return sum(c.n_tokens for batch in engine.generate(requests) for c in batch) // tokens_each
 
 
 def run_expected(engine: Any, texts: Sequence[str]) -> int:
@@ -163,24 +165,24 @@ def measure(
     hf_padded(model, tokenizer, texts[:8], 8, 2, 8)
     yield rate("generate/one", lambda: hf_one(model, tokenizer, texts[:6], NEW_TOKENS, 1), "tok/s")
     for size in BATCH_SIZES:
-        work = lambda size=size: hf_padded(model, tokenizer, texts, NEW_TOKENS, SAMPLES, size)  # noqa: E731
-        yield rate(f"generate/padded-{size}", work, "tok/s")
+        padded = partial(hf_padded, model, tokenizer, texts, NEW_TOKENS, SAMPLES, size)
+        yield rate(f"generate/padded-{size}", padded, "tok/s")
     for budget, engine in engines.items():
-        work = lambda e=engine: run_engine(e, engine_requests(texts, NEW_TOKENS, SAMPLES))  # noqa: E731
-        yield rate(f"generate/engine-{budget}", work, "tok/s")
+        ours = partial(run_engine, engine, engine_requests(texts, NEW_TOKENS, SAMPLES))
+        yield rate(f"generate/engine-{budget}", ours, "tok/s")
     for size in (32, 128):
-        work = lambda size=size: hf_natural(model, tokenizer, texts, NEW_TOKENS, SAMPLES, size)  # noqa: E731
-        yield rate(f"natural/padded-{size}", work, "tok/s")
+        padded = partial(hf_natural, model, tokenizer, texts, NEW_TOKENS, SAMPLES, size)
+        yield rate(f"natural/padded-{size}", padded, "tok/s")
     for budget, engine in engines.items():
-        work = lambda e=engine: run_engine(e, engine_requests(texts, NEW_TOKENS, SAMPLES, (".",)))  # noqa: E731
-        yield rate(f"natural/engine-{budget}", work, "tok/s")
+        ours = partial(run_engine, engine, engine_requests(texts, NEW_TOKENS, SAMPLES, (".",)))
+        yield rate(f"natural/engine-{budget}", ours, "tok/s")
     yield equal_texts(loaded, texts[:250]) | {"model": directory.name, "threads": threads}
     yield rate(
         "judge/one", lambda: hf_one(model, tokenizer, judged[:6], VERDICT_TOKENS, JUDGMENTS) // VERDICT_TOKENS, "judg/s"
     )
     for budget, engine in engines.items():
-        work = lambda e=engine: run_engine(e, engine_requests(judged, VERDICT_TOKENS, JUDGMENTS)) // VERDICT_TOKENS  # noqa: E731
-        yield rate(f"judge/engine-{budget}", work, "judg/s")
+        ours = partial(run_engine, engine, engine_requests(judged, VERDICT_TOKENS, JUDGMENTS), VERDICT_TOKENS)
+        yield rate(f"judge/engine-{budget}", ours, "judg/s")
         # one expected score stands for the k sampled judgments of an answer
         yield rate(f"judge/expected-{budget}", lambda e=engine: JUDGMENTS * run_expected(e, judged), "judg/s")
 
