@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from selfreward_bench.cli.console import columns, duration, say
-from selfreward_bench.cli.environment import use_threads
+from selfreward_bench.cli.environment import idle_threads, use_threads
 from selfreward_bench.cli.failures import interruptible
-from selfreward_bench.cli.runs import Wanted, command, open_run
+from selfreward_bench.cli.runs import CONFIG_FILE, Wanted, command, open_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,12 +54,20 @@ def quickstart(
       srbench quickstart --fast --output runs/glance
     """
     began = time.monotonic()
-    run = open_run(output, Wanted("micro-fast" if fast else "micro", seed=seed, with_baseline=True))
+    threads = f"threads={json.dumps(_threads(output))}"
+    run = open_run(output, Wanted("micro-fast" if fast else "micro", [threads], seed=seed, with_baseline=True))
     use_threads(run.config.threads)
     again = command("quickstart", *(["--fast"] if fast else []), "--output", output, "--seed", str(seed))
     with interruptible(again):
         worked = _work(run)
     _show(run, time.monotonic() - began, worked)
+
+
+def _threads(output: Path) -> int | None:
+    """A run keeps its number of threads, on which the last bits of its numbers depend; a new one takes what is idle."""
+    from selfreward_bench.rundir import RunDir
+
+    return RunDir.open(output).config.threads if (output / CONFIG_FILE).exists() else idle_threads()
 
 
 def _work(run: RunDir) -> float:
