@@ -10,17 +10,69 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from selfreward_bench import jsonl, stats
 from selfreward_bench.config import RunConfig
+from selfreward_bench.data_dir import DataDir
 from selfreward_bench.engines.base import Engine, GenerationRequest
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.types import Completion, Judgment, Metric, SampleScore
 
-__all__ = ["Benchmark", "Outcome", "Subject", "answers", "judgments", "measures", "row", "summarise"]
+__all__ = [
+    "Benchmark",
+    "Calls",
+    "Finished",
+    "JudgeRole",
+    "Outcome",
+    "Plan",
+    "Setting",
+    "Subject",
+    "answers",
+    "judgments",
+    "measures",
+    "row",
+    "summarise",
+]
 
 BREAKDOWN_RESAMPLES = 2_000  # metrics with a "/" in their name are breakdowns; their intervals need fewer digits
+
+
+@dataclass(frozen=True)
+class JudgeRole:
+    """Who judges.
+
+    Attributes:
+        name: as the user gave it: ``oracle``, ``openai:gpt-4o@https://...``, ``runs/first:M1``, ``self``.
+        engine: None for the oracle of the micro-world.
+        snapshot: what is behind the name: the weights' fingerprint, or the model a server says it runs.
+    """
+
+    name: str
+    engine: Engine | None = None
+    snapshot: str = ""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Somebody's finished outputs, annotations or judgments, to be scored again without generating.
+
+    Attributes:
+        kind: what ``Benchmark.recognise`` called it.
+    """
+
+    kind: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a benchmark is run with, the model aside."""
+
+    config: RunConfig
+    data: DataDir = field(default_factory=DataDir)
+    judge: JudgeRole | None = None
+    finished: Finished | None = None
 
 
 @dataclass(frozen=True)
@@ -28,15 +80,26 @@ class Subject:
     """One checkpoint under one benchmark.
 
     Attributes:
+        open_engine: the checkpoint's engine, loaded when it is first asked for.
         directory: where the benchmark keeps its files; empty, or left by an interrupted evaluation of the same weights.
         advanced: told how many more units are done.
     """
 
     name: str
-    engine: Engine
-    config: RunConfig
+    open_engine: Callable[[], Engine]
+    setting: Setting
     directory: Path
     advanced: Callable[[int], None]
+
+    @property
+    def engine(self) -> Engine:
+        """The checkpoint's engine."""
+        return self.open_engine()
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings."""
+        return self.setting.config
 
 
 @dataclass(frozen=True)
@@ -45,12 +108,41 @@ class Outcome:
 
     Attributes:
         metrics: what is no mean over rows.
-        judge: who judged; part of what makes two numbers comparable.
+        judge: who judged, in words; None where nobody did.
+        comparability: what two numbers must share to be compared: ``judge``, ``snapshot``, ``prompt`` (hash),
+            ``parameters``, ``order``, ``reference`` (hash), ``data`` (hash), as far as the benchmark has them.
+        incomplete: samples that failed for a reason that may pass (a server's error, a spent budget): asked for again
+            on the next call.
     """
 
     rows: Sequence[SampleScore]
-    judge: str
+    judge: str | None
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    comparability: Mapping[str, str] = field(default_factory=dict)
+    incomplete: int = 0
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Requests to one model. Token numbers are at most that many; ``exact`` where they are not a bound."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    exact: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a benchmark would do, before it does it."""
+
+    answers: Calls = Calls()
+    judgments: Calls = Calls()
+
+    @property
+    def units(self) -> int:
+        """Answers and judgments, for the progress bar."""
+        return self.answers.calls + self.judgments.calls
 
 
 class Benchmark(Protocol):
@@ -59,16 +151,26 @@ class Benchmark(Protocol):
     Attributes:
         key: ``name@version``; the version is raised when the numbers change their meaning.
         paired: metrics whose differences between checkpoints are worth an interval.
+        needs_judge: whether ``Setting.judge`` must be there.
     """
 
-    key: ClassVar[str]
-    paired: ClassVar[tuple[str, ...]]
+    @property
+    def key(self) -> str: ...
 
-    def identity(self, config: RunConfig) -> dict[str, object]:
+    @property
+    def paired(self) -> tuple[str, ...]: ...
+
+    @property
+    def needs_judge(self) -> bool: ...
+
+    def identity(self, setting: Setting) -> dict[str, object]:
         """Everything but the weights that the numbers depend on: settings and hashes of the data."""
 
-    def size(self, config: RunConfig) -> int:
-        """Samples and judgments to be made, for the progress bar."""
+    def plan(self, setting: Setting) -> Plan:
+        """How many answers and judgments ``run`` will ask for, nothing of it done yet."""
+
+    def recognise(self, path: Path) -> str | None:
+        """What kind of finished file of this benchmark ``path`` is; None when it is none."""
 
     def run(self, subject: Subject) -> Outcome: ...
 

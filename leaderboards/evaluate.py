@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final, cast
 
 from leaderboards import standings
-from leaderboards.base import BREAKDOWN_RESAMPLES, Benchmark, Subject, measures, summarise, unscored
+from leaderboards.base import BREAKDOWN_RESAMPLES, Benchmark, Setting, Subject, measures, summarise, unscored
+from leaderboards.metrics import METRICS
 from leaderboards.micro import MicroQuality, head_to_head
 from leaderboards.standings import HeadToHead, MetricDifference, Standings
 from selfreward_bench import jsonl, stats
@@ -37,7 +38,7 @@ __all__ = ["BENCHMARKS", "compare", "evaluate_checkpoint", "open_benchmark"]
 #: name -> "module:class"; resolved on first use
 BENCHMARKS: Final[dict[str, str]] = {
     "micro-quality": "leaderboards.micro:MicroQuality",
-    "judge-accuracy": "leaderboards.judging:JudgeAccuracy",
+    "micro-judge-accuracy": "leaderboards.micro_judging:JudgeAccuracy",
 }
 
 RESAMPLES = 5_000  # of a paired difference
@@ -89,7 +90,7 @@ def evaluate_checkpoint(
     results: list[EvalResult] = []
     errors: list[SrbenchError] = []
     with _lazy_engine(engine, checkpoint_dir, config) as opened:
-        evaluation = _Evaluation(name, fingerprint, config, opened, reporter or Silent())
+        evaluation = _Evaluation(name, fingerprint, Setting(config), opened, reporter or Silent())
         for benchmark in chosen:
             directory = out_dir / benchmark.key
             try:
@@ -136,7 +137,7 @@ class _Start(Record):
 class _Evaluation:
     name: str
     fingerprint: str
-    config: RunConfig
+    setting: Setting
     engine: _Opener
     reporter: Reporter
 
@@ -147,10 +148,10 @@ class _Evaluation:
             self.reporter.finished(stage, _headline(stored), 0.0, skipped=True)
             return stored
         _prepare(directory, start)
-        engine = self.engine()
-        self.reporter.started(stage, benchmark.size(self.config), "samples")
+        self.engine()  # loading is not part of the benchmark's time
+        self.reporter.started(stage, benchmark.plan(self.setting).units, "samples")
         began = time.monotonic()
-        outcome = benchmark.run(Subject(self.name, engine, self.config, directory, self.reporter.advanced))
+        outcome = benchmark.run(Subject(self.name, self.engine, self.setting, directory, self.reporter.advanced))
         metrics = summarise(outcome.rows) | dict(outcome.metrics)
         jsonl.write(directory / standings.SCORES, outcome.rows)
         result = EvalResult(
@@ -162,6 +163,8 @@ class _Evaluation:
             config_hash=start.config_hash,
             versions=_versions(),
             seconds=round(time.monotonic() - began, 3),
+            comparability={"benchmark": benchmark.key, **outcome.comparability},
+            incomplete=outcome.incomplete,
         )
         standings.write_record(directory / standings.RESULT, result)
         counts = _headline(result) | {f"unscored: {r}": n for r, n in unscored(outcome.rows).items()}
@@ -180,8 +183,9 @@ class _Evaluation:
         standings.write_record(directory / standings.FAILURE, failure)
 
     def _config_hash(self, benchmark: Benchmark) -> str:
-        engine = {"kind": self.config.engine.kind, "dtype": self.config.engine.dtype}
-        return hash_json({"benchmark": benchmark.key, "engine": engine, **benchmark.identity(self.config)})
+        config = self.setting.config.engine
+        engine = {"kind": config.kind, "dtype": config.dtype}
+        return hash_json({"benchmark": benchmark.key, "engine": engine, **benchmark.identity(self.setting)})
 
 
 def _current(directory: Path, start: _Start) -> EvalResult | None:
@@ -191,7 +195,7 @@ def _current(directory: Path, start: _Start) -> EvalResult | None:
     except DataError:
         return None
     same = (stored.fingerprint, stored.config_hash) == (start.fingerprint, start.config_hash)
-    return stored if same and (directory / standings.SCORES).is_file() else None
+    return stored if same and not stored.incomplete and (directory / standings.SCORES).is_file() else None
 
 
 def _prepare(directory: Path, start: _Start) -> None:
@@ -210,7 +214,7 @@ def _prepare(directory: Path, start: _Start) -> None:
 
 
 def _headline(result: EvalResult) -> dict[str, float]:
-    shown = list(standings.METRICS.get(result.benchmark, {}))[:2]
+    shown = list(METRICS.get(result.benchmark, {}))[:2]
     values = {name: result.metrics[name].value for name in shown if name in result.metrics}
     return {name: round(value, 4) for name, value in values.items() if value is not None}
 

@@ -1,16 +1,17 @@
 """The thin benchmark of answers on the embedded micro-world, judged by its exact oracle (the stand-in for GPT-4).
 
 ``micro-quality@1`` scores one checkpoint on prompts no choice was made on; ``head-to-head@1`` compares the stored
-sampled answers of two checkpoints. Judge accuracy is in ``leaderboards.judging``.
+sampled answers of two checkpoints. Judge accuracy is in ``leaderboards.micro_judging``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import product
+from pathlib import Path
 from typing import ClassVar, Final
 
-from leaderboards.base import Outcome, Subject, answers, measures, row
+from leaderboards.base import Calls, Outcome, Plan, Setting, Subject, answers, measures, row
 from leaderboards.standings import HeadToHead
 from selfreward_bench import jsonl, stats
 from selfreward_bench.config import RunConfig
@@ -46,13 +47,19 @@ class MicroQuality:
         *(f"quality_sampled/{family}" for family in world.WEIGHTS),
     )
 
-    def identity(self, config: RunConfig) -> dict[str, object]:
+    needs_judge: ClassVar = False
+
+    def identity(self, setting: Setting) -> dict[str, object]:
         """See ``Benchmark``."""
+        config = setting.config
         return {"seed": config.seed, "eval": config.eval, "prompts": hash_file(data_path(config.eval.split))}
 
-    def size(self, config: RunConfig) -> int:
+    def plan(self, setting: Setting) -> Plan:
         """See ``Benchmark``."""
-        return len(test_prompts(config)) * (config.eval.samples + 1)
+        return Plan(Calls(len(test_prompts(setting.config)) * (setting.config.eval.samples + 1)))
+
+    def recognise(self, path: Path) -> None:
+        """There are no finished files of this benchmark."""
 
     def run(self, subject: Subject) -> Outcome:
         """Answers in ``answers.jsonl`` (sampled) and ``greedy.jsonl``."""

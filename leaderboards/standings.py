@@ -5,14 +5,14 @@
                                       failure.json   why there is no result.json
     runs/NAME/standings.json                         Standings: the checkpoints against each other
 
-Reports read these files and import nothing of ``leaderboards`` but this module.
+Reports read these files and import nothing of ``leaderboards`` but this module and ``metrics``.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
@@ -23,11 +23,9 @@ from selfreward_bench.files import os_errors, write_atomic
 from selfreward_bench.types import EvalResult, Record
 
 __all__ = [
-    "METRICS",
     "Failure",
     "HeadToHead",
     "MetricDifference",
-    "MetricInfo",
     "Standings",
     "evaluated_models",
     "model_order",
@@ -46,50 +44,6 @@ R = TypeVar("R", bound=Record)
 
 _MAX_BYTES = 8 * 2**20  # a larger file is none of ours
 _ITERATION = re.compile(r"M(\d{1,6})")
-
-
-class MetricInfo(Record):
-    """How a metric is shown.
-
-    Attributes:
-        unit: ``points`` (0..5), ``share`` (0..1, shown in per cent), ``correlation`` (-1..1) or ``characters``.
-        better: +1 when more is better, -1 when less is, 0 when neither.
-    """
-
-    label: str
-    unit: Literal["points", "share", "correlation", "characters"]
-    better: Literal[-1, 0, 1] = 1
-
-
-#: benchmark -> metric -> how it is shown, in the order of the table; the first metric is the benchmark's main one
-METRICS: Final[Mapping[str, Mapping[str, MetricInfo]]] = {
-    "micro-quality@1": {
-        "quality_sampled": MetricInfo(label="True quality, sampled", unit="points"),
-        "quality_greedy": MetricInfo(label="True quality, greedy", unit="points"),
-        "exact_sampled": MetricInfo(label="Perfect answers, sampled", unit="share"),
-        "exact_greedy": MetricInfo(label="Perfect answers, greedy", unit="share"),
-        "chars_sampled": MetricInfo(label="Answer length, sampled", unit="characters", better=0),
-        "chars_greedy": MetricInfo(label="Answer length, greedy", unit="characters", better=0),
-        "truncated_sampled": MetricInfo(label="Truncated, sampled", unit="share", better=-1),
-        "truncated_greedy": MetricInfo(label="Truncated, greedy", unit="share", better=-1),
-        "uncut_quality_sampled": MetricInfo(label="Quality with truncated answers as they stand", unit="points"),
-    },
-    "judge-accuracy@1": {
-        "pairwise_accuracy": MetricInfo(label="Pairwise accuracy, human ranks (tie = ½)", unit="share"),
-        "pairwise_accuracy_ties_wrong": MetricInfo(label="… tie = wrong", unit="share"),
-        "pairwise_accuracy_ties_dropped": MetricInfo(label="… ties left out", unit="share"),
-        "tie_rate": MetricInfo(label="Ties", unit="share", better=0),
-        "spearman": MetricInfo(label="Spearman, human ranks", unit="correlation"),
-        "kendall_tau_b": MetricInfo(label="Kendall tau-b, human ranks", unit="correlation"),
-        "exact_match": MetricInfo(label="Whole order right", unit="share"),
-        "oracle_pairwise_accuracy": MetricInfo(label="Pairwise accuracy, oracle, same answers", unit="share"),
-        "oracle_spearman": MetricInfo(label="Spearman, oracle, same answers", unit="correlation"),
-        "own_pairwise_accuracy": MetricInfo(label="Pairwise accuracy, oracle, its own answers", unit="share"),
-        "own_spearman": MetricInfo(label="Spearman, oracle, its own answers", unit="correlation"),
-        "own_spearman_pooled": MetricInfo(label="… pooled over prompts", unit="correlation"),
-        "parse_failures": MetricInfo(label="Judgments without a verdict", unit="share", better=-1),
-    },
-}
 
 
 class Failure(Record):

@@ -251,7 +251,7 @@ def judges(out: Path, seeds: list[int], recipe: str) -> None:
             model = out / f"s{seed}-self" / "M1"
             place = model / ("eval" if mode == "expected" else "eval-sampled")
             (result,) = evaluate_checkpoint(
-                model / "checkpoint", name="M1", config=config, out_dir=place, benchmarks=["judge-accuracy"]
+                model / "checkpoint", name="M1", config=config, out_dir=place, benchmarks=["micro-judge-accuracy"]
             )
             values = [result.metrics[name].value for name in shown]
             print(f"| {seed} | {mode} | {' | '.join('-' if v is None else f'{v:.3f}' for v in values)} |", flush=True)

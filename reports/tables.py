@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from leaderboards.standings import METRICS, MetricDifference
+from leaderboards.metrics import METRICS
+from leaderboards.standings import MetricDifference
 from reports import wording
 from reports.facts import ModelFacts, RunFacts, Stage
 from reports.wording import QUALITY
@@ -25,7 +26,7 @@ __all__ = [
 
 TITLES = {
     "micro-quality@1": "Answers to the test prompts",
-    "judge-accuracy@1": "The model as judge",
+    "micro-judge-accuracy@1": "The model as judge",
 }
 
 

@@ -10,7 +10,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
-from leaderboards.standings import METRICS, HeadToHead, MetricDifference, MetricInfo
+from leaderboards.metrics import METRICS, MetricInfo
+from leaderboards.standings import HeadToHead, MetricDifference
 from reports.facts import ModelFacts, RunFacts
 from selfreward_bench.types import Metric
 
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 QUALITY: Final = "micro-quality@1"
-JUDGING: Final = "judge-accuracy@1"
+JUDGING: Final = "micro-judge-accuracy@1"
 
 NOTHING: Final = "—"
 _DIGITS: Final = {"points": 2, "correlation": 3, "characters": 1, "share": 1}

@@ -134,12 +134,19 @@ class PairsConfig(Section):
 
 
 class EvalConfig(Section):
-    """The thin evaluation each checkpoint gets on the embedded world."""
+    """How checkpoints are evaluated. Lengths are for real models; the micro recipes set shorter ones."""
 
-    split: Literal["test", "validation"] = "test"  # choices are made on validation, numbers reported on test
+    split: Literal["test", "validation"] = "test"  # micro-world: choices are made on validation, numbers are of test
     samples: PositiveInt = 2
     sampling: Sampling = Sampling(temperature=0.7, top_p=1.0, max_new_tokens=64)
-    limit: PositiveInt | None = None
+    limit: PositiveInt | None = None  # the first so many items of each benchmark
+    answering: Sampling = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=2048)  # AlpacaEval, head-to-head
+    annotator: str = "weighted_alpaca_eval_gpt4_turbo"  # an evaluator config of the installed alpaca_eval
+    order: Literal["seeded", "both"] = "seeded"  # AlpacaEval: one order per instruction as it does, or both
+    mt_bench_mode: Literal["single", "pairwise"] = "single"
+    mt_bench_max_new_tokens: PositiveInt = 1024  # FastChat's
+    nlp_tasks: tuple[str, ...] | None = None  # None: the profile's; else names of lm-eval tasks
+    nlp_limit: PositiveInt | None = None  # documents per task; None: eval.limit
 
 
 class RunConfig(Section):

@@ -197,7 +197,14 @@ class Metric(Record):
 
 
 class EvalResult(Record):
-    """What one benchmark says of one checkpoint."""
+    """What one benchmark says of one checkpoint.
+
+    Attributes:
+        comparability: what two numbers must share to be compared (judge and its snapshot, prompt hash, parameters,
+            order policy, reference and data hashes).
+        incomplete: samples to be asked for again on the next call.
+        cost: of this evaluation's calls, in the currency of the price table.
+    """
 
     checkpoint: str
     fingerprint: str
@@ -208,3 +215,5 @@ class EvalResult(Record):
     versions: dict[str, str]
     seconds: float
     cost: float = 0.0
+    comparability: dict[str, str] = {}
+    incomplete: int = 0

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def metric_table(results: Sequence[EvalResult]) -> str:
     """The metrics of some results, one a line; breakdowns by kind of task are left to the report."""
-    from leaderboards.standings import METRICS
+    from leaderboards.metrics import METRICS
     from reports import wording
 
     rows = []

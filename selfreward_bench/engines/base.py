@@ -7,7 +7,7 @@ nothing else: not on batch size, order, worker count or where a run was resumed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,9 +70,14 @@ class Engine(Protocol):
     all its requests are in ``done``, otherwise it is computed whole. So a resumed stage makes the same sums, bit for
     bit, as an undisturbed one, when its caller stores a batch as a unit. Requests are checked when the method is
     called, before the first batch.
+
+    Attributes:
+        failures: request id -> why it got no answer in the latest call (a server's error, a spent budget). Such a
+            request yields nothing and may be asked for again. Engines in this process have none.
     """
 
     name: str
+    failures: Mapping[str, str]
 
     def generate(
         self, requests: Sequence[GenerationRequest], done: Collection[str] = ()

@@ -62,6 +62,7 @@ class ScriptedEngine:
         self._texts = texts
         self._logprobs: Logprobs = {} if logprobs is None else logprobs
         self.batch_size = batch_size
+        self.failures: Mapping[str, str] = {}
         self.requests: list[GenerationRequest | ChoiceRequest] = []
         self._closed = False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,6 +39,7 @@ class TransformersEngine:
 
     def __init__(self, loaded: LoadedModel, *, tokens_per_batch: int) -> None:
         self.name = f"transformers:{loaded.name}"
+        self.failures: Mapping[str, str] = {}
         self.tokens_per_batch = tokens_per_batch
         self._eos = loaded.eos
         self._encoder = PromptEncoder(loaded.tokenizer, name=loaded.name, context=loaded.context)

@@ -12,6 +12,7 @@ import pytest
 
 from leaderboards import standings
 from leaderboards.evaluate import BENCHMARKS, compare, evaluate_checkpoint, open_benchmark
+from leaderboards.metrics import METRICS
 from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
@@ -47,7 +48,7 @@ def test_every_benchmark_leaves_its_files(
         folder = tmp_path / "run/M1/eval" / result.benchmark
         assert standings.read_result(folder / "result.json") == result
         assert jsonl.read(folder / "scores.jsonl", SampleScore, unique=lambda r: r.sample_id)
-        shown = standings.METRICS[result.benchmark]
+        shown = METRICS[result.benchmark]
         assert shown.keys() <= result.metrics.keys()
     assert results[0].metrics["quality_sampled"].n_total == N_PROMPTS * 2
     assert len(jsonl.read(tmp_path / "run/M1/eval" / QUALITY / "answers.jsonl", Completion)) == N_PROMPTS * 2
@@ -146,7 +147,7 @@ def test_shuffled_answers_give_the_same_result(
     evaluate: Evaluate, checkpoint: Checkpoint, tmp_path: Path, skilled: Skilled
 ) -> None:
     first = evaluate(checkpoint(), skilled(0.6))
-    for folder, file in ((QUALITY, "answers.jsonl"), ("judge-accuracy@1", "own-answers.jsonl")):
+    for folder, file in ((QUALITY, "answers.jsonl"), ("micro-judge-accuracy@1", "own-answers.jsonl")):
         path = tmp_path / "run/M1/eval" / folder / file
         answers = jsonl.read(path, Completion)
         jsonl.write(path, random.Random(5).sample(answers, len(answers)))
@@ -165,8 +166,8 @@ def test_one_failing_benchmark_leaves_its_reason_and_the_other_result(
         evaluate(checkpoint(), skilled(0.7))
     folder = tmp_path / "run/M1/eval"
     assert standings.read_result(folder / QUALITY / "result.json").metrics
-    assert not (folder / "judge-accuracy@1" / "result.json").exists()
-    assert "rankings.jsonl:1" in standings.read_failure(folder / "judge-accuracy@1" / "failure.json").message
+    assert not (folder / "micro-judge-accuracy@1" / "result.json").exists()
+    assert "rankings.jsonl:1" in standings.read_failure(folder / "micro-judge-accuracy@1" / "failure.json").message
 
 
 def test_the_engine_of_the_caller_stays_open_and_an_own_one_is_opened_once(
@@ -252,6 +253,6 @@ def test_one_checkpoint_compares_with_nothing(
 
 def test_training_is_not_imported() -> None:
     heavy = "[m for m in sys.modules if m.split('.')[0] in ('trainers', 'torch')]"
-    script = f"import sys, leaderboards.evaluate, leaderboards.judging; print({heavy})"
+    script = f"import sys, leaderboards.evaluate, leaderboards.micro_judging; print({heavy})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

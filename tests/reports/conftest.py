@@ -14,7 +14,7 @@ from selfreward_bench.config import RunConfig
 from selfreward_bench.rundir import RunDir
 from selfreward_bench.types import EvalResult, Message, Metric, PreferencePair
 
-QUALITY, JUDGING = "micro-quality@1", "judge-accuracy@1"
+QUALITY, JUDGING = "micro-quality@1", "micro-judge-accuracy@1"
 
 
 class RunBuilder:

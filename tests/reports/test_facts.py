@@ -58,15 +58,15 @@ def test_failures_and_unfinished_evaluations_are_told(builder: Any) -> None:
     failure = {
         "checkpoint": "M1",
         "fingerprint": "f",
-        "benchmark": "judge-accuracy@1",
+        "benchmark": "micro-judge-accuracy@1",
         "error": "E",
         "message": "no memory",
     }
-    (folder / "judge-accuracy@1").mkdir(parents=True)
-    (folder / "judge-accuracy@1" / "failure.json").write_text(json.dumps(failure))
+    (folder / "micro-judge-accuracy@1").mkdir(parents=True)
+    (folder / "micro-judge-accuracy@1" / "failure.json").write_text(json.dumps(failure))
     (folder / "micro-quality@1").mkdir()
     facts = collect(builder.path)
-    assert facts.models[0].failures["judge-accuracy@1"].message == "no memory"
+    assert facts.models[0].failures["micro-judge-accuracy@1"].message == "no memory"
     assert any("no memory" in gap for gap in facts.gaps)
     assert any("micro-quality@1 was begun and not finished" in gap for gap in facts.gaps)
 

@@ -9,7 +9,7 @@ import pytest
 
 from leaderboards.base import summarise
 from leaderboards.evaluate import evaluate_checkpoint
-from leaderboards.judging import agreement_rows
+from leaderboards.micro_judging import agreement_rows
 from selfreward_bench import jsonl, stats
 from selfreward_bench.config import JudgeConfig, RunConfig
 from selfreward_bench.engines.base import GenerationRequest
@@ -70,7 +70,7 @@ def judge_result(
 ) -> Callable[..., EvalResult]:
     def run(engine: ScriptedEngine, settings: RunConfig = config) -> EvalResult:
         arguments = {"name": "M1", "config": settings, "out_dir": tmp_path / "eval", "engine": engine}
-        return evaluate_checkpoint(checkpoint(), benchmarks=["judge-accuracy"], **arguments)[0]  # type: ignore[arg-type]
+        return evaluate_checkpoint(checkpoint(), benchmarks=["micro-judge-accuracy"], **arguments)[0]  # type: ignore[arg-type]
 
     return run
 

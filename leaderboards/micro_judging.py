@@ -1,4 +1,4 @@
-"""``judge-accuracy@1``: how well a checkpoint judges, asked the way its run asks it for rewards.
+"""``micro-judge-accuracy@1``: how well a checkpoint judges, asked the way its run asks it for rewards.
 
 Its judgments are held against human ranks and against the oracle on the same fixed answers, and against the oracle on
 answers of its own, which is what it has to rank in training.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import ClassVar, Final
 
-from leaderboards.base import Outcome, Subject, answers, judgments, row
+from leaderboards.base import Calls, Outcome, Plan, Setting, Subject, answers, judgments, row
 from leaderboards.micro import test_prompts
 from selfreward_bench import jsonl, stats
 from selfreward_bench.config import RunConfig
@@ -31,11 +32,14 @@ OWN_SAMPLES: Final = 4
 class JudgeAccuracy:
     """Agreement of a checkpoint's judgments with human ranks and with the oracle."""
 
-    key: ClassVar = "judge-accuracy@1"
+    key: ClassVar = "micro-judge-accuracy@1"
     paired: ClassVar = ("pairwise_accuracy", "spearman", "exact_match", "oracle_pairwise_accuracy", "oracle_spearman")
 
-    def identity(self, config: RunConfig) -> dict[str, object]:
+    needs_judge: ClassVar = False
+
+    def identity(self, setting: Setting) -> dict[str, object]:
         """See ``Benchmark``."""
+        config = setting.config
         return {
             "seed": config.seed,
             "judge": config.judge,
@@ -46,11 +50,16 @@ class JudgeAccuracy:
             "rankings": hash_file(data_path(rankings_name(config.eval.split))),
         }
 
-    def size(self, config: RunConfig) -> int:
+    def plan(self, setting: Setting) -> Plan:
         """See ``Benchmark``."""
+        config = setting.config
         own = len(test_prompts(config)[:OWN_PROMPTS]) * OWN_SAMPLES
         per_response = config.judge.samples if config.judge.mode == "sampled" else 1
-        return own + per_response * (own + sum(len(r.responses) for r in _rankings(config)))
+        judged = own + sum(len(r.responses) for r in _rankings(config))
+        return Plan(Calls(own), Calls(per_response * judged))
+
+    def recognise(self, path: Path) -> None:
+        """There are no finished files of this benchmark."""
 
     def run(self, subject: Subject) -> Outcome:
         """Judgments in ``judgments.jsonl``; own answers in ``own-answers.jsonl``, judged in ``own-judgments.jsonl``."""
