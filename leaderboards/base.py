@@ -146,7 +146,7 @@ class Plan:
 
 
 class Benchmark(Protocol):
-    """One benchmark; a new one is a class like this and one row of ``leaderboards.evaluate.BENCHMARKS``.
+    """One benchmark; a new one is a class like this and one row of ``leaderboards.harness.BENCHMARKS``.
 
     Attributes:
         key: ``name@version``; the version is raised when the numbers change their meaning.

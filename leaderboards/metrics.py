@@ -38,24 +38,177 @@ _MICRO_QUALITY: Final = {
     "uncut_quality_sampled": MetricInfo(label="Quality with truncated answers as they stand", unit="points"),
 }
 
-_JUDGE_ACCURACY: Final = {
+_HUMAN_RANKS: Final = {
     "pairwise_accuracy": MetricInfo(label="Pairwise accuracy, human ranks (tie = ½)", unit="share"),
     "pairwise_accuracy_ties_wrong": MetricInfo(label="… tie = wrong", unit="share"),
     "pairwise_accuracy_ties_dropped": MetricInfo(label="… ties left out", unit="share"),
     "tie_rate": MetricInfo(label="Ties", unit="share", better=0),
     "spearman": MetricInfo(label="Spearman, human ranks", unit="correlation"),
     "kendall_tau_b": MetricInfo(label="Kendall tau-b, human ranks", unit="correlation"),
+    "spearman_pooled": MetricInfo(label="Spearman, pooled over prompts", unit="correlation"),
+    "kendall_tau_b_pooled": MetricInfo(label="Kendall tau-b, pooled over prompts", unit="correlation"),
     "exact_match": MetricInfo(label="Whole order right", unit="share"),
+    "five_best": MetricInfo(label="Of top-graded responses, ranked best by humans", unit="share"),
+}
+
+_JUDGE_HEALTH: Final = {
+    "mean_score": MetricInfo(label="Mean score given", unit="points", better=0),
+    "top_share": MetricInfo(label="Responses given the top grade", unit="share", better=0),
+    "score_entropy": MetricInfo(label="Entropy of the grades given", unit="nats", better=0),
+    "score_spread": MetricInfo(label="Spread of a response's judgments", unit="points", better=0),
+    "self_agreement": MetricInfo(label="Agreement of a response's judgments", unit="share"),
+    "length_spearman": MetricInfo(label="Score with length, within prompts", unit="correlation", better=0),
+    "length_spearman_pooled": MetricInfo(label="Score with length, pooled", unit="correlation", better=0),
+    **{f"grade/{g}": MetricInfo(label=f"Grade {g} given", unit="share", better=0) for g in range(6)},
+    "parse_failures": MetricInfo(label="Judgments without a verdict", unit="share", better=-1),
+}
+
+_PAIRWISE_JUDGE: Final = {
+    "order_accuracy": MetricInfo(label="Accuracy per order, mean of both", unit="share"),
+    "order_accuracy_ab": MetricInfo(label="… as given", unit="share"),
+    "order_accuracy_ba": MetricInfo(label="… swapped", unit="share"),
+    "consistency": MetricInfo(label="Both orders agree", unit="share"),
+    "prefers_first": MetricInfo(label="First shown preferred", unit="share", better=0),
+    "kappa": MetricInfo(label="Cohen's kappa with humans", unit="correlation"),
+    "kappa_orders": MetricInfo(label="Cohen's kappa between orders", unit="correlation"),
+}
+
+_MICRO_JUDGE_ACCURACY: Final = {
+    **_HUMAN_RANKS,
     "oracle_pairwise_accuracy": MetricInfo(label="Pairwise accuracy, oracle, same answers", unit="share"),
     "oracle_spearman": MetricInfo(label="Spearman, oracle, same answers", unit="correlation"),
     "own_pairwise_accuracy": MetricInfo(label="Pairwise accuracy, oracle, its own answers", unit="share"),
     "own_spearman": MetricInfo(label="Spearman, oracle, its own answers", unit="correlation"),
     "own_spearman_pooled": MetricInfo(label="… pooled over prompts", unit="correlation"),
+    "own_mean_score": MetricInfo(label="Mean score given to its own answers", unit="points", better=0),
+    "own_top_share": MetricInfo(label="Its own answers given the top grade", unit="share", better=0),
+    **_JUDGE_HEALTH,
+}
+
+_JUDGE_ACCURACY: Final = {**_HUMAN_RANKS, **_PAIRWISE_JUDGE, **_JUDGE_HEALTH}
+
+_LLMBAR: Final = {
+    **_JUDGE_ACCURACY,
+    "subset_average": MetricInfo(label="Pairwise accuracy, mean of the subsets", unit="share"),
+    "adversarial_average": MetricInfo(label="Pairwise accuracy, mean of the adversarial subsets", unit="share"),
+}
+
+_PANDALM: Final = {
+    "label_accuracy": MetricInfo(label="Label accuracy, majority of humans", unit="share"),
+    "label_accuracy_unparsed_wrong": MetricInfo(label="… no verdict = wrong, as published", unit="share"),
+    **_JUDGE_ACCURACY,
+}
+
+#: fields of ``standings.HeadToHead``, ``Positions`` and ``Rating``; no result of one checkpoint has them
+_HEAD_TO_HEAD: Final = {
+    "win_rate": MetricInfo(label="Win rate (tie = ½)", unit="share"),
+    "net_win": MetricInfo(label="Win − loss", unit="share"),  # noqa: RUF001
+    "win": MetricInfo(label="Win", unit="share"),
+    "tie": MetricInfo(label="Tie", unit="share", better=0),
+    "loss": MetricInfo(label="Loss", unit="share", better=-1),
+    "rating": MetricInfo(label="Bradley-Terry rating", unit="rating"),
+    "consistency": MetricInfo(label="Both orders agree", unit="share"),
+    "first_preferred": MetricInfo(label="First shown preferred", unit="share", better=0),
+}
+
+_MT_BENCH: Final = {
+    "grade": MetricInfo(label="Grade, both turns", unit="grade"),
+    "adjusted_win_rate": MetricInfo(label="Wins against the baseline (tie = ½)", unit="share"),
+    "grade_turn_1": MetricInfo(label="Grade, first turn", unit="grade"),
+    "grade_turn_2": MetricInfo(label="Grade, second turn", unit="grade"),
+    "adjusted_win_rate_turn_1": MetricInfo(label="… first turn", unit="share"),
+    "adjusted_win_rate_turn_2": MetricInfo(label="… second turn", unit="share"),
+    "win_rate": MetricInfo(label="Wins", unit="share"),
+    "tie_rate": MetricInfo(label="Ties", unit="share", better=0),
+    "loss_rate": MetricInfo(label="Losses", unit="share", better=-1),
+    "order_agreement": MetricInfo(label="Both orders agree", unit="share"),
+    "grade_uncut": MetricInfo(label="Grade without truncated answers", unit="grade"),
+    "chars": MetricInfo(label="Answer length", unit="characters", better=0),
+    "truncated": MetricInfo(label="Truncated answers", unit="share", better=-1),
     "parse_failures": MetricInfo(label="Judgments without a verdict", unit="share", better=-1),
+    "fastchat_grade": MetricInfo(label="Grade as FastChat prints it", unit="grade"),
+    "fastchat_grade_turn_1": MetricInfo(label="… first turn", unit="grade"),
+    "fastchat_grade_turn_2": MetricInfo(label="… second turn", unit="grade"),
+    "fastchat_adjusted_win_rate": MetricInfo(label="Adjusted win rate as FastChat prints it", unit="share"),
+    "duplicates": MetricInfo(label="Turns judged more than once", unit="count", better=-1),
+    "failed_judgments": MetricInfo(label="Judgments that FastChat could not read", unit="count", better=-1),
+    "stored_score_differs": MetricInfo(label="Verdicts read otherwise than stored", unit="count", better=-1),
+}
+
+_MICRO_MT_BENCH: Final = {
+    name: _MT_BENCH[name] for name in ("grade", "grade_turn_1", "grade_turn_2", "grade_uncut", "chars", "truncated")
+}
+
+_NLP: Final = {
+    "average": MetricInfo(label="Average of the tasks", unit="share"),
+    "arc_easy": MetricInfo(label="ARC-Easy (acc_norm)", unit="share"),
+    "arc_challenge": MetricInfo(label="ARC-Challenge (acc_norm)", unit="share"),
+    "hellaswag": MetricInfo(label="HellaSwag (acc_norm)", unit="share"),
+    "siqa": MetricInfo(label="SIQA (acc)", unit="share"),
+    "piqa": MetricInfo(label="PIQA (acc_norm)", unit="share"),
+    "gsm8k": MetricInfo(label="GSM8K (strict match)", unit="share"),
+    "gsm8k/flexible-extract": MetricInfo(label="GSM8K (flexible match)", unit="share"),
+    "mmlu": MetricInfo(label="MMLU (mean over subjects)", unit="share"),
+    "mmlu_micro": MetricInfo(label="MMLU (mean over questions)", unit="share"),
+    "openbookqa": MetricInfo(label="OpenBookQA (acc_norm)", unit="share"),
+    "nq_open": MetricInfo(label="Natural Questions (exact match)", unit="share"),
+    "gsm8k/no_answer": MetricInfo(label="GSM8K answers without a final number", unit="share", better=-1),
+    "truncated_prompts": MetricInfo(label="Prompts that did not fit the context", unit="share", better=-1),
+}
+
+_MICRO_NLP: Final = {
+    "average": MetricInfo(label="Average of the tasks", unit="share"),
+    "micro_choice": MetricInfo(label="Multiple choice (acc)", unit="share"),
+    "micro_sort": MetricInfo(label="Sorting (exact match)", unit="share"),
+    "micro_fact": MetricInfo(label="Facts (strict match)", unit="share"),
+    "micro_fact/flexible-extract": MetricInfo(label="Facts (flexible match)", unit="share"),
+    "truncated_prompts": MetricInfo(label="Prompts that did not fit the context", unit="share", better=-1),
+}
+
+_MICRO_ALPACA_EVAL: Final = {
+    "win_rate": MetricInfo(label="Win rate", unit="percent"),
+    "length_controlled_winrate": MetricInfo(label="Length-controlled win rate", unit="percent"),
+    "discrete_win_rate": MetricInfo(label="Win rate, all or nothing", unit="percent"),
+    "standard_error": MetricInfo(label="Standard error of the win rate", unit="percent", better=0),
+    "n_wins": MetricInfo(label="Wins", unit="count"),
+    "n_wins_base": MetricInfo(label="Wins of the reference", unit="count", better=-1),
+    "n_draws": MetricInfo(label="Draws", unit="count", better=0),
+    "n_total": MetricInfo(label="Comparisons with a verdict", unit="count"),
+    "avg_length": MetricInfo(label="Answer length", unit="characters", better=0),
+    "truncated": MetricInfo(label="Truncated answers (scored as they stand)", unit="share", better=-1),
+}
+
+_ALPACA_EVAL: Final = {
+    "length_controlled_winrate": _MICRO_ALPACA_EVAL["length_controlled_winrate"],
+    **_MICRO_ALPACA_EVAL,
+    "lc_standard_error": MetricInfo(label="AlpacaEval's standard error, length-controlled", unit="percent", better=0),
+    "length_controlled_winrate_by_position": MetricInfo(label="… difficulties by row, as AlpacaEval", unit="percent"),
+    "order_agreement": MetricInfo(label="Both orders have one winner", unit="share"),
+    "first_shown_win_rate": MetricInfo(label="Judge prefers what is shown first", unit="percent", better=0),
+    "quotes_judge_prompt": MetricInfo(label="Answers that quote the judge's prompt", unit="share", better=-1),
+    "shortened_for_judge": MetricInfo(label="Comparisons too long to be shown whole", unit="share", better=-1),
+    "agrees_with_raw": MetricInfo(label="Preferences that their raw judgment bears out", unit="share"),
+    "other_instructions": MetricInfo(label="Rows on other instructions", unit="count", better=-1),
 }
 
 #: benchmark -> metric -> how it is shown, in the order of the table; the first metric is the benchmark's main one
 METRICS: Final[Mapping[str, Mapping[str, MetricInfo]]] = {
     "micro-quality@1": _MICRO_QUALITY,
-    "micro-judge-accuracy@1": _JUDGE_ACCURACY,
+    "micro-judge-accuracy@1": _MICRO_JUDGE_ACCURACY,
+    "judge-accuracy-oasst@1": _JUDGE_ACCURACY,
+    "judge-accuracy-llmbar@1": _LLMBAR,
+    "judge-accuracy-llmbar-processed@1": _LLMBAR,
+    "judge-accuracy-pandalm@1": _PANDALM,
+    "judge-accuracy-jsonl@1": {
+        **_JUDGE_ACCURACY,
+        **{name: info for name, info in _PANDALM.items() if name.startswith("label_")},
+    },
+    "head-to-head@1": _HEAD_TO_HEAD,
+    "micro-head-to-head@1": _HEAD_TO_HEAD,
+    "mt-bench@1": _MT_BENCH,
+    "micro-mt-bench@1": _MICRO_MT_BENCH,
+    "nlp@1": _NLP,
+    "micro-nlp@1": _MICRO_NLP,
+    "alpaca-eval@1": _ALPACA_EVAL,
+    "micro-alpaca-eval@1": _MICRO_ALPACA_EVAL,
 }

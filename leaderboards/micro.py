@@ -1,7 +1,7 @@
 """The thin benchmark of answers on the embedded micro-world, judged by its exact oracle (the stand-in for GPT-4).
 
-``micro-quality@1`` scores one checkpoint on prompts no choice was made on; ``head-to-head@1`` compares the stored
-sampled answers of two checkpoints. Judge accuracy is in ``leaderboards.micro_judging``.
+``micro-quality@1`` scores one checkpoint on prompts no choice was made on; ``micro-head-to-head@1`` compares the
+stored sampled answers of two checkpoints. Judge accuracy is in ``leaderboards.micro_judging``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from leaderboards.base import Calls, Outcome, Plan, Setting, Subject, answers, measures, row
+from leaderboards.ratings import Comparison, pair_result
 from leaderboards.standings import HeadToHead
-from selfreward_bench import jsonl, stats
+from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.micro import data_path, oracle, world
@@ -24,7 +25,7 @@ from selfreward_bench.types import Completion, Prompt, SampleScore
 __all__ = ["HEAD_TO_HEAD", "ORACLE", "MicroQuality", "head_to_head", "quality_rows", "test_prompts"]
 
 ORACLE: Final = "micro-oracle@1 (exact grader of the embedded world, stand-in for GPT-4)"
-HEAD_TO_HEAD: Final = "head-to-head@1"
+HEAD_TO_HEAD: Final = "micro-head-to-head@1"
 GRADES: Final = range(6)
 
 
@@ -128,34 +129,16 @@ def head_to_head(name_a: str, a: Iterable[SampleScore], name_b: str, b: Iterable
         a: its rows of ``micro-quality``, in any order.
     """
     grades_a, grades_b = _sampled_grades(a), _sampled_grades(b)
-    points: list[float | None] = []
-    clusters: list[str] = []
-    for prompt_id in sorted(grades_a.keys() & grades_b.keys()):
-        for x, y in product(grades_a[prompt_id], grades_b[prompt_id]):
-            points.append(None if x is None or y is None else (x > y) + (x == y) / 2)
-            clusters.append(prompt_id)
-    edge = stats.paired_difference(points, [0.5] * len(points), clusters)
-    scored = [p for p in points if p is not None]
+    comparisons = [
+        Comparison(name_a, name_b, prompt_id, *_points(x, y))
+        for prompt_id in sorted(grades_a.keys() & grades_b.keys())
+        for x, y in product(grades_a[prompt_id], grades_b[prompt_id])
+    ]
+    return pair_result(name_a, name_b, comparisons, benchmark=HEAD_TO_HEAD, judge=ORACLE)
 
-    def share(outcome: float) -> float | None:
-        return scored.count(outcome) / len(scored) if scored else None
 
-    return HeadToHead(
-        benchmark=HEAD_TO_HEAD,
-        judge=ORACLE,
-        a=name_a,
-        b=name_b,
-        win_rate=None if edge.value is None else 0.5 + edge.value,
-        low=None if edge.low is None else 0.5 + edge.low,
-        high=None if edge.high is None else 0.5 + edge.high,
-        p_value=edge.p_value,
-        win=share(1),
-        tie=share(0.5),
-        loss=share(0),
-        n_scored=len(scored),
-        n_total=len(points),
-        n_prompts=len(set(clusters)),
-    )
+def _points(x: float | None, y: float | None) -> tuple[float | None, str | None]:
+    return (None, "unscored_answer") if x is None or y is None else ((x > y) + (x == y) / 2, None)
 
 
 def _sampled_grades(rows: Iterable[SampleScore]) -> dict[str, list[float | None]]:

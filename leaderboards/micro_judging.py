@@ -6,24 +6,27 @@ answers of its own, which is what it has to rank in training.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import combinations
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
 from leaderboards.base import Calls, Outcome, Plan, Setting, Subject, answers, judgments, row
+from leaderboards.judge_accuracy import REFUSED, ranked_items, ranked_outcome
+from leaderboards.judge_agreement import agreement_rows
+from leaderboards.judge_health import Judged, collect, nearest_grade
 from leaderboards.micro import test_prompts
-from selfreward_bench import jsonl, stats
+from leaderboards.pooled import pooled_spearman
+from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
-from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge, rewards
+from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.micro import data_path, oracle, rankings_name
 from selfreward_bench.rundir import hash_file
 from selfreward_bench.seeding import derive_seed
-from selfreward_bench.types import Completion, Judgment, Metric, Prompt, RankedPrompt, SampleScore
+from selfreward_bench.types import Completion, Metric, Prompt, RankedPrompt, SampleScore
 
-__all__ = ["JudgeAccuracy", "agreement_rows"]
+__all__ = ["JudgeAccuracy"]
 
 OWN_PROMPTS: Final = 160
 OWN_SAMPLES: Final = 4
@@ -33,7 +36,16 @@ class JudgeAccuracy:
     """Agreement of a checkpoint's judgments with human ranks and with the oracle."""
 
     key: ClassVar = "micro-judge-accuracy@1"
-    paired: ClassVar = ("pairwise_accuracy", "spearman", "exact_match", "oracle_pairwise_accuracy", "oracle_spearman")
+    paired: ClassVar = (
+        "pairwise_accuracy",
+        "spearman",
+        "exact_match",
+        "oracle_pairwise_accuracy",
+        "oracle_spearman",
+        "mean_score",
+        "top_share",
+        "length_spearman",
+    )
 
     needs_judge: ClassVar = False
 
@@ -65,14 +77,17 @@ class JudgeAccuracy:
         """Judgments in ``judgments.jsonl``; own answers in ``own-answers.jsonl``, judged in ``own-judgments.jsonl``."""
         ranked, prompts = _rankings(subject.config), test_prompts(subject.config)[:OWN_PROMPTS]
         judge = _judge(subject, "eval/judge-accuracy")
-        judged = judgments(subject, "judgments.jsonl", judge, _ranked_items(ranked))
+        items = ranked_items(ranked)
+        judged = collect(items, judgments(subject, "judgments.jsonl", judge, items), subject.engine.failures)
         own = _own_answers(subject, prompts)
-        own_judge = _judge(subject, "eval/judge-accuracy/own")
-        own_judged = judgments(subject, "own-judgments.jsonl", own_judge, _own_items(prompts, own))
-        rows = _fixed_rows(ranked, _scores(judged))
-        own_rows, pooled = _own_rows(prompts, own, _scores(own_judged))
-        failed = stats.mean_interval([float(j.score is None) for j in judged], [j.prompt_id for j in judged])
-        return Outcome([*rows, *own_rows], judge.key, {"parse_failures": failed, "own_spearman_pooled": pooled})
+        own_judge, own_items = _judge(subject, "eval/judge-accuracy/own"), _own_items(prompts, own)
+        own_made = judgments(subject, "own-judgments.jsonl", own_judge, own_items)
+        own_judged = collect(own_items, own_made, subject.engine.failures)
+        rows, metrics = ranked_outcome(ranked, judged, judge.prompt)
+        own_rows, pooled = _own_rows(prompts, own, own_judged, judge)
+        rows += _oracle_rows(ranked, judged) + own_rows
+        incomplete = sum(j.reward is None and j.reason != REFUSED for j in (*judged, *own_judged))
+        return Outcome(rows, judge.key, {**metrics, "own_spearman_pooled": pooled}, incomplete=incomplete)
 
 
 def _rankings(config: RunConfig) -> list[RankedPrompt]:
@@ -86,10 +101,6 @@ def _judge(subject: Subject, stage: str) -> PointwiseJudge:
     return PointwiseJudge.from_config(
         subject.engine, config.judge, run_seed=config.seed, stage=stage, checkpoint=subject.name
     )
-
-
-def _ranked_items(ranked: Sequence[RankedPrompt]) -> list[JudgeItem]:
-    return [JudgeItem(r.id, i, r.messages, response.text) for r in ranked for i, response in enumerate(r.responses)]
 
 
 def _own_answers(subject: Subject, prompts: Sequence[Prompt]) -> dict[str, Completion]:
@@ -113,89 +124,40 @@ def _own_items(prompts: Sequence[Prompt], own: dict[str, Completion]) -> list[Ju
     return [JudgeItem(p.id, k, p.messages, answer.text) for p, k, answer in found if answer is not None]
 
 
-def _scores(judged: Iterable[Judgment]) -> dict[str, float | None]:
-    return {reward.id: reward.score for reward in rewards(judged)}
+# --- agreement with the oracle
 
 
-# --- agreement
-
-
-def _fixed_rows(ranked: Sequence[RankedPrompt], scores: dict[str, float | None]) -> list[SampleScore]:
+def _oracle_rows(ranked: Sequence[RankedPrompt], judged: Sequence[Judged]) -> list[SampleScore]:
+    scores = {j.item.id: j.score for j in judged}
     rows: list[SampleScore] = []
     for r in ranked:
-        judged = [scores.get(f"{r.id}/{i}") for i in range(len(r.responses))]
         prompt = next(m.content for m in reversed(r.messages) if m.role == "user")
         truth = [oracle.score(prompt, response.text) for response in r.responses]
-        rows += agreement_rows("", r.id, judged, [-response.rank for response in r.responses])
-        rows += agreement_rows("oracle_", r.id, judged, truth)
+        rows += agreement_rows("oracle_", r.id, [scores.get(f"{r.id}/{i}") for i in range(len(truth))], truth)
     return rows
 
 
 def _own_rows(
-    prompts: Sequence[Prompt], own: dict[str, Completion], scores: dict[str, float | None]
+    prompts: Sequence[Prompt], own: Mapping[str, Completion], judged: Sequence[Judged], judge: PointwiseJudge
 ) -> tuple[list[SampleScore], Metric]:
+    scale = judge.prompt.scale
+    scores = {j.item.id: j.score for j in judged}
     rows: list[SampleScore] = []
-    all_judged: list[float | None] = []
+    all_scores: list[float | None] = []
     all_truth: list[float | None] = []
     for p in prompts:
         ids = [f"{p.id}/{k}" for k in range(OWN_SAMPLES)]
-        truth = [_truth(p, own.get(i)) for i in ids]
-        judged = [scores.get(i) for i in ids]
-        rows += agreement_rows("own_", p.id, judged, truth)
-        all_judged += judged
+        truth, mine = [_truth(p, own.get(i)) for i in ids], [scores.get(i) for i in ids]
+        rows += agreement_rows("own_", p.id, mine, truth)
+        all_scores += mine
         all_truth += truth
-    scored = sum(x is not None and y is not None for x, y in zip(all_judged, all_truth, strict=True))
-    return rows, Metric(value=stats.spearman(all_judged, all_truth), n_scored=scored, n_total=len(all_truth))
+    for j in judged:
+        grade = nearest_grade(j.score, scale)
+        top = None if grade is None else float(grade == scale.grades[-1])
+        numbers = {"own_mean_score": j.score, "own_top_share": top}
+        rows.append(row(f"own_response/{j.item.id}", j.item.prompt_id, numbers, reason=j.reason))
+    return rows, pooled_spearman(all_scores, all_truth, [p.id for p in prompts for _ in range(OWN_SAMPLES)])
 
 
 def _truth(prompt: Prompt, answer: Completion | None) -> int | None:
     return None if answer is None or answer.finish_reason == "length" else oracle.score(prompt.text, answer.text)
-
-
-def agreement_rows(
-    prefix: str, cluster: str, judged: Sequence[float | None], truth: Sequence[float | None]
-) -> list[SampleScore]:
-    """Rows for each pair of responses to one prompt that truth tells apart, and one for their whole order.
-
-    A pair is unscored when a judgment or the truth of one of them is missing. A rank correlation is unscored when it is
-    undefined (the judge gives all responses one score); where truth tells no two responses apart there are no rows.
-
-    Args:
-        prefix: of the metrics' names.
-        judged: one score per response.
-        truth: what is right; more is better.
-    """
-    rows = [
-        row(f"{prefix}pair/{cluster}/{i}-{j}", cluster, _pair(prefix, judged[i], judged[j], truth[i], truth[j]))
-        for i, j in combinations(range(len(truth)), 2)
-        if truth[i] is None or truth[j] is None or truth[i] != truth[j]
-    ]
-    rows = [r if r.value is not None else r.model_copy(update={"reason": "no_verdict_or_truth"}) for r in rows]
-    if len({t for t in truth if t is not None}) < 2:
-        return rows
-    complete = None not in judged and None not in truth
-    order = {
-        f"{prefix}spearman": stats.spearman(judged, truth) if complete else None,
-        f"{prefix}kendall_tau_b": stats.kendall_tau_b(judged, truth) if complete else None,
-        f"{prefix}exact_match": float(all(r.value == 1 for r in rows)) if complete else None,
-    }
-    undefined = "constant_scores" if complete else "no_verdict_or_truth"
-    reason = undefined if order[f"{prefix}spearman"] is None else None
-    return [*rows, row(f"{prefix}order/{cluster}", cluster, order, reason=reason)]
-
-
-def _pair(
-    prefix: str, judged_a: float | None, judged_b: float | None, truth_a: float | None, truth_b: float | None
-) -> dict[str, float | None]:
-    known = truth_a is not None and truth_b is not None
-    better_first = known and truth_a > truth_b  # type: ignore[operator]
-    scores = (judged_a, judged_b) if known else (None, None)
-    counts = stats.pairwise_accuracy([(scores, (0, 1) if better_first else (1, 0))])
-    values = {
-        f"{prefix}pairwise_accuracy": counts.accuracy("half"),
-        f"{prefix}pairwise_accuracy_ties_wrong": counts.accuracy("wrong"),
-        f"{prefix}tie_rate": counts.tie_rate,
-    }
-    if not counts.n_ties:  # a tie is left out of this one altogether: it is neither scored nor missing
-        values[f"{prefix}pairwise_accuracy_ties_dropped"] = counts.accuracy("drop")
-    return values

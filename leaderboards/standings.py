@@ -16,22 +16,31 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from selfreward_bench.errors import DataError
 from selfreward_bench.files import os_errors, write_atomic
-from selfreward_bench.types import EvalResult, Record
+from selfreward_bench.types import EvalResult, Metric, Record
 
 __all__ = [
+    "AuthorScore",
+    "DriftJudge",
+    "DriftMatrix",
     "Failure",
     "HeadToHead",
+    "JudgeAgreement",
     "MetricDifference",
+    "Positions",
+    "Rating",
     "Standings",
+    "Tournament",
     "evaluated_models",
     "model_order",
+    "read_drift",
     "read_failure",
     "read_result",
     "read_standings",
+    "read_tournament",
     "write_record",
 ]
 
@@ -39,6 +48,9 @@ RESULT: Final = "result.json"
 SCORES: Final = "scores.jsonl"
 FAILURE: Final = "failure.json"
 STANDINGS: Final = "standings.json"
+MATCHES: Final = "head-to-head"  # directory of a run's tournament
+TOURNAMENT: Final = "head_to_head.json"
+DRIFT: Final = "drift.json"
 
 R = TypeVar("R", bound=Record)
 
@@ -78,13 +90,34 @@ class MetricDifference(Record):
         return 1 if self.low > 0 else -1 if self.high < 0 else 0
 
 
+class Positions(Record):
+    """What a judge made of the place an answer was shown in, over all comparisons it saw in both orders.
+
+    Attributes:
+        consistency: share of the ``n_both`` comparisons whose two orders agree (a tie agrees with a tie only).
+        first_preferred: share of the ``n_decided`` single verdicts that are no tie and prefer what was shown first.
+    """
+
+    consistency: float | None
+    first_preferred: float | None
+    n_both: int
+    n_decided: int
+
+
 class HeadToHead(Record):
-    """Answers of two checkpoints to the same prompts, compared by one judge, every sample with every sample.
+    """Answers of two checkpoints to the same prompts, compared by one judge.
 
     Attributes:
         win_rate: share of comparisons ``a`` wins, a tie counting half; ``low``, ``high``: interval clustered by prompt.
-        win, tie, loss: shares of the scored comparisons, from the side of ``a``.
-        n_scored, n_total: comparisons; one with an unscored answer is not scored.
+        p_value: sign-flip test of the win rate against 1/2.
+        win, tie, loss: shares of the scored comparisons, from the side of ``a``; ``wins``, ... are the counts.
+        n_scored, n_total: comparisons; one with an unscored answer or judgment is not scored.
+        net_win: win - loss, with its interval.
+        sign_p_value: exact two-sided sign test over prompts won and lost, tied ones left out; None when all are tied.
+        n_identical: ties nobody was asked about: both answers are the same text.
+        positions: None where the judge sees no order, or saw one only.
+        reasons: why comparisons are unscored -> how many.
+        comparability: what two numbers must share to be compared.
     """
 
     benchmark: str
@@ -101,6 +134,119 @@ class HeadToHead(Record):
     n_scored: int
     n_total: int
     n_prompts: int
+    wins: int = 0
+    ties: int = 0
+    losses: int = 0
+    net_win: Metric | None = None
+    sign_p_value: float | None = None
+    n_identical: int = 0
+    positions: Positions | None = None
+    reasons: dict[str, int] = Field(default_factory=dict)
+    comparability: dict[str, str] = Field(default_factory=dict)
+
+
+class Rating(Record):
+    """A checkpoint's Bradley-Terry rating on the Elo scale, relative to an anchor: 400 points are odds of 10 to 1.
+
+    Attributes:
+        rating: None where no chain of comparisons leads to the anchor.
+        low, high: bootstrap interval of the difference to the anchor, clustered by prompt; the anchor has none.
+        n_scored, n_total: comparisons of this checkpoint.
+    """
+
+    checkpoint: str
+    rating: float | None
+    low: float | None = None
+    high: float | None = None
+    n_scored: int
+    n_total: int
+
+
+class Tournament(Record):
+    """Checkpoints against each other, all pairs on the same prompts under one judge.
+
+    Attributes:
+        checkpoints: name -> fingerprint of the weights that answered, in the order of training.
+        rule: how the two orders of a comparison become one result.
+        anchor: the checkpoint whose rating is 1000.
+        incomplete: judgments without a verdict; the next call asks for them again.
+        notes: what a reader must know, such as checkpoints no rating could be given.
+    """
+
+    format: Literal[1] = 1
+    benchmark: str
+    checkpoints: dict[str, str]
+    judge: str
+    rule: str
+    anchor: str
+    n_prompts: int
+    pairs: tuple[HeadToHead, ...]
+    ratings: tuple[Rating, ...]
+    comparability: dict[str, str]
+    incomplete: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class JudgeAgreement(Record):
+    """How alike two judges score the same responses.
+
+    Attributes:
+        spearman, kendall_tau_b: over all responses at once; intervals keep each prompt's responses together.
+        within_kendall: mean over prompts of tau-b of one prompt's responses: do they rank alike what is compared?
+    """
+
+    a: str
+    b: str
+    spearman: Metric
+    kendall_tau_b: Metric
+    within_kendall: Metric
+
+
+class AuthorScore(Record):
+    """The mean score a judge gives to an author's answers, interval clustered by prompt."""
+
+    judge: str
+    author: str
+    score: Metric
+
+
+class DriftJudge(Record):
+    """One judge of a drift matrix.
+
+    Attributes:
+        key: how it was asked (judge prompt, mode, checkpoint); ``fingerprint``: of its weights, where it is known.
+        accuracy: pairwise accuracy against what is right (an oracle, or human ranks), a tie counting half; None where
+            nothing in the pool is known to be right. ``truth_spearman``: over all such responses.
+        own_advantage: how much more it thinks of its own answers than the other judges do, in its scale's points:
+            (own - others' answers, by this judge) - (the same by the other judges); None where it wrote none.
+    """
+
+    name: str
+    key: str
+    fingerprint: str = ""
+    mean_score: Metric
+    accuracy: Metric | None = None
+    truth_spearman: Metric | None = None
+    own_advantage: Metric | None = None
+
+
+class DriftMatrix(Record):
+    """Every checkpoint of a run as judge of one fixed pool of responses.
+
+    Attributes:
+        authors: who wrote the pool's answers, in the order of training; ``human`` for a human-ranked slice.
+        pool_hash: of every response and what is right about it; matrices of unlike pools are not comparable.
+        n_responses: distinct ones; equal answers to one prompt are judged once.
+    """
+
+    format: Literal[1] = 1
+    judges: tuple[DriftJudge, ...]
+    authors: tuple[str, ...]
+    scores: tuple[AuthorScore, ...]
+    agreement: tuple[JudgeAgreement, ...]
+    pool_hash: str
+    n_prompts: int
+    n_responses: int
 
 
 class Standings(Record):
@@ -161,6 +307,16 @@ def read_failure(path: Path) -> Failure:
 def read_standings(run_path: Path) -> Standings:
     """A run's ``standings.json``; raises DataError as ``read_result`` does."""
     return _read(run_path / STANDINGS, Standings)
+
+
+def read_tournament(directory: Path) -> Tournament:
+    """A ``head_to_head.json``; raises DataError as ``read_result`` does."""
+    return _read(directory / TOURNAMENT, Tournament)
+
+
+def read_drift(path: Path) -> DriftMatrix:
+    """A ``drift.json``; raises DataError as ``read_result`` does."""
+    return _read(path, DriftMatrix)
 
 
 def write_record(path: Path, record: Record) -> None:

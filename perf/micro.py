@@ -28,7 +28,7 @@ def run_seed(seed: int, rewards: list[str], out: Path, overrides: list[str], rec
     """Trains and scores one seed with each reward; what is there is not made again."""
     import torch
 
-    from leaderboards.evaluate import evaluate_checkpoint
+    from leaderboards.harness import evaluate_checkpoint
     from selfreward_bench import recipes
     from selfreward_bench.fingerprint import weights_fingerprint
     from selfreward_bench.micro import oracle
@@ -240,7 +240,7 @@ SAMPLED = ["judge.mode=sampled", "judge.samples=3", "judge.sampling.max_new_toke
 
 def judges(out: Path, seeds: list[int], recipe: str) -> None:
     """Prints how well each seed's M1 judges by the expected score and by the mean of three sampled scores."""
-    from leaderboards.evaluate import evaluate_checkpoint
+    from leaderboards.harness import evaluate_checkpoint
     from selfreward_bench import recipes
 
     shown = ("oracle_pairwise_accuracy", "oracle_spearman", "own_pairwise_accuracy", "tie_rate", "parse_failures")

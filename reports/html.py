@@ -1,89 +1,103 @@
-"""One self-contained HTML page from a run's facts: no script, no request to anywhere, everything a model wrote escaped.
+"""One self-contained HTML page from the facts of one run or several: opens from disk, asks nothing of any network.
 
-Three lines of defence: Jinja2 escapes every value; characters that hide or act are written out before that; the page's
-Content-Security-Policy allows its own style sheet, by hash, and nothing else.
+Three lines of defence against what models wrote: Jinja2 escapes every value; characters that hide or act are written
+out before that; the page's Content-Security-Policy allows its own scripts, by hash, and no request to anywhere. Data
+for scripts is JSON in which no ``<`` stands.
 """
 
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
-from functools import lru_cache
-from importlib import resources
+import importlib
+import json
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
-from reports import tables, wording
+from reports import rendering, wording
 from reports.facts import RunFacts
+from reports.section import Builder, Section
+from reports.sections import SECTIONS
 from selfreward_bench import __version__
 from selfreward_bench.files import write_atomic
-from selfreward_bench.types import Message
 
-__all__ = ["render", "write"]
+__all__ = ["render", "sections", "write"]
 
-_TEMPLATES: Final = ("report.html.j2", "macros.html.j2", "style.css.j2")
+_SCRIPTS: Final = ("d3.min.js", "plot.umd.min.js", "charts.js", "page.js")
 
 
-def render(facts: RunFacts) -> str:
-    """The page as text that UTF-8 can hold."""
-    environment = _environment()
-    style = environment.get_template("style.css.j2").render()
-    return environment.get_template("report.html.j2").render(
-        facts=facts,
-        style=Markup(style),  # noqa: S704 - our own file; its hash is in the policy
-        policy=_policy(style),
+def render(runs: Sequence[RunFacts]) -> str:
+    """The page as text that UTF-8 can hold.
+
+    Args:
+        runs: one run, or several that are shown side by side, the main one first.
+    """
+    built = sections(runs)
+    scripts = [rendering.asset(name) for name in _SCRIPTS]
+    charts = {name: _chart(c) for s in built for name, c in s.charts.items()}
+    blobs = {name: _pack(content) for s in built for name, content in s.blobs.items()}
+    page = rendering.render(
+        "page.html.j2",
+        runs=runs,
+        sections=built,
+        style=Markup(rendering.asset("style.css")),  # noqa: S704 - our own file
+        scripts=[Markup(s) for s in scripts],  # noqa: S704 - our own files; their hashes are in the policy
+        policy=_policy(scripts),
+        charts=Markup(_json(charts)),  # noqa: S704 - no "<" stands in it
+        blobs=blobs,
         version=__version__,
-        sentences=wording.verdict(facts),
-        highlights=tables.highlights(facts),
-        results=tables.results(facts),
-        breakdowns=[t for t in (tables.breakdown(facts), tables.histogram(facts)) if t is not None],
-        matches=tables.head_to_head(facts),
-        stage_rows=tables.stage_rows,
-        said=_said,
-        wording=wording,
     )
+    return str(page)
 
 
-def write(facts: RunFacts, path: Path) -> None:
+def sections(runs: Sequence[RunFacts]) -> list[Section]:
+    """The sections that the runs have something for, in the page's order."""
+    builders = (cast(Builder, importlib.import_module(f"reports.sections.{name}").build) for name in SECTIONS)
+    return [s for build in builders if (s := build(runs)) is not None]
+
+
+def write(runs: Sequence[RunFacts], path: Path) -> None:
     """Writes the page.
 
     Raises:
         DataError: the operating system refuses.
     """
-    write_atomic(path, render(facts).encode())
+    write_atomic(path, render(runs).encode())
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    folder = resources.files("reports") / "templates"
-    sources = {name: (folder / name).read_text(encoding="utf-8") for name in _TEMPLATES}
-    return Environment(
-        loader=DictLoader(sources),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def _chart(chart: Any) -> dict[str, Any]:
+    return {"kind": chart.kind, "title": chart.title, "rows": list(chart.rows), "options": dict(chart.options)}
 
 
-def _finalize(value: Any) -> Any:
-    """Runs on every value before it is escaped."""
-    if isinstance(value, Markup):
-        return value
+def _json(value: Any) -> str:
+    """JSON that is safe inside ``<script>``: no ``<``, no number that JSON does not know, no half characters."""
+    text = json.dumps(_plain(value), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _plain(value: Any) -> Any:
+    """Strings made visible and bounded, numbers that are none made null."""
     if isinstance(value, str):
-        return wording.visible(wording.clip(value))
+        return wording.visible(wording.clip(value, 500))
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(_plain(k)): _plain(v) for k, v in value.items()}
+    if isinstance(value, Sequence):
+        return [_plain(v) for v in value]
     return value
 
 
-def _policy(style: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+def _pack(content: bytes) -> Markup:
+    packed = base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
+    return Markup(packed)  # noqa: S704 - letters, digits, "+", "/" and "=" alone
 
 
-def _said(messages: tuple[Message, ...], role: str) -> str:
-    """What one side said: the last turn of a role."""
-    return next((m.content for m in reversed(messages) if m.role == role), "")
+def _policy(scripts: Sequence[str]) -> str:
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

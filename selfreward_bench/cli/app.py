@@ -17,10 +17,14 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "init": ("init:init", "Make a run's directory with its settings."),
     "run-iteration": ("iterate:run_iteration", "Make the next model of a run: M1, then M2, then M3."),
     "status": ("status:status", "Show how far a run is, and what comes next."),
-    "eval": ("evaluate:evaluate", "Score checkpoints: as writers and as judges."),
+    "eval": (
+        "evaluate:evaluate",
+        "Score checkpoints on AlpacaEval, MT-Bench, NLP benchmarks, head to head, and as judges.",
+    ),
     "report": ("report:report", "Build a run's report.html."),
     "recipes": ("recipes:recipes", "List the recipes, or show one with every setting."),
     "validate": ("validate:validate", "Check recipes, judge prompts and data files."),
+    "data": ("data:app", "Get the real benchmark files, and see which are there."),
     "doctor": ("doctor:doctor", "Check whether this machine can do the work."),
 }
 
@@ -38,8 +42,11 @@ class LazyCommands(Commands):
 def load(name: str) -> Any:
     """The command of a row of ``COMMANDS``, with its options."""
     module, function = COMMANDS[name][0].split(":")
+    found = getattr(importlib.import_module(f"selfreward_bench.cli.{module}"), function)
+    if isinstance(found, typer.Typer):  # a command with commands of its own
+        return get_command(found)
     single = typer.Typer(add_completion=False, **_PLAIN)
-    single.command(name)(getattr(importlib.import_module(f"selfreward_bench.cli.{module}"), function))
+    single.command(name)(found)
     return get_command(single)
 
 

@@ -1,106 +1,168 @@
-"""``srbench eval``: scores checkpoints on the embedded world."""
+"""``srbench eval``: scores checkpoints."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from selfreward_bench.cli import options
-from selfreward_bench.cli.console import say
-from selfreward_bench.cli.environment import use_threads
+from selfreward_bench.cli.console import columns, say
 from selfreward_bench.cli.failures import interruptible
-from selfreward_bench.cli.runs import CONFIG_FILE, Wanted, command, open_run
+from selfreward_bench.cli.runs import Wanted, command
+from selfreward_bench.errors import SrbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from selfreward_bench.types import EvalResult
+    from leaderboards.base import Calls
+    from leaderboards.session import Planned
+    from selfreward_bench.prices import PriceTable
 
-_MODEL = re.compile(r"M\d+|SFT")
+_BYTES_PER_TOKEN = 8  # a token's text, and its share of a record
 
 
 def evaluate(
     checkpoint: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            "--checkpoint", metavar="DIR|RUN:MODEL", help="A model's directory, or one of a run: runs/first:M2."
+            "--checkpoint",
+            metavar="MODEL",
+            help="A directory, RUN:MODEL, a hub id, openai:NAME@URL, or finished files. Can be repeated.",
         ),
     ] = None,
     run: Annotated[
         Path | None, typer.Option("--run", metavar="RUN", help="All finished models of a run, and its base.")
     ] = None,
+    benchmarks: Annotated[
+        str | None,
+        typer.Option("--benchmarks", metavar="NAME,NAME", help="Which ones, such as alpaca-eval,mt-bench."),
+    ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option("--suite", metavar="NAME", help="A set of benchmarks: quick, paper or micro."),
+    ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option("--judge", metavar="MODEL", help="Who judges: openai:NAME@URL, a directory, RUN:MODEL, self."),
+    ] = None,
+    world: Annotated[
+        str | None,
+        typer.Option("--world", metavar="micro|real", help="The embedded world, or real data; found out unless given."),
+    ] = None,
+    data_dir: options.DataDir = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="The first N items of each benchmark only.")
+    ] = None,
+    seed: options.Seed = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="DIR", help="Where the results of a model outside a run go (runs/eval/NAME)."),
+        typer.Option("--output", metavar="DIR", help="Where results of models outside a run go (runs/eval)."),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only shows what would be asked of whom, and what it may cost.")
+    ] = False,
+    prices: Annotated[
+        Path | None, typer.Option("--prices", metavar="FILE", help="Prices of served models (docs/served-models.md).")
+    ] = None,
+    max_cost: Annotated[
+        float | None, typer.Option("--max-cost", metavar="AMOUNT", min=0, help="Stops before served models cost more.")
+    ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="No network: answers of served models come from the store alone.")
+    ] = False,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", metavar="N", min=1, help="Calls to a served model at the same time.")
+    ] = 32,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Does not renew the run's report.html.")] = False,
     recipe: options.Recipe = None,
     change: options.Set = None,
 ) -> None:
-    """Score checkpoints: as writers and as judges.
+    """Score checkpoints on AlpacaEval, MT-Bench, NLP benchmarks, head to head, and as judges.
 
-    Answers are graded by the exact grader of the embedded world, judgments are compared with human ranks. What is
-    evaluated already, with the same weights and settings, is not evaluated again. --recipe and --set say how a model
-    outside a run is judged and sampled (recipe micro unless given).
+    Models of the embedded micro-world are scored on its own versions of the benchmarks, with its exact grader as the
+    judge; other models on real data (`srbench data pull`), where --judge says who judges. What is evaluated already,
+    with the same weights and settings, is not evaluated again. --recipe and --set say how a model outside a run is
+    judged and sampled.
 
     \b
     Examples:
-      srbench eval --checkpoint runs/first:M2
       srbench eval --run runs/first
+      srbench eval --checkpoint runs/first:M2 --benchmarks alpaca-eval,mt-bench
+      srbench eval --checkpoint ./model --judge openai:NAME@https://HOST/v1 --prices prices.yaml --max-cost 9
+      srbench eval --checkpoint ./model --judge openai:NAME@https://HOST/v1 --dry-run
+      srbench eval --checkpoint annotations.json --benchmarks alpaca-eval
     """
-    if (checkpoint is None) == (run is None):
+    if bool(checkpoint) == (run is not None):
         raise typer.BadParameter("give either --checkpoint or --run")
     wanted = Wanted(recipe, change or ())
-    if run is not None:
-        _evaluate_run(run, None, wanted)
-    elif found := split_run(checkpoint or ""):
-        _evaluate_run(*found, wanted)
-    else:
-        _evaluate_directory(Path(checkpoint or ""), output, wanted)
-
-
-def split_run(text: str) -> tuple[Path, str] | None:
-    """The run and the model that ``RUN:MODEL`` or ``RUN/MODEL/checkpoint`` names; None for any other directory."""
-    run, colon, model = text.rpartition(":")
-    if colon and _MODEL.fullmatch(model):
-        return Path(run), model
-    path = Path(text)
-    owner = path.parent.parent
-    if path.name == "checkpoint" and _MODEL.fullmatch(path.parent.name) and (owner / CONFIG_FILE).is_file():
-        return owner, path.parent.name
-    return None
-
-
-def _evaluate_run(path: Path, model: str | None, wanted: Wanted) -> None:
-    opened = open_run(path, wanted, make=False)
-    use_threads(opened.config.threads)
     from selfreward_bench.cli import scoring
-    from selfreward_bench.cli.progress import RichReporter
 
-    models = scoring.models_to_evaluate(opened, model)
-    again = ["--run", path] if model is None else ["--checkpoint", f"{path}:{model}"]
-    with interruptible(command("eval", *again)), RichReporter() as reporter:
-        scoring.evaluate_models(opened, models, reporter)
-    _show([r for m in models for r in scoring.results_of(opened.path, m)])
+    table = scoring.price_table(prices)
+    asked = scoring.Evaluating(
+        checkpoints=tuple(checkpoint or ()),
+        run=run,
+        wanted=wanted,
+        benchmarks=tuple(filter(None, (benchmarks or "").split(","))),
+        suite=suite,
+        judge=judge,
+        world=world,
+        data_dir=data_dir,
+        limit=limit,
+        seed=seed,
+        output=output,
+        prices=table,
+        max_cost=max_cost,
+        replay=replay,
+        concurrency=concurrency,
+        report=not no_report,
+    )
+    session = scoring.open_session(asked)
+    if dry_run:
+        _show_plan(session.plan(), table)
+        return
+    again = command("eval", *(["--run", run] if run else [x for c in checkpoint or () for x in ("--checkpoint", c)]))
+    with interruptible(again):
+        errors = scoring.run_session(session, asked)
+    if errors:
+        raise SrbenchError(errors[0])
 
 
-def _evaluate_directory(directory: Path, output: Path | None, wanted: Wanted) -> None:
-    config = wanted.config()
-    use_threads(config.threads)
-    from leaderboards.evaluate import evaluate_checkpoint
-    from selfreward_bench.cli.progress import RichReporter
+def _show_plan(planned: Sequence[Planned], table: PriceTable | None) -> None:
+    """What would be asked of whom. Tokens are bounds: nobody knows an answer's length before it is there."""
+    say("To be done (nothing is done now):")
+    header = ("MODEL", "BENCHMARK", "STATE", "ANSWERS", "TOKENS, AT MOST", "JUDGMENTS", "TOKENS, AT MOST")
+    say(columns(header, [_plan_row(p) for p in planned], right=(3, 4, 5, 6)))
+    todo = [p for p in planned if not p.current and not p.problem]
+    answers, judgments = sum(p.plan.answers.calls for p in todo), sum(p.plan.judgments.calls for p in todo)
+    tokens = sum(_tokens(p.plan.answers) + _tokens(p.plan.judgments) for p in todo)
+    say(
+        f"\n{answers:,} answers and {judgments:,} judgments; at most {tokens * _BYTES_PER_TOKEN / 1e6:,.1f} MB on disk."
+    )
+    for name in dict.fromkeys(n for p in todo for n, _ in p.served):
+        say(_cost(name, [c for p in todo for n, c in p.served if n == name], table))
+    for p in planned:
+        if p.problem:
+            say(f"{p.model}, {p.benchmark}: {p.problem}")
 
-    name = directory.absolute().name or "model"
-    target = output or Path("runs", "eval", name)
-    with interruptible(command("eval", "--checkpoint", directory)), RichReporter() as reporter:
-        results = evaluate_checkpoint(directory, name=name, config=config, out_dir=target, reporter=reporter)
-    _show(results)
-    say(f"\nThe results are in {target}.")
+
+def _plan_row(planned: Planned) -> tuple[str, ...]:
+    state = "done" if planned.current else "impossible" if planned.problem else "to do"
+    numbers = [f"{n:,}" for c in (planned.plan.answers, planned.plan.judgments) for n in (c.calls, _tokens(c))]
+    return (planned.model, planned.benchmark, state, *numbers)
 
 
-def _show(results: Sequence[EvalResult]) -> None:
-    from selfreward_bench.cli.tables import metric_table
+def _tokens(calls: Calls) -> int:
+    return calls.prompt_tokens + calls.completion_tokens
 
-    say(metric_table(results))
+
+def _cost(name: str, calls: Sequence[Calls], table: PriceTable | None) -> str:
+    from selfreward_bench.prices import Usage
+
+    usage = Usage(sum(c.prompt_tokens for c in calls), sum(c.completion_tokens for c in calls))
+    cost = table.cost(name, usage) if table else None
+    known = "its price is not known (--prices)"
+    if table is not None and cost is not None:
+        known = f"at most {cost:,.2f} {table.currency}"
+    return f"{name}: {sum(c.calls for c in calls):,} calls, {known}; stored answers cost nothing."

@@ -23,3 +23,7 @@ Judge = Annotated[
 WithBaseline = Annotated[
     bool, typer.Option("--with-baseline", help="Also trains the SFT baseline (IFT data only), for comparison.")
 ]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", metavar="DIR", help="Where the real benchmark data are (SRBENCH_DATA_DIR)."),
+]

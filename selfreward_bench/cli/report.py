@@ -19,6 +19,6 @@ def report(run: options.Run) -> None:
     from selfreward_bench.rundir import RunDir
 
     opened = RunDir.open(run)
-    path = scoring.write_report(opened)
+    path = scoring.write_report(opened.path)
     scoring.show_results(opened)
     say(f"The report: {path}")

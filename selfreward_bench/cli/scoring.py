@@ -1,17 +1,25 @@
-"""What follows the making of models: the thin evaluation of each, the comparison, the report."""
+"""What follows the making of models: evaluation, comparison, report; and what ``srbench eval`` asks for."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from selfreward_bench.cli.console import say
+from selfreward_bench.cli.environment import use_threads
+from selfreward_bench.cli.runs import CONFIG_FILE, Wanted, open_run
 from selfreward_bench.errors import IncompatibleRunError, SrbenchError
 from selfreward_bench.files import os_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from leaderboards.candidates import Candidate
+    from leaderboards.session import Session
+    from selfreward_bench.config import RunConfig
+    from selfreward_bench.prices import PriceTable
     from selfreward_bench.progress import Reporter
     from selfreward_bench.rundir import RunDir
     from selfreward_bench.types import EvalResult
@@ -19,6 +27,123 @@ if TYPE_CHECKING:
 BASE = "M0"
 REPORT = "report.html"
 PLAIN_WIDTH = 120  # characters, where there is no terminal to ask
+ROOT = Path("runs", "eval")  # results of models outside a run
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluating:
+    """What ``srbench eval`` was asked for; see its options."""
+
+    checkpoints: tuple[str, ...]
+    run: Path | None
+    wanted: Wanted
+    benchmarks: tuple[str, ...] = ()
+    suite: str | None = None
+    judge: str | None = None
+    world: str | None = None
+    data_dir: Path | None = None
+    limit: int | None = None
+    seed: int | None = None
+    output: Path | None = None
+    prices: PriceTable | None = None
+    max_cost: float | None = None
+    replay: bool = False
+    concurrency: int = 32
+    report: bool = True
+
+
+def price_table(path: Path | None) -> PriceTable | None:
+    """The user's price table, where there is one."""
+    from selfreward_bench.prices import load_prices
+
+    return load_prices(path) if path else None
+
+
+def open_session(asked: Evaluating) -> Session:
+    """The evaluation, checked; nothing is loaded or asked yet.
+
+    Raises:
+        SrbenchError: it cannot be done as asked.
+    """
+    from leaderboards.models import Services
+    from leaderboards.session import Asked, Session
+    from selfreward_bench.data_dir import DataDir
+    from selfreward_bench.prices import Budget, PriceTable
+
+    run, candidates = _what(asked)
+    config = _settings(run.config if run else asked.wanted.config(), asked)
+    use_threads(config.threads)
+    services = Services(
+        config.engine,
+        config.threads,
+        budget=Budget(asked.prices or PriceTable(), asked.max_cost),
+        replay=asked.replay,
+        concurrency=asked.concurrency,
+    )
+    return Session(
+        Asked(
+            candidates=candidates,
+            root=run.path if run and asked.output is None else asked.output or ROOT,
+            config=config,
+            services=services,
+            benchmarks=asked.benchmarks,
+            suite=asked.suite,
+            judge=asked.judge,
+            world=asked.world,
+            data=DataDir.find(asked.data_dir),
+        )
+    )
+
+
+def run_session(session: Session, asked: Evaluating) -> tuple[str, ...]:
+    """Evaluates, prints the results and renews the report; returns what went wrong."""
+    from selfreward_bench.cli.progress import RichReporter
+    from selfreward_bench.rundir import RunDir
+
+    root = session.asked.root
+    is_run = (root / CONFIG_FILE).is_file()
+    with ExitStack() as stack:
+        if is_run:
+            stack.enter_context(RunDir.open(root).lock())
+        reporter = stack.enter_context(RichReporter())
+        done = session.run(reporter)
+    _show(done.results)
+    if asked.report:
+        say(f"\nThe report: {write_report(root)}")
+    say(f"The results are in {root}.")
+    return done.errors
+
+
+def _what(asked: Evaluating) -> tuple[RunDir | None, list[Candidate]]:
+    """The run, where all candidates are of one, and the candidates."""
+    from leaderboards.candidates import parse_candidates
+
+    texts = list(asked.checkpoints)
+    if asked.run is not None:
+        opened = open_run(asked.run, asked.wanted, make=False)
+        texts = [f"{asked.run}:{model}" for model in models_to_evaluate(opened, None)]
+    candidates = parse_candidates(texts)
+    runs = {c.run for c in candidates}
+    only = runs.pop() if len(runs) == 1 else None
+    if only is None:
+        return None, candidates
+    run = open_run(only, asked.wanted, make=False)
+    for candidate in candidates:
+        models_to_evaluate(run, candidate.model)
+    return run, candidates
+
+
+def _settings(config: RunConfig, asked: Evaluating) -> RunConfig:
+    from leaderboards.session import bounded
+
+    config = bounded(config, asked.limit)
+    return config if asked.seed is None else config.model_copy(update={"seed": asked.seed})
+
+
+def _show(results: Sequence[EvalResult]) -> None:
+    from selfreward_bench.cli.tables import metric_table
+
+    say(metric_table(results))
 
 
 def evaluate_models(run: RunDir, models: Sequence[str], reporter: Reporter) -> None:
@@ -27,7 +152,8 @@ def evaluate_models(run: RunDir, models: Sequence[str], reporter: Reporter) -> N
     Raises:
         SrbenchError: what the first model that failed raised, after the others were evaluated.
     """
-    from leaderboards.evaluate import compare, evaluate_checkpoint
+    from leaderboards.comparing import compare
+    from leaderboards.harness import evaluate_checkpoint
     from trainers.iteration import checkpoint_of
 
     errors: list[SrbenchError] = []
@@ -72,16 +198,16 @@ def results_of(run_path: Path, model: str) -> list[EvalResult]:
     return [read_result(path) for path in sorted((run_path / model / "eval").glob(f"*/{RESULT}"), reverse=True)]
 
 
-def write_report(run: RunDir) -> Path:
-    """Builds a run's ``report.html`` from its files, and returns where it is.
+def write_report(root: Path) -> Path:
+    """Builds the ``report.html`` of a run, or of evaluations in its layout, from its files; returns where it is.
 
     No lock is needed: the page can be built while another process works on the run.
     """
     from reports import facts, html
 
-    path = run.path / REPORT
-    draft = run.path / f".{os.getpid()}.{REPORT}"
-    html.write(facts.collect(run.path), draft)
+    path = root / REPORT
+    draft = root / f".{os.getpid()}.{REPORT}"
+    html.write([facts.collect(root)], draft)
     with os_errors(path, "write"):
         draft.replace(path)
     return path

@@ -57,7 +57,7 @@ class Work:
             except SrbenchError as error:
                 self.errors.append(error)
         if self.report and models:
-            scoring.write_report(self.run)
+            scoring.write_report(self.run.path)
 
 
 def targets(run: RunDir, until: str, from_stage: str | None) -> list[str]:

@@ -12,6 +12,7 @@ from selfreward_bench.errors import UnknownNameError
 
 # kind -> "module:function" with the signature of open_engine; resolved on first use, so that no torch is loaded here
 ENGINES: dict[str, str] = {
+    "openai": "selfreward_bench.engines.served:open_served",
     "scripted": "selfreward_bench.engines.scripted:open_scripted",
     "transformers": "selfreward_bench.engines.transformers:open_transformers",
 }
@@ -22,7 +23,7 @@ def open_engine(config: EngineConfig, model: str | Path, *, threads: int | None 
 
     Args:
         config: kind, device, dtype, batch budget.
-        model: directory (or hub id) in Hugging Face layout; for ``scripted`` a JSON file.
+        model: directory (or hub id) in Hugging Face layout; for ``scripted`` a JSON file, for ``openai`` ``NAME@URL``.
         threads: CPU threads of this process; None leaves them as they are.
 
     Raises:

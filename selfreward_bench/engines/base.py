@@ -76,8 +76,11 @@ class Engine(Protocol):
             request yields nothing and may be asked for again. Engines in this process have none.
     """
 
-    name: str
-    failures: Mapping[str, str]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def failures(self) -> Mapping[str, str]: ...
 
     def generate(
         self, requests: Sequence[GenerationRequest], done: Collection[str] = ()

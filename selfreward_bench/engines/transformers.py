@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 
@@ -41,6 +41,7 @@ class TransformersEngine:
         self.name = f"transformers:{loaded.name}"
         self.failures: Mapping[str, str] = {}
         self.tokens_per_batch = tokens_per_batch
+        self._loaded: LoadedModel | None = loaded
         self._eos = loaded.eos
         self._encoder = PromptEncoder(loaded.tokenizer, name=loaded.name, context=loaded.context)
         self._decoder = TextDecoder(loaded.tokenizer)
@@ -87,9 +88,19 @@ class TransformersEngine:
         """Tokens of a text by itself, without control tokens."""
         return len(self._encoder.tokenize([(text.encode("utf-8", "replace").decode("utf-8"), True)])[0])
 
+    @property
+    def loaded(self) -> LoadedModel:
+        """The model and its tokenizer, for libraries that run them themselves; not to be changed.
+
+        Raises:
+            EngineError: the engine was closed.
+        """
+        self._open()
+        return cast(LoadedModel, self._loaded)  # closing takes both
+
     def close(self) -> None:
         """Gives the model's memory back."""
-        self._runner = None
+        self._runner = self._loaded = None
         release_memory()
 
     def _open(self) -> ModelRunner:

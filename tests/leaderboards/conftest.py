@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from leaderboards.evaluate import evaluate_checkpoint
+from leaderboards.harness import evaluate_checkpoint
 from selfreward_bench import jsonl
 from selfreward_bench.config import EvalConfig, JudgeConfig, RunConfig, Sampling
 from selfreward_bench.engines.base import ChoiceRequest, GenerationRequest

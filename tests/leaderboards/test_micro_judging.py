@@ -1,67 +1,21 @@
-"""Judge accuracy: tie policies, orders, undefined correlations, and the truth each number is held against."""
+"""Judge accuracy on the micro-world: the truth each number is held against, and the judge's health beside it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from leaderboards.base import summarise
-from leaderboards.evaluate import evaluate_checkpoint
-from leaderboards.micro_judging import agreement_rows
-from selfreward_bench import jsonl, stats
+from leaderboards.harness import evaluate_checkpoint
+from selfreward_bench import jsonl
 from selfreward_bench.config import JudgeConfig, RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
-from selfreward_bench.types import EvalResult, Metric, RankedPrompt
+from selfreward_bench.types import EvalResult, RankedPrompt
 
 Skilled = Callable[..., ScriptedEngine]
-
-
-def metrics_of(judged: list[float | None], truth: list[float | None]) -> dict[str, Metric]:
-    return summarise(agreement_rows("", "p", judged, truth))
-
-
-def test_three_tie_policies() -> None:
-    found = metrics_of([3, 3, 1], [5, 4, 0])  # one tie, two right
-    assert found["pairwise_accuracy"].value == pytest.approx(2.5 / 3)
-    assert found["pairwise_accuracy_ties_wrong"].value == pytest.approx(2 / 3)
-    assert (found["pairwise_accuracy_ties_dropped"].value, found["pairwise_accuracy_ties_dropped"].n_total) == (1, 2)
-    assert found["tie_rate"].value == pytest.approx(1 / 3)
-    assert found["exact_match"].value == 0
-
-
-def test_policies_agree_with_the_shared_statistics() -> None:
-    judged, truth = [2.0, 2.0, 4.5, 1.0], [3.0, 1.0, 4.0, 2.0]
-    counts = stats.pairwise_accuracy([(judged, [-int(t) for t in truth])])
-    found = metrics_of(list(judged), list(truth))
-    assert found["pairwise_accuracy"].value == counts.accuracy("half")
-    assert found["pairwise_accuracy_ties_wrong"].value == counts.accuracy("wrong")
-    assert found["pairwise_accuracy_ties_dropped"].value == counts.accuracy("drop")
-    assert found["tie_rate"].value == counts.tie_rate
-
-
-def test_equal_truth_makes_no_pair_and_right_order_is_an_exact_match() -> None:
-    found = metrics_of([5, 4, 1], [3, 3, 0])
-    assert found["pairwise_accuracy"].n_total == 2
-    assert found["exact_match"].value == 1
-    assert agreement_rows("", "p", [1, 2], [3, 3]) == []
-
-
-def test_unparsed_judgments_are_unscored_not_wrong() -> None:
-    found = metrics_of([None, 4, 1], [5, 3, 0])
-    accuracy = found["pairwise_accuracy"]
-    assert (accuracy.value, accuracy.n_scored, accuracy.n_total) == (1.0, 1, 3)
-    assert (found["spearman"].value, found["exact_match"].value) == (None, None)
-
-
-def test_a_judge_that_cannot_tell_has_no_correlation_but_half_the_pairs() -> None:
-    rows = agreement_rows("", "p", [4, 4, 4], [2, 1, 0])
-    found = summarise(rows)
-    assert found["pairwise_accuracy"].value == 0.5
-    assert (found["spearman"].value, found["spearman"].n_total) == (None, 1)
-    assert rows[-1].reason == "constant_scores"
 
 
 @pytest.fixture
@@ -125,3 +79,24 @@ def test_sampled_judgments_without_a_verdict_are_failures(
     assert result.metrics["pairwise_accuracy"].value == 0.5
     assert result.judge is not None
     assert result.judge.startswith("micro@1")
+
+
+def test_health_stands_beside_agreement(judge_result: Callable[..., EvalResult], skilled: Skilled) -> None:
+    metrics = judge_result(skilled(0.5)).metrics
+    assert metrics["five_best"].value == 1
+    assert metrics["top_share"].value == metrics["grade/5"].value
+    assert sum(metrics[f"grade/{g}"].value or 0 for g in range(6)) == pytest.approx(1)
+    assert metrics["spearman_pooled"].value is not None
+    assert metrics["spearman_pooled"].low is not None
+    assert metrics["score_entropy"].value == pytest.approx(
+        -sum(p * math.log(p) for g in range(6) if (p := metrics[f"grade/{g}"].value or 0))
+    )
+    assert metrics["own_top_share"].n_total == metrics["own_mean_score"].n_total
+
+
+def test_a_judge_that_says_five_to_all_is_saturated(judge_result: Callable[..., EvalResult], skilled: Skilled) -> None:
+    metrics = judge_result(skilled(0.5, judge=lambda p, a: 50)).metrics
+    assert metrics["top_share"].value == metrics["own_top_share"].value == 1
+    assert metrics["score_entropy"].value == 0
+    assert (metrics["pairwise_accuracy"].value, metrics["tie_rate"].value) == (0.5, 1)
+    assert metrics["pairwise_accuracy_ties_wrong"].value == 0

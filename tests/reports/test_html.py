@@ -66,7 +66,7 @@ class Page(HTMLParser):
 
 
 def page_of(run: Path) -> Page:
-    page = Page(html.render(collect(run)))
+    page = Page(html.render([collect(run)]))
     assert page.open == []
     assert set(page.tags) <= ALLOWED
     return page
@@ -88,7 +88,7 @@ def test_the_page_says_what_the_run_shows(whole: Any) -> None:
 
 
 def test_nothing_is_fetched_and_the_policy_allows_the_own_style_only(whole: Any) -> None:
-    text = html.render(collect(whole.path))
+    text = html.render([collect(whole.path)])
     page = page_of(whole.path)
     style = re.search(r"<style>(.*?)</style>", text, re.S)
     assert style is not None
@@ -142,7 +142,7 @@ def test_hostile_content_is_text_and_nothing_else(whole: Any, payload: str) -> N
 
 def test_a_megabyte_of_model_text_stays_small(whole: Any) -> None:
     whole.pairs("M2", [("p", "<" * 1_000_000, "r")])
-    text = html.render(collect(whole.path))
+    text = html.render([collect(whole.path)])
     assert len(text) < 200_000
     assert "998,000 more characters" in text
 
@@ -150,7 +150,7 @@ def test_a_megabyte_of_model_text_stays_small(whole: Any) -> None:
 def test_half_characters_do_not_break_the_page(whole: Any, tmp_path: Path) -> None:
     (whole.path / "M2" / "iteration.json").write_text('{"note": "\\ud800 half"}')
     target = tmp_path / "out" / "report.html"
-    html.write(collect(whole.path), target)
+    html.write([collect(whole.path)], target)
     assert "[U+D800] half" in target.read_text(encoding="utf-8")
 
 

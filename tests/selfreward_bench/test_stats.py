@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import itertools
 import math
+from random import Random
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from selfreward_bench.stats import (
+    bootstrap_interval,
+    detectable_difference,
     holm,
     kendall_tau_b,
+    mcnemar,
     mean_interval,
     paired_difference,
     pairwise_accuracy,
+    planned_detectable_difference,
+    resampled_interval,
+    sign_test,
     spearman,
 )
 
@@ -91,7 +100,7 @@ def test_a_paired_difference_uses_the_pairs_both_have() -> None:
     found = paired_difference([1.0, 2.0, None, 4.0], [0.0, None, 1.0, 1.0])
     assert (found.value, found.n, found.n_total) == (2.0, 2, 4)
     assert paired_difference([None], [1.0]).p_value is None
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="1 and 2 values cannot be paired"):
         paired_difference([1.0], [1.0, 2.0])
 
 
@@ -204,3 +213,337 @@ def test_holm_rejects_what_the_step_down_procedure_rejects() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.6, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+# --- the interval
+
+
+def bca_reference(sums: list[float], counts: list[int], level: float = 0.95) -> tuple[float, float]:
+    """The definition, plainly: 200,000 resamples one index at a time, skewness by hand, tails as documented."""
+    s, c = np.array(sums), np.array(counts)
+    n, mean = len(s), s.sum() / c.sum()
+    drawn = np.random.default_rng(99).choice(n, size=(200_000, n))
+    means = s[drawn].sum(axis=1) / c[drawn].sum(axis=1)
+    gaps = s - mean * c
+    a = (gaps**3).sum() / (6 * (gaps**2).sum() ** 1.5)
+    reach = scipy_stats.t.ppf((1 + level) / 2, n - 1) * math.sqrt(n / (n - 1))
+    tails = [scipy_stats.norm.cdf(a + (a + z) / (1 - a * (a + z))) for z in (-reach, reach)]
+    low, high = np.quantile(means, tails)
+    return float(low), float(high)
+
+
+def test_the_interval_is_bca_with_unequal_clusters_by_its_definition() -> None:
+    rng = np.random.default_rng(8)
+    counts = [int(c) for c in rng.integers(1, 5, 40)]
+    groups = [list(rng.exponential(1 + rng.random(), size=c)) for c in counts]
+    found = mean_interval(
+        [float(v) for g in groups for v in g], [i for i, g in enumerate(groups) for _ in g], n_boot=50_000
+    )
+    expected = bca_reference([sum(g) for g in groups], counts)
+    width = expected[1] - expected[0]
+    assert found.low == pytest.approx(expected[0], abs=0.02 * width)
+    assert found.high == pytest.approx(expected[1], abs=0.02 * width)
+
+
+def test_the_interval_of_skewed_values_is_scipys_bca_where_clusters_are_many() -> None:
+    """At n = 400 Student's widening is nothing; scipy takes its constants from the resamples and the jackknife."""
+    values = np.random.default_rng(5).lognormal(0, 1, 400)
+    expected = scipy_stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(1)
+    ).confidence_interval
+    found = mean_interval(values.tolist(), n_boot=20_000)
+    width = expected.high - expected.low
+    assert found.low == pytest.approx(expected.low, abs=0.04 * width)
+    assert found.high == pytest.approx(expected.high, abs=0.04 * width)
+    assert found.high - np.mean(values) > 1.1 * (np.mean(values) - found.low)  # type: ignore[operator]
+
+
+def test_the_interval_covers_a_rare_share() -> None:
+    """One in ten at 80 prompts, where mean ± t * SE covers 90%."""
+    rows = (np.random.default_rng(2).random((500, 80)) < 0.1).astype(float)
+    intervals = [mean_interval(row.tolist(), seed=i // 100, n_boot=1000) for i, row in enumerate(rows)]
+    assert 0.93 <= sum(m.low <= 0.1 <= m.high for m in intervals) / 500 <= 0.99  # type: ignore[operator]
+
+
+def test_equal_values_far_from_zero_have_a_point_for_an_interval_and_nearly_equal_ones_do_not() -> None:
+    assert mean_interval([0.1] * 7, list("aabbccc")).low == pytest.approx(0.1, abs=1e-15)
+    found = mean_interval([1e9 + x for x in normal(50)])
+    assert found.high - found.low == pytest.approx(4 * scipy_stats.sem(normal(50)), rel=0.15)  # type: ignore[operator]
+
+
+def test_infinite_values_are_not_scored() -> None:
+    assert mean_interval([1.0, math.inf, 3.0, -math.inf]) == mean_interval([1.0, None, 3.0, math.nan])
+    assert paired_difference([math.inf, 1.0], [math.inf, 0.0]).n == 1
+
+
+def test_more_resamples_than_the_cache_holds_change_nothing() -> None:
+    values = normal(70)
+    before = mean_interval(values, n_boot=3000)
+    for n in range(2, 200):  # pushes the draws for 70 clusters out
+        mean_interval(values[:2] * n, n_boot=10)
+    assert mean_interval(values, n_boot=3000) == before
+
+
+def test_labels_and_values_must_match() -> None:
+    with pytest.raises(ValueError, match="3 values with 2 cluster labels"):
+        mean_interval([1.0, 2.0, 3.0], ["a", "b"])
+
+
+# --- any statistic
+
+
+def test_the_general_interval_of_a_mean_is_that_of_the_mean() -> None:
+    rng = np.random.default_rng(6)
+    values: list[float | None] = [float(x) for x in rng.exponential(size=120)]
+    values[3] = None
+    clusters = [i // 3 for i in range(120)]
+    general = bootstrap_interval(lambda x: float(np.mean(x)), [values], clusters, n_boot=10_000)
+    special = mean_interval(values, clusters)
+    assert (general.value, general.n_scored, general.n_total) == (pytest.approx(special.value), 119, 120)
+    width = special.high - special.low  # type: ignore[operator]
+    assert general.low == pytest.approx(special.low, abs=0.04 * width)
+    assert general.high == pytest.approx(special.high, abs=0.04 * width)
+
+
+def test_the_general_interval_agrees_with_scipys_paired_bca() -> None:
+    x = np.random.default_rng(7).normal(size=(2, 300))
+    x[1] += x[0]
+
+    def correlation(a: np.ndarray, b: np.ndarray) -> float:
+        return float(np.corrcoef(a, b)[0, 1])
+
+    expected = scipy_stats.bootstrap(
+        (x[0], x[1]), correlation, paired=True, vectorized=False, n_resamples=4000, rng=np.random.default_rng(3)
+    ).confidence_interval
+    found = bootstrap_interval(correlation, x.tolist(), n_boot=4000)
+    width = expected.high - expected.low
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.07 * width)
+
+
+def test_the_general_interval_keeps_clusters_whole() -> None:
+    x, y = normal(60, 1), normal(60, 2)
+    single = bootstrap_interval(spearman, [x, y], n_boot=500)
+    repeated = bootstrap_interval(
+        spearman, [[v for v in side for _ in range(3)] for side in (x, y)], [i // 3 for i in range(180)], n_boot=500
+    )
+    assert repeated.value == pytest.approx(single.value)
+    assert (repeated.low, repeated.high) == pytest.approx((single.low, single.high))
+
+
+def test_the_general_interval_is_empty_where_the_statistic_is() -> None:
+    assert bootstrap_interval(spearman, [[1.0, 1.0], [1.0, 2.0]]).value is None
+    assert bootstrap_interval(spearman, [[], []]) == mean_interval([])
+    assert bootstrap_interval(spearman, [[None], [1.0]]).n_total == 1
+    few = bootstrap_interval(spearman, [[1.0, 2.0, 3.0], [1.0, 3.0, 2.0]], n_boot=200)  # 1 resample in 9 is constant
+    assert (few.value, few.low, few.high) == (pytest.approx(0.5), None, None)
+    one = bootstrap_interval(spearman, [[1.0, 2.0, 3.0], [1.0, 3.0, 2.0]], ["a", "a", "a"])
+    assert (one.value, one.low) == (pytest.approx(0.5), None)
+    for columns in ([[1.0], [1.0, 2.0]], []):
+        with pytest.raises(ValueError, match="cannot be paired"):
+            bootstrap_interval(spearman, columns)
+
+
+def test_a_statistic_of_weights_sees_every_resample_and_every_cluster_left_out() -> None:
+    seen: list[np.ndarray] = []
+
+    def total(times: np.ndarray) -> np.ndarray:
+        seen.append(times)
+        return times @ np.arange(600.0) / times.sum(axis=1)
+
+    low, high = resampled_interval(total, 600, n_boot=1000)
+    everything = np.concatenate(seen)
+    draws = everything[everything.sum(axis=1) == 600][1:]
+    left_out = everything[everything.sum(axis=1) == 599]
+    assert draws.shape == (1000, 600)
+    assert draws.mean(axis=0) == pytest.approx(1, abs=0.2)
+    assert draws.var() == pytest.approx(1 - 1 / 600, abs=0.01)
+    assert (left_out == 1 - np.eye(600)).all()
+    assert low is not None
+    assert high is not None
+    assert high - low == pytest.approx(2 * 1.96 * np.arange(600).std() / math.sqrt(600), rel=0.1)
+
+
+# --- tests of paired outcomes
+
+
+def coins(n: int, seed: int, rate: float) -> list[float | None]:
+    rng = np.random.default_rng(seed)
+    return [None if gone else float(x) for gone, x in zip(rng.random(n) < 0.1, rng.random(n) < rate, strict=True)]
+
+
+@pytest.mark.parametrize(("n", "rate"), [(12, 0.5), (80, 0.3), (805, 0.55), (805, 0.5)])
+def test_mcnemar_agrees_with_statsmodels(n: int, rate: float) -> None:
+    contingency = pytest.importorskip("statsmodels.stats.contingency_tables")
+    a, b = coins(n, 1, 0.5), coins(n, 2, rate)
+    table = np.zeros((2, 2))
+    for x, y in zip(a, b, strict=True):
+        if x is not None and y is not None:
+            table[int(x), int(y)] += 1
+    found = mcnemar(a, b)
+    assert (found.wins, found.losses, found.ties) == (table[1, 0], table[0, 1], table[0, 0] + table[1, 1])
+    assert found.n_total == n
+    assert found.p_value == pytest.approx(contingency.mcnemar(table, exact=True).pvalue, rel=1e-9)
+
+
+def test_mcnemar_takes_zeros_and_ones_only() -> None:
+    assert mcnemar([True, False, None], [False, False, True]).wins == 1
+    for wrong in ([0.5], [2.0], [-1.0]):
+        with pytest.raises(ValueError, match="takes 0 and 1"):
+            mcnemar([1.0], wrong)
+
+
+def test_mcnemar_flips_whole_clusters_where_there_are_several_values() -> None:
+    a, b = [1.0, 1.0, 1.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
+    clusters = ["x", "x", "y", "y", "z", "z"]  # totals 2, 1, 1: 2 of 8 sign patterns reach 4
+    assert mcnemar(a, b, clusters).p_value == paired_difference(a, b, clusters).p_value == 0.25
+    assert mcnemar(a, b).p_value == 2 / 16  # 4 discordant pairs
+    assert (mcnemar(a, b, clusters).wins, mcnemar(a, b, clusters).ties) == (4, 2)
+
+
+def test_the_sign_test_agrees_with_the_binomial_test() -> None:
+    for n in (5, 30, 805):
+        a, b = normal(n, 3, 0.1), normal(n, 4)
+        wins = sum(x > y for x, y in zip(a, b, strict=True))
+        found = sign_test([*a, 1.0, None], [*b, 1.0, 2.0])
+        assert (found.wins, found.losses, found.ties, found.n_total) == (wins, n - wins, 1, n + 2)
+        assert found.p_value == pytest.approx(scipy_stats.binomtest(wins, n).pvalue, rel=1e-9)
+
+
+def test_a_cluster_has_one_vote_in_the_sign_test() -> None:
+    found = sign_test([0.3, 0.2, 0.1, 9.0], [0.1, 0.2, 0.3, 0.0], ["a", "a", "a", "b"])
+    assert (found.wins, found.losses, found.ties, found.p_value) == (1, 0, 1, 1.0)  # 0.2 + 0.0 - 0.2 is a tie
+
+
+def test_nothing_to_compare_has_no_p_value_and_ties_alone_have_one() -> None:
+    for test in (mcnemar, sign_test):
+        for a, b in (([], []), ([None], [1.0])):
+            found = test(a, b)
+            assert (found.wins, found.losses, found.ties, found.p_value) == (0, 0, 0, None)
+        assert test([1.0, 0.0], [1.0, 0.0]).p_value == 1.0
+        with pytest.raises(ValueError, match="2 and 1|1 and 2"):
+            test([1.0, 0.0], [1.0])
+
+
+def test_the_three_tests_agree_on_single_values_that_are_all_zero_or_one() -> None:
+    a, b = coins(13, 5, 0.9), coins(13, 6, 0.2)
+    assert mcnemar(a, b) == sign_test(a, b)
+    assert paired_difference(a, b).p_value == pytest.approx(mcnemar(a, b).p_value)
+
+
+# --- what a comparison could detect
+
+
+@pytest.mark.parametrize(("n", "rel"), [(5, 0.05), (10, 0.02), (80, 0.002), (805, 0.001)])
+@pytest.mark.parametrize("power", [0.8, 0.9])
+def test_the_detectable_difference_agrees_with_the_exact_power_of_the_t_test(n: int, rel: float, power: float) -> None:
+    """The exact power is the noncentral t's; the sum of two quantiles is its usual short form."""
+    found = planned_detectable_difference(n, 2.0, power=power)
+    shift, edge = found / 2.0 * math.sqrt(n), scipy_stats.t.ppf(0.975, n - 1)
+    exact = scipy_stats.nct.sf(edge, n - 1, shift) + scipy_stats.nct.cdf(-edge, n - 1, shift)
+    assert exact == pytest.approx(power, abs=2 * rel)
+    weightstats = pytest.importorskip("statsmodels.stats.power")
+    solved = 2.0 * float(weightstats.TTestPower().solve_power(nobs=n, alpha=0.05, power=power))
+    assert found == pytest.approx(solved, rel=rel)
+
+
+def test_the_detectable_difference_of_data_uses_their_standard_error() -> None:
+    a, b = normal(60, 1), normal(60, 2)
+    gaps = np.array(a) - np.array(b)
+    assert detectable_difference(a, b) == pytest.approx(planned_detectable_difference(60, float(gaps.std(ddof=1))))
+    repeated = detectable_difference(
+        [x for x in a for _ in range(3)], [x for x in b for _ in range(3)], [i // 3 for i in range(180)]
+    )
+    assert repeated == pytest.approx(detectable_difference(a, b))
+    assert detectable_difference([*a, None], [*b, 1.0]) == detectable_difference(a, b)
+
+
+def test_the_cluster_robust_standard_error_agrees_with_statsmodels() -> None:
+    """Unequal clusters: the mean as a regression on a constant with clustered errors, up to its factor (N-1)/N."""
+    linear = pytest.importorskip("statsmodels.api")
+    rng = np.random.default_rng(9)
+    clusters = np.sort(rng.integers(0, 40, 150))
+    gaps = rng.normal(size=150) + rng.normal(size=40)[clusters]
+    n = len(set(clusters.tolist()))
+    fitted = linear.OLS(gaps, np.ones(150)).fit(
+        cov_type="cluster", cov_kwds={"groups": clusters, "use_correction": True}
+    )
+    quantiles = scipy_stats.t.ppf([0.975, 0.8], n - 1).sum()
+    found = detectable_difference(gaps.tolist(), [0.0] * 150, clusters.tolist())
+    assert found == pytest.approx(quantiles * float(fitted.bse[0]), rel=1e-9)
+
+
+def test_what_cannot_be_detected_from() -> None:
+    assert detectable_difference([1.0], [0.0]) is None
+    assert detectable_difference([1.0, 2.0], [0.0, 0.0], ["a", "a"]) is None
+    assert detectable_difference([], []) is None
+    assert detectable_difference([1.0, 2.0], [0.0, 1.0]) == 0.0
+    for n, sd in ((1, 1.0), (10, -1.0), (10, math.nan)):
+        with pytest.raises(ValueError, match="at least two prompts"):
+            planned_detectable_difference(n, sd)
+
+
+# --- properties
+
+numbers = st.one_of(st.none(), st.integers(-5, 5).map(float), st.floats(-100, 100).map(lambda x: round(x, 3)))
+pairs = st.lists(st.tuples(numbers, numbers, st.integers(0, 6)), max_size=25)
+
+
+def columns(
+    rows: list[tuple[float | None, float | None, int]],
+) -> tuple[list[float | None], list[float | None], list[int]]:
+    return [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows]
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=pairs)
+def test_turning_the_comparison_round_turns_the_signs_round(rows: list[tuple[float | None, float | None, int]]) -> None:
+    a, b, clusters = columns(rows)
+    there, back = (paired_difference(x, y, clusters, n_boot=200) for x, y in ((a, b), (b, a)))
+    assert (there.p_value, there.n) == (back.p_value, back.n)
+    if there.value is not None:
+        assert there.value == pytest.approx(-back.value)  # type: ignore[operator]
+    if there.low is not None and there.high is not None:
+        assert (there.low, there.high) == pytest.approx((-back.high, -back.low), rel=1e-4, abs=1e-4)  # type: ignore[operator]
+    wins, losses = sign_test(a, b, clusters), sign_test(b, a, clusters)
+    assert (wins.wins, wins.losses, wins.ties, wins.p_value) == (
+        losses.losses,
+        losses.wins,
+        losses.ties,
+        losses.p_value,
+    )
+    assert detectable_difference(a, b, clusters) == pytest.approx(detectable_difference(b, a, clusters))
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=pairs, order=st.randoms(use_true_random=False))
+def test_the_order_of_samples_does_not_matter(
+    rows: list[tuple[float | None, float | None, int]], order: Random
+) -> None:
+    """At most seven clusters: the tests count every sign pattern. Intervals may move by the noise of the resampling."""
+    shuffled = order.sample(rows, len(rows))
+    (a, b, clusters), (c, d, labels) = columns(rows), columns(shuffled)
+    first, second = paired_difference(a, b, clusters, n_boot=200), paired_difference(c, d, labels, n_boot=200)
+    assert first.value == pytest.approx(second.value, abs=1e-9)
+    assert (first.p_value, first.n) == (second.p_value, second.n)
+    assert sign_test(a, b, clusters) == sign_test(c, d, labels)
+    assert detectable_difference(a, b, clusters) == pytest.approx(detectable_difference(c, d, labels), abs=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=pairs)
+def test_every_result_is_in_its_range(rows: list[tuple[float | None, float | None, int]]) -> None:
+    a, b, clusters = columns(rows)
+    found, mean = paired_difference(a, b, clusters, n_boot=200), mean_interval(a, clusters, n_boot=200)
+    assert found.p_value is None or 0 < found.p_value <= 1
+    assert found.n <= found.n_total == len(rows)
+    scored = [x for x in a if x is not None]
+    if mean.low is not None and mean.high is not None and mean.value is not None:
+        assert min(scored) - 1e-3 <= mean.low <= mean.value + 1e-9
+        assert mean.value - 1e-9 <= mean.high <= max(scored) + 1e-3
+
+
+def test_the_order_moves_an_interval_only_by_the_noise_of_the_resampling() -> None:
+    values = [float(x) for x in np.random.default_rng(3).exponential(size=100)]
+    first, second = mean_interval(values), mean_interval(values[::-1])
+    width = first.high - first.low  # type: ignore[operator]
+    assert (first.low, first.high) == pytest.approx((second.low, second.high), abs=0.03 * width)

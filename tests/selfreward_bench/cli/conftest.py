@@ -93,9 +93,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Recorded:
     def evaluate(run: RunDir, names: list[str], reporter: Any) -> None:
         recorded.evaluated.append(list(names))
 
-    def report(run: RunDir) -> Path:
+    def report(root: Path) -> Path:
         recorded.reports += 1
-        return run.path / "report.html"
+        return root / "report.html"
 
     monkeypatch.setattr("trainers.iteration.run_iteration", train)
     monkeypatch.setattr("selfreward_bench.cli.scoring.evaluate_models", evaluate)

@@ -55,6 +55,10 @@ def test_every_example_runs(cli: Cli, quick: Any, monkeypatch: pytest.MonkeyPatc
     )
     monkeypatch.setattr(scoring, "results_of", lambda *_: [result])
     monkeypatch.setattr(diagnosis, "CHECKS", diagnosis.CHECKS[:1])
+    monkeypatch.setattr("leaderboards.session.evaluate_model", lambda *_, **__: [])
+    monkeypatch.setattr("leaderboards.tournament.HeadToHead.answer", lambda *_: None)
+    monkeypatch.setattr("leaderboards.models.fingerprint_of", lambda path, finished=False: "f" * 32)
+    monkeypatch.setenv("SRBENCH_DATA_DIR", "data")
     command = shlex.split(example.partition(">")[0])
     if command[0] not in ("init", "quickstart"):
         run = RunDir.create(Path("runs/first"), recipes.load("micro"))
@@ -66,6 +70,14 @@ def test_every_example_runs(cli: Cli, quick: Any, monkeypatch: pytest.MonkeyPatc
     Path("data/ift.jsonl").write_text(
         json.dumps({"id": "a", "prompt": "x", "completion": "y"}) + "\n", encoding="utf-8"
     )
+    Path("model").mkdir()
+    Path("model/config.json").write_text("{}", encoding="utf-8")
+    Path("prices.yaml").write_text("models: {NAME: {prompt: 2.5, completion: 10}}\n", encoding="utf-8")
+    row = {"instruction": "x", "output_1": "y", "output_2": "z", "generator_1": "a", "generator_2": "b"}
+    Path("annotations.json").write_text(json.dumps([row | {"preference": 1.5}]), encoding="utf-8")
+    questions = Path("data/alpaca_eval/alpaca_eval.json")
+    questions.parent.mkdir()
+    questions.write_text(json.dumps([{"instruction": "x", "output": "y"}]), encoding="utf-8")
     if "--dry-run" in command:
         monkeypatch.setattr("trainers.seeds.load_ift", lambda *_: [None] * 10)
         monkeypatch.setattr("trainers.seeds.load_eft", lambda *_: [])

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from leaderboards.base import Setting
+from leaderboards.harness import Model
 from selfreward_bench import recipes
-from selfreward_bench.cli.evaluate import split_run
 from selfreward_bench.errors import EngineError
 from selfreward_bench.rundir import RunDir
 from selfreward_bench.types import EvalResult, Metric
@@ -50,39 +51,59 @@ def result(name: str, out_dir: Path, value: float | None = 3.5) -> EvalResult:
 
 @pytest.fixture
 def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Replaces the evaluation; keeps what it was asked for."""
+    """Replaces the evaluation of a model; keeps what it was asked for. Checkpoints need no weights."""
     calls: list[dict[str, Any]] = []
 
-    def evaluate(directory: Path, **asked: Any) -> list[EvalResult]:
-        calls.append({"directory": directory, **asked})
-        return [result(asked["name"], asked["out_dir"])]
+    def evaluate(model: Model, settings: dict[str, Setting], *, out_dir: Path, reporter: Any) -> list[EvalResult]:
+        calls.append({"name": model.name, "settings": settings, "out_dir": out_dir})
+        return [result(model.name, out_dir)]
 
-    monkeypatch.setattr("leaderboards.evaluate.evaluate_checkpoint", evaluate)
+    monkeypatch.setattr("leaderboards.session.evaluate_model", evaluate)
+    monkeypatch.setattr("leaderboards.models.fingerprint_of", lambda path, finished=False: "f" * 32)
     return calls
 
 
+def mine(name: str = "mine") -> Path:
+    """A directory that looks like a checkpoint."""
+    path = Path(name)
+    path.mkdir()
+    (path / "config.json").write_text("{}", encoding="utf-8")
+    return path
+
+
+QUALITY = ("--benchmarks", "quality")
+
+
 def test_a_model_of_a_run(cli: Cli, run: RunDir, evaluated: list[dict[str, Any]]) -> None:
-    done = cli("eval", "--checkpoint", "runs/a:M1")
-    assert done.exit_code == 0
+    done = cli("eval", "--checkpoint", "runs/a:M1", *QUALITY)
+    assert done.exit_code == 0, done.output
     (call,) = evaluated
-    assert (call["directory"], call["name"], call["out_dir"]) == (
-        run.path / "M1/checkpoint",
-        "M1",
-        run.path / "M1/eval",
-    )
-    assert call["config"] == run.config
-    words = done.stdout.splitlines()[-1].split()
+    assert (call["name"], call["out_dir"]) == ("M1", run.path / "M1/eval")
+    assert list(call["settings"]) == ["micro-quality"]
+    assert call["settings"]["micro-quality"].config == run.config
+    words = next(line for line in done.stdout.splitlines() if line.startswith("M1")).split()
     assert words[:2] == ["M1", "micro-quality@1"]
     assert words[-4:] == ["3.50", "[3.40,", "3.60]", "9/10"]
     assert "sort" not in done.stdout
     assert (run.path / "standings.json").is_file()
+    assert (run.path / "report.html").is_file()
 
 
 def test_all_models_of_a_run_and_its_base(cli: Cli, run: RunDir, evaluated: list[dict[str, Any]]) -> None:
-    from selfreward_bench.micro import base_path
+    assert cli("eval", "--run", "runs/a", *QUALITY, "--no-report").exit_code == 0
+    assert [c["name"] for c in evaluated] == ["M0", "M1"]
+    assert not (run.path / "report.html").exists()
 
-    assert cli("eval", "--run", "runs/a").exit_code == 0
-    assert [(c["name"], c["directory"]) for c in evaluated] == [("M0", base_path()), ("M1", run.path / "M1/checkpoint")]
+
+def test_the_micro_world_takes_its_own_benchmarks_and_its_oracle(
+    cli: Cli, run: RunDir, evaluated: list[dict[str, Any]]
+) -> None:
+    assert cli("eval", "--checkpoint", "runs/a:M1", "--benchmarks", "alpaca-eval,mt-bench,nlp").exit_code == 0
+    assert list(evaluated[0]["settings"]) == ["micro-alpaca-eval", "micro-mt-bench", "micro-nlp"]
+    assert evaluated[0]["settings"]["micro-mt-bench"].judge.name == "oracle"
+    done = cli("eval", "--checkpoint", "runs/a:M1", "--judge", "self")
+    assert done.exit_code == 2
+    assert "oracle" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -98,20 +119,48 @@ def test_a_model_that_is_not_there(
 
 
 def test_a_directory_outside_a_run(cli: Cli, evaluated: list[dict[str, Any]]) -> None:
-    Path("mine").mkdir()
-    done = cli("eval", "--checkpoint", "mine", "--set", "eval.samples=3")
+    mine()
+    done = cli("eval", "--checkpoint", "mine", "--set", "eval.samples=3", "--world", "micro", *QUALITY)
+    assert done.exit_code == 0, done.output
     (call,) = evaluated
-    assert (call["name"], call["out_dir"], call["config"].eval.samples) == ("mine", Path("runs/eval/mine"), 3)
-    assert "The results are in runs/eval/mine." in done.stdout
-    cli("eval", "--checkpoint", "mine", "--output", "there")
-    assert evaluated[-1]["out_dir"] == Path("there")
+    assert (call["name"], call["out_dir"]) == ("mine", Path("runs/eval/mine/eval"))
+    assert call["settings"]["micro-quality"].config.eval.samples == 3
+    assert "The results are in runs/eval." in done.stdout
+    cli("eval", "--checkpoint", "mine", "--output", "there", "--world", "micro", *QUALITY)
+    assert evaluated[-1]["out_dir"] == Path("there/mine/eval")
 
 
-def test_a_checkpoint_directory_of_a_run_belongs_to_it(run: RunDir) -> None:
-    assert split_run("runs/a/M1/checkpoint") == (Path("runs/a"), "M1")
-    assert split_run("runs/a:SFT") == (Path("runs/a"), "SFT")
-    assert split_run("elsewhere/M1/checkpoint") is None
-    assert split_run("C:/models/mine") is None
+def test_limit_and_seed_are_settings(cli: Cli, run: RunDir, evaluated: list[dict[str, Any]]) -> None:
+    cli("eval", "--checkpoint", "runs/a:M1", *QUALITY, "--limit", "7", "--seed", "3")
+    config = evaluated[0]["settings"]["micro-quality"].config
+    assert (config.eval.limit, config.seed) == (7, 3)
+
+
+def test_real_data_need_a_judge_that_is_named(cli: Cli, evaluated: list[dict[str, Any]]) -> None:
+    mine()
+    done = cli("eval", "--checkpoint", "mine", "--benchmarks", "alpaca-eval,mt-bench")
+    assert done.exit_code == 2
+    assert all(word in done.stderr for word in ("alpaca-eval", "mt-bench", "--judge openai:MODEL@URL", "self"))
+    done = cli("eval", "--checkpoint", "mine", "--benchmarks", "head-to-head", "--judge", "self")
+    assert done.exit_code == 2
+    assert "head-to-head" in done.stderr
+    assert not evaluated
+
+
+def test_unknown_benchmarks_and_suites(cli: Cli, run: RunDir) -> None:
+    done = cli("eval", "--run", "runs/a", "--benchmarks", "alpaca-evl")
+    assert done.exit_code == 2
+    assert "Did you mean 'alpaca-eval'" in done.stderr
+    assert cli("eval", "--run", "runs/a", "--suite", "papper").exit_code == 2
+
+
+def test_a_dry_run_does_nothing(cli: Cli, run: RunDir, evaluated: list[dict[str, Any]]) -> None:
+    done = cli("eval", "--checkpoint", "runs/a:M1", *QUALITY, "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert "micro-quality@1" in done.stdout
+    assert "768 answers" in done.stdout
+    assert not evaluated
+    assert not (run.path / "M1/eval").exists()
 
 
 def test_a_directory_that_is_no_checkpoint_is_an_error(cli: Cli) -> None:
@@ -131,28 +180,32 @@ def test_eval_never_makes_a_run(cli: Cli, evaluated: list[dict[str, Any]]) -> No
 def test_one_model_that_fails_does_not_stop_the_others(
     cli: Cli, run: RunDir, evaluated: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from leaderboards import evaluate
+    from leaderboards import session
 
-    working = evaluate.evaluate_checkpoint
+    working = session.evaluate_model
 
-    def fails_on_the_base(directory: Path, **asked: Any) -> list[EvalResult]:
-        if asked["name"] == "M0":
+    def fails_on_the_base(model: Model, *given: Any, **asked: Any) -> list[EvalResult]:
+        if model.name == "M0":
             raise EngineError("M0 cannot answer.")
-        return working(directory, **asked)
+        return working(model, *given, **asked)
 
-    monkeypatch.setattr(evaluate, "evaluate_checkpoint", fails_on_the_base)
-    done = cli("eval", "--run", "runs/a")
+    monkeypatch.setattr(session, "evaluate_model", fails_on_the_base)
+    done = cli("eval", "--run", "runs/a", *QUALITY)
     assert done.exit_code == 2
     assert "M0 cannot answer." in done.stderr
     assert [c["name"] for c in evaluated] == ["M1"]
     assert (run.path / "standings.json").is_file()
 
 
-def test_an_unscored_metric_is_not_zero(cli: Cli, run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unscored_metric_is_not_zero(
+    cli: Cli, run: RunDir, evaluated: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
-        "leaderboards.evaluate.evaluate_checkpoint", lambda _, **asked: [result(asked["name"], asked["out_dir"], None)]
+        "leaderboards.session.evaluate_model",
+        lambda model, settings, *, out_dir, reporter: [result(model.name, out_dir, None)],
     )
-    line = cli("eval", "--checkpoint", "runs/a:M1").stdout.splitlines()[-1]
+    done = cli("eval", "--checkpoint", "runs/a:M1", *QUALITY)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("M1"))
     assert "0.00" not in line
     assert "9/10" in line
 

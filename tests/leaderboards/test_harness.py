@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from leaderboards import standings
-from leaderboards.evaluate import BENCHMARKS, compare, evaluate_checkpoint, open_benchmark
+from leaderboards.comparing import compare
+from leaderboards.harness import BENCHMARKS, evaluate_checkpoint, open_benchmark
 from leaderboards.metrics import METRICS
 from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
@@ -183,7 +184,7 @@ def test_the_engine_of_the_caller_stays_open_and_an_own_one_is_opened_once(
         opened.append(skilled(0.7))
         return opened[-1]
 
-    monkeypatch.setattr("leaderboards.evaluate.open_engine", open_engine)
+    monkeypatch.setattr("leaderboards.harness.open_engine", open_engine)
     evaluate(checkpoint("M2", 2.0), None, name="M2")
     assert len(opened) == 1
     with pytest.raises(EngineError, match="closed"):
@@ -253,6 +254,6 @@ def test_one_checkpoint_compares_with_nothing(
 
 def test_training_is_not_imported() -> None:
     heavy = "[m for m in sys.modules if m.split('.')[0] in ('trainers', 'torch')]"
-    script = f"import sys, leaderboards.evaluate, leaderboards.micro_judging; print({heavy})"
+    script = f"import sys, leaderboards.harness, leaderboards.micro_judging; print({heavy})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

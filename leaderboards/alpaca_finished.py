@@ -1,0 +1,133 @@
+"""Finished AlpacaEval files: outputs to be judged, and annotations, whose preferences are scored as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from leaderboards import alpaca_files as files
+from leaderboards.alpaca_annotators import LogprobVerdict, load_annotator, switched
+from leaderboards.alpaca_files import Annotation, Instruction
+from leaderboards.alpaca_judging import first_token_verdict
+from leaderboards.alpaca_scores import LengthModel, Pair, score
+from leaderboards.base import Outcome
+from selfreward_bench.errors import DataError, SrbenchError
+from selfreward_bench.rundir import hash_json
+from selfreward_bench.types import Metric
+
+__all__ = ["Given", "read_given", "score_annotations"]
+
+_SAME_PREFERENCE: Final = 1e-6  # stored preferences are rounded to ten digits
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An answer as it was given: its text, whether it was cut (None: not known), and why there is none."""
+
+    text: str | None
+    cut: bool | None = None
+    reason: str | None = None
+    failed: bool = False
+
+
+def read_given(path: Path, tasks: Sequence[Instruction]) -> tuple[dict[str, Given], dict[str, Metric]]:
+    """The outputs of a file, by the instruction's id, and how many of its rows are on other instructions.
+
+    Raises:
+        DataError: the file cannot be used.
+    """
+    rows = files.by_instruction(files.read_outputs(path))
+    found = {t.id: rows.get(t.key) for t in tasks}
+    given = {
+        name: Given(None, reason="no_answer") if r is None or r.output is None else Given(r.output)
+        for name, r in found.items()
+    }
+    return given, _others(path, rows, tasks)
+
+
+def _others(path: Path, rows: Collection[tuple[str, int]], tasks: Sequence[Instruction]) -> dict[str, Metric]:
+    """How many rows of a file are on no instruction that is scored.
+
+    Raises:
+        DataError: all are.
+    """
+    others = len(set(rows) - {t.key for t in tasks})
+    if others == len(rows):
+        raise DataError(
+            f"{path}: none of its {len(rows):,} instructions is one of AlpacaEval's. Outputs are found by instruction, "
+            "which must be AlpacaEval's to the letter."
+        )
+    return {"other_instructions": Metric(value=others, n_scored=len(rows), n_total=len(rows))} if others else {}
+
+
+# --- annotations
+
+
+def score_annotations(path: Path, tasks: Sequence[Instruction], lengths: LengthModel) -> Outcome:
+    """The numbers of somebody's ``annotations.json``. Nobody is asked anything.
+
+    Its rows bring their own reference outputs. Where they keep the judge's log-probabilities, the preference they claim
+    is checked against these (``agrees_with_raw``).
+
+    Raises:
+        DataError: the file cannot be used.
+    """
+    rows = files.by_instruction(files.read_annotations(path))
+    extra = _others(path, rows, tasks)
+    names = sorted({r.annotator or "unknown" for r in rows.values()})
+    verdict = _verdict_of(names)
+    pairs = [_annotated_pair(t, rows.get(t.key), verdict) for t in tasks]
+    scores = score(pairs, lengths)
+    judges = ", ".join(names)
+    comparability = {
+        "judge": judges,
+        "snapshot": "as the file says",
+        "annotator": judges,
+        "parameters": "finished annotations",
+        "order": "as the file has it",
+        "reference": hash_json([p.reference for p in pairs]),
+        "data": hash_json([t.text for t in tasks]),
+        "length_control": lengths.formula,
+    }
+    return Outcome(scores.rows, f"{judges} (finished annotations)", scores.metrics | extra, comparability)
+
+
+def _verdict_of(names: Sequence[str]) -> LogprobVerdict | None:
+    """How the annotator of a file reads first tokens, where it is a known one that does."""
+    try:
+        annotator = load_annotator(names[0]) if len(names) == 1 else None
+    except SrbenchError:
+        return None
+    return annotator.verdict if annotator and isinstance(annotator.verdict, LogprobVerdict) else None
+
+
+def _annotated_pair(task: Instruction, found: Annotation | None, verdict: LogprobVerdict | None) -> Pair:
+    win, reason = (None, "no_annotation") if found is None else _win(found.preference)
+    measures: dict[str, float | None] = {}
+    if found is not None and win is not None and verdict is not None and not verdict.last:
+        again = first_token_verdict(found.raw_completion, verdict, "ba" if switched(task.text) else "ab")
+        if again is not None:
+            measures["agrees_with_raw"] = float(abs(again - win) < _SAME_PREFERENCE)
+    return Pair(
+        id=task.id,
+        category=task.dataset,
+        instruction=task.text,
+        reference=task.reference if found is None else found.output_1,
+        answer=None if found is None else found.output_2,
+        win=win,
+        reason=reason,
+        position=task.position,
+        difficulty=task.difficulty,
+        measures=measures,
+    )
+
+
+def _win(preference: float | None) -> tuple[float | None, str | None]:
+    """AlpacaEval's preference, 1..2, as 0..1; 0 is an old way to write a draw."""
+    if preference is None:
+        return None, "no_verdict"
+    if preference == 0:
+        return 0.5, None
+    return (preference - 1, None) if 1 <= preference <= 2 else (None, "out_of_range")

@@ -1,0 +1,208 @@
+"""What ``srbench eval --checkpoint`` takes: which model, or which finished files, a text names. Nothing is loaded here.
+
+    directory    ./models/mine                              a checkpoint in Hugging Face layout
+    run-model    runs/first:M2, runs/first/M2/checkpoint    a model of a run
+    hub          owner/name                                 a model of the Hugging Face hub, where no such path is
+    served       openai:NAME@URL, openai:NAME@URL#VARIABLE  a model behind an OpenAI-compatible server
+    finished     model_outputs.json, answers/               files in the formats of AlpacaEval, FastChat or lm-eval
+
+Whether finished files are in such a format, and whether a model can be loaded, is found out by those who open them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import Final, Literal
+
+from selfreward_bench.errors import ConfigError, DataError
+from selfreward_bench.files import os_errors
+
+__all__ = ["Candidate", "Kind", "parse_candidate", "parse_candidates"]
+
+Kind = Literal["directory", "run-model", "hub", "served", "finished"]
+
+SERVED: Final = "openai:"
+FORMS: Final = "a checkpoint's directory, RUN:MODEL, OWNER/NAME of the hub, openai:NAME@URL, or finished files"
+
+_RUN_FILE: Final = "srbench.yaml"
+_MODEL: Final = re.compile(r"M\d+|SFT")
+_HUB: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_FINISHED: Final = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
+_WEIGHTS: Final = ("config.json", "adapter_config.json", "*.safetensors", "pytorch_model*.bin")
+_UNTOLD: Final = re.compile(r"model_outputs|results(_.*)?|answers|checkpoint|annotations")  # names that tell no model
+_MAX_NAME: Final = 100  # characters; a name becomes a folder's
+_MAX_ENTRIES: Final = 10_000  # of a directory that are looked at
+_SHOWN: Final = 200  # characters of a text in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model, or its finished outputs, to be evaluated.
+
+    Attributes:
+        name: for results and tables; can be a folder's name.
+        text: what the user gave; of a served model in its usual form.
+        path: of the weights or files, None where the model is elsewhere. It need not exist for a model of a run.
+        run: the run's directory; None for all but models of runs.
+        model: such as ``M2``; None for all but models of runs.
+    """
+
+    kind: Kind
+    name: str
+    text: str
+    path: Path | None = None
+    run: Path | None = None
+    model: str | None = None
+
+
+def parse_candidates(texts: Iterable[str]) -> list[Candidate]:
+    """What the texts name, in their order, each once and with a name of its own: a second ``M2`` becomes ``M2-2``.
+
+    Raises:
+        ConfigError, DataError, IncompatibleRunError: as ``parse_candidate``.
+    """
+    found: dict[object, Candidate] = {}
+    for text in texts:
+        candidate = parse_candidate(text)
+        found.setdefault(candidate.path.resolve() if candidate.path else candidate.text, candidate)
+    taken: set[str] = set()
+    named = []
+    for candidate in found.values():
+        names = chain([candidate.name], (f"{candidate.name}-{n}" for n in count(2)))
+        name = next(n for n in names if n.casefold() not in taken)  # some file systems know no upper case
+        taken.add(name.casefold())
+        named.append(replace(candidate, name=name))
+    return named
+
+
+def parse_candidate(text: str) -> Candidate:
+    """What one text names.
+
+    >>> parse_candidate("runs/first:M2").name
+    'M2'
+    >>> parse_candidate("openai:org/model@http://localhost:8000/v1").name
+    'model'
+
+    Raises:
+        ConfigError: it has none of the forms above.
+        DataError: it names a file or directory that is not there or cannot be a candidate.
+        IncompatibleRunError: it names the base (``M0``) of what is no run.
+    """
+    if text.startswith(SERVED) or re.search(r"@https?://", text):
+        return _served(text)
+    if found := _of_run(text):
+        return _run_model(text, *found)
+    path = Path(text)
+    with os_errors(Path(_shown(text)), "read"):
+        if text.strip() and path.is_dir():
+            return _directory(text, path)
+        if path.is_file():
+            return _file(text, path)
+    if _HUB.fullmatch(text) and not text.endswith(_FINISHED):
+        return Candidate("hub", _name(text.rpartition("/")[2]), text)
+    raise _no_candidate(text)
+
+
+def _served(text: str) -> Candidate:
+    from selfreward_bench.engines.served_protocol import parse_spec
+
+    if not text.startswith(SERVED):  # the text is not shown, as it may hold a key
+        raise ConfigError("A served model is named openai:NAME@URL; `openai:` is missing in front.")
+    spec = parse_spec(text.removeprefix(SERVED))
+    variable = f"#{spec.key_variable}" if spec.key_variable else ""
+    return Candidate("served", _name(spec.model.rpartition("/")[2]), spec.name + variable)
+
+
+def _of_run(text: str) -> tuple[Path, str] | None:
+    """The run and the model that ``RUN:MODEL``, ``RUN/MODEL`` or ``RUN/MODEL/checkpoint`` names."""
+    run, colon, model = text.rpartition(":")
+    if colon and run and _MODEL.fullmatch(model):
+        return Path(run), model
+    path = Path(text)
+    folder = path.parent if path.name == "checkpoint" else path
+    with os_errors(Path(_shown(text)), "read"):
+        if _MODEL.fullmatch(folder.name) and (folder.parent / _RUN_FILE).is_file():
+            return folder.parent, folder.name
+    return None
+
+
+def _run_model(text: str, run: Path, model: str) -> Candidate:
+    path = _base(run) if model == "M0" else run / model / "checkpoint"
+    return Candidate("run-model", model, text, path, run, model)
+
+
+def _base(run: Path) -> Path:
+    """Where the model is that a run began with."""
+    from selfreward_bench.micro import base_path
+    from selfreward_bench.rundir import RunDir
+
+    base = RunDir.open(run).config.base
+    return base_path() if base == "micro" else Path(base)
+
+
+def _directory(text: str, path: Path) -> Candidate:
+    if (path / _RUN_FILE).is_file():
+        raise ConfigError(f"{_shown(text)} is a run. Name a model of it, as {_shown(text)}:M1, or take --run for all.")
+    if any(True for pattern in _WEIGHTS for _ in path.glob(pattern)):
+        return Candidate("directory", _name_of(path), text, path)
+    if any(file.name.endswith(_FINISHED) and file.is_file() for file in _entries(path)):
+        return Candidate("finished", _name_of(path), text, path)
+    raise DataError(
+        f"{_shown(text)} holds neither a checkpoint (config.json and *.safetensors) nor finished files "
+        f"({', '.join(_FINISHED)}). Give {FORMS}."
+    )
+
+
+def _entries(path: Path) -> Iterator[Path]:
+    """What is in a directory, and in its directories (lm-eval makes one for each model)."""
+    entries = list(islice(path.iterdir(), _MAX_ENTRIES))
+    deeper = (entry for folder in entries if folder.is_dir() for entry in folder.iterdir())
+    return chain(entries, islice(deeper, _MAX_ENTRIES))
+
+
+def _file(text: str, path: Path) -> Candidate:
+    if path.name.endswith(_FINISHED):
+        return Candidate("finished", _name_of(path), text, path)
+    raise DataError(
+        f"{_shown(text)} is a file, but not one with finished outputs ({', '.join(_FINISHED)}). Of a checkpoint, give "
+        "the directory."
+    )
+
+
+def _name_of(path: Path) -> str:
+    """A path's own name, or that of the first directory above that tells a model.
+
+    >>> _name_of(Path("results/claude-2/weighted_alpaca_eval_gpt4_turbo/annotations.json"))
+    'claude-2'
+    """
+    given = path if path.name not in ("", "..") else path.resolve()
+    own = re.sub(r"\.jsonl?(\.gz)?$", "", given.name)
+    above = [parent.name for parent in given.parents if parent.name]
+    if own == "annotations":
+        above = above[1:] or above  # AlpacaEval keeps them in a folder named after the annotator
+    told = (name for name in [own, *above[:3]] if not _UNTOLD.fullmatch(name))
+    return _name(next(told, own))
+
+
+def _name(text: str) -> str:
+    """As a folder can be called."""
+    return re.sub(r"[^\w.+-]+", "-", text).strip("-.")[:_MAX_NAME] or "model"
+
+
+def _no_candidate(text: str) -> ConfigError | DataError:
+    run, colon, model = text.rpartition(":")
+    if colon and (Path(run) / _RUN_FILE).is_file():
+        there = sorted(path.name for path in Path(run).iterdir() if _MODEL.fullmatch(path.name))
+        return ConfigError(f"{model[:_SHOWN]!r} is no model of {run}. There are: {', '.join(['M0', *there])}.")
+    if "/" in text or text.endswith(_FINISHED) or text.startswith((".", "~")):
+        return DataError(f"{_shown(text)} is not there. Give {FORMS}.")
+    return ConfigError(f"{_shown(text)!r} names no model. Give {FORMS}.")
+
+
+def _shown(text: str) -> str:
+    """A text for a message, without what may be a key."""
+    return (text.partition("#")[0].partition("?")[0] or text[:1])[:_SHOWN]

@@ -1,0 +1,132 @@
+"""A run's checkpoints against each other: paired differences on the samples both have, and head to head.
+
+Only results with equal settings are compared; unlike ones are noted instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from leaderboards import standings
+from leaderboards.base import BREAKDOWN_RESAMPLES, Benchmark, measures
+from leaderboards.harness import BENCHMARKS, open_benchmark
+from leaderboards.micro import MicroQuality, head_to_head
+from leaderboards.standings import HeadToHead, MetricDifference, Standings
+from selfreward_bench import jsonl, stats
+from selfreward_bench.types import EvalResult, SampleScore
+
+__all__ = ["compare"]
+
+RESAMPLES = 5_000  # of a paired difference
+
+
+def compare(run_path: Path) -> Standings:
+    """Compares the run's evaluated checkpoints and writes ``standings.json``.
+
+    Each is compared with the one before it, with M1 and with the SFT baseline (all that is no iteration), on the
+    samples both have; answers are compared head to head for all pairs. Results of unlike settings are noted
+    instead.
+
+    Raises:
+        DataError: a result or its scores cannot be read.
+    """
+    names = standings.evaluated_models(run_path)
+    benchmarks = [open_benchmark(b) for b in BENCHMARKS]
+    stored = {b.key: _stored_of(run_path, names, b.key) for b in benchmarks}
+    differences: list[MetricDifference] = []
+    notes: list[str] = []
+    for benchmark in benchmarks:
+        found = stored[benchmark.key]
+        for a, b in _reference_pairs([n for n in names if n in found]):
+            if note := _incomparable(found[a].result, found[b].result):
+                notes.append(note)
+            else:
+                differences += _differences(benchmark, found[a], found[b])
+    result = Standings(
+        fingerprints={n: {k: s[n].result.fingerprint for k, s in stored.items() if n in s} for n in names},
+        differences=tuple(differences),
+        head_to_head=tuple(_head_to_heads(stored[MicroQuality.key])),
+        notes=tuple(notes),
+    )
+    standings.write_record(run_path / standings.STANDINGS, result)
+    return result
+
+
+@dataclass(frozen=True)
+class _Stored:
+    result: EvalResult
+    rows: Sequence[SampleScore]
+
+
+def _stored_of(run_path: Path, names: Sequence[str], key: str) -> dict[str, _Stored]:
+    folders = {n: run_path / n / "eval" / key for n in names}
+    return {
+        n: _Stored(
+            standings.read_result(folder / standings.RESULT),
+            jsonl.read(folder / standings.SCORES, SampleScore, unique=lambda r: r.sample_id, allow_empty=True),
+        )
+        for n, folder in folders.items()
+        if (folder / standings.RESULT).is_file()
+    }
+
+
+def _reference_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """``(later, earlier)``: each model with its predecessor, M1, and what stands between M0 and M1."""
+    start = names.index("M1") if "M1" in names else len(names)
+    baselines = {n for n in names[:start] if n != "M0"}
+    return [
+        (later, earlier)
+        for i, later in enumerate(names)
+        for j, earlier in enumerate(names[:i])
+        if j == i - 1 or earlier == "M1" or (earlier in baselines and i >= start)
+    ]
+
+
+def _incomparable(a: EvalResult, b: EvalResult) -> str | None:
+    if a.config_hash != b.config_hash:
+        return (
+            f"{a.checkpoint} and {b.checkpoint} were evaluated on {a.benchmark} with unlike settings or data and are "
+            "not compared. Evaluate both again."
+        )
+    return None
+
+
+def _differences(benchmark: Benchmark, a: _Stored, b: _Stored) -> Iterator[MetricDifference]:
+    for metric in benchmark.paired:
+        left, right = _column(a.rows, metric), _column(b.rows, metric)
+        if not left or not right:
+            continue
+        clusters = {key: cluster for key, (_, cluster) in {**left, **right}.items()}
+        ids = sorted(clusters)
+        difference = stats.paired_difference(
+            [left.get(i, (None, ""))[0] for i in ids],
+            [right.get(i, (None, ""))[0] for i in ids],
+            [clusters[i] for i in ids],
+            n_boot=BREAKDOWN_RESAMPLES if "/" in metric else RESAMPLES,
+        )
+        yield MetricDifference(
+            benchmark=benchmark.key,
+            metric=metric,
+            a=a.result.checkpoint,
+            b=b.result.checkpoint,
+            value=difference.value,
+            low=difference.low,
+            high=difference.high,
+            p_value=difference.p_value,
+            n=difference.n,
+            n_total=difference.n_total,
+        )
+
+
+def _column(rows: Sequence[SampleScore], metric: str) -> dict[str, tuple[float | None, str]]:
+    """Sample id -> its value of a metric and its prompt."""
+    return {r.sample_id: (numbers[metric], r.cluster) for r in rows if metric in (numbers := measures(r))}
+
+
+def _head_to_heads(found: Mapping[str, _Stored]) -> Iterator[HeadToHead]:
+    for earlier, later in combinations(standings.model_order(found), 2):
+        if not _incomparable(found[later].result, found[earlier].result):
+            yield head_to_head(later, found[later].rows, earlier, found[earlier].rows)

@@ -1,0 +1,331 @@
+"""Evaluation of one model on some benchmarks; ``comparing`` holds models against each other.
+
+A result belongs to the weights (their fingerprint) and to the settings it was made with, not to a path: what is there
+for both is not made again, and what is there for others is put aside. What was interrupted goes on batch by batch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final, cast
+
+from leaderboards import standings
+from leaderboards.base import (
+    Benchmark,
+    JudgeRole,
+    Setting,
+    Subject,
+    summarise,
+    unscored,
+)
+from leaderboards.metrics import METRICS
+from selfreward_bench import jsonl
+from selfreward_bench.config import RunConfig
+from selfreward_bench.engines import open_engine
+from selfreward_bench.engines.base import Engine
+from selfreward_bench.engines.lazy import LazyEngine
+from selfreward_bench.errors import ConfigError, DataError, SrbenchError, UnknownNameError
+from selfreward_bench.files import os_errors
+from selfreward_bench.fingerprint import weights_fingerprint
+from selfreward_bench.progress import Reporter, Silent
+from selfreward_bench.rundir import hash_file, hash_json
+from selfreward_bench.types import EvalResult, Record
+
+__all__ = [
+    "BENCHMARKS",
+    "THIN",
+    "Model",
+    "evaluate_checkpoint",
+    "evaluate_model",
+    "fingerprint_of",
+    "is_current",
+    "open_benchmark",
+]
+
+#: scored after every training on the embedded world
+THIN: Final = ("micro-quality", "micro-judge-accuracy")
+
+#: name -> "module:class"; resolved on first use
+BENCHMARKS: Final[dict[str, str]] = {
+    "micro-quality": "leaderboards.micro:MicroQuality",
+    "micro-judge-accuracy": "leaderboards.micro_judging:JudgeAccuracy",
+    "micro-alpaca-eval": "leaderboards.alpaca_eval:MicroAlpacaEval",
+    "micro-mt-bench": "leaderboards.mt_bench:MicroMtBench",
+    "micro-nlp": "leaderboards.nlp:MicroNlp",
+    "alpaca-eval": "leaderboards.alpaca_eval:AlpacaEval",
+    "mt-bench": "leaderboards.mt_bench:MtBench",
+    "nlp": "leaderboards.nlp:Nlp",
+    "judge-accuracy-oasst": "leaderboards.judge_accuracy:OasstJudgeAccuracy",
+    "judge-accuracy-llmbar": "leaderboards.judge_accuracy:LLMBarJudgeAccuracy",
+    "judge-accuracy-llmbar-processed": "leaderboards.judge_accuracy:LLMBarProcessedJudgeAccuracy",
+    "judge-accuracy-pandalm": "leaderboards.judge_accuracy:PandaLMJudgeAccuracy",
+}
+
+ORACLE: Final = "oracle"
+_START = "start.json"
+_OTHER = ".other"  # results of other weights or settings, beside the current ones
+
+
+def open_benchmark(name: str) -> Benchmark:
+    """The benchmark of a row of ``BENCHMARKS``.
+
+    Raises:
+        UnknownNameError: there is no such row.
+    """
+    if name not in BENCHMARKS:
+        raise UnknownNameError("benchmark", name, BENCHMARKS)
+    module, attribute = BENCHMARKS[name].split(":")
+    return cast(Benchmark, getattr(importlib.import_module(module), attribute)())
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is evaluated.
+
+    Attributes:
+        name: what it is called in results, such as ``M2``.
+        fingerprint: of its content; a result belongs to it.
+        open: loads it.
+    """
+
+    name: str
+    fingerprint: str
+    open: Callable[[], Engine]
+
+
+def evaluate_checkpoint(
+    checkpoint_dir: Path,
+    *,
+    name: str,
+    config: RunConfig,
+    out_dir: Path,
+    reporter: Reporter | None = None,
+    engine: Engine | None = None,
+    benchmarks: Sequence[str] = THIN,
+) -> list[EvalResult]:
+    """Scores one checkpoint as writer and as judge on the embedded world; see ``evaluate_model``.
+
+    Args:
+        checkpoint_dir: the model in Hugging Face layout (or a script of the ``scripted`` engine).
+        name: what the checkpoint is called in results, such as ``M2``.
+        out_dir: gets a directory per benchmark; ``runs/NAME/M2/eval`` for a run's checkpoint.
+        engine: an open engine on this checkpoint, which stays open; None opens one when it is needed, and closes it.
+        benchmarks: names of rows of ``BENCHMARKS``.
+
+    Raises:
+        EngineError: the checkpoint cannot be fingerprinted or loaded.
+        SrbenchError: what the first failing benchmark raised, after all others were run.
+    """
+    opened = LazyEngine(
+        lambda: engine or open_engine(config.engine, checkpoint_dir, threads=config.threads), keep=engine is not None
+    )
+    model = Model(name, fingerprint_of(checkpoint_dir), opened.open)
+    setting = Setting(config, judge=JudgeRole(ORACLE))
+    try:
+        return evaluate_model(model, dict.fromkeys(benchmarks, setting), out_dir=out_dir, reporter=reporter)
+    finally:
+        opened.close()
+
+
+def fingerprint_of(path: Path, *, finished: bool = False) -> str:
+    """Of the weights in a directory, or of a file's bytes; of finished files in a directory, of all their bytes.
+
+    Raises:
+        EngineError: the directory holds no checkpoint.
+    """
+    if finished and path.is_dir():
+        return hash_json({str(f.relative_to(path)): hash_file(f) for f in sorted(path.rglob("*")) if f.is_file()})
+    return hash_file(path) if path.is_file() else weights_fingerprint(path)
+
+
+def evaluate_model(
+    model: Model, settings: Mapping[str, Setting], *, out_dir: Path, reporter: Reporter | None = None
+) -> list[EvalResult]:
+    """Scores one model on some benchmarks.
+
+    A benchmark that fails leaves its reason in ``failure.json``; the others are run all the same.
+
+    Args:
+        settings: name of a row of ``BENCHMARKS`` -> what it is run with.
+        out_dir: gets a directory per benchmark.
+
+    Returns:
+        One result per benchmark, in the order asked for.
+
+    Raises:
+        ConfigError: a benchmark needs a judge, and its setting has none.
+        SrbenchError: what the first failing benchmark raised, after all others were run.
+    """
+    chosen = [(open_benchmark(name), setting) for name, setting in settings.items()]
+    for benchmark, setting in chosen:
+        if benchmark.needs_judge and setting.judge is None and setting.finished is None:
+            raise ConfigError(f"{benchmark.key} needs a judge, and none was named.")
+    results: list[EvalResult] = []
+    errors: list[SrbenchError] = []
+    for benchmark, setting in chosen:
+        evaluation = _Evaluation(model, setting, out_dir / benchmark.key, reporter or Silent())
+        try:
+            results.append(evaluation.result(benchmark))
+        except SrbenchError as error:
+            evaluation.note_failure(benchmark, error)
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return results
+
+
+def is_current(model: Model, benchmark: Benchmark, setting: Setting, out_dir: Path) -> bool:
+    """Whether the result of these weights and settings is there and whole."""
+    evaluation = _Evaluation(model, setting, out_dir / benchmark.key, Silent())
+    return _current(evaluation.directory, evaluation.start(benchmark)) is not None
+
+
+class _Start(Record):
+    """Which evaluation the records of a directory belong to."""
+
+    fingerprint: str
+    config_hash: str
+
+    @property
+    def short(self) -> str:
+        return f"{self.fingerprint[:8]}-{self.config_hash[:8]}"
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    model: Model
+    setting: Setting
+    directory: Path
+    reporter: Reporter
+
+    def start(self, benchmark: Benchmark) -> _Start:
+        engine, judge = self.setting.config.engine, self.setting.judge
+        identity = {
+            "benchmark": benchmark.key,
+            "engine": {"kind": engine.kind, "dtype": engine.dtype},
+            "judge": [judge.name, judge.snapshot] if judge and benchmark.needs_judge else None,
+            "finished": self.setting.finished.kind if self.setting.finished else None,
+            **benchmark.identity(self.setting),
+        }
+        return _Start(fingerprint=self.model.fingerprint, config_hash=hash_json(identity))
+
+    def result(self, benchmark: Benchmark) -> EvalResult:
+        stage = f"{self.model.name}/eval/{benchmark.key}"
+        start = self.start(benchmark)
+        _bring_back(self.directory, start)
+        if stored := _current(self.directory, start):
+            self.reporter.finished(stage, _headline(stored), 0.0, skipped=True)
+            return stored
+        _prepare(self.directory, start)
+        self.reporter.started(stage, benchmark.plan(self.setting).units or None, "samples")
+        spent, began = self._spent(), time.monotonic()
+        outcome = benchmark.run(
+            Subject(self.model.name, self.model.open, self.setting, self.directory, self.reporter.advanced)
+        )
+        metrics = summarise(outcome.rows) | dict(outcome.metrics)
+        jsonl.write(self.directory / standings.SCORES, outcome.rows)
+        result = EvalResult(
+            checkpoint=self.model.name,
+            fingerprint=self.model.fingerprint,
+            benchmark=benchmark.key,
+            judge=outcome.judge,
+            metrics=metrics,
+            config_hash=start.config_hash,
+            versions=_versions(),
+            seconds=round(time.monotonic() - began, 3),
+            cost=round(self._spent() - spent, 6),
+            comparability={"benchmark": benchmark.key, **outcome.comparability},
+            incomplete=outcome.incomplete,
+        )
+        standings.write_record(self.directory / standings.RESULT, result)
+        counts = _headline(result) | {f"unscored: {r}": n for r, n in unscored(outcome.rows).items()}
+        self.reporter.finished(stage, counts, result.seconds)
+        return result
+
+    def _spent(self) -> float:
+        judge = self.setting.judge.engine if self.setting.judge else None
+        return float(getattr(judge, "spent", 0.0))
+
+    def note_failure(self, benchmark: Benchmark, error: SrbenchError) -> None:
+        self.reporter.message(f"{self.model.name}: {benchmark.key} failed: {error}")
+        failure = standings.Failure(
+            checkpoint=self.model.name,
+            fingerprint=self.model.fingerprint,
+            benchmark=benchmark.key,
+            error=type(error).__name__,
+            message=str(error).encode("utf-8", "backslashreplace").decode(),
+        )
+        standings.write_record(self.directory / standings.FAILURE, failure)
+
+
+def _current(directory: Path, start: _Start) -> EvalResult | None:
+    """The stored result, where it belongs to these weights and settings and is whole."""
+    try:
+        stored = standings.read_result(directory / standings.RESULT)
+    except DataError:
+        return None
+    same = (stored.fingerprint, stored.config_hash) == (start.fingerprint, start.config_hash)
+    return stored if same and not stored.incomplete and (directory / standings.SCORES).is_file() else None
+
+
+def _stored_start(directory: Path) -> _Start | None:
+    try:
+        return _Start.model_validate_json((directory / _START).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def _bring_back(directory: Path, start: _Start) -> None:
+    """Puts what was evaluated with other weights or settings aside, and what was put aside with these back."""
+    with os_errors(directory, "prepare"):
+        before = _stored_start(directory)
+        if before == start:
+            return
+        if before is not None:
+            _move(directory, _aside(directory, before))
+        elif directory.exists():
+            shutil.rmtree(directory)  # nothing says what it was
+        kept = _aside(directory, start)
+        if kept.exists():
+            _move(kept, directory)
+
+
+def _aside(directory: Path, start: _Start) -> Path:
+    return directory.parent / _OTHER / f"{directory.name}-{start.short}"
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        shutil.rmtree(target)
+    source.replace(target)
+
+
+def _prepare(directory: Path, start: _Start) -> None:
+    """Keeps what an interrupted evaluation of the same weights and settings left."""
+    with os_errors(directory, "prepare"):
+        for old in (standings.RESULT, standings.FAILURE):
+            (directory / old).unlink(missing_ok=True)
+    standings.write_record(directory / _START, start)
+
+
+def _headline(result: EvalResult) -> dict[str, float]:
+    shown = list(METRICS.get(result.benchmark, {}))[:2]
+    values = {name: result.metrics[name].value for name in shown if name in result.metrics}
+    return {name: round(value, 4) for name, value in values.items() if value is not None}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("srbench", "torch", "transformers"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,369 @@
+"""Human judgments as ranked responses: Open Assistant trees, LLMBar, PandaLM, any JSONL; and others' stored verdicts.
+
+Each adapter gives the same records (``RankedPrompt``), so that one benchmark serves them all; a pair is a prompt with
+two responses, a tie two equal ranks. Stored verdicts become ``Judgment`` records of pairs, joined by id or content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from selfreward_bench import jsonl
+from selfreward_bench.data_dir import DataDir
+from selfreward_bench.errors import DataError
+from selfreward_bench.oasst import read_trees
+from selfreward_bench.rundir import hash_file
+from selfreward_bench.types import Judgment, Message, RankedPrompt, RankedResponse, Record
+
+__all__ = [
+    "LLMBAR",
+    "LLMBAR_PROCESSED",
+    "JudgeData",
+    "is_llmbar_results",
+    "is_pandalm_results",
+    "llmbar",
+    "llmbar_results",
+    "oasst",
+    "pandalm",
+    "pandalm_results",
+    "ranked_jsonl",
+    "stored_files",
+]
+
+#: subset -> its file
+LLMBAR: Final = {
+    "Natural": "llmbar/LLMBar/Natural/dataset.json",
+    **{s: f"llmbar/LLMBar/Adversarial/{s}/dataset.json" for s in ("Neighbor", "GPTInst", "GPTOut", "Manual")},
+}
+LLMBAR_PROCESSED: Final = {s: f"llmbar/Processed/{s}/dataset.json" for s in ("FairEval", "MT-Bench")}
+PANDALM: Final = "pandalm/testset-v1.json"
+_ANNOTATORS: Final = 3
+_PEEK: Final = 1_000_000  # bytes that tell what a file is
+
+
+@dataclass(frozen=True)
+class JudgeData:
+    """Ranked responses and what belongs to them.
+
+    Attributes:
+        pairs: whether every prompt has exactly two responses.
+        three_way: whether people could say that a pair is tied.
+        content_hash: of the files.
+        annotators: each annotator's labels by prompt id (1 first, 0.5 tie, 0 second), where they are known.
+    """
+
+    prompts: tuple[RankedPrompt, ...]
+    content_hash: str
+    pairs: bool = False
+    three_way: bool = False
+    annotators: tuple[Mapping[str, float], ...] = field(default=())
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """In the order of the data."""
+        return tuple(dict.fromkeys(p.category for p in self.prompts if p.category is not None))
+
+
+# --- ranked responses
+
+
+def oasst(data: DataDir, file: str) -> JudgeData:
+    """English first turns of Open Assistant trees with at least two answers that people ranked differently.
+
+    Raises:
+        DataError: the file is not there, is no tree export, or holds no such prompt.
+    """
+    path = data.path(file)
+    found: dict[str, RankedPrompt] = {}
+    for tree in read_trees(path):
+        if tree.usable and tree.is_ordered:
+            found.setdefault(tree.message_tree_id, tree.ranked())
+    if not found:
+        raise DataError(f"{path}: holds no English first turn with ranked answers. Is it the tree export?")
+    return JudgeData(tuple(found.values()), data.sha256(file))
+
+
+class _Line(Record):
+    """A ``RankedPrompt`` whose instruction may also be one text, ``prompt`` (docs/formats.md)."""
+
+    id: str = Field(min_length=1)
+    prompt: str | None = None
+    messages: tuple[Message, ...] | None = None
+    responses: tuple[RankedResponse, ...] = Field(min_length=2)
+    category: str | None = None
+
+    @model_validator(mode="after")
+    def _one_instruction(self) -> _Line:
+        if (self.prompt is None) == (not self.messages):
+            raise ValueError("give the instruction once, as 'prompt' or as 'messages'")
+        return self
+
+    def ranked(self) -> RankedPrompt:
+        messages = self.messages or (Message(role="user", content=self.prompt or ""),)
+        return RankedPrompt(id=self.id, messages=messages, responses=self.responses, category=self.category)
+
+
+def ranked_jsonl(path: Path) -> JudgeData:
+    """A JSONL file of ranked responses in the layout of ``docs/formats.md``.
+
+    Raises:
+        DataError: the file cannot be used; or no prompt in it has two responses of unlike rank, or a user's turn.
+    """
+    prompts = tuple(line.ranked() for line in jsonl.read(path, _Line, unique=lambda r: r.id))
+    silent = next((p.id for p in prompts if p.messages[-1].role != "user"), None)
+    if silent is not None:
+        raise DataError(f"{path}: {silent!r} does not end with a user's turn; it is the user's turn that is answered.")
+    if not any(len({r.rank for r in p.responses}) > 1 for p in prompts):
+        raise DataError(f"{path}: all responses have equal ranks. Rank 0 is the best; give worse ones higher ranks.")
+    pairs = all(len(p.responses) == 2 for p in prompts)
+    ties = any(len({r.rank for r in p.responses}) == 1 for p in prompts)
+    return JudgeData(prompts, hash_file(path), pairs, three_way=pairs and ties)
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+T = TypeVar("T", bound=_Row)
+
+
+class _LlmbarRow(_Row):
+    input: str
+    output_1: str
+    output_2: str
+    label: int
+
+    @property
+    def id(self) -> str:
+        """Of the content: the files have no ids."""
+        content = "\0".join((self.input, self.output_1, self.output_2))
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def llmbar(data: DataDir, files: Mapping[str, str] = LLMBAR) -> JudgeData:
+    """LLMBar's pairs; ``label`` says which output people found better.
+
+    Raises:
+        DataError: a file is not there or has another form.
+    """
+    prompts: dict[str, RankedPrompt] = {}
+    for subset, file in files.items():
+        for r in _rows(data.path(file), _LlmbarRow):
+            if r.label not in (1, 2):
+                raise DataError(f"{data.path(file)}: label {r.label} is neither 1 nor 2. Get the file again.")
+            truth = 1.0 if r.label == 1 else 0.0
+            prompts[r.id] = _pair(r.id, r.input, (r.output_1, r.output_2), truth, subset)
+    return JudgeData(tuple(prompts.values()), _hash(data, files.values()), pairs=True)
+
+
+def _text(value: object) -> object:
+    return str(value) if isinstance(value, bool | int | float) else value  # the file has six times `true` for "True"
+
+
+_Text = Annotated[str, BeforeValidator(_text)]
+
+
+class _PandalmRow(_Row):
+    idx: int
+    instruction: _Text
+    input: _Text = ""
+    response1: _Text
+    response2: _Text
+    annotator1: int
+    annotator2: int
+    annotator3: int
+
+    @property
+    def labels(self) -> tuple[float, ...]:
+        """The annotators' verdicts on the pair."""
+        return tuple(_PANDALM_LABELS[str(a)] for a in (self.annotator1, self.annotator2, self.annotator3))
+
+
+_PANDALM_LABELS: Final = {"1": 1.0, "2": 0.0, "0": 0.5, "tie": 0.5}
+
+
+def pandalm(data: DataDir) -> JudgeData:
+    """PandaLM's test set: pairs, three annotators' labels, the majority's as truth. Pairs without one are left out.
+
+    Raises:
+        DataError: the file is not there or has another form.
+    """
+    path = data.path(PANDALM)
+    prompts: dict[str, RankedPrompt] = {}
+    annotators: tuple[dict[str, float], ...] = tuple({} for _ in range(_ANNOTATORS))
+    for r in _rows(path, _PandalmRow):
+        name = f"pandalm-{r.idx}"
+        if not {r.annotator1, r.annotator2, r.annotator3} <= {0, 1, 2} or name in prompts:
+            raise DataError(f"{path}: idx {r.idx} comes twice or has a label other than 0, 1, 2. Get the file again.")
+        (truth, votes) = Counter(r.labels).most_common(1)[0]
+        if votes * 2 <= _ANNOTATORS:
+            continue
+        instruction = f"{r.instruction}\n\n{r.input}" if r.input else r.instruction
+        prompts[name] = _pair(name, instruction, (r.response1, r.response2), truth, None)
+        for labels, label in zip(annotators, r.labels, strict=True):
+            labels[name] = label
+    return JudgeData(tuple(prompts.values()), data.sha256(PANDALM), True, True, annotators)
+
+
+def _pair(name: str, text: str, responses: tuple[str, str], truth: float, category: str | None) -> RankedPrompt:
+    ranks = (int(truth == 0), int(truth == 1))
+    return RankedPrompt(
+        id=name,
+        messages=(Message(role="user", content=text),),
+        responses=tuple(RankedResponse(text=t, rank=r) for t, r in zip(responses, ranks, strict=True)),
+        category=category,
+    )
+
+
+# --- others' verdicts
+
+
+class _Call(_Row):
+    winner: str | int | None = None
+
+
+class _LlmbarResult(_LlmbarRow):
+    results: list[dict[str, _Call]]
+
+
+def is_llmbar_results(path: Path) -> bool:
+    """Whether it is a ``result.json`` of LLMBar's evaluators, or a directory with such files."""
+    if path.is_dir():
+        return any(_is_result(file) for file in stored_files(path))
+    return _is_result(path)
+
+
+def _is_result(path: Path) -> bool:
+    beginning = _peek(path)
+    return b'"output_1"' in beginning and b'"swap = False"' in beginning
+
+
+def llmbar_results(path: Path, data: JudgeData) -> list[Judgment]:
+    """A judge's verdicts on LLMBar in both orders: one ``result.json``, or a directory with one per subset.
+
+    Rows are found in the data by their content. ``winner`` names the output as the data set numbers them, whichever was
+    shown first.
+
+    Raises:
+        DataError: a file has another form, a pair that is not in the data, or one that was judged before.
+    """
+    known = {p.id for p in data.prompts}
+    found: dict[str, Judgment] = {}
+    for file in stored_files(path):
+        for r in _rows(file, _LlmbarResult):
+            if r.id not in known:
+                raise DataError(f"{file}: a pair in it is not in the data set ({r.input[:60]!r}). Are both of LLMBar?")
+            for order, call in _orders(file, r).items():
+                judgment = _verdict(r.id, "llmbar-results", _winner(call.winner), str(call.winner), order)
+                if judgment.id in found:
+                    raise DataError(f"{path}: a pair is judged twice ({file}). Name the results of ONE evaluator.")
+                found[judgment.id] = judgment
+    return list(found.values())
+
+
+def _orders(file: Path, r: _LlmbarResult) -> dict[str, _Call]:
+    calls = r.results[0] if len(r.results) == 1 else {}
+    names = {"ab": "swap = False", "ba": "swap = True"}
+    if not all(name in calls for name in names.values()):
+        raise DataError(f"{file}: a row's 'results' are not one judgment in both orders, as LLMBar's evaluators write.")
+    return {order: calls[name] for order, name in names.items()}
+
+
+def _winner(value: str | int | None) -> float | None:
+    return {"1": 1.0, "2": 0.0}.get(str(value))
+
+
+def stored_files(path: Path) -> list[Path]:
+    """The files that others' verdicts are read from: the file itself, or a directory's ``result.json``."""
+    if not path.is_dir():
+        return [path]
+    return sorted(f for f in path.rglob("result.json*") if f.name in ("result.json", "result.json.gz"))
+
+
+class _PandalmResult(_Row):
+    model_config = ConfigDict(extra="allow")
+
+    idx: int
+
+    @property
+    def label(self) -> object:
+        """The judge's verdict; its field is called ``NAME_result``."""
+        extra = self.model_extra or {}
+        return next((value for key, value in extra.items() if key.endswith("_result")), None)
+
+
+def is_pandalm_results(path: Path) -> bool:
+    """Whether it is a judge's stored verdicts on PandaLM's test set."""
+    beginning = _peek(path)
+    return b'"idx"' in beginning and b'_result"' in beginning
+
+
+def pandalm_results(path: Path, data: JudgeData) -> list[Judgment]:
+    """A judge's verdicts on PandaLM's test set, joined by ``idx``. What is no 1, 2, 0 or Tie is unreadable.
+
+    Raises:
+        DataError: the file has another form, or an ``idx`` twice.
+    """
+    known = {p.id for p in data.prompts}
+    found: dict[str, Judgment] = {}
+    for r in _rows(path, _PandalmResult):
+        name = f"pandalm-{r.idx}"
+        if name in found:
+            raise DataError(f"{path}: idx {r.idx} is there twice.")
+        if name in known:
+            label = str(r.label).strip().lower()
+            found[name] = _verdict(name, "pandalm-results", _PANDALM_LABELS.get(label), str(r.label)[:200], "ab")
+    return list(found.values())
+
+
+def _verdict(prompt_id: str, judge: str, score: float | None, raw: str, order: str) -> Judgment:
+    return Judgment.model_validate(
+        {
+            "prompt_id": prompt_id,
+            "index": 0,
+            "judge": judge,
+            "score": score,
+            "raw": raw[:200],
+            "reason": None if score is not None else "no_verdict",
+            "order": order,
+        }
+    )
+
+
+# --- files
+
+
+def _rows(path: Path, model: type[T]) -> list[T]:
+    """A JSON list of rows, plain or gzipped, bounded in size."""
+    content = DataDir(path.parent).read(path.name)
+    try:
+        rows = TypeAdapter(list[model]).validate_json(content)  # type: ignore[valid-type]  # a type made at run time
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise DataError(f"{path}: {place}: {first['msg']}. It is not in the published layout; get it again.") from error
+    if not rows:
+        raise DataError(f"{path}: holds no rows.")
+    return list(rows)
+
+
+def _peek(path: Path) -> bytes:
+    """How a file begins; empty where that cannot be told."""
+    if not path.is_file():
+        return b""
+    try:
+        content = DataDir(path.parent).read(path.name)
+    except DataError:
+        return b""
+    return content[:_PEEK] if content.lstrip().startswith(b"[") else b""
+
+
+def _hash(data: DataDir, files: Iterable[str]) -> str:
+    return hashlib.sha256("".join(data.sha256(file) for file in files).encode()).hexdigest()

@@ -1,0 +1,312 @@
+"""AlpacaEval 2.0's length control: the win rate a model would have if its answers were as long as the reference's.
+
+A logistic regression without intercept explains each instruction's win (0..1) by ``tanh(length difference)``, the
+instruction's difficulty and the model; the length-controlled win rate is its mean prediction at length difference 0
+(Dubois et al. 2024, arXiv 2404.04475; formula and constants as in alpaca_eval 0.6.6, ``length_controlled_v1``).
+
+The point estimate is made as the leaderboard's is: liblinear at its default tolerance, whose last digits (about 0.003
+points) are part of the published numbers. The interval is new: AlpacaEval's own standard error is the spread of the
+fitted values, not sampling error. Here instructions are resampled and everything but the penalty's strength is fitted
+again, by ``l1_logistic``, which solves all resamples at once, exactly.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Comparisons", "Gamed", "LengthControlled", "l1_logistic", "length_controlled"]
+
+Floats = NDArray[np.float64]
+
+STRENGTHS: Final = np.logspace(-4, 4, 10)  # scikit-learn's grid for Cs=10
+FOLDS: Final = 5
+#: hardly any penalty: with few comparisons and no baselines a chosen one may well leave nothing but 50 per cent
+WITHOUT_BASELINES: Final = 1e4
+GAMED_WEIGHT: Final = 0.1  # 0.2, shared by the two gamed baselines
+REFITS: Final = 1_000
+FORMULA: Final = "tanh(std_delta_len) + instruction_difficulty + not_gamed_baseline - 1"
+FORMULA_WITHOUT_BASELINES: Final = "tanh(std_delta_len) + intercept"
+_CHUNK = 64  # resamples solved together: larger ones leave the processor's cache
+_TOLERANCE = 1e-10  # of a coefficient
+
+
+@dataclass(frozen=True, slots=True)
+class Comparisons:
+    """A model's answers against the reference's, in the order of the official instruction list.
+
+    Attributes:
+        wins: shape (n,), 0..1, the share of the win the model gets; NaN where there is no verdict.
+        deltas: shape (n,), characters of the reference minus characters of the answer.
+        difficulties: shape (n,), of the instructions; None where they are not known (then without baselines, too).
+        positions: shape (n,), of the instructions in the official list, which is what ``Gamed.positions`` refers to.
+    """
+
+    wins: Floats
+    deltas: Floats
+    difficulties: Floats | None = None
+    positions: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gamed:
+    """The comparisons of AlpacaEval's two gamed baselines (verbose, concise), which steady the regression.
+
+    Attributes:
+        wins, scaled_deltas, difficulties, positions: shape (m,); the length differences are divided by their standard
+            deviation already.
+    """
+
+    wins: Floats
+    scaled_deltas: Floats
+    difficulties: Floats
+    positions: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class LengthControlled:
+    """The length-controlled win rate, in per cent.
+
+    Attributes:
+        standard_error: AlpacaEval's: of the mean of the fitted values.
+        low, high: 95% percentile interval over refits; None where none were made.
+        weights: coefficient of each feature.
+        strength: ``C``, the inverse of the penalty's strength.
+        fitted: shape (n,), predicted win of each comparison at equal length, 0..1.
+    """
+
+    win_rate: float
+    standard_error: float
+    low: float | None
+    high: float | None
+    weights: dict[str, float]
+    strength: float
+    fitted: Floats
+
+
+def length_controlled(
+    found: Comparisons, gamed: Gamed | None, *, n_refits: int = REFITS, seed: int = 0
+) -> LengthControlled | None:
+    """Fits and predicts.
+
+    Comparisons without a verdict are not fitted, but predicted, and their lengths count: as AlpacaEval does it.
+
+    Args:
+        gamed: the baselines; None leaves them and the difficulties out, as where there are none (the micro-world).
+        n_refits: for the interval; 0 makes none.
+
+    Returns:
+        None where nothing can be fitted: fewer than ``2 * FOLDS`` verdicts, or all length differences equal.
+    """
+    scored = ~np.isnan(found.wins)
+    if len(scored) and (found.deltas == 0).all() and (found.wins == 0.5).all():
+        return _draw(len(scored))
+    if int(scored.sum()) < 2 * FOLDS or not np.std(found.deltas, ddof=1) > 0:
+        return None
+    design = _Design(found, gamed)
+    x, wins, weights = design.rows(np.ones(len(found.wins)))
+    keep = ~np.isnan(wins)
+    x, wins, weights = x[keep], wins[keep], weights[keep]
+    if gamed is not None:
+        strength = _choose_strength(x, wins, weights)
+        coefficients = _liblinear(x, wins, weights, strength)
+    else:
+        strength = WITHOUT_BASELINES
+        coefficients = l1_logistic(x[None], wins, weights[None], strength)[0]
+    fitted = _logistic(design.at_equal_length @ coefficients)
+    low, high = _interval(design, strength, coefficients, n_refits, seed)
+    return LengthControlled(
+        win_rate=float(fitted.mean() * 100),
+        standard_error=float(np.std(fitted, ddof=1) / np.sqrt(len(fitted)) * 100),
+        low=low,
+        high=high,
+        weights=dict(zip(design.names, map(float, coefficients), strict=True)),
+        strength=float(strength),
+        fitted=fitted,
+    )
+
+
+def _draw(n: int) -> LengthControlled:
+    """The reference against itself: one half by construction, as with AlpacaEval."""
+    return LengthControlled(50.0, 0.0, 50.0, 50.0, {}, float("nan"), np.full(n, 0.5))
+
+
+class _Design:
+    """The regression's rows, for any multiplicities of the instructions: the baselines' rows first."""
+
+    def __init__(self, found: Comparisons, gamed: Gamed | None) -> None:
+        self._found, self._gamed = found, gamed
+        n = len(found.wins)
+        if gamed is None:
+            self.names: tuple[str, ...] = ("tanh_delta_length", "intercept")
+            self.at_equal_length = np.column_stack([np.zeros(n), np.ones(n)])
+            return
+        if found.difficulties is None or found.positions is None:
+            raise ValueError("with baselines, the instructions' difficulties and positions are needed")
+        self.names = ("tanh_delta_length", "instruction_difficulty", "not_gamed_baseline")
+        self.at_equal_length = np.column_stack([np.zeros(n), found.difficulties, np.ones(n)])
+        self._baselines = np.column_stack([np.tanh(gamed.scaled_deltas), gamed.difficulties, np.zeros(len(gamed.wins))])
+        place = np.full(int(max(gamed.positions.max(), found.positions.max())) + 1, -1)
+        place[found.positions] = np.arange(n)
+        self._owner = place[gamed.positions]  # the comparison on the same instruction; -1: none
+
+    def rows(self, counts: Floats) -> tuple[Floats, Floats, Floats]:
+        """Features, wins and weights when comparison i is there ``counts[..., i]`` times.
+
+        A baseline's row is there as often as its instruction, or once where the model has no comparison on that.
+
+        Args:
+            counts: shape (..., n).
+
+        Returns:
+            Shapes (..., m + n, k), (m + n,) and (..., m + n).
+        """
+        n = counts.sum(axis=-1, keepdims=True)
+        mean = counts @ self._found.deltas / n[..., 0]
+        squares = (counts * (self._found.deltas - mean[..., None]) ** 2).sum(axis=-1, keepdims=True)
+        spread = np.sqrt(squares / (n - 1))
+        own = np.broadcast_to(self.at_equal_length, (*counts.shape, len(self.names))).copy()
+        own[..., 0] = np.tanh(np.divide(self._found.deltas, spread, out=np.zeros_like(counts), where=spread > 0))
+        if self._gamed is None:
+            return own, self._found.wins, counts
+        shape = (*counts.shape[:-1], *self._baselines.shape)
+        weights = GAMED_WEIGHT * np.where(self._owner < 0, 1.0, counts[..., self._owner])
+        return (
+            np.concatenate([np.broadcast_to(self._baselines, shape), own], axis=-2),
+            np.concatenate([self._gamed.wins, self._found.wins]),
+            np.concatenate([weights, counts], axis=-1),
+        )
+
+
+# --- fitting
+
+
+def _choose_strength(x: Floats, wins: Floats, weights: Floats) -> float:
+    """The strength with the best mean log-likelihood in cross-validation; both labels of a row are in one fold.
+
+    Equal folds in turns from the last row on: what scikit-learn's GroupKFold makes of groups of equal size.
+    """
+    fold = (len(x) - 1 - np.arange(len(x))) % FOLDS
+    scores = np.zeros(len(STRENGTHS))
+    for k in range(FOLDS):
+        train, test = fold != k, fold == k
+        for i, strength in enumerate(STRENGTHS):
+            z = x[test] @ _liblinear(x[train], wins[train], weights[train], strength)
+            scores[i] += (weights[test] * (wins[test] * z - np.logaddexp(0, z))).mean()
+    return float(STRENGTHS[scores.argmax()])
+
+
+def _liblinear(x: Floats, wins: Floats, weights: Floats, strength: float) -> Floats:
+    """As the leaderboard's numbers are made: each row once as a win and once as a loss, weighted by its share."""
+    import sklearn
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    release = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
+    lasso = {"l1_ratio": 1.0} if release >= (1, 8) else {"penalty": "l1"}  # 1.8 deprecated ``penalty``
+    model = LogisticRegression(C=strength, solver="liblinear", fit_intercept=False, random_state=123, **lasso)
+    labels = np.repeat([1.0, 0.0], len(x))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(np.vstack([x, x]), labels, sample_weight=np.concatenate([wins * weights, (1 - wins) * weights]))
+    return cast(Floats, model.coef_[0])
+
+
+def l1_logistic(
+    x: Floats, wins: Floats, weights: Floats, strength: float, start: Floats | None = None, max_steps: int = 100
+) -> Floats:
+    """Minimises ``strength * sum(weights * cross_entropy(wins, logistic(x @ w))) + sum(abs(w))``, many at once.
+
+    Proximal Newton steps with halving: the quadratic model with the penalty is minimised by coordinate descent.
+
+    Args:
+        x: features, shape (problems, n, k).
+        wins: targets 0..1, shape (n,).
+        weights: shape (problems, n); rows of weight 0 count for nothing.
+        start: coefficients to start from, shape (k,).
+
+    Returns:
+        Coefficients, shape (problems, k).
+    """
+    n_problems, _, k = x.shape
+    w = np.tile(np.zeros(k) if start is None else start, (n_problems, 1))
+    loss = _loss(x, wins, weights, strength, w)
+    active = np.arange(n_problems)
+    for _ in range(max_steps):
+        rows, own = x[active], weights[active]
+        target, decrease = _newton_target(rows, wins, own, strength, w[active])
+        step, size = target - w[active], np.ones(len(active))
+        while True:
+            tried = w[active] + size[:, None] * step
+            new = _loss(rows, wins, own, strength, tried)
+            worse = new > loss[active] + 1e-4 * size * decrease + 1e-12 * np.abs(loss[active])
+            if not worse.any() or size.min() < 1e-10:
+                break
+            size[worse] /= 2
+        w[active], loss[active] = tried, new
+        active = active[(np.abs(size[:, None] * step) > _TOLERANCE * (1 + np.abs(tried))).any(axis=1)]
+        if not len(active):
+            break
+    return w
+
+
+def _newton_target(x: Floats, wins: Floats, weights: Floats, strength: float, w: Floats) -> tuple[Floats, Floats]:
+    """Where the penalised quadratic model has its minimum, and the decrease it predicts; (problems, k), (problems,)."""
+    p = _logistic(_times(x, w))
+    transposed = x.transpose(0, 2, 1)
+    gradient = strength * _times(transposed, weights * (p - wins))
+    hessian = strength * (transposed * (weights * p * (1 - p))[:, None, :]) @ x
+    k = w.shape[1]
+    hessian[:, np.arange(k), np.arange(k)] += 1e-10
+    u = w.copy()
+    for _ in range(500):
+        before = u.copy()
+        for j in range(k):
+            curvature = hessian[:, j, j]
+            slope = gradient[:, j] + ((u - w) * hessian[:, j]).sum(axis=1) - curvature * u[:, j]
+            u[:, j] = -np.sign(slope) * np.maximum(np.abs(slope) - 1, 0) / curvature
+        if (np.abs(u - before) <= 0.01 * _TOLERANCE * (1 + np.abs(u))).all():
+            break
+    decrease = ((u - w) * gradient).sum(axis=1) + np.abs(u).sum(axis=1) - np.abs(w).sum(axis=1)
+    return u, np.minimum(decrease, 0)
+
+
+def _loss(x: Floats, wins: Floats, weights: Floats, strength: float, w: Floats) -> Floats:
+    z = _times(x, w)
+    entropy = np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))) - wins * z
+    return cast(Floats, strength * (weights * entropy).sum(axis=1) + np.abs(w).sum(axis=1))
+
+
+def _times(matrices: Floats, vectors: Floats) -> Floats:
+    return (matrices @ vectors[..., None])[..., 0]
+
+
+def _logistic(z: Floats) -> Floats:
+    return 0.5 * (1 + np.tanh(0.5 * z))  # overflows nowhere
+
+
+# --- the interval
+
+
+def _interval(
+    design: _Design, strength: float, start: Floats, n_refits: int, seed: int
+) -> tuple[float | None, float | None]:
+    """Percentiles of the win rate when the instructions, and with them lengths and baselines, are drawn again."""
+    if not n_refits:
+        return None, None
+    n = len(design.at_equal_length)
+    rng = np.random.default_rng(seed)
+    means = []
+    for first in range(0, n_refits, _CHUNK):
+        size = min(_CHUNK, n_refits - first)
+        counts = rng.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float64)
+        x, wins, weights = design.rows(counts)
+        known = ~np.isnan(wins)
+        w = l1_logistic(x[:, known], wins[known], weights[:, known], strength, start)
+        means.append((counts * _logistic(design.at_equal_length @ w.T).T).sum(axis=1) / n)
+    low, high = np.quantile(np.concatenate(means) * 100, [0.025, 0.975])
+    return float(low), float(high)

@@ -1,0 +1,358 @@
+"""MT-Bench's files in FastChat's formats: questions, references, judge prompts, answers and judgments, in and out.
+
+Everything is read when it is needed and checked line by line; nothing of the benchmark's data is in this package. What
+FastChat's files hold beyond the fields named here is ignored.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from leaderboards.mt_bench_verdicts import Guard
+from selfreward_bench import jsonl
+from selfreward_bench.data_dir import DataDir
+from selfreward_bench.errors import DataError
+from selfreward_bench.rundir import hash_json
+from selfreward_bench.types import Message
+
+__all__ = [
+    "ANSWERS",
+    "JUDGMENTS",
+    "NEEDS_REFERENCE",
+    "PAIR_JUDGMENTS",
+    "PROMPTS",
+    "QUESTIONS",
+    "REFERENCES",
+    "Choice",
+    "Item",
+    "JudgePrompts",
+    "Mode",
+    "ModelAnswer",
+    "PairJudgment",
+    "SingleJudgment",
+    "TurnNumber",
+    "Winner",
+    "choose_model",
+    "load_items",
+    "make_answer",
+    "model_name",
+    "read_answers",
+    "read_records",
+    "recognise",
+]
+
+QUESTIONS: Final = "mt_bench/mt_bench/question.jsonl"
+REFERENCES: Final = "mt_bench/mt_bench/reference_answer/gpt-4.jsonl"
+PROMPTS: Final = "mt_bench/judge_prompts.jsonl"
+
+NEEDS_REFERENCE: Final = frozenset({"math", "reasoning", "coding"})  # FastChat's NEED_REF_CATS
+
+ANSWERS: Final = "fastchat-answers"
+JUDGMENTS: Final = "fastchat-judgments"
+PAIR_JUDGMENTS: Final = "fastchat-pair-judgments"
+
+TurnNumber = Literal[1, 2]
+Winner = Literal["model_1", "model_2", "tie", "error"]
+
+
+class _External(BaseModel):
+    """A line of somebody else's file."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class Question(_External):
+    """A line of ``question.jsonl``."""
+
+    question_id: int
+    category: str
+    turns: tuple[str, str]
+
+
+class Choice(_External):
+    """One conversation: the model's answers, one per turn."""
+
+    index: int = 0
+    turns: tuple[str, ...]
+
+
+class ModelAnswer(_External):
+    """A line of ``model_answer/MODEL.jsonl`` or of ``reference_answer/MODEL.jsonl``."""
+
+    question_id: int
+    answer_id: str = ""
+    model_id: str
+    choices: Annotated[tuple[Choice, ...], Field(min_length=1)]
+    tstamp: float = 0.0
+
+
+class SingleJudgment(_External):
+    """A line of ``model_judgment/JUDGE_single.jsonl``; ``score`` -1 says that FastChat found none."""
+
+    question_id: int
+    model: str
+    judge: tuple[str, str]
+    user_prompt: str = ""
+    judgment: str
+    score: float
+    turn: TurnNumber
+    tstamp: float = 0.0
+
+
+class PairJudgment(_External):
+    """A line of ``model_judgment/JUDGE_pair.jsonl``. In game 1 ``model_1`` is assistant A, in game 2 it is B."""
+
+    question_id: int
+    model_1: str
+    model_2: str
+    g1_winner: Winner
+    g2_winner: Winner
+    judge: tuple[str, str]
+    g1_user_prompt: str = ""
+    g1_judgment: str
+    g2_user_prompt: str = ""
+    g2_judgment: str
+    turn: TurnNumber
+    tstamp: float = 0.0
+
+
+class PromptLine(_External):
+    """A line of ``judge_prompts.jsonl``."""
+
+    name: str
+    system_prompt: str
+    prompt_template: str
+
+
+_KINDS: Final[dict[str, type[_External]]] = {
+    ANSWERS: ModelAnswer,
+    JUDGMENTS: SingleJudgment,
+    PAIR_JUDGMENTS: PairJudgment,
+}
+R = TypeVar("R", bound=_External)
+
+
+# --- reading
+
+
+def recognise(path: Path) -> str | None:
+    """Which of FastChat's files it is, told from its first line; None when it is none of them."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            line = stream.readline(jsonl.MAX_LINE_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return None
+    for kind, model in _KINDS.items():
+        try:
+            jsonl.decode(line, model, str(path))
+        except DataError:
+            continue
+        return kind
+    return None
+
+
+def read_records(path: Path, model: type[R]) -> list[R]:
+    """All lines of a file, plain or gzipped.
+
+    Raises:
+        DataError: the file or one of its lines cannot be used.
+    """
+    return _records(DataDir(path.parent), path.name, model)
+
+
+def _records(data: DataDir, name: str, model: type[R]) -> list[R]:
+    found = []
+    for number, line in enumerate(data.read(name).split(b"\n"), 1):
+        if len(line) > jsonl.MAX_LINE_BYTES:
+            raise DataError(f"{data.path(name)}:{number}: the line is longer than {jsonl.MAX_LINE_BYTES:,} bytes.")
+        if line.strip():
+            found.append(jsonl.decode(line, model, f"{data.path(name)}:{number}"))
+    if not found:
+        raise DataError(f"{data.path(name)} holds no records. Check that this is the right file.")
+    return found
+
+
+def read_answers(path: Path, model: str | None = None) -> dict[str, tuple[str, ...]]:
+    """Question id -> the answers of its turns (of the first conversation, as FastChat takes it).
+
+    Args:
+        model: whose answers, where the file holds those of several models.
+
+    Raises:
+        DataError: the file cannot be used, or answers a question twice.
+    """
+    records = read_records(path, ModelAnswer)
+    chosen = choose_model(path, {r.model_id for r in records}, model)
+    return _by_question(path, [r for r in records if r.model_id == chosen])
+
+
+def _by_question(path: Path, records: Iterable[ModelAnswer]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for record in records:
+        key = str(record.question_id)
+        if key in found:
+            raise DataError(
+                f"{path}: question {key} is answered more than once by {record.model_id!r}; which answer counts is not "
+                "said. Remove one of the lines."
+            )
+        found[key] = record.choices[0].turns
+    return found
+
+
+def choose_model(path: Path, models: Iterable[str], wanted: str | None) -> str:
+    """``wanted`` where it is there, or the one model there is.
+
+    Raises:
+        DataError: there are several others.
+    """
+    names = sorted(set(models))
+    if wanted in names:
+        return str(wanted)
+    if len(names) == 1:
+        return names[0]
+    listed = ", ".join(n[:100] for n in names[:40])
+    raise DataError(f"{path} holds {len(names)} models and none is called {wanted!r}. Name one of: {listed}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question with its follow-up.
+
+    Attributes:
+        reference: an answer per turn; empty where the category has none.
+    """
+
+    id: str
+    category: str
+    turns: tuple[str, str]
+    reference: tuple[str, ...] = ()
+
+
+def load_items(data: DataDir, limit: int | None = None) -> list[Item]:
+    """The questions with their references, the first ``limit`` of them.
+
+    Raises:
+        DataError: a file cannot be used, or a reference is missing.
+    """
+    references = _by_question(data.path(REFERENCES), _records(data, REFERENCES, ModelAnswer))
+    items = []
+    for question in _records(data, QUESTIONS, Question):
+        key = str(question.question_id)
+        needed = question.category in NEEDS_REFERENCE
+        if needed and len(references.get(key, ())) < 2:
+            raise DataError(f"{data.path(REFERENCES)}: question {key} ({question.category}) has no reference answers.")
+        items.append(Item(key, question.category, question.turns, references[key] if needed else ()))
+    if len({item.id for item in items}) < len(items):
+        raise DataError(f"{data.path(QUESTIONS)}: a question id occurs twice. Ids must be unique.")
+    return items[:limit]
+
+
+# --- the judge's prompts
+
+_NAMES: Final = {"single": ("single-v1", "single-math-v1"), "pairwise": ("pair-v2", "pair-math-v1")}
+Mode = Literal["single", "pairwise"]
+
+
+@dataclass(frozen=True)
+class JudgePrompts:
+    """FastChat's judge prompts as they stand in the user's file."""
+
+    lines: Mapping[str, PromptLine]
+    place: str
+
+    @classmethod
+    def load(cls, data: DataDir) -> JudgePrompts:
+        """Reads them.
+
+        Raises:
+            DataError: the file cannot be used.
+        """
+        return cls({line.name: line for line in _records(data, PROMPTS, PromptLine)}, str(data.path(PROMPTS)))
+
+    @cached_property
+    def guard(self) -> Guard:
+        """What every answer goes through before it is shown.
+
+        Raises:
+            DataError: the prompts have no lines that mark where an answer begins and ends.
+        """
+        names = [f"{name}{turn}" for pair in _NAMES.values() for name in pair for turn in ("", "-multi-turn")]
+        guard = Guard(self.lines[name].prompt_template for name in names if name in self.lines)
+        if len(guard.frame) < 2:
+            raise DataError(f"{self.place}: nothing marks where an answer begins and ends. It must be FastChat's file.")
+        return guard
+
+    def name(self, mode: Mode, item: Item, turn: TurnNumber) -> str:
+        """Which prompt judges this turn."""
+        return _NAMES[mode][bool(item.reference)] + ("-multi-turn" if turn == 2 else "")
+
+    def render(self, item: Item, turn: TurnNumber, *shown: Sequence[str]) -> tuple[Message, Message]:
+        """The judge's system and user message.
+
+        Args:
+            shown: the answers (of turn 1, or of both) of one model, which is then graded, or of two: A and B.
+
+        Raises:
+            DataError: the file lacks the prompt, or the prompt has other placeholders.
+        """
+        name = self.name("single" if len(shown) == 1 else "pairwise", item, turn)
+        if name not in self.lines:
+            raise DataError(f"{self.place} has no judge prompt {name!r}. It must be FastChat's file.")
+        values: dict[str, str] = {}
+        for n in range(1, turn + 1):
+            suffix = f"_{n}" if turn == 2 else ""
+            values[f"question{suffix}"] = item.turns[n - 1]
+            for side, answers in zip(("",) if len(shown) == 1 else ("_a", "_b"), shown, strict=True):
+                values[f"answer{side}{suffix}"] = self.guard(answers[n - 1])
+            if item.reference:
+                values[f"ref_answer_{n}"] = item.reference[n - 1]
+        system, user = self.lines[name].system_prompt, self._fill(name, values)
+        return Message(role="system", content=system), Message(role="user", content=user)
+
+    def _fill(self, name: str, values: Mapping[str, str]) -> str:
+        """In one pass: what is put in is never looked at again."""
+        parts, used = [], set()
+        try:
+            pieces = list(Formatter().parse(self.lines[name].prompt_template))
+        except ValueError as error:
+            raise DataError(f"{self.place}: judge prompt {name!r} has unbalanced braces ({error}).") from error
+        for literal, field, form, conversion in pieces:
+            parts.append(literal)
+            if field is not None:
+                used.add(field if not (form or conversion) else "?")
+                parts.append(values.get(field, ""))
+        if used != values.keys():
+            raise DataError(
+                f"{self.place}: judge prompt {name!r} has the placeholders {sorted(used)}, and {sorted(values)} are "
+                "needed. It must be FastChat's file."
+            )
+        return "".join(parts)
+
+
+# --- writing
+
+
+def make_answer(item: Item, model: str, turns: Sequence[str], now: float) -> ModelAnswer:
+    """A line of ``model_answer``."""
+    answer_id = hash_json([model, item.id, list(turns)])[:22]
+    choices = (Choice(index=0, turns=tuple(turns)),)
+    return ModelAnswer(question_id=int(item.id), answer_id=answer_id, model_id=model, choices=choices, tstamp=now)
+
+
+def model_name(text: str) -> str:
+    """A model's name as a part of a file's name.
+
+    >>> model_name("openai:gpt-4o@https://host/v1")
+    'openai_gpt-4o_https_host_v1'
+    """
+    return re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII)[:100] or "model"

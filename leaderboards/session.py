@@ -1,0 +1,347 @@
+"""One call of evaluation: some models, some benchmarks, one judge; planned, run, compared.
+
+The command line and `leaderboards.evaluate` are both this. Every model is loaded at most once for its benchmarks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leaderboards import standings, suites
+from leaderboards.base import Calls, Finished, JudgeRole, Plan, Setting
+from leaderboards.candidates import Candidate, parse_candidates
+from leaderboards.comparing import compare
+from leaderboards.harness import evaluate_model, is_current, open_benchmark
+from leaderboards.models import ORACLE, Opened, Services, as_self, judge_role, open_candidate, served_name
+from leaderboards.suites import HEAD_TO_HEAD, World
+from leaderboards.tournament import HeadToHead
+from selfreward_bench import jsonl
+from selfreward_bench.config import RunConfig
+from selfreward_bench.data_dir import DataDir
+from selfreward_bench.errors import ConfigError, DataError, SrbenchError, UnknownNameError
+from selfreward_bench.progress import Reporter, Silent
+from selfreward_bench.types import EvalResult, SampleScore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from selfreward_bench.prices import PriceTable
+
+__all__ = ["Asked", "Evaluation", "Planned", "Session", "bounded", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an evaluation is asked for.
+
+    Attributes:
+        candidates: the models, with names that differ.
+        root: gets ``NAME/eval/BENCHMARK@VERSION/`` for each; a run's directory has the same layout.
+        benchmarks: names as in ``suites.NAMES``; empty takes the suite.
+        suite: None takes the world's default.
+        judge: who judges where a benchmark needs somebody; the micro-world has its oracle.
+        world: None finds out from the models.
+    """
+
+    candidates: Sequence[Candidate]
+    root: Path
+    config: RunConfig
+    services: Services
+    benchmarks: Sequence[str] = ()
+    suite: str | None = None
+    judge: str | None = None
+    world: str | None = None
+    data: DataDir = field(default_factory=DataDir)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One model with its benchmarks."""
+
+    candidate: Candidate
+    opened: Opened
+    settings: Mapping[str, Setting]
+    out_dir: Path
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One benchmark of one model, as ``--dry-run`` shows it."""
+
+    model: str
+    benchmark: str
+    current: bool
+    plan: Plan
+    problem: str = ""
+    served: tuple[tuple[str, Calls], ...] = ()  # what is asked of served models, by their name in a price table
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came of an evaluation.
+
+    Attributes:
+        results: one per model and benchmark that went well, in the order asked for.
+        errors: what went wrong, in words; the other results are there all the same.
+    """
+
+    root: Path
+    results: tuple[EvalResult, ...]
+    errors: tuple[str, ...] = ()
+
+    def metrics(self) -> pd.DataFrame:
+        """One row per model, benchmark and metric: value, interval, how many samples it rests on, and the judge."""
+        import pandas as pd
+
+        rows = [
+            {"checkpoint": r.checkpoint, "benchmark": r.benchmark, "metric": name, **m.model_dump(), "judge": r.judge}
+            for r in self.results
+            for name, m in r.metrics.items()
+        ]
+        columns = ["checkpoint", "benchmark", "metric", "value", "low", "high", "n_scored", "n_total", "judge"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def samples(self, benchmark: str) -> pd.DataFrame:
+        """One row per model and sample of a benchmark (``NAME@VERSION``), its measures as columns.
+
+        Raises:
+            DataError: the scores of a model cannot be read.
+        """
+        import pandas as pd
+
+        rows: list[dict[str, Any]] = []
+        for r in self.results:
+            if r.benchmark == benchmark:
+                folder = self.root / r.checkpoint / "eval" / benchmark
+                for s in jsonl.read(folder / standings.SCORES, SampleScore, allow_empty=True):
+                    measured = s.detail.get("measures", {})
+                    row = {"checkpoint": r.checkpoint, "sample_id": s.sample_id, "cluster": s.cluster}
+                    rows.append({**row, "value": s.value, "reason": s.reason, **measured})
+        return pd.DataFrame(rows)
+
+
+def evaluate(
+    checkpoints: Sequence[str | Path],
+    *,
+    benchmarks: Sequence[str] = (),
+    suite: str | None = None,
+    judge: str | None = None,
+    config: RunConfig | None = None,
+    world: World | None = None,
+    data_dir: Path | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    output: Path = Path("runs", "eval"),
+    prices: PriceTable | None = None,
+    max_cost: float | None = None,
+    replay: bool = False,
+    concurrency: int = 32,
+    reporter: Reporter | None = None,
+) -> Evaluation:
+    """Scores checkpoints, as ``srbench eval`` does.
+
+    Args:
+        checkpoints: directories in Hugging Face layout, ``RUN:MODEL``, hub ids, ``openai:NAME@URL`` or finished files.
+        benchmarks: names as in ``suites.NAMES``; empty takes the suite.
+        judge: who judges where a benchmark needs somebody; the micro-world has its oracle.
+        config: how models answer and judge; None takes the recipe ``micro``.
+        limit: the first so many items of each benchmark.
+        output: gets ``NAME/eval/BENCHMARK@VERSION/`` for each model.
+        max_cost: of served models, in the currency of ``prices``.
+        replay: answers of served models come from the store alone.
+
+    Returns:
+        The results; ``metrics()`` and ``samples()`` give them as pandas tables. What failed is in ``errors``.
+
+    Raises:
+        SrbenchError: it cannot be done as asked.
+
+    Example:
+        >>> found = evaluate(["runs/first:M2"], benchmarks=["alpaca-eval"])  # doctest: +SKIP
+        >>> found.metrics().query("metric == 'win_rate'")  # doctest: +SKIP
+    """
+    from selfreward_bench import recipes
+    from selfreward_bench.prices import Budget
+    from selfreward_bench.prices import PriceTable as Prices
+
+    settings = config or recipes.load("micro")
+    settings = bounded(settings, limit)
+    if seed is not None:
+        settings = settings.model_copy(update={"seed": seed})
+    budget = Budget(prices or Prices(), max_cost)
+    services = Services(settings.engine, settings.threads, budget=budget, replay=replay, concurrency=concurrency)
+    asked = Asked(
+        candidates=parse_candidates(map(str, checkpoints)),
+        root=output,
+        config=settings,
+        services=services,
+        benchmarks=benchmarks,
+        suite=suite,
+        judge=judge,
+        world=world,
+        data=DataDir.find(data_dir),
+    )
+    return Session(asked).run(reporter)
+
+
+class Session:
+    """An evaluation, checked as far as that is possible without loading a model.
+
+    Raises:
+        ConfigError, UnknownNameError: it cannot be done as asked.
+        EngineError, DataError: a model or a data set is not there.
+    """
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+        self.world = _world(asked)
+        self._suite = _suite(asked, self.world)
+        config = bounded(asked.config, self._suite.limit) if asked.config.eval.limit is None else asked.config
+        self.names = suites.chosen(asked.benchmarks or self._suite.benchmarks, self.world)
+        self.judge = _judge(asked, self.world)
+        self.setting = Setting(config, asked.data, self.judge)
+        self._entries = [self._entry(c) for c in asked.candidates]
+        self._check_judges()
+        self._matches = HeadToHead(asked.root, self.setting) if HEAD_TO_HEAD in self.names else None
+
+    def plan(self) -> list[Planned]:
+        """What would be done; nothing is."""
+        planned = [_planned(e, name, setting) for e in self._entries for name, setting in e.settings.items()]
+        if self._matches:
+            n = sum(e.candidate.kind != "finished" for e in self._entries)
+            planned.append(self._planned_matches(self._matches.plan(n)))
+        return planned
+
+    def _planned_matches(self, plan: Plan) -> Planned:
+        judge = served_name(self.judge.name) if self.judge else None
+        return Planned("all pairs", HEAD_TO_HEAD, False, plan, served=((judge, plan.judgments),) if judge else ())
+
+    def run(self, reporter: Reporter | None = None) -> Evaluation:
+        """Evaluates all, then compares; a model or benchmark that fails does not stop the others."""
+        shown = reporter or Silent()
+        errors: list[str] = []
+        for entry in self._entries:
+            with _noting(errors):
+                evaluate_model(entry.opened.model, entry.settings, out_dir=entry.out_dir, reporter=shown)
+            with _noting(errors):
+                if self._matches and entry.candidate.kind != "finished":
+                    self._matches.answer(entry.opened.model, shown)
+            entry.opened.engine.close()
+        with _noting(errors):
+            if self._matches:
+                self._matches.hold(shown)
+        if self.judge and self.judge.engine:
+            self.judge.engine.close()
+        compare(self.asked.root)
+        return Evaluation(self.asked.root, tuple(self._results()), tuple(errors))
+
+    def _results(self) -> Iterable[EvalResult]:
+        for entry in self._entries:
+            for name in entry.settings:
+                file = entry.out_dir / open_benchmark(name).key / standings.RESULT
+                if file.is_file():
+                    yield standings.read_result(file)
+
+    def _entry(self, candidate: Candidate) -> _Entry:
+        opened = open_candidate(candidate, self.asked.services)
+        setting = replace(self.setting, judge=as_self(self.judge, opened))
+        rows = [n for n in self.names if n != HEAD_TO_HEAD]
+        settings = dict.fromkeys(rows, setting)
+        if candidate.kind == "finished":
+            settings = _finished(candidate, rows if self.asked.benchmarks else _all_rows(self.world), setting)
+        return _Entry(candidate, opened, settings, self.asked.root / candidate.name / "eval")
+
+    def _check_judges(self) -> None:
+        lacking = {
+            name
+            for entry in self._entries
+            for name, s in entry.settings.items()
+            if s.judge is None and s.finished is None and open_benchmark(name).needs_judge
+        }
+        if lacking:
+            raise ConfigError(
+                f"{', '.join(sorted(lacking))}: somebody has to judge, and no judge was named. Name one: "
+                "--judge openai:MODEL@URL (a served model), --judge DIR or RUN:MODEL (a local one), or --judge self."
+            )
+
+
+def _world(asked: Asked) -> World:
+    """Finished files are of real data; models of a run belong where its base does."""
+    models = [c for c in asked.candidates if c.kind != "finished"]
+    directories = [None if c.kind == "run-model" else c.path for c in models]
+    return suites.world_of(directories, asked.config, asked.world or (None if models else "real"))
+
+
+@contextmanager
+def _noting(errors: list[str]) -> Iterator[None]:
+    """What goes wrong in one part is noted, and the others go on."""
+    try:
+        yield
+    except SrbenchError as error:
+        errors.append(str(error))
+
+
+def _suite(asked: Asked, world: World) -> suites.Suite:
+    name = asked.suite or suites.default_suite(world)
+    if name not in suites.SUITES:
+        raise UnknownNameError("suite", name, suites.SUITES)
+    chosen = suites.SUITES[name]
+    return chosen if asked.suite else replace(chosen, limit=None)
+
+
+def bounded(config: RunConfig, limit: int | None) -> RunConfig:
+    """The settings with ``eval.limit`` set; None leaves them as they are."""
+    if limit is None:
+        return config
+    return config.model_copy(update={"eval": config.eval.model_copy(update={"limit": limit})})
+
+
+def _judge(asked: Asked, world: World) -> JudgeRole | None:
+    if world == "micro":
+        if asked.judge not in (None, ORACLE):
+            raise ConfigError(
+                f"--judge {asked.judge}: on the micro-world the exact grader (oracle) judges. Leave --judge away, or "
+                "take real data: --world real."
+            )
+        return JudgeRole(ORACLE)
+    if asked.judge == ORACLE:
+        raise ConfigError("--judge oracle: the oracle knows the micro-world alone. Name a model that judges.")
+    return judge_role(asked.judge, asked.services) if asked.judge else None
+
+
+def _finished(candidate: Candidate, rows: Iterable[str], setting: Setting) -> dict[str, Setting]:
+    """The benchmarks whose files these are."""
+    if candidate.path is None:
+        raise DataError(f"{candidate.text} is no file.")
+    found = {row: open_benchmark(row).recognise(candidate.path) for row in rows}
+    settings = {
+        row: replace(setting, finished=Finished(kind, candidate.path))
+        for row, kind in found.items()
+        if kind is not None
+    }
+    if not settings:
+        raise DataError(
+            f"{candidate.path} is in no known format: neither outputs, annotations or judgments of AlpacaEval, "
+            "FastChat or lm-eval, nor verdicts of LLMBar or PandaLM (docs/formats.md)."
+        )
+    return settings
+
+
+def _all_rows(world: World) -> list[str]:
+    return [row for row in dict.fromkeys(suites.NAMES[world].values()) if row != HEAD_TO_HEAD]
+
+
+def _planned(entry: _Entry, name: str, setting: Setting) -> Planned:
+    benchmark = open_benchmark(name)
+    try:
+        current = is_current(entry.opened.model, benchmark, setting, entry.out_dir)
+        plan = benchmark.plan(setting)
+        asked = ((entry.candidate.text, plan.answers), (setting.judge.name if setting.judge else "", plan.judgments))
+        served = tuple((known, calls) for text, calls in asked if calls.calls and (known := served_name(text)))
+        return Planned(entry.opened.model.name, benchmark.key, current, plan, served=() if current else served)
+    except SrbenchError as error:
+        return Planned(entry.opened.model.name, benchmark.key, False, Plan(), str(error))

@@ -1,0 +1,107 @@
+"""Which benchmarks are meant: names and suites as the user gives them, for the micro-world or for real data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from selfreward_bench.config import RunConfig
+from selfreward_bench.errors import ConfigError, UnknownNameError
+from selfreward_bench.micro import base_path
+from selfreward_bench.rundir import hash_file
+
+__all__ = ["HEAD_TO_HEAD", "NAMES", "SUITES", "Suite", "World", "chosen", "default_suite", "world_of"]
+
+World = Literal["micro", "real"]
+
+HEAD_TO_HEAD: Final = "head-to-head"
+
+#: what a user calls a benchmark -> its rows in `leaderboards.harness.BENCHMARKS`
+NAMES: Final[dict[World, dict[str, str]]] = {
+    "micro": {
+        "quality": "micro-quality",
+        "judge-accuracy": "micro-judge-accuracy",
+        "alpaca-eval": "micro-alpaca-eval",
+        "mt-bench": "micro-mt-bench",
+        "nlp": "micro-nlp",
+        HEAD_TO_HEAD: HEAD_TO_HEAD,
+    },
+    "real": {
+        "alpaca-eval": "alpaca-eval",
+        "mt-bench": "mt-bench",
+        "nlp": "nlp",
+        HEAD_TO_HEAD: HEAD_TO_HEAD,
+        "judge-accuracy": "judge-accuracy-oasst",
+        "judge-accuracy-oasst": "judge-accuracy-oasst",
+        "judge-accuracy-llmbar": "judge-accuracy-llmbar",
+        "judge-accuracy-llmbar-processed": "judge-accuracy-llmbar-processed",
+        "judge-accuracy-pandalm": "judge-accuracy-pandalm",
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Benchmarks that belong together; ``limit`` bounds each benchmark's items unless the user says otherwise."""
+
+    benchmarks: tuple[str, ...]
+    limit: int | None = None
+
+
+SUITES: Final[dict[str, Suite]] = {
+    "quick": Suite(("alpaca-eval", "mt-bench", "nlp", "judge-accuracy"), limit=32),
+    "paper": Suite(("alpaca-eval", "mt-bench", "nlp", HEAD_TO_HEAD, "judge-accuracy")),
+    "micro": Suite(("quality", "judge-accuracy", "alpaca-eval", "mt-bench", "nlp", HEAD_TO_HEAD)),
+}
+
+
+def default_suite(world: World) -> str:
+    """``micro`` for the micro-world, ``paper`` otherwise."""
+    return "micro" if world == "micro" else "paper"
+
+
+def chosen(names: Sequence[str], world: World) -> list[str]:
+    """The rows that names mean in a world, each once, in the order given.
+
+    Raises:
+        UnknownNameError: a name means nothing in that world.
+    """
+    known = NAMES[world]
+    rows = {row: row for row in known.values()}
+    for name in names:
+        if name not in known and name not in rows:
+            raise UnknownNameError(f"benchmark ({world} data)", name, {*known, *rows})
+    return list(dict.fromkeys(known.get(name, name) for name in names))
+
+
+def world_of(checkpoints: Iterable[Path | None], config: RunConfig, given: str | None = None) -> World:
+    """The world a model belongs to: ``micro`` where it has the embedded model's tokenizer.
+
+    Args:
+        checkpoints: directories of the models; None for what is no directory.
+        config: of the run they belong to; its base decides where no directory tells.
+        given: the user's own choice, which decides alone.
+
+    Raises:
+        ConfigError: ``given`` is neither ``micro`` nor ``real``, or the models are of both worlds.
+    """
+    if given in ("micro", "real"):
+        return given  # type: ignore[return-value]  # one of the two literals, as just tested
+    if given is not None:
+        raise ConfigError(f"There is no world {given!r}; take `micro` (the embedded one) or `real`.")
+    found = {_world(path, config) for path in checkpoints}
+    if len(found) > 1:
+        raise ConfigError(
+            "Some of these models belong to the embedded micro-world and some do not: one prompt set cannot serve "
+            "both. Evaluate them apart, or say which data to take: --world micro or --world real."
+        )
+    return found.pop() if found else _world(None, config)
+
+
+def _world(directory: Path | None, config: RunConfig) -> World:
+    tokenizer = directory / "tokenizer.json" if directory else None
+    if tokenizer and tokenizer.is_file():
+        return "micro" if hash_file(tokenizer) == hash_file(base_path() / "tokenizer.json") else "real"
+    return "micro" if config.base == "micro" and directory is None else "real"

@@ -1,0 +1,105 @@
+"""Head-to-head within an evaluation: each model answers while it is loaded, and all pairs are judged at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from leaderboards import head_to_head, standings
+from leaderboards.base import JudgeRole, Plan, Setting, Subject
+from leaderboards.harness import Model
+from leaderboards.head_to_head_answers import Entry, answer, default_prompts, hash_prompts, read_entry
+from leaderboards.head_to_head_judges import annotator_for
+from leaderboards.standings import Tournament
+from selfreward_bench.errors import ConfigError, DataError
+from selfreward_bench.progress import Reporter
+from selfreward_bench.types import Prompt
+
+__all__ = ["DIRECTORY", "HeadToHead"]
+
+DIRECTORY: Final = standings.MATCHES
+_SELF: Final = "self"
+
+
+class HeadToHead:
+    """All pairs of some models on the same prompts.
+
+    Args:
+        root: the answers are in ``NAME/eval/head-to-head@1/``, verdicts and result in ``head-to-head/``.
+
+    Raises:
+        ConfigError: nobody is named who could judge all pairs alike.
+        DataError: the prompts cannot be read.
+    """
+
+    def __init__(self, root: Path, setting: Setting) -> None:
+        if setting.judge is None or setting.judge.name == _SELF:
+            raise ConfigError(
+                "head-to-head: one judge has to compare all pairs, and none was named (`self` would be another one "
+                "for each model). Name it: --judge openai:MODEL@URL, --judge DIR or --judge RUN:MODEL."
+            )
+        self.root, self.setting = root, setting
+        self.judge: JudgeRole = setting.judge
+        self.prompts: list[Prompt] = default_prompts(setting)
+
+    def plan(self, n_models: int) -> Plan:
+        """Answers and judgments for so many models, nothing of it done yet."""
+        annotator = annotator_for(self.judge, self.setting.config)
+        return head_to_head.plan(n_models, self.prompts, self.setting.config, annotator)
+
+    def answer(self, model: Model, reporter: Reporter) -> None:
+        """Stores a model's answers.
+
+        Raises:
+            SrbenchError: it cannot answer.
+        """
+        stage = f"{model.name}/eval/{head_to_head.HEAD_TO_HEAD}"
+        reporter.started(stage, len(self.prompts), "answers")
+        folder = self._folder(model.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        subject = Subject(model.name, model.open, self.setting, folder, reporter.advanced)
+        found = answer(subject, self.prompts, fingerprint=model.fingerprint)
+        reporter.finished(stage, {"answers": len(found.answers), "failed": len(found.failures)}, 0.0)
+
+    def hold(self, reporter: Reporter) -> Tournament | None:
+        """Judges all pairs of the models that have answered these prompts, of earlier calls too; None with one alone.
+
+        Raises:
+            SrbenchError: the judge cannot be asked, or stored files cannot be read.
+        """
+        entries = self._entries(reporter.message)
+        if len(entries) < 2:
+            reporter.message("head-to-head needs two models; evaluate another one with it.")
+            return None
+        reporter.started("head-to-head", self.plan(len(entries)).judgments.calls, "judgments")
+        result = head_to_head.compare(
+            entries,
+            self.prompts,
+            self.judge,
+            directory=self.root / DIRECTORY,
+            config=self.setting.config,
+            judge_truncated=self.judge.engine is not None,  # as AlpacaEval does; the oracle's world leaves them out
+            advanced=reporter.advanced,
+        )
+        reporter.finished("head-to-head", {"pairs": len(result.pairs), "unscored": result.incomplete}, 0.0)
+        return result
+
+    def _entries(self, note: Callable[[str], None]) -> Sequence[Entry]:
+        """Those who answered the same prompts with the same settings as the last one; others are named."""
+        folders = sorted(self.root.glob(f"*/eval/{head_to_head.HEAD_TO_HEAD}"))
+        found: dict[str, Entry] = {}
+        for folder in folders:
+            name = folder.parts[-3]
+            try:
+                found[name] = read_entry(name, folder)
+            except DataError as error:
+                note(str(error))
+        wanted = hash_prompts(self.prompts)
+        same = {name: e for name, e in found.items() if e.prompts == wanted}
+        for name in sorted(found.keys() - same.keys()):
+            note(f"head-to-head: {name} answered other prompts and is left out. Evaluate it again to have it in.")
+        return [same[name] for name in standings.model_order(same)]
+
+    def _folder(self, name: str) -> Path:
+        return self.root / name / "eval" / head_to_head.HEAD_TO_HEAD

@@ -1,0 +1,70 @@
+"""How close calls to a served judge come to the ideal: wall time against ceil(calls / concurrency) * latency.
+
+    python perf/client.py [--calls 805] [--concurrency 64] [--latency 0.2] [--repeats 3]
+
+The server is tests/fake_server.py in a process of its own; every answer is committed to a store on disk before it is
+used. Then the same calls once more, all from the store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from fake_server import fake_server
+
+from selfreward_bench.engines.base import ChoiceRequest
+from selfreward_bench.engines.served import ServedEngine
+from selfreward_bench.store import ResponseStore
+from selfreward_bench.types import Message
+
+PROMPT_CHARACTERS = 6_000  # about an instruction, two answers and a judge prompt
+
+
+def requests(count: int) -> list[ChoiceRequest]:
+    """Judgments of the size of AlpacaEval's."""
+    text = "Which answer is better? " * (PROMPT_CHARACTERS // 24)
+    return [ChoiceRequest(f"j{i}", (Message(role="user", content=f"{i} {text}"),), ("m", "M")) for i in range(count)]
+
+
+def seconds(engine: ServedEngine, asked: list[ChoiceRequest]) -> tuple[float, float]:
+    """Wall and processor seconds of this process for all calls."""
+    wall, processor = time.perf_counter(), time.process_time()
+    answered = sum(len(batch) for batch in engine.choice_logprobs(asked))
+    if answered != len(asked):
+        raise SystemExit(f"{len(asked) - answered} calls failed: {dict(list(engine.failures.items())[:3])}")
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--calls", type=int, default=805)
+    parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--latency", type=float, default=0.2)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    asked = requests(options.calls)
+    ideal = math.ceil(options.calls / options.concurrency) * options.latency
+    print(f"{options.calls} calls, {options.concurrency} at once, {options.latency:g} s each: ideal {ideal:.2f} s")
+    for _ in range(options.repeats):
+        with tempfile.TemporaryDirectory() as directory, fake_server(latency=options.latency) as server:
+            store = ResponseStore(Path(directory) / "responses.sqlite")
+            engine = ServedEngine(f"openai:judge@{server.url}", store=store, concurrency=options.concurrency)
+            wall, processor = seconds(engine, asked)
+            stored, _ = seconds(engine, asked)
+            store.close()
+            print(
+                f"wall {wall:.2f} s = {wall / ideal:.3f} of the ideal, processor {processor:.2f} s; "
+                f"from the store {stored:.3f} s"
+            )
+
+
+if __name__ == "__main__":
+    main()

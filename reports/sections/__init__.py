@@ -1,0 +1,8 @@
+"""The page's sections, a module each. A new one is a module with ``build`` and its name in ``SECTIONS``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: in the page's order
+SECTIONS: Final = ("verdict", "benchmarks", "training", "pairs", "provenance")

@@ -1,0 +1,351 @@
+"""The ``openai`` engine: any OpenAI-compatible server, its answers stored, replayed, and paid for within a budget.
+
+Each sample is a call of its own (many servers ignore ``n``), named by its seed and number, so that the same question
+is never asked twice. What the server answers is read with suspicion: refusals, cut answers and missing
+log-probabilities are told apart, and none becomes a text or a number. Calls are made in served_client.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from selfreward_bench.config import EngineConfig
+from selfreward_bench.engines.base import (
+    ChoiceLogprobs,
+    ChoiceRequest,
+    GenerationRequest,
+    check_choices,
+    check_generation,
+)
+from selfreward_bench.engines.served_answers import (
+    NO_LOGPROBS,
+    Body,
+    Count,
+    RefusedError,
+    check_logprobs,
+    check_text,
+    choice_scores,
+    completions,
+)
+from selfreward_bench.engines.served_client import Client
+from selfreward_bench.engines.served_protocol import (
+    Answer,
+    Call,
+    Check,
+    Limits,
+    ServedSpec,
+    parse_json,
+    parse_spec,
+)
+from selfreward_bench.errors import EngineError
+from selfreward_bench.prices import Budget, Usage
+from selfreward_bench.store import Response, ResponseStore
+from selfreward_bench.types import Completion
+
+__all__ = ["CallCounts", "Limits", "ServedEngine", "ServedSpec", "open_served", "parse_spec"]
+
+CHARACTERS_PER_TOKEN: Final = 4  # of English text; there is no tokenizer to ask
+
+_SEED_RANGE: Final = 2**31  # some servers take no larger seeds
+_STOP_STRINGS: Final = 4  # more are refused by some servers; all are cut at here
+_REQUESTS_PER_LOOKUP: Final = 256
+_WITHOUT_LOGPROBS: Final = 16  # so many answers without any: the server has none
+REFUSED: Final = "refused"
+
+R = TypeVar("R", GenerationRequest, ChoiceRequest)
+T = TypeVar("T", Completion, ChoiceLogprobs)
+_Read = Callable[[R, Sequence[Body], Count], list[T]]  # a request's responses -> what they say
+
+
+@dataclass(frozen=True, slots=True)
+class CallCounts:
+    """How many calls were sent (retries are counted too), and how many answers came from the store."""
+
+    sent: int = 0
+    from_store: int = 0
+
+
+def open_served(config: EngineConfig, model: str | Path, *, threads: int | None = None) -> ServedEngine:
+    """Opens ``NAME@URL`` (with or without ``openai:`` before it) with the default store and no budget.
+
+    Raises:
+        ConfigError: the name has another form, or its key is not set.
+        DataError: the store cannot be opened.
+    """
+    return ServedEngine(str(model))
+
+
+class ServedEngine:
+    """A model behind an OpenAI-compatible server.
+
+    Args:
+        spec: ``openai:NAME@URL`` or ``openai:NAME@URL#VARIABLE``.
+        store: where answers are kept; None opens the default one. A given store is the caller's to close.
+        budget: what may be spent, and the prices; shared by all engines that are to share it.
+        limits: retries, time-outs, sizes.
+        concurrency: calls at once; None takes that of ``limits``.
+        replay: answers come from the store only, and no connection is ever made.
+        top_logprobs: how many of the likeliest first tokens ``choice_logprobs`` asks for (5, as AlpacaEval does).
+        choice_temperature: sent with them; a server's log-probabilities should not depend on it.
+
+    Attributes:
+        failures: request id -> ``refused``, ``no_logprobs``, ``over_budget``, ``not_in_store`` or ``failed: ...``.
+
+    Raises:
+        ConfigError: the spec is none, its key is not set, or a budget limits a model without a price.
+        DataError: the store cannot be opened.
+    """
+
+    def __init__(
+        self,
+        spec: str | ServedSpec,
+        *,
+        store: ResponseStore | None = None,
+        budget: Budget | None = None,
+        limits: Limits | None = None,
+        concurrency: int | None = None,
+        replay: bool = False,
+        top_logprobs: int = 5,
+        choice_temperature: float = 1.0,
+    ) -> None:
+        self.spec = parse_spec(spec) if isinstance(spec, str) else spec
+        self.name = self.spec.name
+        self.failures: Mapping[str, str] = {}
+        self.replay = replay
+        self.top_logprobs = top_logprobs
+        self.choice_temperature = choice_temperature
+        budget = Budget() if budget is None else budget
+        if not replay:
+            budget.check(self.spec.model)
+        key = None if replay else self.spec.key()
+        self._owns_store = store is None
+        self._store = ResponseStore() if store is None else store
+        limits = limits or Limits()
+        limits = replace(limits, concurrency=concurrency or limits.concurrency)
+        self._client = Client(self.spec, self._store, budget, limits, key)
+        self._from_store = 0
+        self._snapshots: set[str] = set()
+        self._has_logprobs = False
+        self._closed = False
+
+    def generate(self, requests: Sequence[GenerationRequest], done: Collection[str] = ()) -> Iterator[list[Completion]]:
+        """Answers requests; see ``Engine``. A list holds what is finished, in any order.
+
+        A request is answered whole or not at all: one failed sample fails it, and its others stay in the store.
+
+        Raises:
+            EngineError: at once, a request that servers cannot answer; while iterating, a server that refuses the key,
+                lacks the model, or does not answer.
+        """
+        self._check_open()
+        check_generation(requests)
+        for request in requests:
+            self._check_supported(request)
+        return self._run(requests, done, self._generation_calls, completions)
+
+    def choice_logprobs(
+        self, requests: Sequence[ChoiceRequest], done: Collection[str] = ()
+    ) -> Iterator[list[ChoiceLogprobs]]:
+        """Scores choices by the log-probabilities of the FIRST token: one call with ``max_tokens=1``; see ``Engine``.
+
+        A choice counts as a token's text exactly, as in AlpacaEval's ``logprob_parser``: ``" m"`` is not ``"m"``; where
+        a token is listed twice the last one counts. A choice that is not among the ``top_logprobs`` likeliest tokens
+        gets minus infinity (AlpacaEval: probability 0), which no choice of several tokens can escape.
+
+        Raises:
+            EngineError: as ``generate``.
+        """
+        self._check_open()
+        check_choices(requests)
+        for request in requests:
+            self._check_supported(request)
+        return self._run(requests, done, self._choice_calls, choice_scores)
+
+    def count_tokens(self, text: str) -> int:
+        """An estimate: four characters per token."""
+        return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+
+    def close(self) -> None:
+        """Makes further calls fail; closes the store if this engine opened it."""
+        if not self._closed and self._owns_store:
+            self._store.close()
+        self._closed = True
+
+    @property
+    def snapshot(self) -> str:
+        """The model that the server says it runs; several are joined by commas, none is an empty text."""
+        return ", ".join(sorted(self._snapshots))
+
+    @property
+    def spent(self) -> float:
+        """Cost of this engine's calls by the price table, 0 without a price; stored answers cost nothing."""
+        return self._client.cost
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of this engine's calls as the server counted them."""
+        return self._client.usage
+
+    @property
+    def calls(self) -> CallCounts:
+        """How many calls were sent, and how many answers came from the store."""
+        return CallCounts(self._client.sent, self._from_store)
+
+    # --- what is asked
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineError(f"The engine {self.name} was closed; open a new one.")
+
+    def _check_supported(self, request: GenerationRequest | ChoiceRequest) -> None:
+        if request.assistant_prefix and not isinstance(request.prompt, str):
+            raise EngineError(
+                f"Request {request.id!r}: a served chat model cannot be made to begin its turn with "
+                f"{request.assistant_prefix!r}. Use a judge that samples (mode: sampled), or a local engine."
+            )
+        if isinstance(request, GenerationRequest) and request.min_new_tokens:
+            raise EngineError(f"Request {request.id!r}: servers know no min_new_tokens; leave it 0.")
+
+    def _call(self, request: GenerationRequest | ChoiceRequest, parameters: dict[str, Any], sample: int = 0) -> Call:
+        prompt = request.prompt
+        if isinstance(prompt, str):
+            asked: object = prompt + request.assistant_prefix
+            path, field = "/completions", "prompt"
+        else:
+            asked = [m.model_dump() for m in prompt]
+            path, field = "/chat/completions", "messages"
+        return Call.make(self.spec.base_url, path, {"model": self.spec.model, field: asked, **parameters}, sample)
+
+    def _generation_calls(self, request: GenerationRequest) -> list[Call]:
+        parameters: dict[str, Any] = {"max_tokens": request.max_new_tokens, "temperature": request.temperature}
+        if request.top_p < 1:
+            parameters["top_p"] = request.top_p
+        if request.stop:
+            parameters["stop"] = list(request.stop[:_STOP_STRINGS])
+        if request.temperature == 0:
+            return [self._call(request, parameters, sample) for sample in range(request.n)]
+        seeds = enumerate(request.seeds)
+        return [self._call(request, parameters | {"seed": seed % _SEED_RANGE}, sample) for sample, seed in seeds]
+
+    def _choice_calls(self, request: ChoiceRequest) -> list[Call]:
+        parameters: dict[str, Any] = {"max_tokens": 1, "temperature": self.choice_temperature}
+        if isinstance(request.prompt, str):
+            parameters |= {"logprobs": self.top_logprobs}  # the older interface has one parameter for both
+        else:
+            parameters |= {"logprobs": True, "top_logprobs": self.top_logprobs}
+        return [self._call(request, parameters)]
+
+    # --- asking
+
+    def _run(
+        self, requests: Sequence[R], done: Collection[str], calls_of: Callable[[R], list[Call]], read: _Read[R, T]
+    ) -> Iterator[list[T]]:
+        failures: dict[str, str] = {}
+        self.failures = failures
+        wanted = [request for request in requests if request.id not in done]
+        return self._answers(wanted, calls_of, read, failures)
+
+    def _answers(
+        self, requests: Sequence[R], calls_of: Callable[[R], list[Call]], read: _Read[R, T], failures: dict[str, str]
+    ) -> Iterator[list[T]]:
+        """First all that is stored, then all that has to be asked for."""
+        board = _Board[R](failures)
+        for start in range(0, len(requests), _REQUESTS_PER_LOOKUP):
+            asked = [(r, calls_of(r)) for r in requests[start : start + _REQUESTS_PER_LOOKUP]]
+            stored = self._store.get(list({call.key for _, calls in asked for call in calls}))
+            self._from_store += len(stored)
+            complete = [done for request, calls in asked for done in board.add(request, calls, stored)]
+            yield from self._read_all(complete, read, failures)
+        if self.replay:
+            board.fail_rest("not_in_store")
+        elif board.calls:
+            check = check_text if read is completions else check_logprobs
+            yield from self._fetched(board, check, read, failures)
+
+    def _fetched(
+        self, board: _Board[R], check: Check, read: _Read[R, T], failures: dict[str, str]
+    ) -> Iterator[list[T]]:
+        without = 0
+        with closing(self._client.fetch(list(board.calls.values()), check)) as batches:
+            for batch in batches:
+                complete = []
+                for answer in batch:
+                    complete += board.settle(answer)
+                    without += answer.reason == NO_LOGPROBS
+                    self._has_logprobs |= answer.response is not None
+                yield from self._read_all(complete, read, failures)
+                if without >= _WITHOUT_LOGPROBS and not self._has_logprobs:
+                    return board.fail_rest(NO_LOGPROBS)
+        return None
+
+    def _read_all(
+        self, complete: Sequence[tuple[R, list[Response]]], read: _Read[R, T], failures: dict[str, str]
+    ) -> Iterator[list[T]]:
+        """One batch, or none."""
+        batch: list[T] = []
+        for request, responses in complete:
+            self._snapshots.update(r.snapshot for r in responses if r.snapshot)
+            try:
+                batch += read(request, [parse_json(response.raw) for response in responses], self.count_tokens)
+            except RefusedError:
+                failures[request.id] = REFUSED
+        if batch:
+            yield batch
+
+
+@dataclass
+class _Waiting(Generic[R]):
+    request: R
+    keys: list[str]
+    responses: dict[str, Response]
+
+    def complete(self) -> list[tuple[R, list[Response]]]:
+        """The request with its responses in the order of its samples, once all are there."""
+        if len(self.responses) < len(self.keys):
+            return []
+        return [(self.request, [self.responses[key] for key in self.keys])]
+
+
+class _Board(Generic[R]):
+    """Which requests wait for which calls; a call that several requests need is made once.
+
+    Attributes:
+        calls: key -> call, still to be made.
+    """
+
+    def __init__(self, failures: dict[str, str]) -> None:
+        self.calls: dict[str, Call] = {}
+        self._failures = failures
+        self._waiting: dict[str, list[_Waiting[R]]] = {}
+
+    def add(self, request: R, calls: Sequence[Call], stored: Mapping[str, Response]) -> list[tuple[R, list[Response]]]:
+        """Takes a request in; returns it where all it needs is stored."""
+        keys = [call.key for call in calls]
+        waiting = _Waiting(request, keys, {key: stored[key] for key in keys if key in stored})
+        for call in calls:
+            if call.key not in stored:
+                self.calls[call.key] = call
+                self._waiting.setdefault(call.key, []).append(waiting)
+        return waiting.complete()
+
+    def settle(self, answer: Answer) -> list[tuple[R, list[Response]]]:
+        """Takes an answer in; returns the requests that are complete now."""
+        complete = []
+        for waiting in self._waiting.pop(answer.key):
+            if answer.response is None:
+                self._failures.setdefault(waiting.request.id, answer.reason)
+            else:
+                waiting.responses[answer.key] = answer.response
+                complete += waiting.complete()
+        return complete
+
+    def fail_rest(self, reason: str) -> None:
+        """Gives up the requests that still wait."""
+        for waiting in self._waiting.values():
+            for item in waiting:
+                self._failures.setdefault(item.request.id, reason)

@@ -1,0 +1,373 @@
+"""Calls to an OpenAI-compatible server: many at once, retried, bounded, paid for within a budget, stored before use.
+
+Plain HTTP with aiohttp: of the clients that were measured it takes by far the least time per call. What calls and
+answers look like is in served_protocol.py, what they mean to an engine in served.py. No streaming, no tools.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import random
+import threading
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from selfreward_bench.engines.served_protocol import (
+    PREFIX,
+    Answer,
+    Call,
+    Check,
+    FinalError,
+    Limits,
+    ServedSpec,
+    TransientError,
+    clean,
+    error_text,
+    parse_json,
+    parse_spec,
+    parse_usage,
+    refusal,
+)
+from selfreward_bench.errors import EngineError
+from selfreward_bench.prices import Budget, Reservation, Usage
+from selfreward_bench.store import Response, ResponseStore
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["PREFIX", "Client", "Limits", "parse_spec"]
+
+_WAITING_ROOM: Final = 256  # answers that wait for the consumer before no more calls are sent
+_UNANSWERED_ATTEMPTS: Final = 3  # of connecting to a server that never answered yet
+_LIMIT: Final = "max_tokens"
+_NEW_LIMIT: Final = "max_completion_tokens"  # what the newer models of one provider call it
+
+Emit = Callable[[Answer], Awaitable[None]]
+
+
+class Client:
+    """Sends calls to one server.
+
+    Attributes:
+        sent: attempts so far.
+        cost: what they came to, in the currency of the budget's prices.
+        usage: tokens that the server counted.
+    """
+
+    def __init__(self, spec: ServedSpec, store: ResponseStore, budget: Budget, limits: Limits, key: str | None) -> None:
+        self.spec, self.budget, self.limits = spec, budget, limits
+        self.sent, self.cost, self.usage = 0, 0.0, Usage()
+        self._store, self._key = store, key
+        self._answered = False
+        self._given_up = 0  # calls in a row that used up their attempts
+        self._limit_name = _LIMIT
+
+    def fetch(self, calls: Sequence[Call], check: Check) -> Generator[list[Answer], None, None]:
+        """Asks for all calls, several at once; yields what is finished while others are under way.
+
+        An answer is stored before it is yielded, also when the iterator is closed early.
+
+        Raises:
+            EngineError: the server refuses the key, has no such model, or does not answer at all.
+            DataError: the store cannot be written.
+        """
+        return _in_background(lambda emit: self._run(calls, check, emit))
+
+    async def _run(self, calls: Sequence[Call], check: Check, emit: Emit) -> None:
+        waiting = iter(calls)
+        writer = _Writer(self._store)
+
+        async def work(session: aiohttp.ClientSession) -> None:
+            for call in waiting:
+                await emit(await self._ask(session, call, check, writer))
+
+        async with self._session() as session, writer.running():
+            workers = [asyncio.create_task(work(session)) for _ in range(min(self.limits.concurrency, len(calls)))]
+            try:
+                await asyncio.gather(*workers)
+            finally:
+                for worker in workers:
+                    worker.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
+        import aiohttp
+
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "srbench"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        limits = self.limits
+        timeout = aiohttp.ClientTimeout(
+            total=limits.total_timeout, sock_connect=limits.connect_timeout, sock_read=limits.read_timeout
+        )
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=limits.concurrency),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=headers,
+            timeout=timeout,
+            proxy=_proxy(self.spec.base_url),
+        ) as session:
+            yield session
+
+    async def _ask(self, session: aiohttp.ClientSession, call: Call, check: Check, writer: _Writer) -> Answer:
+        """One call to its end: answered and stored, or failed."""
+        reason = ""
+        for attempt in range(1, self.limits.attempts + 1):
+            reservation = await self._reserve(call)
+            if reservation is None:
+                return Answer(call.key, None, "over_budget")
+            try:
+                response = await self._attempt(session, call, check, writer, reservation)
+            except TransientError as fault:
+                reason = str(fault)
+                self._check_reachable(fault, attempt)
+                if attempt < self.limits.attempts:
+                    await asyncio.sleep(self._wait(attempt, fault.wait))
+            except FinalError as end:
+                return await self._failed(call, str(end), writer)
+            else:
+                self._answered, self._given_up = True, 0
+                return Answer(call.key, response)
+        self._give_up(reason)
+        return await self._failed(
+            call, f"failed: no usable answer in {self.limits.attempts} attempts, last: {reason}", writer
+        )
+
+    async def _attempt(
+        self, session: aiohttp.ClientSession, call: Call, check: Check, writer: _Writer, reservation: Reservation
+    ) -> Response:
+        """One attempt, its cost booked whatever comes of it."""
+        billed: Usage | None = None  # nobody knows
+        try:
+            raw = await self._post(session, call)
+            body = self._read(raw, check)
+            billed = parse_usage(body)
+            return await writer.put(self._response(call, raw, body))
+        except (TransientError, FinalError) as fault:
+            billed = None if fault.billed else Usage()
+            raise
+        except EngineError:
+            billed = Usage()
+            raise
+        finally:
+            self.cost += self.budget.settle(reservation, billed)
+            self.usage += billed or Usage()
+
+    async def _reserve(self, call: Call) -> Reservation | None:
+        """Waits for calls in flight, which mostly cost less than was set aside for them."""
+        while (reservation := self.budget.reserve(self.spec.model, call.worst)) is None:
+            if self.budget.is_spent(self.spec.model, call.worst):
+                return None
+            await asyncio.sleep(0.02)
+        return reservation
+
+    async def _failed(self, call: Call, reason: str, writer: _Writer) -> Answer:
+        await writer.note(call.key, self.spec.base_url, self.spec.model, reason)
+        return Answer(call.key, None, reason)
+
+    def _check_reachable(self, fault: TransientError, attempt: int) -> None:
+        if not fault.connected and not self._answered and attempt >= _UNANSWERED_ATTEMPTS:
+            raise EngineError(
+                f"Nothing answers at {self.spec.base_url} ({fault}). Check the URL and that the server is running."
+            )
+
+    def _give_up(self, reason: str) -> None:
+        self._given_up += 1
+        if self._given_up > self.limits.concurrency:
+            raise EngineError(
+                f"{self.spec.base_url} stopped answering: {self._given_up} requests in a row used up their attempts "
+                f"(last: {reason}). What it answered is stored; start again when it works."
+            )
+
+    def _wait(self, attempt: int, asked: float | None) -> float:
+        """Seconds before the next attempt; random, so that many callers do not come back at once."""
+        backoff = self.limits.backoff * 2 ** min(attempt - 1, 20)
+        wait = random.uniform(backoff / 2, backoff) if asked is None else asked + random.uniform(0, self.limits.backoff)
+        return min(wait, self.limits.max_wait)
+
+    # --- one attempt
+
+    async def _post(self, session: aiohttp.ClientSession, call: Call) -> bytes:
+        """The body of a successful answer."""
+        import aiohttp
+
+        self.sent += 1
+        body = {self._limit_name if name == _LIMIT else name: value for name, value in call.body.items()}
+        status, url = 0, self.spec.base_url + call.path
+        try:
+            async with session.post(url, data=json.dumps(body).encode(), allow_redirects=False) as answer:
+                status, retry_after = answer.status, answer.headers.get("Retry-After")
+                raw = await self._bounded(answer)
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise EngineError(
+                f"The certificate of {self.spec.base_url} is not accepted: {self._clean(error)}"
+            ) from None
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise TransientError(f"no connection: {self._clean(error)}", connected=False) from None
+        except TimeoutError:
+            raise TransientError("timeout", billed=True) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            what = self._clean(f"{type(error).__name__} {error}")
+            raise TransientError(f"the connection broke off: {what}", billed=status in (0, 200)) from None
+        if status != 200:
+            raise self._refusal(status, raw, retry_after, call)
+        return raw
+
+    async def _bounded(self, answer: aiohttp.ClientResponse) -> bytes:
+        raw, most = bytearray(), self.limits.max_response_bytes
+        async for chunk in answer.content.iter_any():
+            raw += chunk
+            if len(raw) > most:
+                raise FinalError(f"failed: the answer has more than {most:,} bytes", billed=answer.status == 200)
+        return bytes(raw)
+
+    def _refusal(self, status: int, raw: bytes, retry_after: str | None, call: Call) -> Exception:
+        said = self._clean(error_text(raw))
+        if status == 400 and _NEW_LIMIT in said and self._limit_name == _LIMIT:
+            self._limit_name = _NEW_LIMIT
+            return TransientError(said, wait=0.0)
+        return refusal(status, said, retry_after, call, self.spec, self.limits.max_wait)
+
+    def _read(self, raw: bytes, check: Check) -> dict[str, Any]:
+        try:
+            body = parse_json(raw)
+        except ValueError as error:
+            raise TransientError(f"no valid JSON: {self._clean(error)}", billed=True) from None
+        problem = check(body)
+        if problem:
+            kind = TransientError if problem.again else FinalError
+            raise kind(problem.reason, billed=True)
+        return body
+
+    def _response(self, call: Call, raw: bytes, body: Mapping[str, Any]) -> Response:
+        usage = parse_usage(body)
+        return Response(
+            key=call.key,
+            base_url=self.spec.base_url,
+            model=self.spec.model,
+            raw=raw,
+            snapshot=self._clean(body.get("model") or ""),
+            prompt_tokens=usage.prompt_tokens if usage else None,
+            completion_tokens=usage.completion_tokens if usage else None,
+        )
+
+    def _clean(self, text: object) -> str:
+        return clean(text, self._key)
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for a URL; found once, as it takes longer than a call."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(parts.scheme)
+
+
+class _Writer:
+    """Commits responses from one thread; those that arrive while it is busy go into one transaction together."""
+
+    def __init__(self, store: ResponseStore) -> None:
+        self._store = store
+        self._waiting: asyncio.Queue[tuple[Response, asyncio.Future[Response]] | None] = asyncio.Queue()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Commits what is put inside the block; at its end all of it is committed."""
+        task = asyncio.create_task(self._commit())
+        try:
+            yield
+        finally:
+            self._waiting.put_nowait(None)
+            await task
+
+    async def put(self, response: Response) -> Response:
+        """Returns what is stored, once it is."""
+        done: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._waiting.put_nowait((response, done))
+        return await done
+
+    async def note(self, key: str, base_url: str, model: str, reason: str) -> None:
+        """Notes a failure."""
+        await asyncio.to_thread(self._store.put_failure, key, base_url, model, reason)
+
+    async def _commit(self) -> None:
+        more = True
+        while more:
+            group = [await self._waiting.get()]
+            while not self._waiting.empty():
+                group.append(self._waiting.get_nowait())
+            more = None not in group
+            items = [item for item in group if item is not None]
+            try:
+                stored = await asyncio.to_thread(self._store.put, [response for response, _ in items]) if items else {}
+            except Exception as error:  # whoever waits for one of them gets it
+                for _, done in items:
+                    if not done.done():
+                        done.set_exception(error)
+            else:
+                for response, done in items:
+                    if not done.done():
+                        done.set_result(stored[response.key])
+
+
+def _in_background(
+    main: Callable[[Callable[[Answer], Awaitable[None]]], Coroutine[Any, Any, None]],
+) -> Generator[list[Answer], None, None]:
+    """Runs ``main(emit)`` on an event loop in a thread, and yields what it emits in small lists.
+
+    When ``_WAITING_ROOM`` items wait for the consumer, ``emit`` waits. Closing the iterator cancels ``main``.
+    """
+    out: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()  # None: that was all
+    room = asyncio.Semaphore(_WAITING_ROOM)
+    errors: list[BaseException] = []
+
+    async def emit(answer: Answer) -> None:
+        await room.acquire()
+        out.put(answer)
+
+    def free(count: int) -> None:
+        for _ in range(count):
+            room.release()
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(main(emit))
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(task)
+        except BaseException as error:  # raised again in the consumer's thread
+            errors.append(error)
+        finally:
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+            out.put(None)
+
+    thread = threading.Thread(target=run, name="served-calls", daemon=True)
+    thread.start()
+    try:
+        more = True
+        while more:
+            found = [out.get()]
+            with suppress(queue.Empty):
+                while True:
+                    found.append(out.get_nowait())
+            batch = [item for item in found if item is not None]
+            more = len(batch) == len(found)
+            if batch:
+                _tell(loop, free, len(batch))
+                yield batch
+        if errors:
+            raise errors[0]
+    finally:
+        _tell(loop, task.cancel)
+        thread.join()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arguments: object) -> None:
+    with suppress(RuntimeError):  # the loop has ended already
+        loop.call_soon_threadsafe(callback, *arguments)

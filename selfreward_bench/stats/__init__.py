@@ -1,0 +1,50 @@
+"""Statistics of paired, clustered samples: intervals, differences and their tests, what a comparison could detect.
+
+A value that could not be scored (None, NaN, infinite) is left out of the number and counted beside it, never made one.
+A cluster is what was drawn independently: a prompt, with all its samples, turns and orders. Nothing here depends on a
+model, and nothing here knows of training seeds: two runs of one recipe differ by more than these intervals say.
+"""
+
+from __future__ import annotations
+
+from selfreward_bench.stats.intervals import (
+    bootstrap_interval,
+    mean_interval,
+)
+from selfreward_bench.stats.paired import (
+    Difference,
+    WinLoss,
+    detectable_difference,
+    holm,
+    mcnemar,
+    paired_difference,
+    planned_detectable_difference,
+    sign_test,
+)
+from selfreward_bench.stats.ranks import (
+    PairwiseAccuracy,
+    TiePolicy,
+    kendall_tau_b,
+    pairwise_accuracy,
+    spearman,
+)
+from selfreward_bench.stats.resampling import resampled_interval
+
+__all__ = [
+    "Difference",
+    "PairwiseAccuracy",
+    "TiePolicy",
+    "WinLoss",
+    "bootstrap_interval",
+    "detectable_difference",
+    "holm",
+    "kendall_tau_b",
+    "mcnemar",
+    "mean_interval",
+    "paired_difference",
+    "pairwise_accuracy",
+    "planned_detectable_difference",
+    "resampled_interval",
+    "sign_test",
+    "spearman",
+]
