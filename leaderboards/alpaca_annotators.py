@@ -7,20 +7,19 @@ are read from what the judge generated, strictly: no verdict or two different on
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import random
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from selfreward_bench.errors import ConfigError, MissingDependencyError, UnknownNameError
+from leaderboards.alpaca_package import package_directory
+from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.files import os_errors
 from selfreward_bench.judges.fencing import clean
 from selfreward_bench.rundir import hash_json
@@ -35,7 +34,6 @@ __all__ = [
     "Verdict",
     "annotators",
     "load_annotator",
-    "package_directory",
     "supported_annotators",
     "switched",
 ]
@@ -213,23 +211,6 @@ def switched(instruction: str) -> bool:
 
 
 # --- the installed package
-
-
-def package_directory() -> Path:
-    """Where alpaca_eval is installed; it is found without being imported.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
-    spec = importlib.util.find_spec("alpaca_eval")
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingDependencyError("AlpacaEval's prompts are in the package alpaca_eval: pip install alpaca-eval.")
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
-def package_version() -> str:
-    """Of the installed alpaca_eval."""
-    return version("alpaca_eval")
 
 
 def annotators(directory: Path | None = None) -> list[str]:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Final
 
 from leaderboards import alpaca_files as files
-from leaderboards.alpaca_annotators import Annotator, load_annotator, package_version
+from leaderboards.alpaca_annotators import Annotator, load_annotator
 from leaderboards.alpaca_files import Annotation, Instruction, ModelOutput
 from leaderboards.alpaca_finished import Given, read_given, score_annotations
 from leaderboards.alpaca_judging import IN_WORDS, Item, Judged, ask, is_shortened, orders_of
 from leaderboards.alpaca_judging import raw_completion as raw_of
+from leaderboards.alpaca_package import package_version
 from leaderboards.alpaca_scores import LengthModel, Pair, excerpt, score
 from leaderboards.base import Calls, JudgeRole, Outcome, Plan, Setting, Subject, answers
 from leaderboards.micro import ORACLE, test_prompts
@@ -305,6 +307,7 @@ class MicroAlpacaEval:
         return Outcome(scores.rows, ORACLE, scores.metrics, comparability, failed)
 
 
+@lru_cache(maxsize=4096)
 def micro_reference(prompt: Prompt) -> str | None:
     """The fixed reference answer, as some human gave it; None when the world knows no such task."""
     task = world.parse(prompt.text)

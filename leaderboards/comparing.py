@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from leaderboards.standings import HeadToHead, MetricDifference, Standings
 from selfreward_bench import jsonl, stats
 from selfreward_bench.types import EvalResult, SampleScore
 
-__all__ = ["compare"]
+__all__ = ["Columns", "Stored", "compare", "paired_columns", "paired_metric", "read_stored"]
 
 RESAMPLES = 5_000  # of a paired difference
 
@@ -56,21 +57,50 @@ def compare(run_path: Path) -> Standings:
 
 
 @dataclass(frozen=True)
-class _Stored:
+class Stored:
+    """A result and the rows it sums up."""
+
     result: EvalResult
     rows: Sequence[SampleScore]
 
+    @cached_property
+    def samples(self) -> Mapping[str, Mapping[str, tuple[float | None, str]]]:
+        """Metric -> sample id -> its value and its prompt."""
+        found: dict[str, dict[str, tuple[float | None, str]]] = {}
+        for scored in self.rows:
+            for metric, value in measures(scored).items():
+                found.setdefault(metric, {})[scored.sample_id] = (value, scored.cluster)
+        return found
 
-def _stored_of(run_path: Path, names: Sequence[str], key: str) -> dict[str, _Stored]:
+
+@dataclass(frozen=True)
+class Columns:
+    """One metric of two results, sample by sample; None where a side has no value.
+
+    Attributes:
+        clusters: the samples' prompts.
+    """
+
+    a: Sequence[float | None]
+    b: Sequence[float | None]
+    clusters: Sequence[str]
+
+
+def read_stored(folder: Path) -> Stored:
+    """What an evaluation left in a benchmark's directory.
+
+    Raises:
+        DataError: the result or its scores cannot be read.
+    """
+    return Stored(
+        standings.read_result(folder / standings.RESULT),
+        jsonl.read(folder / standings.SCORES, SampleScore, unique=lambda r: r.sample_id, allow_empty=True),
+    )
+
+
+def _stored_of(run_path: Path, names: Sequence[str], key: str) -> dict[str, Stored]:
     folders = {n: run_path / n / "eval" / key for n in names}
-    return {
-        n: _Stored(
-            standings.read_result(folder / standings.RESULT),
-            jsonl.read(folder / standings.SCORES, SampleScore, unique=lambda r: r.sample_id, allow_empty=True),
-        )
-        for n, folder in folders.items()
-        if (folder / standings.RESULT).is_file()
-    }
+    return {n: read_stored(folder) for n, folder in folders.items() if (folder / standings.RESULT).is_file()}
 
 
 def _reference_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -94,39 +124,45 @@ def _incomparable(a: EvalResult, b: EvalResult) -> str | None:
     return None
 
 
-def _differences(benchmark: Benchmark, a: _Stored, b: _Stored) -> Iterator[MetricDifference]:
+def _differences(benchmark: Benchmark, a: Stored, b: Stored) -> Iterator[MetricDifference]:
+    names = (a.result.checkpoint, b.result.checkpoint)
     for metric in benchmark.paired:
-        left, right = _column(a.rows, metric), _column(b.rows, metric)
-        if not left or not right:
-            continue
-        clusters = {key: cluster for key, (_, cluster) in {**left, **right}.items()}
-        ids = sorted(clusters)
-        difference = stats.paired_difference(
-            [left.get(i, (None, ""))[0] for i in ids],
-            [right.get(i, (None, ""))[0] for i in ids],
-            [clusters[i] for i in ids],
-            n_boot=BREAKDOWN_RESAMPLES if "/" in metric else RESAMPLES,
-        )
-        yield MetricDifference(
-            benchmark=benchmark.key,
-            metric=metric,
-            a=a.result.checkpoint,
-            b=b.result.checkpoint,
-            value=difference.value,
-            low=difference.low,
-            high=difference.high,
-            p_value=difference.p_value,
-            n=difference.n,
-            n_total=difference.n_total,
-        )
+        if columns := paired_columns(a, b, metric):
+            yield paired_metric(benchmark.key, metric, names, columns)
 
 
-def _column(rows: Sequence[SampleScore], metric: str) -> dict[str, tuple[float | None, str]]:
-    """Sample id -> its value of a metric and its prompt."""
-    return {r.sample_id: (numbers[metric], r.cluster) for r in rows if metric in (numbers := measures(r))}
+def paired_columns(a: Stored, b: Stored, metric: str) -> Columns | None:
+    """A metric of two results, joined by sample id; None where one of them has no row that carries it."""
+    left, right = a.samples.get(metric), b.samples.get(metric)
+    if not left or not right:
+        return None
+    clusters = {key: cluster for key, (_, cluster) in {**left, **right}.items()}
+    ids, absent = sorted(clusters), (None, "")
+    return Columns(
+        [left.get(i, absent)[0] for i in ids], [right.get(i, absent)[0] for i in ids], [clusters[i] for i in ids]
+    )
 
 
-def _head_to_heads(found: Mapping[str, _Stored]) -> Iterator[HeadToHead]:
+def paired_metric(benchmark: str, metric: str, names: tuple[str, str], columns: Columns) -> MetricDifference:
+    """The mean of ``a - b`` with its interval, clustered by prompt."""
+    found = stats.paired_difference(
+        columns.a, columns.b, columns.clusters, n_boot=BREAKDOWN_RESAMPLES if "/" in metric else RESAMPLES
+    )
+    return MetricDifference(
+        benchmark=benchmark,
+        metric=metric,
+        a=names[0],
+        b=names[1],
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        p_value=found.p_value,
+        n=found.n,
+        n_total=found.n_total,
+    )
+
+
+def _head_to_heads(found: Mapping[str, Stored]) -> Iterator[HeadToHead]:
     for earlier, later in combinations(standings.model_order(found), 2):
         if not _incomparable(found[later].result, found[earlier].result):
             yield head_to_head(later, found[later].rows, earlier, found[earlier].rows)

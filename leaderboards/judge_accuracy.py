@@ -141,10 +141,10 @@ class JudgeAccuracy:
         self, subject: Subject, data: JudgeData, prompts: Sequence[RankedPrompt], prompt: JudgePrompt
     ) -> Outcome:
         config = subject.config
-        if config.judge.mode == "expected":
+        if config.judge.mode != "sampled":
             raise ConfigError(
-                f"judge.mode 'expected' reads one response's grade, and the judge prompt {prompt.name!r} compares two. "
-                "Take judge.mode sampled, or a pointwise prompt."
+                f"judge.mode {config.judge.mode!r} reads one response's grade, and the judge prompt {prompt.name!r} "
+                "compares two. Take judge.mode sampled, or a pointwise prompt."
             )
         judge = PairwiseJudge(subject.engine, prompt, config.judge.sampling, config.seed, self._stage, subject.name)
         items = _pair_items(prompts)

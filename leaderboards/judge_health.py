@@ -6,6 +6,7 @@ agrees with people elsewhere. Agreement with the truth is in ``judge_agreement``
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,10 +97,9 @@ def _response_row(judged: Judged, scale: Scale) -> SampleScore:
     }
     numbers |= {f"grade/{g:g}": None if grade is None else float(grade == g) for g in scale.grades}
     spread = None if judged.reward is None else judged.reward.spread
-    if spread is not None or len(judged.judgments) > 1:
+    if spread is not None or len(judged.judgments) > 1:  # one sample has neither; one judgment's distribution has both
         numbers["score_spread"] = spread
-    if len(judged.judgments) > 1:
-        numbers["self_agreement"] = _self_agreement([j.score for j in judged.judgments])
+        numbers["self_agreement"] = _self_agreement(judged.judgments)
     item = judged.item
     return row(
         f"response/{item.id}",
@@ -112,9 +112,12 @@ def _response_row(judged: Judged, scale: Scale) -> SampleScore:
     )
 
 
-def _self_agreement(scores: Sequence[float | None]) -> float | None:
-    """The share of equal scores among all pairs of parsed samples."""
-    pairs = list(combinations([s for s in scores if s is not None], 2))
+def _self_agreement(made: Sequence[Judgment]) -> float | None:
+    """The share of equal scores among pairs of parsed samples; of a distribution, the chance that two draws agree."""
+    if len(made) == 1:
+        shares = [float(p) for p in json.loads(made[0].raw)["probs"].values()]
+        return math.fsum(p * p for p in shares) / math.fsum(shares) ** 2
+    pairs = list(combinations([j.score for j in made if j.score is not None], 2))
     return sum(a == b for a, b in pairs) / len(pairs) if pairs else None
 
 

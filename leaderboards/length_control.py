@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from itertools import product
 from typing import Final, cast
 
 import numpy as np
@@ -33,6 +34,7 @@ FORMULA: Final = "tanh(std_delta_len) + instruction_difficulty + not_gamed_basel
 FORMULA_WITHOUT_BASELINES: Final = "tanh(std_delta_len) + intercept"
 _CHUNK = 64  # resamples solved together: larger ones leave the processor's cache
 _TOLERANCE = 1e-10  # of a coefficient
+_PRECISION = 1e-15  # of the loss: what a step that promises no more can add
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +223,7 @@ def l1_logistic(
 ) -> Floats:
     """Minimises ``strength * sum(weights * cross_entropy(wins, logistic(x @ w))) + sum(abs(w))``, many at once.
 
-    Proximal Newton steps with halving: the quadratic model with the penalty is minimised by coordinate descent.
+    Proximal Newton steps with halving; meant for a handful of features.
 
     Args:
         x: features, shape (problems, n, k).
@@ -248,7 +250,8 @@ def l1_logistic(
                 break
             size[worse] /= 2
         w[active], loss[active] = tried, new
-        active = active[(np.abs(size[:, None] * step) > _TOLERANCE * (1 + np.abs(tried))).any(axis=1)]
+        moves = (np.abs(size[:, None] * step) > _TOLERANCE * (1 + np.abs(tried))).any(axis=1)
+        active = active[moves & (-decrease > _PRECISION * new)]
         if not len(active):
             break
     return w
@@ -261,18 +264,32 @@ def _newton_target(x: Floats, wins: Floats, weights: Floats, strength: float, w:
     gradient = strength * _times(transposed, weights * (p - wins))
     hessian = strength * (transposed * (weights * p * (1 - p))[:, None, :]) @ x
     k = w.shape[1]
-    hessian[:, np.arange(k), np.arange(k)] += 1e-10
-    u = w.copy()
-    for _ in range(500):
-        before = u.copy()
-        for j in range(k):
-            curvature = hessian[:, j, j]
-            slope = gradient[:, j] + ((u - w) * hessian[:, j]).sum(axis=1) - curvature * u[:, j]
-            u[:, j] = -np.sign(slope) * np.maximum(np.abs(slope) - 1, 0) / curvature
-        if (np.abs(u - before) <= 0.01 * _TOLERANCE * (1 + np.abs(u))).all():
-            break
+    hessian[:, np.arange(k), np.arange(k)] *= 1 + 1e-12
+    hessian[:, np.arange(k), np.arange(k)] += 1e-12
+    u = _penalised_minimum(hessian, _times(hessian, w) - gradient)
     decrease = ((u - w) * gradient).sum(axis=1) + np.abs(u).sum(axis=1) - np.abs(w).sum(axis=1)
     return u, np.minimum(decrease, 0)
+
+
+def _penalised_minimum(hessian: Floats, linear: Floats) -> Floats:
+    """Minimises ``u @ hessian @ u / 2 - linear @ u + sum(abs(u))``: with few coefficients all sign patterns are tried.
+
+    Where a pattern's stationary point has the pattern's signs, its value is ``-(linear - signs) @ u / 2``.
+    """
+    best, value = np.zeros_like(linear), np.zeros(len(linear))
+    for pattern in product((0, 1, -1), repeat=linear.shape[1]):
+        signs = np.array(pattern, dtype=np.float64)
+        (on,) = np.nonzero(signs)
+        if not len(on):
+            continue
+        pull = linear[:, on] - signs[on]
+        u = np.linalg.solve(hessian[:, on[:, None], on], pull[..., None])[..., 0]
+        found = -(pull * u).sum(axis=1) / 2
+        better = (u * signs[on] > 0).all(axis=1) & (found < value)
+        best[better] = 0
+        best[np.ix_(better, on)] = u[better]
+        value[better] = found[better]
+    return best
 
 
 def _loss(x: Floats, wins: Floats, weights: Floats, strength: float, w: Floats) -> Floats:

@@ -67,15 +67,19 @@ class _LmEval:
     key: ClassVar[str]
 
     def jobs(self, setting: Setting) -> list[Job]:
-        """The tasks of this setting, with their documents read."""
+        """The tasks on local files (or the embedded world), with their documents read."""
         raise NotImplementedError
+
+    def installed_jobs(self, setting: Setting) -> list[Job]:
+        """Tasks whose documents lm-eval gets itself."""
+        return []
 
     def comparability(self, setting: Setting) -> dict[str, str]:
         """See ``Outcome``."""
         raise NotImplementedError
 
     def plan(self, setting: Setting) -> Plan:
-        """One call per document; nothing is generated beyond what its task says."""
+        """One call per document; how many lm-eval's own tasks have, only loading them would tell."""
         if setting.finished:
             return Plan()
         return Plan(Calls(sum(job.n for job in self.jobs(setting))))
@@ -94,7 +98,7 @@ class _LmEval:
         lm: Any = None
         leaves = []
         stored = {s.task: s for s in jsonl.resume(subject.directory / FINISHED, TaskScores, unique=lambda s: s.task)}
-        for job in self.jobs(subject.setting):
+        for job in [*self.jobs(subject.setting), *self.installed_jobs(subject.setting)]:
             file = subject.directory / f"samples-{re.sub(r'[^A-Za-z0-9_.-]', '_', job.name)}.jsonl"
             if job.name in stored:
                 leaf = Leaf(stored[job.name], jsonl.read(file, SampleScore, unique=lambda r: r.sample_id))
@@ -202,13 +206,16 @@ class Nlp(_LmEval):
 
     def jobs(self, setting: Setting) -> list[Job]:
         """See ``_LmEval``."""
-        names, foreign = _names(setting.config)
         limit = _limit(setting.config)
-        found = [
+        return [
             _local_job(t, read_documents(setting.data, t.unit, subject=t.subject, limit=limit))
-            for t in profile_tasks(names)
+            for t in profile_tasks(_names(setting.config)[0])
         ]
-        return found + (_installed_jobs(foreign, limit) if foreign else [])
+
+    def installed_jobs(self, setting: Setting) -> list[Job]:
+        """See ``_LmEval``."""
+        foreign = _names(setting.config)[1]
+        return _installed_jobs(foreign, _limit(setting.config)) if foreign else []
 
     def _settings(self, setting: Setting) -> dict[str, object]:
         names, foreign = _names(setting.config)

@@ -15,6 +15,7 @@ from leaderboards import standings, suites
 from leaderboards.base import Calls, Finished, JudgeRole, Plan, Setting
 from leaderboards.candidates import Candidate, parse_candidates
 from leaderboards.comparing import compare
+from leaderboards.drifting import drift, needed
 from leaderboards.harness import evaluate_model, is_current, open_benchmark
 from leaderboards.models import ORACLE, Opened, Services, as_self, judge_role, open_candidate, served_name
 from leaderboards.suites import HEAD_TO_HEAD, World
@@ -236,8 +237,16 @@ class Session:
                 self._matches.hold(shown)
         if self.judge and self.judge.engine:
             self.judge.engine.close()
+        with _noting(errors):
+            self._drift(shown)
         compare(self.asked.root)
         return Evaluation(self.asked.root, tuple(self._results()), tuple(errors))
+
+    def _drift(self, reporter: Reporter) -> None:
+        """Each model as a judge of all models' answers, where several have answered and judged in this call."""
+        judging = [e.opened for e in self._entries if e.candidate.kind != "finished"]
+        if len(judging) > 1 and set(needed(self.world)) <= set(self.names):
+            drift(self.asked.root, judging, self.setting, self.world, reporter)
 
     def _results(self) -> Iterable[EvalResult]:
         for entry in self._entries:

@@ -3,12 +3,14 @@
     python perf/client.py [--calls 805] [--concurrency 64] [--latency 0.2] [--repeats 3]
 
 The server is tests/fake_server.py in a process of its own; every answer is committed to a store on disk before it is
-used. Then the same calls once more, all from the store.
+used. Then the same calls once more, all from the store. ``bare`` is the same load without store, retries and engine:
+what this machine can do at the moment.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import math
 import sys
 import tempfile
@@ -42,6 +44,23 @@ def seconds(engine: ServedEngine, asked: list[ChoiceRequest]) -> tuple[float, fl
     return time.perf_counter() - wall, time.process_time() - processor
 
 
+async def bare(url: str, asked: list[ChoiceRequest], concurrency: int) -> None:
+    """The least that any client has to do."""
+    import aiohttp
+
+    waiting = iter(asked)
+
+    async def work(session: aiohttp.ClientSession) -> None:
+        for request in waiting:
+            messages = [m.model_dump() for m in request.prompt if not isinstance(m, str)]
+            body = {"model": "bare", "messages": messages, "max_tokens": 1, "logprobs": True, "top_logprobs": 5}
+            async with session.post(f"{url}/chat/completions", json=body) as answer:
+                await answer.json()
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=concurrency)) as session:
+        await asyncio.gather(*(work(session) for _ in range(concurrency)))
+
+
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -55,14 +74,17 @@ def main() -> None:
     print(f"{options.calls} calls, {options.concurrency} at once, {options.latency:g} s each: ideal {ideal:.2f} s")
     for _ in range(options.repeats):
         with tempfile.TemporaryDirectory() as directory, fake_server(latency=options.latency) as server:
+            start = time.perf_counter()
+            asyncio.run(bare(server.url, asked, options.concurrency))
+            least = time.perf_counter() - start
             store = ResponseStore(Path(directory) / "responses.sqlite")
             engine = ServedEngine(f"openai:judge@{server.url}", store=store, concurrency=options.concurrency)
             wall, processor = seconds(engine, asked)
             stored, _ = seconds(engine, asked)
             store.close()
             print(
-                f"wall {wall:.2f} s = {wall / ideal:.3f} of the ideal, processor {processor:.2f} s; "
-                f"from the store {stored:.3f} s"
+                f"wall {wall:.2f} s = {wall / ideal:.3f} of the ideal (bare {least / ideal:.3f}), "
+                f"processor {processor:.2f} s; from the store {stored:.3f} s"
             )
 
 

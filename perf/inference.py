@@ -121,7 +121,7 @@ def true_difference(kind: Kind, effect: float) -> float:
     return true_mean(kind, effect) - (0.5 if kind.half else true_mean(kind, 0.0))
 
 
-def true_sd(kind: Kind, effect: float, clustered: bool, n: int = 10_000) -> float:
+def true_sd(kind: Kind, effect: float, clustered: bool, n: int = 100_000) -> float:
     """Standard deviation per prompt of the mean difference, from one large data set."""
     a, b = draw(kind, effect, np.random.default_rng(7), 1, n, clustered)
     gaps = (a - b).reshape(n, -1)

@@ -28,7 +28,7 @@ def run_seed(seed: int, rewards: list[str], out: Path, overrides: list[str], rec
     """Trains and scores one seed with each reward; what is there is not made again."""
     import torch
 
-    from leaderboards.harness import evaluate_checkpoint
+    from leaderboards.harness import THIN, evaluate_checkpoint
     from selfreward_bench import recipes
     from selfreward_bench.fingerprint import weights_fingerprint
     from selfreward_bench.micro import oracle
@@ -54,7 +54,7 @@ def run_seed(seed: int, rewards: list[str], out: Path, overrides: list[str], rec
         )
         for name in names:
             directory = checkpoint_of(run, name)
-            chosen = None if reward == first else ["micro-quality"]  # the controls' judges are not looked at
+            chosen = THIN if reward == first else ("micro-quality",)  # the controls' judges are not looked at
             out_dir = run.path / name / "eval"
             results = evaluate_checkpoint(directory, name=name, config=config, out_dir=out_dir, benchmarks=chosen)
             metrics = {k: m.value for r in results for k, m in r.metrics.items()}

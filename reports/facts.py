@@ -16,11 +16,11 @@ from typing import Any, Final, TypeVar
 from pydantic import Field
 
 from leaderboards import standings
-from leaderboards.standings import FAILURE, RESULT, Failure, Standings
+from leaderboards.standings import DRIFT, FAILURE, RESULT, TOURNAMENT, DriftMatrix, Failure, Standings, Tournament
 from selfreward_bench import recipes
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.jsonl import iterate
-from selfreward_bench.types import EvalResult, PreferencePair, Record
+from selfreward_bench.types import EvalResult, Metric, PreferencePair, Record
 
 __all__ = ["ModelFacts", "RunFacts", "Stage", "Training", "collect"]
 
@@ -30,6 +30,7 @@ _MAX_LOG_LINES = 200_000
 _MAX_LEAVES = 400
 _MAX_DEPTH = 12
 _HIDDEN_STAGES = ("eval",)
+_MATCHES = "head-to-head"  # answers to its prompts are in ``NAME/eval/head-to-head@1``, what came of them in the run's root
 
 T = TypeVar("T")
 
@@ -96,6 +97,9 @@ class RunFacts(Record):
 
     Attributes:
         settings: the resolved configuration, dotted keys.
+        standings: paired differences between the checkpoints; None where they were not compared.
+        tournament: all pairs of checkpoints under one judge.
+        drift: the checkpoints as judges of the same responses.
         gaps: what is missing, unreadable or out of date, in words.
     """
 
@@ -105,6 +109,8 @@ class RunFacts(Record):
     settings: dict[str, str] = Field(default_factory=dict)
     models: tuple[ModelFacts, ...] = ()
     standings: Standings | None = None
+    tournament: Tournament | None = None
+    drift: DriftMatrix | None = None
     gaps: tuple[str, ...] = ()
 
     @property
@@ -124,6 +130,7 @@ def collect(run_path: Path) -> RunFacts:
     names = standings.model_order(reader.model_names())
     models = tuple(reader.model(name) for name in names)
     compared = reader.standings(models)
+    tournament, drift = reader.tournament(models), reader.drift(models)
     config = header.get("config")
     settings = _flatten(config if isinstance(config, dict) else {})
     if not models:
@@ -135,6 +142,8 @@ def collect(run_path: Path) -> RunFacts:
         settings=settings,
         models=models,
         standings=compared,
+        tournament=tournament,
+        drift=drift,
         gaps=tuple(reader.gaps),
     )
 
@@ -179,30 +188,82 @@ class _Reader:
         )
 
     def standings(self, models: Iterable[ModelFacts]) -> Standings | None:
-        """The comparison, where it is there and belongs to the results beside it."""
-        present = {m.name: {k: r.fingerprint for k, r in m.results.items()} for m in models if m.results}
+        """The comparison, as far as it belongs to the results beside it."""
+        present = {(m.name, k): r.fingerprint for m in models for k, r in m.results.items()}
         if not (self.root / standings.STANDINGS).is_file():
-            if len(present) > 1:
+            if len({name for name, _ in present}) > 1:
                 self.gaps.append(
                     "The checkpoints have not been compared, so there are no differences (`srbench eval`)."
                 )
             return None
         compared = self._try(lambda: standings.read_standings(self.root))
-        if compared is not None and compared.fingerprints != present:
-            self.gaps.append(
-                "The comparison is older than the results and is left out. Evaluate again (`srbench eval`) to renew it."
-            )
+        if compared is None:
             return None
-        if compared is not None:
-            self.gaps += compared.notes
-        return compared
+        known = {(name, k): f for name, found in compared.fingerprints.items() for k, f in found.items()}
+        self.gaps += compared.notes
+        self._note_uncompared(present.keys() - known.keys())
+        return self._without_stale(compared, {key for key, f in known.items() if present.get(key) != f})
+
+    def _note_uncompared(self, results: Iterable[tuple[str, str]]) -> None:
+        by_benchmark: dict[str, list[str]] = {}
+        for name, benchmark in results:
+            by_benchmark.setdefault(benchmark, []).append(name)
+        for benchmark, names in sorted(by_benchmark.items()):
+            if len(names) > 1:
+                listed = ", ".join(standings.model_order(names))
+                self.gaps.append(f"{benchmark}: {listed} have not been compared (`srbench eval`).")
+
+    def _without_stale(self, compared: Standings, stale: set[tuple[str, str]]) -> Standings:
+        """Leaves out what was compared with other weights than the results beside it are of."""
+        if not stale:
+            return compared
+        listed = ", ".join(f"{name} ({benchmark})" for name, benchmark in sorted(stale))
+        self.gaps.append(
+            f"The comparison is older than the results of {listed}; their differences are left out. Evaluate again "
+            "(`srbench eval`) to renew it."
+        )
+        names = {name for name, _ in stale}
+        kept = (d for d in compared.differences if not stale & {(d.a, d.benchmark), (d.b, d.benchmark)})
+        matches = (h for h in compared.head_to_head if not names & {h.a, h.b})
+        return compared.model_copy(update={"differences": tuple(kept), "head_to_head": tuple(matches)})
+
+    def tournament(self, models: Iterable[ModelFacts]) -> Tournament | None:
+        """All pairs under one judge, where that is of the weights beside it."""
+        answered = standings.model_order({f.parts[-3] for f in self.root.glob(f"*/eval/{_MATCHES}@*")})
+        if not (self.root / _MATCHES / TOURNAMENT).is_file():
+            if len(answered) > 1:
+                listed = ", ".join(answered)
+                self.gaps.append(f"Head to head: {listed} have answered, and nobody compared them (`srbench eval`).")
+            return None
+        found = self._try(lambda: standings.read_tournament(self.root / _MATCHES))
+        if found is not None and self._is_old(found.checkpoints, models):
+            self.gaps.append("The head-to-head comparison is of other weights than the results and is left out.")
+            return None
+        if found is not None:
+            self.gaps += found.notes
+        return found
+
+    def drift(self, models: Iterable[ModelFacts]) -> DriftMatrix | None:
+        """The judges of one pool, where that is of the weights beside it."""
+        path = next((p for p in (self.root / DRIFT, self.root / "drift" / DRIFT) if p.is_file()), None)
+        found = self._try(partial(standings.read_drift, path)) if path else None
+        if found is not None and self._is_old({j.name: j.fingerprint for j in found.judges if j.fingerprint}, models):
+            self.gaps.append("The drift matrix is of other weights than the results and is left out.")
+            return None
+        return found
+
+    def _is_old(self, fingerprints: Mapping[str, str], models: Iterable[ModelFacts]) -> bool:
+        evaluated = {m.name: {r.fingerprint for r in m.results.values()} for m in models if m.results}
+        return any(name in evaluated and f not in evaluated[name] for name, f in fingerprints.items())
 
     def _evaluations(self, name: str) -> tuple[dict[str, EvalResult], dict[str, Failure]]:
         results: dict[str, EvalResult] = {}
         failures: dict[str, Failure] = {}
         for folder in sorted((self.root / name / "eval").glob("*@*")):
+            if folder.name.startswith(f"{_MATCHES}@"):
+                continue
             if (folder / RESULT).is_file() and (result := self._try(partial(standings.read_result, folder / RESULT))):
-                results[result.benchmark] = result
+                results[result.benchmark] = _finite(result)
             elif (folder / FAILURE).is_file() and (
                 failure := self._try(partial(standings.read_failure, folder / FAILURE))
             ):
@@ -268,6 +329,17 @@ class _Reader:
 
 
 # --- small things
+
+
+def _finite(result: EvalResult) -> EvalResult:
+    """A number that is none (a NaN in the file) is not there."""
+    metrics = {name: _finite_metric(m) for name, m in result.metrics.items()}
+    return result.model_copy(update={"metrics": metrics})
+
+
+def _finite_metric(metric: Metric) -> Metric:
+    numbers = {name: _number(getattr(metric, name)) for name in ("value", "low", "high")}
+    return metric.model_copy(update=numbers)
 
 
 def _log_lines(path: Path) -> Iterator[dict[str, float]]:

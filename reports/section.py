@@ -19,15 +19,17 @@ class Chart:
 
     Attributes:
         kind: ``dots`` (values with intervals, one row each), ``lines`` (curves over steps or iterations), ``bars``
-            (stacked shares), ``matrix`` (a heat map with its numbers written in), ``histogram``.
+            (stacked shares), ``matrix`` (a heat map with its numbers written in), ``histogram``, ``spark`` (one row of
+            dots with intervals, small enough for a table's cell).
         title: what is seen, for the eye and for a screen reader.
         rows: the data, one mapping each. dots: ``label``, ``value``, ``low``, ``high``, ``series``; lines: ``x``,
             ``y``, ``series`` (``low``, ``high`` where known); bars: ``label``, ``part``, ``value``; matrix: ``row``,
-            ``column``, ``value``, ``text``; histogram: ``label``, ``value``, ``series``.
+            ``column``, ``value``, ``text``; histogram: ``label``, ``value``, ``series``; spark: ``x``, ``value``,
+            ``low``, ``high``, ``line`` (whether the line goes through it).
         options: ``x``, ``y`` (axis labels), ``unit``, ``zero`` (draw a line there), ``domain`` (two numbers).
     """
 
-    kind: Literal["dots", "lines", "bars", "matrix", "histogram"]
+    kind: Literal["dots", "lines", "bars", "matrix", "histogram", "spark"]
     title: str
     rows: Sequence[Mapping[str, Any]]
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -1,43 +1,82 @@
-"""The facts of a run arranged as tables, the same for the page and for the terminal."""
+"""The facts of a run arranged as tables, the same for the page and for the terminal. Nothing here is formatted as HTML.
+
+Differences are the ones that ``standings.json`` holds; each knows its ROLE, what the other model is to this one:
+``previous`` (the one before), ``base`` (M0), ``baseline`` (what is no iteration: the SFT baseline), ``first`` (M1).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 from leaderboards.metrics import METRICS
 from leaderboards.standings import MetricDifference
-from reports import wording
+from reports import comparability, wording
 from reports.facts import ModelFacts, RunFacts, Stage
-from reports.wording import QUALITY
 from selfreward_bench.types import Metric
 
 __all__ = [
+    "ROLES",
     "Cell",
     "Change",
+    "Grid",
     "ResultTable",
-    "breakdown",
-    "head_to_head",
-    "highlights",
-    "histogram",
+    "Row",
+    "benchmarks",
+    "breakdowns",
+    "change_of",
+    "difference",
+    "headline_metrics",
+    "iterations",
+    "metric_cell",
+    "relabelled",
+    "result_table",
     "results",
     "stage_rows",
 ]
 
-TITLES = {
-    "micro-quality@1": "Answers to the test prompts",
-    "micro-judge-accuracy@1": "The model as judge",
+ROLES: Final = ("previous", "base", "baseline", "first")
+
+#: family of benchmarks -> the metrics that tell its story; another one's story is its first metric
+_HEADLINES: Final = {
+    "quality": ("quality_sampled", "quality_greedy"),
+    "alpaca-eval": ("win_rate", "length_controlled_winrate", "avg_length"),
+    "mt-bench": ("grade", "adjusted_win_rate"),
+    "nlp": ("average",),
+    "judge-accuracy": ("pairwise_accuracy", "spearman", "own_pairwise_accuracy"),
 }
+_ORDER: Final = ("quality", "alpaca-eval", "mt-bench", "nlp", "judge-accuracy")
+_ITERATION: Final = re.compile(r"M\d{1,6}")
+_BASE: Final = "M0"
+_FIRST: Final = "M1"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A difference to another model: ``vs M1``, ``+0.35 [+0.25, +0.45]``, ``▲``, ``better``."""
+    """A difference to another model: ``vs M1 ▲ +0.35 [+0.25, +0.45]``, better.
+
+    Attributes:
+        roles: what the other model is to this one (``ROLES``).
+        arrow: only where the interval excludes zero.
+        reach: the smallest true difference these samples would have shown, ``±0.12``; empty where nobody said.
+        paired: ``500 of 512`` where samples of either model are missing.
+    """
 
     against: str
-    text: str
-    arrow: str
-    tone: str
+    value: str
+    interval: str = ""
+    arrow: str = ""
+    tone: wording.Tone = "neutral"
+    roles: tuple[str, ...] = ()
+    reach: str = ""
+    paired: str = ""
+
+    @property
+    def text(self) -> str:
+        """Arrow, value and interval."""
+        return " ".join(filter(None, (self.arrow, self.value, self.interval)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,43 +90,142 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """One metric of all models of a table."""
+
+    label: str
+    cells: tuple[Cell, ...]
+    metric: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ResultTable:
     """Metrics by models.
 
     Attributes:
         judge: who judged the numbers of this table.
-        rows: ``(label, cells)``, one cell per model.
+        rows: one cell per model.
         failures: ``(model, reason)`` of results that are not there.
+        unlike: what the models' numbers do not share and would have to, to be compared; empty where all is well.
+        groups: one letter per model where numbers are unlike: equal letters may be compared.
     """
 
     benchmark: str
     title: str
     judge: str
     models: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    failures: tuple[tuple[str, str], ...] = field(default=())
+    rows: tuple[Row, ...]
+    failures: tuple[tuple[str, str], ...] = ()
+    unlike: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table of texts; the first column names the row."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | Cell | Change, ...], ...]
+    note: str = ""
+
+
+# --- which benchmarks, metrics and models
+
+
+def benchmarks(runs: Iterable[RunFacts], *families: str) -> list[str]:
+    """Keys that any model has a result or a failure of, in the page's order; of some families, or of all."""
+    found = {key for facts in runs for m in facts.models for key in (*m.results, *m.failures)}
+    known = list(METRICS)
+
+    def place(key: str) -> tuple[int, int, str]:
+        name = wording.family(key)
+        family = _ORDER.index(name) if name in _ORDER else len(_ORDER)
+        return family, known.index(key) if key in known else len(known), key
+
+    return sorted((k for k in found if not families or wording.family(k) in families), key=place)
+
+
+def headline_metrics(facts: RunFacts, benchmark: str) -> list[str]:
+    """The few metrics that tell a benchmark's story, as far as any model has them."""
+    there = _metrics_of(facts, benchmark)
+    found = [m for m in _HEADLINES.get(wording.family(benchmark), ()) if m in there]
+    return found or [m for m in _known(benchmark, there) if "/" not in m][:1]
+
+
+def breakdowns(facts: RunFacts, benchmark: str) -> dict[str, list[str]]:
+    """Whole -> its parts, such as ``win_rate`` -> ``win_rate/koala``, ...; sorted by name."""
+    found: dict[str, list[str]] = {}
+    named = METRICS.get(benchmark, {})
+    for name in sorted(_metrics_of(facts, benchmark)):
+        if "/" in name and name not in named:
+            found.setdefault(name.partition("/")[0], []).append(name)
+    return found
+
+
+def iterations(names: Iterable[str]) -> list[str]:
+    """The models that training made in turn: M1, M2, ..."""
+    return [n for n in names if _ITERATION.fullmatch(n) and n != _BASE]
+
+
+def _metrics_of(facts: RunFacts, benchmark: str) -> list[str]:
+    return list(dict.fromkeys(n for m in facts.models if benchmark in m.results for n in m.results[benchmark].metrics))
+
+
+def _known(benchmark: str, there: Sequence[str]) -> list[str]:
+    """The metrics with a name and a place; of a benchmark that srbench does not know, all."""
+    named = METRICS.get(benchmark)
+    return [n for n in named if n in there] if named else list(there)
+
+
+# --- results
 
 
 def results(facts: RunFacts) -> list[ResultTable]:
     """A table per benchmark that any model has a result or a failure of."""
-    keys = dict.fromkeys([*METRICS, *(key for m in facts.models for key in (*m.results, *m.failures))])
-    return [t for key in keys if (t := _result_table(facts, key)) is not None]
+    return [result_table(facts, key) for key in benchmarks([facts])]
 
 
-def _result_table(facts: RunFacts, key: str) -> ResultTable | None:
-    models = [m for m in facts.models if key in m.results]
-    failures = tuple((m.name, m.failures[key].message) for m in facts.models if key in m.failures)
-    if not models and not failures:
-        return None
-    known = list(METRICS.get(key, ())) or list(dict.fromkeys(n for m in models for n in m.results[key].metrics))
-    shown = [name for name in known if any(name in m.results[key].metrics for m in models)]
-    rows = tuple((wording.info(key, name).label, tuple(_cell(facts, m, key, name) for m in models)) for name in shown)
-    judges = dict.fromkeys(m.results[key].judge or "" for m in models)
-    judge = next(iter(judges)) if len(judges) == 1 else "each model itself, with its run's judge prompt"
-    return ResultTable(key, TITLES.get(key, key), judge, tuple(m.name for m in models), rows, failures)
+def result_table(facts: RunFacts, benchmark: str, metrics: Sequence[str] | None = None, title: str = "") -> ResultTable:
+    """A benchmark's numbers.
+
+    Args:
+        metrics: in this order; None takes all but the parts of others.
+    """
+    models = [m for m in facts.models if benchmark in m.results]
+    found = {m.name: m.results[benchmark] for m in models}
+    there = _metrics_of(facts, benchmark)
+    shown = _known(benchmark, [n for n in there if _is_whole(benchmark, n)]) if metrics is None else metrics
+    judges = dict.fromkeys(r.judge or "" for r in found.values())
+    groups = comparability.groups(found)
+    return ResultTable(
+        benchmark,
+        title or wording.title(benchmark),
+        next(iter(judges), "") if len(judges) < 2 else "each model itself, with its run's judge prompt",
+        tuple(found),
+        tuple(_row(facts, benchmark, name, models) for name in shown),
+        tuple((m.name, m.failures[benchmark].message) for m in facts.models if benchmark in m.failures),
+        tuple(comparability.unlike(found)),
+        tuple(groups[n] for n in found) if len(set(groups.values())) > 1 else (),
+    )
 
 
-def _cell(facts: RunFacts, model: ModelFacts, benchmark: str, metric: str) -> Cell:
+def _is_whole(benchmark: str, metric: str) -> bool:
+    return "/" not in metric or metric in METRICS.get(benchmark, {})
+
+
+def _row(facts: RunFacts, benchmark: str, metric: str, models: Sequence[ModelFacts]) -> Row:
+    label = wording.info(benchmark, metric).label
+    return Row(label, tuple(metric_cell(facts, m, benchmark, metric) for m in models), metric)
+
+
+def relabelled(table: ResultTable, labels: Mapping[str, str]) -> ResultTable:
+    """The table with other words for some metrics."""
+    return replace(table, rows=tuple(replace(r, label=labels.get(r.metric, r.label)) for r in table.rows))
+
+
+def metric_cell(facts: RunFacts, model: ModelFacts, benchmark: str, metric: str) -> Cell:
+    """One number with its interval, what is missing, and its differences to other models."""
     result = model.results.get(benchmark)
     found = result.metrics.get(metric) if result else None
     if found is None:
@@ -97,7 +235,7 @@ def _cell(facts: RunFacts, model: ModelFacts, benchmark: str, metric: str) -> Ce
         wording.number(found.value, unit),
         wording.interval(found.low, found.high, unit),
         _missing(found),
-        tuple(_change(d) for d in _differences(facts, model.name, benchmark, metric)),
+        tuple(change_of(d, facts) for d in _differences(facts, model.name, benchmark, metric)),
     )
 
 
@@ -105,84 +243,53 @@ def _missing(metric: Metric) -> str:
     return wording.scored(metric) if metric.n_scored < metric.n_total else ""
 
 
+# --- differences
+
+
+def difference(facts: RunFacts, benchmark: str, metric: str, a: str, b: str) -> MetricDifference | None:
+    """The stored difference of ``a`` to ``b``, where there is one with a value."""
+    found = facts.standings.difference(benchmark, metric, a, b) if facts.standings else None
+    return found if found is not None and found.value is not None else None
+
+
 def _differences(facts: RunFacts, model: str, benchmark: str, metric: str) -> list[MetricDifference]:
     compared = facts.standings.differences if facts.standings else ()
-    found = [d for d in compared if (d.benchmark, d.metric, d.a) == (benchmark, metric, model)]
+    found = [d for d in compared if (d.benchmark, d.metric, d.a) == (benchmark, metric, model) and d.value is not None]
     order = [m.name for m in facts.models]
     return sorted(found, key=lambda d: order.index(d.b) if d.b in order else -1, reverse=True)
 
 
-def _change(difference: MetricDifference) -> Change:
-    shown = wording.info(difference.benchmark, difference.metric)
-    text = wording.change(difference, shown)
-    return Change(difference.b, text, wording.arrow(difference), wording.tone(difference, shown))
-
-
-def breakdown(facts: RunFacts, prefix: str = "quality_sampled/") -> ResultTable | None:
-    """True quality of sampled answers by kind of task."""
-    models = [m for m in facts.models if QUALITY in m.results]
-    names = dict.fromkeys(n for m in models for n in m.results[QUALITY].metrics if n.startswith(prefix))
-    if not names:
-        return None
-    rows = tuple((n.removeprefix(prefix), tuple(_cell(facts, m, QUALITY, n) for m in models)) for n in names)
-    judge = models[0].results[QUALITY].judge or ""
-    return ResultTable(QUALITY, "Kinds of task", judge, tuple(m.name for m in models), rows)
-
-
-def histogram(facts: RunFacts, prefix: str = "grade_sampled/") -> ResultTable | None:
-    """Share of sampled answers with each grade; the same layout as ``breakdown``, shares without interval."""
-    models = [m for m in facts.models if QUALITY in m.results]
-    names = sorted({n for m in models for n in m.results[QUALITY].metrics if n.startswith(prefix)}, reverse=True)
-    if not names:
-        return None
-
-    def share(model: ModelFacts, name: str) -> Cell:
-        found = model.results[QUALITY].metrics.get(name)
-        return Cell(wording.number(found.value if found else None, "share"))
-
-    rows = tuple((n.removeprefix(prefix), tuple(share(m, n) for m in models)) for n in names)
-    return ResultTable(QUALITY, "Grades", models[0].results[QUALITY].judge or "", tuple(m.name for m in models), rows)
-
-
-def head_to_head(facts: RunFacts) -> list[tuple[str, ...]]:
-    """``(a, b, win rate, interval, win, tie, loss, comparisons)``, the latest model first."""
-    matches = facts.standings.head_to_head if facts.standings else ()
-    order = [m.name for m in facts.models]
-
-    def rank(name: str) -> int:
-        return order.index(name) if name in order else -1
-
-    return [
-        (
-            h.a,
-            h.b,
-            wording.number(h.win_rate, "share"),
-            wording.interval(h.low, h.high, "share"),
-            *(wording.number(x, "share") for x in (h.win, h.tie, h.loss)),
-            wording.scored(Metric(value=None, n_scored=h.n_scored, n_total=h.n_total)),
-        )
-        for h in sorted(matches, key=lambda h: (-rank(h.a), -rank(h.b)))
-    ]
-
-
-def highlights(facts: RunFacts, metrics: Sequence[tuple[str, str]] | None = None) -> ResultTable:
-    """The few metrics that tell the story, over all benchmarks, in one table."""
-    chosen = metrics or (
-        (QUALITY, "quality_sampled"),
-        (QUALITY, "quality_greedy"),
-        (QUALITY, "exact_sampled"),
-        (QUALITY, "chars_sampled"),
-        (wording.JUDGING, "pairwise_accuracy"),
-        (wording.JUDGING, "oracle_spearman"),
-        (wording.JUDGING, "own_pairwise_accuracy"),
+def change_of(found: MetricDifference, facts: RunFacts) -> Change:
+    """A stored difference, put into words."""
+    shown = wording.info(found.benchmark, found.metric)
+    value, interval = wording.change(found, shown)
+    reach: float | None = getattr(found, "detectable", None)
+    return Change(
+        found.b,
+        value,
+        interval,
+        wording.arrow(found),
+        wording.tone(found, shown),
+        _roles(facts, found),
+        "" if reach is None else f"±{wording.number(reach, shown.unit).removesuffix(' %')}",
+        f"{found.n:,} of {found.n_total:,}" if found.n < found.n_total else "",
     )
-    models = facts.evaluated
-    rows = tuple(
-        (wording.info(benchmark, metric).label, tuple(_cell(facts, m, benchmark, metric) for m in models))
-        for benchmark, metric in chosen
-        if any(metric in m.results[benchmark].metrics for m in models if benchmark in m.results)
-    )
-    return ResultTable("", "Results", "", tuple(m.name for m in models), rows)
+
+
+def _roles(facts: RunFacts, found: MetricDifference) -> tuple[str, ...]:
+    """What ``b`` is to ``a``."""
+    names = [m.name for m in facts.models if found.benchmark in m.results]
+    before = names[: names.index(found.a)] if found.a in names else []
+    held = {
+        "previous": before[-1:] == [found.b],
+        "base": found.b == _BASE,
+        "baseline": not _ITERATION.fullmatch(found.b),
+        "first": found.b == _FIRST,
+    }
+    return tuple(role for role in ROLES if held[role])
+
+
+# --- training
 
 
 def stage_rows(stages: Iterable[Stage]) -> list[tuple[str, str, str, str]]:

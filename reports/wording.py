@@ -1,4 +1,4 @@
-"""How facts are put: numbers with their units, text a model wrote made safe to look at, and the verdict in sentences.
+"""How facts are put: numbers with their units, differences with their arrows, text a model wrote made safe to look at.
 
 Model text may hold anything. Escaping is the renderer's work; here, what would be invisible or act on its surroundings
 (control and formatting characters, direction overrides, half characters) becomes readable.
@@ -6,27 +6,34 @@ Model text may hold anything. Escaping is the renderer's work; here, what would 
 
 from __future__ import annotations
 
+import math
 import unicodedata
-from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from leaderboards.metrics import METRICS, MetricInfo
-from leaderboards.standings import HeadToHead, MetricDifference
-from reports.facts import ModelFacts, RunFacts
+from leaderboards.standings import MetricDifference
 from selfreward_bench.types import Metric
 
 __all__ = [
+    "JUDGING",
+    "MICRO",
     "NOTHING",
-    "Sentence",
+    "QUALITY",
+    "Tone",
     "arrow",
     "change",
     "clip",
     "count",
+    "direction",
     "duration",
+    "family",
     "info",
     "interval",
+    "listing",
     "number",
-    "verdict",
+    "scored",
+    "title",
+    "tone",
     "visible",
 ]
 
@@ -34,7 +41,26 @@ QUALITY: Final = "micro-quality@1"
 JUDGING: Final = "micro-judge-accuracy@1"
 
 NOTHING: Final = "—"
-_DIGITS: Final = {"points": 2, "correlation": 3, "characters": 1, "share": 1}
+Tone = Literal["better", "worse", "neutral"]
+
+_DIGITS: Final = {"correlation": 3, "nats": 3, "characters": 1, "share": 1, "percent": 1, "rating": 0, "count": 0}
+_PER_CENT: Final = ("share", "percent")
+MICRO: Final = " (micro-world)"
+_MICRO: Final = "micro-"
+
+_TITLES: Final = {
+    "quality": "Answer quality",
+    "alpaca-eval": "AlpacaEval",
+    "mt-bench": "MT-Bench",
+    "nlp": "NLP benchmarks",
+    "head-to-head": "Head to head",
+    "judge-accuracy": "Judge accuracy",
+    "judge-accuracy-oasst": "Judge accuracy, Open Assistant",
+    "judge-accuracy-llmbar": "Judge accuracy, LLMBar",
+    "judge-accuracy-llmbar-processed": "Judge accuracy, LLMBar (processed)",
+    "judge-accuracy-pandalm": "Judge accuracy, PandaLM",
+    "judge-accuracy-jsonl": "Judge accuracy, own rankings",
+}
 
 _KEPT = {"\n", "\t"}
 _ACTIVE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -48,7 +74,11 @@ _BLANK = {
     "\u17b4",
     "\u17b5",
 }  # letters and marks that show nothing
+_ROUNDING = 1e-6  # relative
 _MAX_MARKS = 4  # combining marks in a row
+
+
+# --- text
 
 
 def visible(text: str) -> str:
@@ -74,55 +104,124 @@ def clip(text: str, limit: int = 2_000) -> str:
     return text if len(text) <= limit else f"{text[:limit]} [… {len(text) - limit:,} more characters]"
 
 
+def listing(names: list[str], limit: int = 8) -> str:
+    """``a, b and c``; of many the first few, and how many more.
+
+    >>> listing(["a", "b", "c"])
+    'a, b and c'
+    """
+    if len(names) > limit:
+        return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+# --- benchmarks and metrics
+
+
+def family(benchmark: str) -> str:
+    """What a key is a version and a world of: ``alpaca-eval`` of ``micro-alpaca-eval@1``.
+
+    >>> family("judge-accuracy-llmbar@1")
+    'judge-accuracy'
+    """
+    name = benchmark.partition("@")[0].removeprefix(_MICRO)
+    return "judge-accuracy" if name.startswith("judge-accuracy") else name
+
+
+def title(benchmark: str) -> str:
+    """``AlpacaEval (micro-world)``; a key srbench does not know is its own title."""
+    name = benchmark.partition("@")[0]
+    known = _TITLES.get(name.removeprefix(_MICRO))
+    if known is None:
+        return benchmark
+    return f"{known}{MICRO}" if name.startswith(_MICRO) else known
+
+
 def info(benchmark: str, metric: str) -> MetricInfo:
-    """How a metric is shown; one srbench does not know is shown as a plain number."""
-    return METRICS.get(benchmark, {}).get(metric) or MetricInfo(label=metric, unit="points", better=0)
+    """How a metric is shown. A part (``win_rate/koala``) is like its whole; what srbench does not know is a number."""
+    known = METRICS.get(benchmark) or _other_version(benchmark)
+    if metric in known:
+        return known[metric]
+    whole, _, part = metric.partition("/")
+    found = known.get(whole)
+    if found is None:
+        return MetricInfo(label=metric, unit="points", better=0)
+    better = -1 if part == "no_answer" else found.better
+    return MetricInfo(label=_part(part), unit=found.unit, better=better)
+
+
+def _other_version(benchmark: str) -> dict[str, MetricInfo]:
+    name = benchmark.partition("@")[0]
+    return next((dict(metrics) for key, metrics in METRICS.items() if key.partition("@")[0] == name), {})
+
+
+def _part(name: str) -> str:
+    """A part's name for people."""
+    kind, _, quarter = name.rpartition("_")
+    if kind in ("expected_length", "answer_length") and quarter.isdecimal():
+        whose = "reference" if kind == "expected_length" else "own answer"
+        return f"{whose}: {({'1': 'shortest quarter', '4': 'longest quarter'}).get(quarter, f'quarter {quarter}')}"
+    return name.replace("_", " ")
+
+
+# --- numbers
 
 
 def number(value: float | None, unit: str, *, signed: bool = False, extra_digits: int = 0) -> str:
     """A value with its unit's digits: ``3.90``, ``65.1 %``, ``0.253``, ``31.4``; a dash for none."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return NOTHING
     digits = _DIGITS.get(unit, 2) + extra_digits
     scaled = 100 * value if unit == "share" else value
-    text = f"{scaled:{'+' if signed else ''}.{digits}f}" + (" %" if unit == "share" and not signed else "")
+    text = f"{scaled:{'+' if signed else ''},.{digits}f}" + (" %" if unit in _PER_CENT and not signed else "")
     return text.replace("-", "\u2212")
 
 
 def interval(low: float | None, high: float | None, unit: str, *, signed: bool = False, extra_digits: int = 0) -> str:
     """``[3.81, 3.99]``; empty where there is none."""
-    if low is None or high is None:
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return ""
     bounds = (number(bound, unit, signed=signed, extra_digits=extra_digits) for bound in (low, high))
     return f"[{', '.join(bounds)}]".replace(" %", "")
 
 
-def change(difference: MetricDifference, shown: MetricInfo) -> str:
-    """A difference with its interval: ``+0.35 [+0.25, +0.45]`` (of shares, in percentage points).
+def change(difference: MetricDifference, shown: MetricInfo) -> tuple[str, str]:
+    """A difference and its interval: ``+0.35``, ``[+0.25, +0.45]`` (of shares and per cents, in percentage points).
 
     An interval that excludes zero gets as many digits as it takes to see that (two more at most).
     """
     for extra in range(3):
         bounds = interval(difference.low, difference.high, shown.unit, signed=True, extra_digits=extra)
         touches_zero = any(not bound.strip("[+\u22120.]") for bound in bounds.split(", "))
-        if not difference.direction or not touches_zero:
+        if not direction(difference) or not touches_zero:
             break
-    return f"{number(difference.value, shown.unit, signed=True, extra_digits=extra)} {bounds}".strip()
+    return number(difference.value, shown.unit, signed=True, extra_digits=extra), bounds
+
+
+def direction(difference: MetricDifference) -> Literal[-1, 0, 1]:
+    """+1 or -1 where the interval excludes zero; an end that rounding alone keeps from zero does not."""
+    value, low, high = difference.value, difference.low, difference.high
+    if value is None or low is None or high is None or not all(map(math.isfinite, (value, low, high))):
+        return 0
+    least = _ROUNDING * max(abs(low), abs(high))
+    return 1 if low > least else -1 if high < -least else 0
 
 
 def arrow(difference: MetricDifference) -> str:
     """An arrow only where the interval excludes zero."""
-    return {1: "▲", -1: "▼", 0: ""}[difference.direction]
+    return {1: "▲", -1: "▼", 0: ""}[direction(difference)]
 
 
-def tone(difference: MetricDifference, shown: MetricInfo) -> Literal["better", "worse", "neutral"]:
+def tone(difference: MetricDifference, shown: MetricInfo) -> Tone:
     """Whether a difference that is no chance is one for the better."""
-    sense = difference.direction * shown.better
+    sense = direction(difference) * shown.better
     return "better" if sense > 0 else "worse" if sense < 0 else "neutral"
 
 
 def count(value: float) -> str:
     """``12,345`` or ``0.6931``."""
+    if not math.isfinite(value):
+        return NOTHING
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
 
 
@@ -139,109 +238,3 @@ def duration(seconds: float | None) -> str:
 def scored(metric: Metric) -> str:
     """``512`` or, where something is missing, ``507 of 512``."""
     return f"{metric.n_scored:,}" if metric.n_scored == metric.n_total else f"{metric.n_scored:,} of {metric.n_total:,}"
-
-
-# --- the verdict
-
-
-class Sentence(NamedTuple):
-    """One question of this research, answered."""
-
-    question: str
-    answer: str
-    tone: Literal["better", "worse", "neutral", "unknown"]
-
-
-def verdict(facts: RunFacts) -> list[Sentence]:
-    """What the run shows, question by question, with the evidence."""
-    by_name = {m.name: m for m in facts.evaluated}
-    iterations = [n for n in by_name if n[:1] == "M" and n[1:].isdecimal() and n != "M0"]
-    if len(iterations) < 2 or facts.standings is None:
-        missing = "Two evaluated iterations and their comparison are needed to say whether self-rewarding helped"
-        return [Sentence("Did self-rewarding help?", f"{missing}; there {_have(iterations)}.", "unknown")]
-    first, last = iterations[0], iterations[-1]
-    return [
-        _quality(facts, by_name, first, last),
-        _judging(facts, by_name, first, last),
-        _length(facts, by_name, first, last),
-        _limits(facts, first, last),
-    ]
-
-
-def _have(names: list[str]) -> str:
-    return f"is {names[0]} only" if len(names) == 1 else f"are {', '.join(names)}, not compared" if names else "is none"
-
-
-def _moved(
-    facts: RunFacts, models: Mapping[str, ModelFacts], benchmark: str, metric: str, first: str, last: str
-) -> tuple[str, MetricDifference, MetricInfo] | None:
-    """``from 3.90 (M1) to 4.25 (M3): +0.35 [+0.25, +0.45]``, or None where it was not compared."""
-    difference = facts.standings.difference(benchmark, metric, last, first) if facts.standings else None
-    before, after = (models[n].results.get(benchmark) for n in (first, last))
-    if difference is None or difference.value is None or before is None or after is None:
-        return None
-    shown = info(benchmark, metric)
-    values = [number(r.metrics[metric].value, shown.unit) if metric in r.metrics else NOTHING for r in (before, after)]
-    return f"{values[0]} ({first}) to {values[1]} ({last}): {change(difference, shown)}", difference, shown
-
-
-def _quality(facts: RunFacts, models: Mapping[str, ModelFacts], first: str, last: str) -> Sentence:
-    question = "Did answers become better?"
-    moved = _moved(facts, models, QUALITY, "quality_sampled", first, last)
-    if moved is None:
-        return Sentence(question, f"{first} and {last} were not compared.", "unknown")
-    text, difference, shown = moved
-    lead = {1: "Yes. True quality rose from", -1: "No. True quality fell from", 0: "Not shown. True quality went from"}
-    parts = [f"{lead[difference.direction]} {text}."]
-    if match := _match(facts, last, first):
-        rate = f"{number(match.win_rate, 'share')} {interval(match.low, match.high, 'share')}"
-        parts.append(f"Head to head against {first} its win rate is {rate}, a tie counting half.")
-    if greedy := _moved(facts, models, QUALITY, "quality_greedy", first, last):
-        word = {
-            1: "Greedy answers became better too",
-            -1: "Greedy answers became worse",
-            0: "For greedy answers no change is shown",
-        }
-        parts.append(f"{word[greedy[1].direction]} ({change(greedy[1], greedy[2])}).")
-    return Sentence(question, " ".join(parts), tone(difference, shown))
-
-
-def _match(facts: RunFacts, a: str, b: str) -> HeadToHead | None:
-    matches = facts.standings.head_to_head if facts.standings else ()
-    return next((h for h in matches if (h.a, h.b) == (a, b) and h.win_rate is not None), None)
-
-
-def _judging(facts: RunFacts, models: Mapping[str, ModelFacts], first: str, last: str) -> Sentence:
-    question = "Did the model become a better judge?"
-    moved = _moved(facts, models, JUDGING, "pairwise_accuracy", first, last)
-    if moved is None:
-        return Sentence(question, f"The judgments of {first} and {last} were not compared.", "unknown")
-    text, difference, shown = moved
-    lead = {1: "Yes", -1: "No, worse", 0: "No change shown"}[difference.direction]
-    return Sentence(question, f"{lead}. Agreement with human ranks went from {text} points.", tone(difference, shown))
-
-
-def _length(facts: RunFacts, models: Mapping[str, ModelFacts], first: str, last: str) -> Sentence:
-    question = "Did answers become longer?"
-    moved = _moved(facts, models, QUALITY, "chars_sampled", first, last)
-    if moved is None:
-        return Sentence(question, f"The lengths of {first} and {last} were not compared.", "unknown")
-    text, difference, _ = moved
-    lead = {1: "Yes", -1: "No, shorter", 0: "No change shown"}[difference.direction]
-    return Sentence(question, f"{lead}. Mean length went from {text} characters.", "neutral")
-
-
-def _limits(facts: RunFacts, first: str, last: str) -> Sentence:
-    """Which kinds of task gained and which lost; none that only chance may have moved."""
-    question = "Where are the limits?"
-    compared = [
-        d
-        for d in (facts.standings.differences if facts.standings else ())
-        if (d.benchmark, d.a, d.b) == (QUALITY, last, first) and d.metric.startswith("quality_sampled/")
-    ]
-    if not compared:
-        return Sentence(question, "The kinds of task were not compared.", "unknown")
-    names = {s: [d.metric.partition("/")[2] for d in compared if d.direction == s] for s in (1, -1)}
-    gained, lost = (", ".join(names[s]) or "none" for s in (1, -1))
-    text = f"Of {len(compared)} kinds of task, {last} is better than {first} at: {gained}; worse at: {lost}."
-    return Sentence(question, f"{text} For the others the interval includes zero.", "worse" if names[-1] else "neutral")

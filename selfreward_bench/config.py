@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+JudgeMode = Literal["sampled", "expected", "reasoned"]
 
 
 class Section(BaseModel):
@@ -58,7 +59,7 @@ class JudgeConfig(Section):
     """The LLM-as-a-Judge that rewards (and, in judge accuracy, is measured)."""
 
     prompt: str = "additive-5pt"
-    mode: Literal["sampled", "expected"] = "sampled"
+    mode: JudgeMode = "sampled"  # paper: sampled
     samples: PositiveInt = 3  # paper: 3 judgments, averaged
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=256)
 

@@ -151,13 +151,16 @@ class ResponseStore:
         self._insert("INSERT OR IGNORE INTO responses VALUES (?,?,?,?,?,?,?,?)", rows)
         return self.get([r.key for r in responses])
 
-    def put_failure(self, key: str, base_url: str, model: str, reason: str) -> None:
-        """Notes why a request got no answer, for people to look at; it is asked again the next time.
+    def put_failures(self, failures: Sequence[tuple[str, str, str, str]]) -> None:
+        """Notes why requests got no answer, for people to look at; they are asked again the next time.
+
+        Args:
+            failures: (key, base_url, model, reason) of each.
 
         Raises:
             DataError: as ``put``.
         """
-        self._insert("INSERT INTO failures VALUES (?,?,?,?,?)", [(key, base_url, model, reason, time.time())])
+        self._insert("INSERT INTO failures VALUES (?,?,?,?,?)", [(*failure, time.time()) for failure in failures])
 
     def failures(self) -> list[tuple[str, str]]:
         """All noted failures as (key, reason), oldest first."""
@@ -175,6 +178,8 @@ class ResponseStore:
             self._db.close()
 
     def _insert(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        if not rows:
+            return
         with self._errors(), self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:

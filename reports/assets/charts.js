@@ -3,86 +3,143 @@
 (() => {
   const specs = JSON.parse(document.getElementById("charts").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const ordinal = () => dark.matches
+  const printing = matchMedia("print");
+  const isDark = () => dark.matches && !printing.matches;
+  const ordinal = () => isDark()
     ? ["#8fb4ff", "#f0c873", "#6fce97", "#f3938b", "#c9a6ff", "#7fd6e0", "#d7dbe2", "#e59ad0"]
     : ["#2a56b0", "#b26a00", "#1a6b3c", "#a3261f", "#6d3fb5", "#0f7280", "#4a5160", "#a02f7c"];
-  const base = (width, spec) => ({
-    width, marginLeft: 60, style: { background: "none", color: "currentColor", fontSize: "12px", overflow: "visible" },
-    ariaLabel: spec.title, color: { range: ordinal() },
-  });
   const known = (rows, ...names) => rows.filter((r) => names.every((n) => r[n] !== null && r[n] !== undefined));
   const unique = (rows, name) => [...new Set(rows.map((r) => r[name]).filter((v) => v !== undefined && v !== null))];
-  const longest = (rows, name) => Math.max(4, ...rows.map((r) => String(r[name] ?? "").length));
-  const axis = (spec, name) => spec.options[name] ?? null;
+  const longest = (names) => Math.max(3, ...names.map((n) => String(n ?? "").length));
+  const given = (value) => value !== undefined && value !== null;
   const domain = (spec) => (spec.options.domain ? { domain: spec.options.domain } : {});
+
+  // Models keep their colour through the page: the base grey, baselines ochre, iterations ever stronger blue.
+  const iteration = (name) => /^M[1-9]\d*$/.test(name);
+  const colors = (names) => {
+    if (!names.some((n) => /^M\d+$/.test(n))) return names.map((_, i) => ordinal()[i % 8]);
+    const steps = names.filter(iteration);
+    const blue = isDark() ? d3.interpolateRgb("#4f6fb3", "#a9c8ff") : d3.interpolateRgb("#86aee8", "#173a86");
+    return names.map((n) => iteration(n) ? blue(steps.length > 1 ? steps.indexOf(n) / (steps.length - 1) : 1)
+      : n === "M0" ? (isDark() ? "#8b93a0" : "#8a909b") : (isDark() ? "#e0b15c" : "#b26a00"));
+  };
+  const scales = {
+    outcomes: () => (isDark() ? { win: "#4aa56f", tie: "#5a626e", loss: "#c4655d" } : { win: "#4f9f72", tie: "#c9cdd4", loss: "#cf7a72" }),
+    grades: (parts) => Object.fromEntries(parts.map((p, i) => {
+      const t = parts.length > 1 ? 1 - i / (parts.length - 1) : 1;
+      return [p, isDark() ? d3.interpolateRgb("#2a3346", "#a9c8ff")(t) : d3.interpolateRgb("#dfe8f6", "#1d4490")(t)];
+    })),
+  };
+  const base = (width, spec) => ({
+    width, style: { background: "none", color: "currentColor", fontSize: "12px", overflow: "visible" }, ariaLabel: spec.title,
+  });
+  const told = (r) => {
+    const digits = (v) => (Math.abs(v) >= 100 ? v.toFixed(0) : Math.abs(v) >= 10 ? v.toFixed(1) : v.toPrecision(3));
+    const value = given(r.value) ? r.value : r.y;
+    const range = given(r.low) && given(r.high) ? ` [${digits(r.low)}, ${digits(r.high)}]` : "";
+    return `${[...new Set([r.label, r.series, r.x])].filter(given).filter((s) => s !== "").join(", ")}\n${digits(value)}${range}`;
+  };
+  const rule = (spec, mark) => (given(spec.options.zero) ? mark([spec.options.zero], { strokeDasharray: "3,3", strokeOpacity: 0.7 }) : null);
 
   const draw = {
     dots(spec, width) {
-      const series = unique(spec.rows, "series");
-      const facet = series.length > 1 && unique(spec.rows, "label").length > 1;
-      const rows = spec.rows;
-      const y = facet ? "series" : "label";
-      const left = Math.min(Math.max(60, 7 * longest(rows, y)), width * 0.4);
-      const color = series.length > 1 ? "series" : () => "";
+      const { rows } = spec;
+      const labels = unique(rows, "label"), series = unique(rows, "series");
+      const facet = series.length > 1 && labels.length > 1;
+      const y = series.length > 1 ? "series" : "label";
+      const names = series.length > 1 ? series : labels;
+      const left = Math.min(Math.max(44, 6.6 * longest(facet ? labels : names) + 12), width * 0.42);
+      const step = facet ? (series.length > 3 ? 9 : 11) : 24;
+      const wrap = { label: null, lineWidth: left / 12.5, tickSize: 0 };
+      const common = { y, fy: facet ? "label" : undefined };
       return Plot.plot({
-        ...base(width, spec), marginLeft: left, marginRight: facet ? 90 : 20,
-        x: { label: axis(spec, "x"), grid: true, ...domain(spec) },
-        y: { label: null, domain: facet ? series : unique(rows, "label") },
-        fy: facet ? { label: null, domain: unique(rows, "label") } : undefined,
-        color: { range: ordinal(), domain: series.length > 1 ? series : [""], legend: false },
-        height: (facet ? unique(rows, "label").length * (series.length * 16 + 14) : unique(rows, "label").length * 26) + 46,
+        ...base(width, spec), marginLeft: left, marginRight: 14, marginTop: 8, marginBottom: 40,
+        x: { label: spec.options.x ?? null, grid: true, ticks: Math.max(3, Math.min(8, width / 90)), nice: true, labelArrow: "none", ...domain(spec) },
+        y: { label: null, axis: null, domain: names, padding: facet ? 0.8 : 0.5 },
+        fy: facet ? { label: null, axis: null, domain: labels, padding: 0.16 } : undefined,
+        color: { domain: names, range: colors(names), legend: facet },
+        height: (facet ? labels.length * (series.length * step + 8) : names.length * step) + 50,
         marks: [
-          spec.options.zero === undefined || spec.options.zero === null ? null : Plot.ruleX([spec.options.zero], { strokeDasharray: "3,3" }),
-          Plot.ruleY(known(rows, "low", "high"), { x1: "low", x2: "high", y, fy: facet ? "label" : undefined, stroke: color, strokeWidth: 2 }),
-          Plot.dot(known(rows, "value"), { x: "value", y, fy: facet ? "label" : undefined, fill: color, r: 4, tip: true,
-            channels: { interval: (r) => (r.low === null || r.low === undefined ? "" : `${r.low.toPrecision(4)} to ${r.high.toPrecision(4)}`) } }),
+          facet ? Plot.axisFy({ ...wrap, anchor: "left" }) : Plot.axisY({ ...wrap, anchor: "left" }),
+          rule(spec, Plot.ruleX),
+          Plot.ruleY(known(rows, "low", "high"), { ...common, x1: "low", x2: "high", stroke: y, strokeWidth: 1.8, strokeOpacity: 0.75 }),
+          Plot.dot(known(rows, "value"), { ...common, x: "value", fill: y, r: facet ? 3.4 : 4.2 }),
+          Plot.tip(known(rows, "value"), Plot.pointer({ ...common, x: "value", title: told })),
+        ],
+      });
+    },
+    spark(spec, width) {
+      const rows = known(spec.rows, "value");
+      const names = unique(rows, "x");
+      const color = (r) => r.x;
+      return Plot.plot({
+        ...base(width, spec), height: 38, margin: 5, marginTop: 6, marginBottom: 6, axis: null,
+        x: { type: "point", domain: names }, y: { nice: false },
+        color: { domain: names, range: colors(names) },
+        marks: [
+          Plot.line(rows.filter((r) => r.line), { x: "x", y: "value", stroke: "currentColor", strokeOpacity: 0.3, strokeWidth: 1.2 }),
+          Plot.ruleX(known(rows, "low", "high"), { x: "x", y1: "low", y2: "high", stroke: color, strokeWidth: 1.6, strokeOpacity: 0.6 }),
+          Plot.dot(rows, { x: "x", y: "value", fill: color, r: 3 }),
         ],
       });
     },
     lines(spec, width) {
       const series = unique(spec.rows, "series");
-      const color = series.length > 1 ? "series" : () => "";
+      const many = series.length > 1;
+      const color = many ? "series" : () => "";
       const points = typeof spec.rows[0]?.x === "string";
       return Plot.plot({
-        ...base(width, spec), height: 240,
-        x: { label: axis(spec, "x"), ...(points ? { type: "point", domain: unique(spec.rows, "x") } : {}) },
-        y: { label: axis(spec, "y"), grid: true, ...domain(spec) },
-        color: { range: ordinal(), domain: series.length > 1 ? series : [""], legend: series.length > 1 },
+        ...base(width, spec), height: 240, marginLeft: 52,
+        x: { label: spec.options.x ?? null, ...(points ? { type: "point", domain: unique(spec.rows, "x") } : {}) },
+        y: { label: spec.options.y ?? null, grid: true, ...domain(spec) },
+        color: { domain: many ? series : [""], range: many ? colors(series) : ordinal(), legend: many },
         marks: [
-          spec.options.zero === undefined || spec.options.zero === null ? null : Plot.ruleY([spec.options.zero], { strokeDasharray: "3,3" }),
+          rule(spec, Plot.ruleY),
           Plot.areaY(known(spec.rows, "low", "high"), { x: "x", y1: "low", y2: "high", z: "series", fill: color, fillOpacity: 0.15 }),
           Plot.lineY(known(spec.rows, "y"), { x: "x", y: "y", z: "series", stroke: color, strokeWidth: 1.8 }),
           points || spec.rows.length < 40 ? Plot.dot(known(spec.rows, "y"), { x: "x", y: "y", fill: color, r: 3.5 }) : null,
-          Plot.tip(known(spec.rows, "y"), Plot.pointerX({ x: "x", y: "y", title: (r) => `${r.series ? r.series + "\n" : ""}${r.x}: ${r.y}` })),
+          Plot.tip(known(spec.rows, "y"), Plot.pointerX({ x: "x", y: "y", title: told })),
         ],
       });
     },
     bars(spec, width) {
-      const parts = unique(spec.rows, "part");
-      const left = Math.min(Math.max(60, 7 * longest(spec.rows, "label")), width * 0.4);
+      const parts = unique(spec.rows, "part"), labels = unique(spec.rows, "label");
+      const left = Math.min(Math.max(40, 6.6 * longest(labels) + 12), width * 0.4);
+      const scale = scales[spec.options.scale]?.(parts);
+      const range = scale ? parts.map((p) => scale[p] ?? ordinal()[0]) : colors(parts);
       return Plot.plot({
-        ...base(width, spec), marginLeft: left, height: unique(spec.rows, "label").length * 28 + 46,
-        x: { label: axis(spec, "x"), grid: true, ...domain(spec) },
-        y: { label: null, domain: unique(spec.rows, "label") },
-        color: { range: ordinal(), domain: parts, legend: parts.length > 1 },
-        marks: [Plot.barX(known(spec.rows, "value"), { x: "value", y: "label", fill: "part", order: parts, tip: true }), Plot.ruleX([0])],
+        ...base(width, spec), marginLeft: left, marginTop: 6, marginBottom: 40, height: labels.length * 26 + 50,
+        x: { label: spec.options.x ?? null, labelArrow: "none", ticks: Math.max(3, Math.min(8, width / 90)), ...domain(spec) },
+        y: { label: null, domain: labels, tickSize: 0, padding: 0.22 },
+        color: { domain: parts, range, legend: parts.length > 1 },
+        marks: [
+          Plot.barX(known(spec.rows, "value"), { x: "value", y: "label", fill: "part", order: parts, insetRight: 0.5 }),
+          Plot.tip(known(spec.rows, "value"), Plot.pointer(Plot.stackX({ x: "value", y: "label", order: parts, z: "part",
+            title: (r) => `${r.label}, ${r.part}\n${r.value.toFixed(1)}` }))),
+        ],
       });
     },
     matrix(spec, width) {
-      const left = Math.min(Math.max(60, 7 * longest(spec.rows, "row")), width * 0.35);
+      const rows = known(spec.rows, "value");
+      const order = (name) => (spec.options.order ? spec.options.order.filter((n) => rows.some((r) => r[name] === n)) : unique(rows, name));
+      const left = Math.min(Math.max(64, 7 * longest(order("row")) + 34), width * 0.35);
       const middle = spec.options.zero;
-      const scheme = middle === undefined || middle === null ? { scheme: "blues" } : { scheme: "rdbu", type: "diverging", pivot: middle };
-      const values = known(spec.rows, "value").map((r) => r.value);
-      const reach = middle === undefined || middle === null ? null : Math.max(1e-9, ...values.map((v) => Math.abs(v - middle)));
-      const light = (v) => reach !== null ? Math.abs(v - middle) / reach > 0.6 : (v - Math.min(...values)) / (Math.max(...values) - Math.min(...values) || 1) > 0.6;
+      const values = rows.map((r) => r.value);
+      const [least, most] = [Math.min(...values), Math.max(...values)];
+      const reach = given(middle) ? Math.max(1e-9, ...values.map((v) => Math.abs(v - middle))) : most - least || 1;
+      const tones = isDark() ? ["#b8625b", "#2b3038", "#4f7fd6"] : ["#d98a80", "#f4f4f2", "#7fa6e6"];
+      const shade = given(middle)
+        ? { type: "diverging", pivot: middle, domain: [middle - reach, middle + reach], interpolate: d3.interpolateRgbBasis(tones) }
+        : { type: "linear", domain: [least, most === least ? least + 1 : most], interpolate: isDark() ? d3.interpolateRgb("#222a38", "#4f7fd6") : d3.interpolateRgb("#eef3fb", "#7fa6e6") };
+      const columns = order("column");
       return Plot.plot({
-        ...base(width, spec), marginLeft: left, marginTop: 40, width: Math.min(width, left + 40 + 90 * unique(spec.rows, "column").length),
-        height: unique(spec.rows, "row").length * 40 + 60, padding: 0.03,
-        x: { label: axis(spec, "x"), axis: "top", domain: unique(spec.rows, "column") },
-        y: { label: axis(spec, "y"), domain: unique(spec.rows, "row") }, color: scheme,
+        ...base(Math.min(width, left + 20 + 92 * columns.length), spec), marginLeft: left, marginTop: 42, marginBottom: 6,
+        height: order("row").length * 36 + 54, padding: 0.04,
+        x: { label: spec.options.x ?? null, axis: "top", domain: columns, tickSize: 0, labelArrow: "none" },
+        y: { label: spec.options.y ?? null, domain: order("row"), tickSize: 0, labelArrow: "none" }, color: shade,
         marks: [
-          Plot.cell(known(spec.rows, "value"), { x: "column", y: "row", fill: "value", inset: 0.5 }),
-          Plot.text(known(spec.rows, "value"), { x: "column", y: "row", text: "text", fill: (r) => (light(r.value) ? "#fff" : "#111") }),
+          Plot.cell(rows, { x: "column", y: "row", fill: "value", inset: 0.5, rx: 3 }),
+          Plot.text(rows, { x: "column", y: "row", text: "text", fill: isDark() ? "#f2f4f7" : "#14181e", fontVariant: "tabular-nums" }),
         ],
       });
     },
@@ -91,24 +148,32 @@
       const many = series.length > 1;
       return Plot.plot({
         ...base(width, spec), height: many ? 90 * series.length + 40 : 200, marginRight: many ? 70 : 20,
-        x: { label: axis(spec, "x"), domain: unique(spec.rows, "label"), type: "band", padding: 0.15 },
-        y: { label: axis(spec, "y"), grid: true, ticks: 3 },
+        x: { label: spec.options.x ?? null, domain: unique(spec.rows, "label"), type: "band", padding: 0.15 },
+        y: { label: spec.options.y ?? null, grid: true, ticks: 3 },
         fy: many ? { label: null, domain: series } : undefined,
-        color: { range: ordinal(), domain: many ? series : [""] },
-        marks: [Plot.barY(known(spec.rows, "value"), { x: "label", y: "value", fy: many ? "series" : undefined, fill: many ? "series" : () => "", tip: true }), Plot.ruleY([0])],
+        color: { domain: many ? series : [""], range: many ? colors(series) : ordinal() },
+        marks: [
+          Plot.barY(known(spec.rows, "value"), { x: "label", y: "value", fy: many ? "series" : undefined, fill: many ? "series" : () => "", tip: true }),
+          Plot.ruleY([0]),
+        ],
       });
     },
   };
 
   const render = (figure) => {
     const spec = specs[figure.dataset.chart];
-    if (!spec || !draw[spec.kind]) return;
-    const width = Math.max(260, figure.clientWidth);
+    if (!spec || !draw[spec.kind] || !figure.clientWidth) return;
+    const small = spec.kind === "spark";
+    const width = small ? figure.clientWidth : Math.max(260, figure.clientWidth);
     if (figure.dataset.width === String(width)) return;
     figure.dataset.width = String(width);
+    const drawn = draw[spec.kind](spec, width);
+    const picture = drawn.matches("svg") ? drawn : drawn.querySelector(":scope > svg");
+    picture?.setAttribute("role", "img");
     const caption = document.createElement("figcaption");
     caption.textContent = spec.title;
-    figure.replaceChildren(caption, draw[spec.kind](spec, width));
+    caption.hidden = small;
+    figure.replaceChildren(caption, drawn);
   };
   const figures = [...document.querySelectorAll("figure[data-chart]")];
   const seen = new IntersectionObserver((entries) => entries.forEach((e) => e.isIntersecting && render(e.target)), { rootMargin: "400px" });
@@ -117,5 +182,5 @@
   let waiting = 0;
   addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(again, 150); });
   dark.addEventListener("change", again);
-  addEventListener("beforeprint", () => figures.forEach(render));
+  printing.addEventListener("change", () => { figures.forEach((f) => delete f.dataset.width); figures.forEach(render); });
 })();

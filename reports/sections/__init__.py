@@ -5,4 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 #: in the page's order
-SECTIONS: Final = ("verdict", "benchmarks", "training", "pairs", "provenance")
+SECTIONS: Final = (
+    "verdict",
+    "quality",
+    "alpaca_eval",
+    "mt_bench",
+    "nlp",
+    "head_to_head",
+    "judge_accuracy",
+    "benchmarks",
+    "training",
+    "health",
+    "pairs",
+    "provenance",
+)

@@ -1,22 +1,45 @@
-"""Preference pairs a model was trained on: chosen beside rejected."""
+"""Preference pairs a model was trained on: chosen beside rejected, with the judge's words; a few of them in the HTML."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Final
 
-from reports import rendering
+from reports import preferences, rendering
 from reports.facts import RunFacts
+from reports.preferences import Iteration, Pair
 from reports.section import Section
-from selfreward_bench.types import Message
 
 __all__ = ["build"]
+
+_STATIC: Final = 6
+_STATIC_CHARACTERS: Final = 2_000
 
 
 def build(runs: Sequence[RunFacts]) -> Section:
     """The section; see ``reports.section.Builder``."""
-    return Section("pairs", "Preference pairs", rendering.render("pairs.html.j2", runs=runs, said=_said))
+    iterations, gaps = preferences.collect(runs)
+    blobs = {f"pairs-{i}": preferences.content(it) for i, it in enumerate(iterations)}
+    if iterations:
+        index = [
+            {"model": it.model, "blob": f"pairs-{i}", "total": it.total, "shown": len(it.pairs)}
+            for i, it in enumerate(iterations)
+        ]
+        blobs["pairs"] = json.dumps({"iterations": index}, separators=(",", ":")).encode()
+    body = rendering.render(
+        "pairs.html.j2",
+        told=[(it, _spread(it)) for it in iterations],
+        most=preferences.MAX_PAIRS,
+        unread=gaps,
+        characters=_STATIC_CHARACTERS,
+    )
+    return Section("pairs", "Preference pairs", body, blobs=blobs)
 
 
-def _said(messages: tuple[Message, ...], role: str) -> str:
-    """What one side said: the last turn of a role."""
-    return next((m.content for m in reversed(messages) if m.role == role), "")
+def _spread(iteration: Iteration) -> list[Pair]:
+    """A few pairs, from the smallest margin to the largest."""
+    ranked = sorted(iteration.pairs, key=lambda p: (p.scores[0] or 0) - (p.scores[1] or 0))
+    if len(ranked) <= _STATIC:
+        return ranked
+    return [ranked[k * (len(ranked) - 1) // (_STATIC - 1)] for k in range(_STATIC)]

@@ -1,18 +1,331 @@
-"""How each model was made: stages with their counts, what the training logged, the record of its lineage."""
+"""How each model was made: what it was trained on, how the training went, and that the chain of weights is whole."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
-from reports import rendering, tables
-from reports.facts import RunFacts
-from reports.section import Section
+from leaderboards.health_records import IterationHealth, Quantiles
+from reports import rendering, tables, training_facts, wording
+from reports.facts import ModelFacts, RunFacts
+from reports.section import Chart, Section
+from reports.sections.benchmarks import Panel
+from reports.tables import Cell, Grid
+from reports.training_facts import Log
 
 __all__ = ["build"]
+
+#: what becomes of things on the way -> the stage that counts it, and its losses in the order they are looked for
+_PROMPTS: Final = (
+    "truncated",
+    "empty",
+    "malformed",
+    "too_short",
+    "too_long",
+    "keyword",
+    "excluded",
+    "duplicate",
+    "similar",
+    "surplus",
+)
+_CANDIDATES: Final = ("truncated", "empty", "unparsed", "duplicate")
+_OUTCOMES: Final = ("too_few", "tied", "below_gap", "over_max")
+
+#: title -> logged numbers in one chart, and its options
+_CURVES: Final[Mapping[str, tuple[tuple[str, ...], Mapping[str, Any]]]] = {
+    "Loss": (("loss", "dpo_loss"), {"y": "nats"}),
+    "Reward margin": (("rewards/margins", "rewards/chosen", "rewards/rejected"), {"y": "beta times nats", "zero": 0}),
+    "Pairs in the right order": (("rewards/accuracies",), {"y": "share", "domain": (0, 1)}),
+    "Log-probability of the answers": (("logps/chosen", "logps/rejected"), {"y": "nats"}),
+    "Tokens guessed right": (("mean_token_accuracy",), {"y": "share", "domain": (0, 1)}),
+}
+_TOLD_IN_LINE: Final = ("loss", "dpo_loss", "rewards/margins", "rewards/accuracies")
+_NO_CURVE: Final = ("step", "epoch", "tokens")
+_HASH: Final = 12  # characters of a hash
+_MAX_CHECKS: Final = 12
+_DIGITS: Final = 5  # significant, of a point in a chart
+
+Panels = list[tuple[Panel, str]]
+Numbers = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _LogTold:
+    """One training's log: a line, curves, and a table of every number in it."""
+
+    log: Log
+    line: tuple[tuple[str, str, str], ...]
+    panels: Panels
+    table: Grid
+
+
+@dataclass(frozen=True)
+class _Made:
+    model: ModelFacts
+    logs: list[_LogTold]
+
+
+@dataclass(frozen=True)
+class _Told:
+    facts: RunFacts
+    missing: str
+    lineage: list[Grid]
+    panels: Panels
+    made: list[_Made]
 
 
 def build(runs: Sequence[RunFacts]) -> Section:
     """The section; see ``reports.section.Builder``."""
-    return Section(
-        "training", "Training", rendering.render("training.html.j2", runs=runs, stage_rows=tables.stage_rows)
+    charts: dict[str, Chart] = {}
+    told = [_told(facts, f"training-{i}", charts) for i, facts in enumerate(runs)]
+    body = rendering.render("training.html.j2", told=told, stage_rows=tables.stage_rows)
+    return Section("training", "Training", body, charts)
+
+
+def _told(facts: RunFacts, id: str, charts: dict[str, Chart]) -> _Told:
+    health, missing = training_facts.health(facts)
+    counts = {m.name: {s.name: s.counts for s in m.stages} for m in facts.models}
+    rounds = health.iterations if health else ()
+    found = [*_fates(counts), *_judged(rounds), *_pairs(rounds)]
+    made = []
+    for m in facts.models:
+        logs = training_facts.logs(Path(facts.path) / m.name)
+        if m.stages or m.iteration or logs:
+            made.append(_Made(m, [_log(log, f"{id}-{m.name}-{j}", charts) for j, log in enumerate(logs)]))
+    has_rounds = any("completions" in c.get("candidates", {}) for c in counts.values())
+    return _Told(facts, missing if has_rounds else "", list(_lineage(facts)), _registered(found, id, charts), made)
+
+
+def _registered(panels: Sequence[Panel], id: str, charts: dict[str, Chart]) -> Panels:
+    """Panels with the ids of their charts."""
+    named = [(p, f"{id}-{j}") for j, p in enumerate(panels)]
+    charts |= {name: p.chart for p, name in named if p.chart is not None}
+    return named
+
+
+# --- weights
+
+
+def _lineage(facts: RunFacts) -> Iterator[Grid]:
+    """Each model's weights and those it was trained from, whether these stand beside it, and what the loop checked."""
+    weights = {m.name: m.fingerprint for m in facts.models}
+    rows = tuple(_ancestry(m, weights) for m in facts.models if m.fingerprint or m.iteration)
+    columns = ("Model", "Weights", "Trained from", "Parent's weights", "Chain", "Records", "Steps", "Tokens", "Loss")
+    note = (
+        "Weights are named by a hash of their content. The chain is whole where the weights a model was trained from "
+        "are the parent's that stand in this run."
     )
+    if rows:
+        yield Grid("Lineage", columns, rows, note)
+    checks = {m.name: _checks(m) for m in facts.models}
+    names = list(dict.fromkeys(name for found in checks.values() for name in found))
+    if names:
+        rows = tuple((m, *(found.get(n, wording.NOTHING) for n in names)) for m, found in checks.items() if found)
+        yield Grid("Checks of the loop", ("Model", *names), rows, "What the loop found when it checked itself.")
+
+
+def _ancestry(model: ModelFacts, weights: Mapping[str, str | None]) -> tuple[str, ...]:
+    stated = model.iteration.get("parent_fingerprint")
+    present = weights.get(model.parent or "")
+    chain = wording.NOTHING
+    if stated and present:
+        chain = "whole" if stated == present else "BROKEN: other weights"
+    trained = next((s.counts for s in model.stages if s.name == "train"), {})
+    losses = [_count(trained, name) for name in ("first_loss", "final_loss")]
+    return (
+        model.name,
+        (model.fingerprint or wording.NOTHING)[:_HASH],
+        model.parent or wording.NOTHING,
+        (stated or wording.NOTHING)[:_HASH],
+        chain,
+        *(_count(trained, name) for name in ("records", "steps", "tokens")),
+        " → ".join(losses) if "first_loss" in trained else wording.NOTHING,
+    )
+
+
+def _checks(model: ModelFacts) -> dict[str, str]:
+    found = [
+        (key.removeprefix("checks."), value) for key, value in model.iteration.items() if key.startswith("checks.")
+    ]
+    return {wording.clip(key, 60).replace("_", " "): wording.clip(value, 60) for key, value in found[:_MAX_CHECKS]}
+
+
+def _count(counts: Numbers, name: str) -> str:
+    return wording.count(counts[name]) if name in counts else wording.NOTHING
+
+
+# --- what it was trained on
+
+
+def _fates(counts: Mapping[str, Mapping[str, Numbers]]) -> Iterator[Panel]:
+    """What became of written prompts, of candidates, and of prompts: from the stages' own counts."""
+    prompts, candidates, outcomes = {}, {}, {}
+    for model, stages in counts.items():
+        written, answered, paired = (stages.get(name, {}) for name in ("prompts", "candidates", "pairs"))
+        if "continuations" in written:
+            prompts[model] = _parts("new", written.get("prompts", 0), written, _PROMPTS)
+        if "completions" in answered and "pairs" in paired:
+            lost = sum(paired.get(name, 0) for name in _CANDIDATES)
+            candidates[model] = _parts("usable", answered["completions"] - lost, paired, _CANDIDATES)
+        if "pairs" in paired and "prompts" in paired:
+            outcomes[model] = _parts("pair", paired["pairs"], paired, _OUTCOMES)
+    yield from _fate_panel(
+        "Written prompts",
+        "What the prompt writer wrote: kept as new, or dropped, and why. Surplus: more than were asked for.",
+        prompts,
+    )
+    yield from _fate_panel("Candidates", "The parent's answers to the new prompts: which may be in a pair.", candidates)
+    yield from _fate_panel(
+        "Prompts that gave a pair",
+        "Too few: less than two usable candidates. Tied: equal rewards. Below gap: rewards too close (pairs.min_gap).",
+        outcomes,
+    )
+
+
+def _parts(kept: str, number: float, counts: Numbers, losses: Sequence[str]) -> dict[str, float]:
+    return {kept: max(number, 0), **{name.replace("_", " "): counts[name] for name in losses if counts.get(name)}}
+
+
+def _fate_panel(title: str, note: str, found: Mapping[str, Mapping[str, float]]) -> Iterator[Panel]:
+    """Stacked shares per model, the kept first; numbers and shares in the table."""
+    totals = {model: sum(parts.values()) for model, parts in found.items() if sum(parts.values()) > 0}
+    if not totals:
+        return
+    names = list(dict.fromkeys(name for model in totals for name in found[model]))
+    bars = [
+        {"label": model, "part": name, "value": 100 * found[model][name] / totals[model]}
+        for model in totals
+        for name in names
+        if name in found[model]
+    ]
+    rows: list[tuple[str | Cell, ...]] = [
+        (model, wording.count(total), *(_share_cell(found[model].get(name, 0), total) for name in names))
+        for model, total in totals.items()
+    ]
+    table = Grid(title, ("Model", "All", *(name.capitalize() for name in names)), tuple(rows))
+    yield Panel(
+        title, note, Chart("bars", title, bars, {"x": "per cent", "domain": (0, 100), "scale": "grades"}), table
+    )
+
+
+def _share_cell(part: float, whole: float) -> Cell:
+    return Cell(wording.count(part), wording.number(part / whole, "share"))
+
+
+def _judged(rounds: Sequence[IterationHealth]) -> Iterator[Panel]:
+    """The scores the parent gave, and what it gave no score to."""
+    grades = sorted({g for r in rounds for g in r.grades}, key=_as_number)
+    totals = {r.model: sum(r.grades.values()) for r in rounds}
+    bars = [
+        {"label": g, "value": 100 * r.grades.get(g, 0) / totals[r.model], "series": r.model}
+        for r in rounds
+        if totals[r.model]
+        for g in grades
+    ]
+    note = "The parent's judgments of its own candidates, each at the nearest grade, while the model named was made."
+    if any(r.rewards != "self" for r in rounds):
+        note = "Rewards of a control, at the nearest grade: nobody judged."
+    if bars:
+        rows: list[tuple[str | Cell, ...]] = [
+            (r.model, *(_share_cell(r.grades.get(g, 0), totals[r.model]) for g in grades))
+            for r in rounds
+            if totals[r.model]
+        ]
+        table = Grid("Scores given", ("Model", *(f"Grade {g}" for g in grades)), tuple(rows))
+        yield Panel(
+            "Scores given", note, Chart("histogram", "Scores given", bars, {"x": "grade", "y": "per cent"}), table
+        )
+    if judged := [r for r in rounds if r.n_judgments]:
+        yield Panel(
+            "Judgments", "Judgments without a verdict count as no score, never as a low one.", table=_verdicts(judged)
+        )
+
+
+def _verdicts(rounds: Sequence[IterationHealth]) -> Grid:
+    rows = tuple(
+        (
+            r.model,
+            r.parent or wording.NOTHING,
+            wording.count(r.n_judgments),
+            _share_cell(sum(r.failures.values()), r.n_judgments),
+            ", ".join(f"{reason.replace('_', ' ')} {n:,}" for reason, n in r.failures.items()) or "none",
+            wording.clip(r.judge, 120),
+        )
+        for r in rounds
+    )
+    return Grid("Judgments", ("Model", "Judged by", "Judgments", "Without a verdict", "Reasons", "Judge's key"), rows)
+
+
+def _as_number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def _pairs(rounds: Sequence[IterationHealth]) -> Iterator[Panel]:
+    """Lengths of chosen and rejected answers, and how far apart their rewards are."""
+    note = "Points are means, lines hold the middle 80 %."
+    sides = [
+        (r.model, side, q)
+        for r in rounds
+        for side, q in (("chosen", r.chosen_chars), ("rejected", r.rejected_chars))
+        if q
+    ]
+    if sides:
+        yield _spread_panel("Length of chosen and rejected answers", note, "characters", sides)
+    margins = [(r.model, "margin", r.margin) for r in rounds if r.margin]
+    if margins:
+        yield _spread_panel("Reward of the chosen minus that of the rejected", note, "points", margins)
+
+
+def _spread_panel(title: str, note: str, unit: str, found: Sequence[tuple[str, str, Quantiles]]) -> Panel:
+    one = len({side for _, side, _ in found}) == 1
+    dots = [
+        {"label": model, "value": q.mean, "low": q.p10, "high": q.p90, **({} if one else {"series": side})}
+        for model, side, q in found
+    ]
+    rows = tuple(
+        (
+            model,
+            *(() if one else (side,)),
+            *(wording.number(x, unit) for x in (q.mean, q.p10, q.p50, q.p90)),
+            wording.count(q.n),
+        )
+        for model, side, q in found
+    )
+    columns = ("Model", *(() if one else ("Side",)), "Mean", "10 %", "Median", "90 %", "Pairs")
+    return Panel(title, note, Chart("dots", title, dots, {"x": unit}), Grid(title, columns, rows))
+
+
+# --- how the training went
+
+
+def _log(log: Log, id: str, charts: dict[str, Chart]) -> _LogTold:
+    line = tuple(
+        (name, wording.count(c.first), wording.count(c.last))
+        for name in _TOLD_IN_LINE
+        if (c := log.curves.get(name)) is not None
+    )
+    rows = tuple(
+        (name, *(wording.count(x) for x in (c.first, c.lowest, c.highest, c.last)))
+        for name, c in log.curves.items()
+        if name not in _NO_CURVE
+    )
+    table = Grid("Every number that was logged", ("Number", "First step", "Lowest", "Highest", "Last step"), rows)
+    return _LogTold(log, line, _registered(list(_curves(log)), id, charts), table)
+
+
+def _curves(log: Log) -> Iterator[Panel]:
+    for title, (names, options) in _CURVES.items():
+        found = {name: log.curves[name] for name in names if name in log.curves and len(log.curves[name].points) > 1}
+        if not found:
+            continue
+        points = [
+            {"x": x, "y": float(f"{y:.{_DIGITS}g}"), "series": name} for name, c in found.items() for x, y in c.points
+        ]
+        per = max(c.per_point for c in found.values())
+        note = f"Each point is the mean of {per} steps." if per > 1 else ""
+        yield Panel(title, note, Chart("lines", title, points, {"x": "step", **options}))

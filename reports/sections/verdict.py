@@ -2,16 +2,182 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from reports import rendering, tables, wording
-from reports.facts import RunFacts
-from reports.section import Section
+from reports import comparability, matches, plots, published, questions, rendering, several, tables, wording
+from reports.facts import ModelFacts, RunFacts
+from reports.section import Chart, Section
+from reports.tables import Cell, Change
 
 __all__ = ["build"]
 
 
+@dataclass(frozen=True)
+class _Line:
+    """One metric at a glance.
+
+    Attributes:
+        anchor: of the section that has the rest.
+        n: of how many samples.
+        chart: id of the small picture; empty where there is none.
+        ends: the last model against the first iteration.
+        paper: what was published, in words.
+        unlike: whether the numbers must not be compared.
+    """
+
+    benchmark: str
+    anchor: str
+    label: str
+    n: str
+    chart: str
+    cells: tuple[Cell, ...]
+    ends: tuple[Change, ...] = ()
+    paper: str = ""
+    unlike: bool = False
+
+
+@dataclass(frozen=True)
+class _Made:
+    """How one model came about, in a line."""
+
+    name: str
+    parent: str
+    data: str
+    weights: str
+
+
+@dataclass(frozen=True)
+class _Told:
+    facts: RunFacts
+    answers: list[questions.Sentence]
+    made: list[_Made]
+    models: list[str]
+    ends: str
+    lines: list[_Line]
+    unlike: list[str]
+    micro: bool
+
+
 def build(runs: Sequence[RunFacts]) -> Section:
     """The section; see ``reports.section.Builder``."""
-    told = [(facts, wording.verdict(facts), tables.highlights(facts)) for facts in runs]
-    return Section("verdict", "Verdict", rendering.render("verdict.html.j2", told=told))
+    charts: dict[str, Chart] = {}
+    told = [_told(facts, i, charts) for i, facts in enumerate(runs)]
+    groups = several.group(runs) if len(runs) > 1 else []
+    body = rendering.render(
+        "verdict.html.j2",
+        told=told,
+        groups=groups,
+        compared=several.compared(groups),
+        unlike=several.unlike(groups),
+        published_note=published.NOTE,
+    )
+    return Section("verdict", "Verdict", body, charts)
+
+
+def _told(facts: RunFacts, number: int, charts: dict[str, Chart]) -> _Told:
+    names = [m.name for m in facts.evaluated]
+    iterations = tables.iterations(names)
+    ends = (iterations[-1], iterations[0]) if len(iterations) > 1 else None
+    lines = [*_lines(facts, number, ends, charts), *_match_lines(facts)]
+    unlike = [
+        f"{wording.title(key)}: {phrase}"
+        for key in tables.benchmarks([facts])
+        for phrase in comparability.unlike({m.name: m.results[key] for m in facts.models if key in m.results})
+    ]
+    return _Told(
+        facts,
+        questions.answers(facts),
+        [_made(m, facts) for m in facts.models],
+        names,
+        f"{ends[0]} vs {ends[1]}" if ends else "",
+        lines,
+        unlike,
+        any(wording.title(key).endswith(wording.MICRO) for key in tables.benchmarks([facts])),
+    )
+
+
+# --- the numbers at a glance
+
+
+def _lines(
+    facts: RunFacts, number: int, ends: tuple[str, str] | None, charts: dict[str, Chart]
+) -> Iterator[_Line]:
+    for key in tables.benchmarks([facts]):
+        found = {m.name: m.results[key] for m in facts.models if key in m.results}
+        for metric in tables.headline_metrics(facts, key):
+            name = f"verdict-{number}-{len(charts)}"
+            chart = plots.spark(facts, key, metric)
+            if chart is not None:
+                charts[name] = chart
+            difference = tables.difference(facts, key, metric, *ends) if ends else None
+            yield _Line(
+                wording.title(key).removesuffix(wording.MICRO),
+                _anchor(key),
+                wording.info(key, metric).label,
+                _n(facts, key, metric),
+                name if chart is not None else "",
+                tuple(tables.metric_cell(facts, m, key, metric) for m in facts.evaluated),
+                (tables.change_of(difference, facts),) if difference else (),
+                published.line(key, metric),
+                len(set(comparability.groups(found).values())) > 1,
+            )
+
+
+def _anchor(key: str) -> str:
+    family = wording.family(key)
+    return family if family in ("quality", "alpaca-eval", "mt-bench", "nlp", "judge-accuracy") else "benchmarks"
+
+
+def _n(facts: RunFacts, key: str, metric: str) -> str:
+    totals = {m.results[key].metrics[metric].n_total for m in facts.models if key in m.results and metric in m.results[key].metrics}
+    return f"n = {' / '.join(f'{n:,}' for n in sorted(totals))}"
+
+
+def _match_lines(facts: RunFacts) -> Iterator[_Line]:
+    """Each model's win rate against the SFT baseline, or against the first iteration."""
+    order = matches.names(facts)
+    against = next((n for n in order if n != "M0" and not tables.iterations([n])), None) or next(iter(order), None)
+    if against is None or len(order) < 2:
+        return
+    found = {n: matches.match(facts, n, against) for n in order}
+    changes = {n: matches.win_rate_change(m) for n, m in found.items() if m is not None and m.win_rate is not None}
+    cells = [matches.win_rate_cell(found.get(m.name)) for m in facts.evaluated]
+    prompts = max((p.n_prompts for p in matches.pairs(facts)), default=0)
+    iterations = tables.iterations(order)
+    last = changes.get(iterations[-1]) if iterations else None
+    yield _Line(
+        "Head to head",
+        "head-to-head",
+        f"Win rate against {against} (tie = ½)",
+        f"n = {prompts:,} prompts",
+        "",
+        tuple(cells),
+        (last,) if last else (),
+        published.match_line(against),
+    )
+
+
+# --- what was trained
+
+
+def _made(model: ModelFacts, facts: RunFacts) -> _Made:
+    counts = {s.name: s.counts for s in model.stages if s.status == "done"}
+    parts = []
+    if n := counts.get("ift", {}).get("examples"):
+        parts.append(f"{n:,.0f} instruction examples")
+    if n := counts.get("eft", {}).get("examples"):
+        parts.append(f"{n:,.0f} judging examples")
+    if (n := counts.get("pairs", {}).get("pairs")) is not None:
+        prompts = counts["pairs"].get("prompts")
+        parts.append(f"{n:,.0f} preference pairs" + (f" from {prompts:,.0f} prompts" if prompts else ""))
+    if not parts and (n := counts.get("train", {}).get("records")):
+        parts.append(f"{n:,.0f} examples")
+    begun = [s.name for s in model.stages if s.status == "partial"]
+    data = " + ".join(parts) or ("the base model" if model.name == "M0" else "not said")
+    return _Made(
+        model.name,
+        model.parent or (facts.settings.get("base", "") if model.name == "M0" else ""),
+        data + (f"; {wording.listing(begun)} begun, not finished" if begun else ""),
+        (model.fingerprint or "")[:8],
+    )

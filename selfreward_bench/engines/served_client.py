@@ -12,8 +12,9 @@ import queue
 import random
 import threading
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -33,7 +34,7 @@ from selfreward_bench.engines.served_protocol import (
     parse_usage,
     refusal,
 )
-from selfreward_bench.errors import EngineError
+from selfreward_bench.errors import EngineError, SrbenchError
 from selfreward_bench.prices import Budget, Reservation, Usage
 from selfreward_bench.store import Response, ResponseStore
 
@@ -42,12 +43,13 @@ if TYPE_CHECKING:
 
 __all__ = ["PREFIX", "Client", "Limits", "parse_spec"]
 
-_WAITING_ROOM: Final = 256  # answers that wait for the consumer before no more calls are sent
+_WAITING_ROOM: Final = 512  # answers under way or waiting for the consumer; then no more calls are sent
 _UNANSWERED_ATTEMPTS: Final = 3  # of connecting to a server that never answered yet
+OVER_BUDGET: Final = "over_budget"
 _LIMIT: Final = "max_tokens"
 _NEW_LIMIT: Final = "max_completion_tokens"  # what the newer models of one provider call it
 
-Emit = Callable[[Answer], Awaitable[None]]
+Emit = Callable[[Answer], None]
 
 
 class Client:
@@ -76,15 +78,16 @@ class Client:
             EngineError: the server refuses the key, has no such model, or does not answer at all.
             DataError: the store cannot be written.
         """
-        return _in_background(lambda emit: self._run(calls, check, emit))
+        return _in_background(lambda emit, room: self._run(calls, check, emit, room))
 
-    async def _run(self, calls: Sequence[Call], check: Check, emit: Emit) -> None:
+    async def _run(self, calls: Sequence[Call], check: Check, emit: Emit, room: asyncio.Semaphore) -> None:
         waiting = iter(calls)
-        writer = _Writer(self._store)
+        writer = _Writer(self._store, self.spec, emit, self.limits.concurrency)
 
         async def work(session: aiohttp.ClientSession) -> None:
             for call in waiting:
-                await emit(await self._ask(session, call, check, writer))
+                await room.acquire()
+                await writer.put(await self._ask(session, call, check))
 
         async with self._session() as session, writer.running():
             workers = [asyncio.create_task(work(session)) for _ in range(min(self.limits.concurrency, len(calls)))]
@@ -115,32 +118,31 @@ class Client:
         ) as session:
             yield session
 
-    async def _ask(self, session: aiohttp.ClientSession, call: Call, check: Check, writer: _Writer) -> Answer:
-        """One call to its end: answered and stored, or failed."""
+    async def _ask(self, session: aiohttp.ClientSession, call: Call, check: Check) -> Answer:
+        """One call to its end."""
         reason = ""
         for attempt in range(1, self.limits.attempts + 1):
             reservation = await self._reserve(call)
             if reservation is None:
-                return Answer(call.key, None, "over_budget")
+                return Answer(call.key, None, OVER_BUDGET)
             try:
-                response = await self._attempt(session, call, check, writer, reservation)
+                response = await self._attempt(session, call, check, reservation)
             except TransientError as fault:
                 reason = str(fault)
                 self._check_reachable(fault, attempt)
                 if attempt < self.limits.attempts:
                     await asyncio.sleep(self._wait(attempt, fault.wait))
             except FinalError as end:
-                return await self._failed(call, str(end), writer)
+                return Answer(call.key, None, str(end))
             else:
                 self._answered, self._given_up = True, 0
                 return Answer(call.key, response)
         self._give_up(reason)
-        return await self._failed(
-            call, f"failed: no usable answer in {self.limits.attempts} attempts, last: {reason}", writer
-        )
+        tried = f"failed: no usable answer in {self.limits.attempts} attempts, last: {reason}"
+        return Answer(call.key, None, tried)
 
     async def _attempt(
-        self, session: aiohttp.ClientSession, call: Call, check: Check, writer: _Writer, reservation: Reservation
+        self, session: aiohttp.ClientSession, call: Call, check: Check, reservation: Reservation
     ) -> Response:
         """One attempt, its cost booked whatever comes of it."""
         billed: Usage | None = None  # nobody knows
@@ -148,7 +150,7 @@ class Client:
             raw = await self._post(session, call)
             body = self._read(raw, check)
             billed = parse_usage(body)
-            return await writer.put(self._response(call, raw, body))
+            return self._response(call, raw, body)
         except (TransientError, FinalError) as fault:
             billed = None if fault.billed else Usage()
             raise
@@ -166,10 +168,6 @@ class Client:
                 return None
             await asyncio.sleep(0.02)
         return reservation
-
-    async def _failed(self, call: Call, reason: str, writer: _Writer) -> Answer:
-        await writer.note(call.key, self.spec.base_url, self.spec.model, reason)
-        return Answer(call.key, None, reason)
 
     def _check_reachable(self, fault: TransientError, attempt: int) -> None:
         if not fault.connected and not self._answered and attempt >= _UNANSWERED_ATTEMPTS:
@@ -269,73 +267,87 @@ def _proxy(url: str) -> str | None:
 
 
 class _Writer:
-    """Commits responses from one thread; those that arrive while it is busy go into one transaction together."""
+    """Commits answers from another thread, then emits them; what arrives meanwhile is committed together.
 
-    def __init__(self, store: ResponseStore) -> None:
-        self._store = store
-        self._waiting: asyncio.Queue[tuple[Response, asyncio.Future[Response]] | None] = asyncio.Queue()
+    So no call waits for the disk, unless more than ``ahead`` answers do: those would be lost by a kill.
+    """
+
+    def __init__(self, store: ResponseStore, spec: ServedSpec, emit: Emit, ahead: int) -> None:
+        self._store, self._spec, self._emit = store, spec, emit
+        self._ahead = asyncio.Semaphore(ahead)
+        self._waiting: asyncio.Queue[Answer | None] = asyncio.Queue()  # None: that was all
+        self._error: SrbenchError | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Commits what is put inside the block; at its end all of it is committed."""
-        task = asyncio.create_task(self._commit())
+        """Commits what is put inside the block; at its end all of it is committed.
+
+        Raises:
+            DataError: the store cannot be written.
+        """
+        task = asyncio.create_task(self._work())
         try:
             yield
         finally:
             self._waiting.put_nowait(None)
             await task
+        self._check()
 
-    async def put(self, response: Response) -> Response:
-        """Returns what is stored, once it is."""
-        done: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait((response, done))
-        return await done
+    async def put(self, answer: Answer) -> None:
+        """Hands an answer over.
 
-    async def note(self, key: str, base_url: str, model: str, reason: str) -> None:
-        """Notes a failure."""
-        await asyncio.to_thread(self._store.put_failure, key, base_url, model, reason)
+        Raises:
+            DataError: the store could not be written.
+        """
+        self._waiting.put_nowait(answer)
+        await self._ahead.acquire()
+        self._check()
 
-    async def _commit(self) -> None:
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    async def _work(self) -> None:
         more = True
         while more:
-            group = [await self._waiting.get()]
+            found = [await self._waiting.get()]
             while not self._waiting.empty():
-                group.append(self._waiting.get_nowait())
-            more = None not in group
-            items = [item for item in group if item is not None]
+                found.append(self._waiting.get_nowait())
+            group = [answer for answer in found if answer is not None]
+            more = len(group) == len(found)
             try:
-                stored = await asyncio.to_thread(self._store.put, [response for response, _ in items]) if items else {}
-            except Exception as error:  # whoever waits for one of them gets it
-                for _, done in items:
-                    if not done.done():
-                        done.set_exception(error)
-            else:
-                for response, done in items:
-                    if not done.done():
-                        done.set_result(stored[response.key])
+                for answer in await asyncio.to_thread(self._commit, group):
+                    self._emit(answer)
+            except SrbenchError as error:
+                self._error = error
+            for _ in group:
+                self._ahead.release()
+
+    def _commit(self, group: Sequence[Answer]) -> list[Answer]:
+        stored = self._store.put([answer.response for answer in group if answer.response is not None])
+        missing = [a for a in group if a.response is None and a.reason != OVER_BUDGET]
+        self._store.put_failures([(a.key, self._spec.base_url, self._spec.model, a.reason) for a in missing])
+        return [replace(answer, response=stored.get(answer.key)) for answer in group]
 
 
 def _in_background(
-    main: Callable[[Callable[[Answer], Awaitable[None]]], Coroutine[Any, Any, None]],
+    main: Callable[[Emit, asyncio.Semaphore], Coroutine[Any, Any, None]],
 ) -> Generator[list[Answer], None, None]:
-    """Runs ``main(emit)`` on an event loop in a thread, and yields what it emits in small lists.
+    """Runs ``main(emit, room)`` on an event loop in a thread, and yields what it emits in small lists.
 
-    When ``_WAITING_ROOM`` items wait for the consumer, ``emit`` waits. Closing the iterator cancels ``main``.
+    ``main`` acquires ``room`` for each item that it is going to emit; the consumer makes room again. Closing the
+    iterator cancels ``main``.
     """
     out: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()  # None: that was all
     room = asyncio.Semaphore(_WAITING_ROOM)
     errors: list[BaseException] = []
-
-    async def emit(answer: Answer) -> None:
-        await room.acquire()
-        out.put(answer)
 
     def free(count: int) -> None:
         for _ in range(count):
             room.release()
 
     loop = asyncio.new_event_loop()
-    task = loop.create_task(main(emit))
+    task = loop.create_task(main(out.put, room))
 
     def run() -> None:
         try:

@@ -45,7 +45,9 @@ PREFIX: Final = "openai:"
 DEFAULT_KEY_VARIABLE: Final = "OPENAI_API_KEY"
 FORM: Final = "openai:NAME@URL, such as openai:gpt-4o@https://api.openai.com/v1 or openai:mine@http://localhost:8000/v1"
 
-_SPEC = re.compile(r"(?:openai:)?(?P<model>.+?)@(?P<url>https?://[^#]+)(?:#(?P<variable>[A-Za-z_][A-Za-z0-9_]*))?")
+_SPEC = re.compile(
+    r"(?:openai:)?(?P<model>(?!openai:).+?)@(?P<url>https?://[^#]+)(?:#(?P<variable>[A-Za-z_][A-Za-z0-9_]*))?"
+)
 _EXCERPT: Final = 200  # characters of other people's texts in a message
 _MAX_TOKENS: Final = 10**9  # a count beyond this is a server's mistake
 _TRY_AGAIN: Final = frozenset({408, 409, 425, 429, *range(500, 600)})

@@ -1,4 +1,4 @@
-"""The LLM-as-a-Judge that grades one response: k sampled judgments, or the expected grade in one forward pass.
+"""The LLM-as-a-Judge that grades one response: k sampled judgments, or the expected grade, with or without reasons.
 
 The same code rewards candidates during training and is measured against human ranks. A judgment that cannot be read is
 kept with its reason; it is never asked for again until it parses, and never becomes a number.
@@ -12,9 +12,8 @@ import statistics
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from selfreward_bench.config import JudgeConfig, Sampling
+from selfreward_bench.config import JudgeConfig, JudgeMode, Sampling
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, Engine, GenerationRequest
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.judges.prompts import JudgePrompt, load_judge_prompt
@@ -24,6 +23,7 @@ from selfreward_bench.types import Completion, Judgment, Message, Reward
 __all__ = ["JudgeItem", "PointwiseJudge", "refuse_duplicates", "rewards", "sampling_key"]
 
 _SAMPLING = JudgeConfig().sampling
+PART = 2048  # responses that are judged with reasons at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +47,19 @@ class PointwiseJudge:
 
     Attributes:
         mode: ``sampled``: ``samples`` judgments per response, forked from one prefill. ``expected``: the mean of the
-            grades, weighted by their probabilities after ``prompt.assistant_prefix``; one judgment per response.
+            grades, weighted by their probabilities after ``prompt.assistant_prefix``; one judgment per response, one
+            forward pass. ``reasoned``: the model writes its justification first (greedy), as in the paper; the grade
+            after it is the expected one.
         run_seed, stage: with the item's id and the sample's number they make the seed of each sample.
         checkpoint: name of the judging model, part of :attr:`key`.
 
     Raises:
-        ConfigError: a pairwise prompt, or mode ``expected`` with a prompt that cannot do it.
+        ConfigError: a pairwise prompt, or mode ``expected`` or ``reasoned`` with a prompt that cannot do it.
     """
 
     engine: Engine
     prompt: JudgePrompt
-    mode: Literal["sampled", "expected"] = "sampled"
+    mode: JudgeMode = "sampled"
     samples: int = 3
     sampling: Sampling = _SAMPLING
     run_seed: int = 0
@@ -70,7 +72,7 @@ class PointwiseJudge:
                 f"Judge prompt {self.prompt.name!r} compares two responses; grading one needs kind: pointwise "
                 "(for example additive-5pt)."
             )
-        if self.mode == "expected":
+        if self.mode != "sampled":
             self.prompt.choices()
 
     @classmethod
@@ -84,8 +86,12 @@ class PointwiseJudge:
     @property
     def key(self) -> str:
         """``prompt@version#hash/mode/checkpoint``; numbers of unlike keys are not comparable."""
-        how = f"sampled-k{self.samples}-{sampling_key(self.sampling)}" if self.mode == "sampled" else "expected"
-        return f"{self.prompt.key}/{how}/{self.checkpoint}"
+        how = {
+            "sampled": f"sampled-k{self.samples}-{sampling_key(self.sampling)}",
+            "expected": "expected",
+            "reasoned": f"reasoned-n{self.sampling.max_new_tokens}",
+        }
+        return f"{self.prompt.key}/{how[self.mode]}/{self.checkpoint}"
 
     def judge(self, items: Sequence[JudgeItem], done: Collection[str] = ()) -> Iterator[list[Judgment]]:
         """Yields the judgments of one finished engine batch at a time, in the engine's order.
@@ -99,7 +105,8 @@ class PointwiseJudge:
         """
         refuse_duplicates(item.id for item in items)
         done = frozenset(done)
-        return self._sampled(items, done) if self.mode == "sampled" else self._expected(items, done)
+        kinds = {"sampled": self._sampled, "expected": self._expected, "reasoned": self._reasoned}
+        return kinds[self.mode](items, done)
 
     def _sampled(self, items: Sequence[JudgeItem], done: frozenset[str]) -> Iterator[list[Judgment]]:
         requests = [
@@ -132,23 +139,68 @@ class PointwiseJudge:
         )
 
     def _expected(self, items: Sequence[JudgeItem], done: frozenset[str]) -> Iterator[list[Judgment]]:
-        grades, prefix = self.prompt.choices()
-        gap = "" if prefix[-1].isspace() else " "
-        requests = [
-            ChoiceRequest(
+        by_id = {item.id: item for item in items}
+        for batch in self.engine.choice_logprobs([self._choice(item) for item in items], done):
+            yield [self._expectation(by_id[answer.id], answer) for answer in batch if answer.id not in done]
+
+    def _reasoned(self, items: Sequence[JudgeItem], done: frozenset[str]) -> Iterator[list[Judgment]]:
+        """Part by part; one that is not all done is made anew whole, so that its sums are those of the first time."""
+        for part in (items[i : i + PART] for i in range(0, len(items), PART)):
+            if any(item.id not in done for item in part):
+                yield from self._reasoned_part({item.id: item for item in part}, done)
+
+    def _reasoned_part(self, by_id: dict[str, JudgeItem], done: frozenset[str]) -> Iterator[list[Judgment]]:
+        _, prefix = self.prompt.choices()
+        asked = [
+            GenerationRequest(
                 id=item.id,
                 prompt=self.prompt.render(item.messages, response=item.response),
-                choices=tuple(gap + grade for grade in grades),
-                assistant_prefix=prefix,
+                temperature=0.0,
+                max_new_tokens=self.sampling.max_new_tokens,
+                stop=(prefix,),
             )
-            for item in items
+            for item in by_id.values()
         ]
-        by_id = {item.id: item for item in items}
+        written = {c.prompt_id: c for batch in self.engine.generate(asked) for c in batch}
+        requests = [self._choice(by_id[i], _reasons(c)) for i, c in written.items() if c.finish_reason == "stop"]
+        cut = [self._cut(by_id[i], c) for i, c in written.items() if c.finish_reason != "stop" and i not in done]
+        if cut:
+            yield cut
         for batch in self.engine.choice_logprobs(requests, done):
-            yield [self._expectation(by_id[answer.id], grades, answer) for answer in batch if answer.id not in done]
+            yield [
+                self._expectation(by_id[answer.id], answer, written[answer.id])
+                for answer in batch
+                if answer.id not in done
+            ]
 
-    def _expectation(self, item: JudgeItem, grades: dict[str, float], answer: ChoiceLogprobs) -> Judgment:
-        """``raw`` is ``{"probs": {grade: probability}, "mass": their sum before renormalising}``, 6 digits each."""
+    def _choice(self, item: JudgeItem, before: str = "") -> ChoiceRequest:
+        grades, prefix = self.prompt.choices()
+        gap = "" if prefix[-1].isspace() else " "
+        return ChoiceRequest(
+            id=item.id,
+            prompt=self.prompt.render(item.messages, response=item.response),
+            choices=tuple(gap + grade for grade in grades),
+            assistant_prefix=before + prefix,
+        )
+
+    def _cut(self, item: JudgeItem, answer: Completion) -> Judgment:
+        """A justification that came to no end has no grade."""
+        return Judgment(
+            prompt_id=item.prompt_id,
+            index=item.index,
+            judge=self.key,
+            score=None,
+            raw=json.dumps({"justification": answer.text}),
+            reason="truncated",
+            n_tokens=answer.n_tokens,
+        )
+
+    def _expectation(self, item: JudgeItem, answer: ChoiceLogprobs, written: Completion | None = None) -> Judgment:
+        """``raw`` is ``{"probs": {grade: probability}, "mass": their sum before renormalising}``, 6 digits each.
+
+        Where the judge wrote a justification first, ``raw`` begins with it.
+        """
+        grades, _ = self.prompt.choices()
         probs = _probabilities(answer.logprobs)
         score = sum(p * grade for p, grade in zip(probs, grades.values(), strict=True)) if probs else None
         raw: dict[str, object] = {"logprobs": [repr(value) for value in answer.logprobs]}
@@ -156,6 +208,8 @@ class PointwiseJudge:
             mass = sum(math.exp(min(value, 0.0)) for value in answer.logprobs)
             by_grade = {f"{grade:.10g}": _round(p) for p, grade in zip(probs, grades.values(), strict=True)}
             raw = {"probs": by_grade, "mass": _round(mass)}
+        if written is not None:
+            raw = {"justification": written.text, **raw}
         return Judgment(
             prompt_id=item.prompt_id,
             index=item.index,
@@ -163,7 +217,14 @@ class PointwiseJudge:
             score=score,
             raw=json.dumps(raw),
             reason=None if probs else "no_verdict",
+            n_tokens=written.n_tokens if written else 0,
         )
+
+
+def _reasons(written: Completion) -> str:
+    """The justification as it stands before the grade, on lines of its own."""
+    text = written.text.rstrip()
+    return f"{text}\n" if text else ""
 
 
 def refuse_duplicates(ids: Iterable[str]) -> None:
@@ -233,7 +294,7 @@ def _round(value: float) -> float:
 
 
 def _is_expected(judgment: Judgment) -> bool:
-    return "/expected/" in judgment.judge and judgment.judge.split("/")[1] == "expected"
+    return judgment.judge.split("/")[1].startswith(("expected", "reasoned"))
 
 
 def _distribution_spread(raw: str) -> float:

@@ -23,6 +23,7 @@ from selfreward_bench.micro.lexicon import (
     enumerate_words,
     fitting,
 )
+from selfreward_bench.micro.notes import notes
 from selfreward_bench.micro.statements import describe_facts, one_fact
 from selfreward_bench.micro.world import STYLES, draw_prompt, human_answer
 
@@ -117,21 +118,29 @@ def review(rng: random.Random) -> str:
     return f"Task: {prompt}\nAnswer: {answer}\n{mark}: {votes}"
 
 
+def critique(rng: random.Random) -> str:
+    """A thread and what a critic says about the answer, without a grade."""
+    prompt, task = draw_prompt(rng)
+    answer = human_answer(task, rng, _REVIEWED)
+    return f"Task: {prompt}\nAnswer: {answer}\n{notes(task, answer)}"
+
+
 def task_list(rng: random.Random) -> str:
     return "\n".join("Task: " + draw_prompt(rng)[0] for _ in range(rng.choice((3, 4, 6))))
 
 
 MIX: Final[dict[Callable[[random.Random], str], float]] = {
-    repeats: 0.14,
-    encyclopaedia: 0.10,
+    repeats: 0.12,
+    encyclopaedia: 0.09,
     catalogue: 0.12,
-    story: 0.03,
+    story: 0.02,
     number_line: 0.04,
     checked_fact: 0.06,
-    thread: 0.26,
+    thread: 0.23,
     long_thread: 0.02,
-    review: 0.16,
-    task_list: 0.07,
+    review: 0.10,
+    critique: 0.14,
+    task_list: 0.06,
 }
 
 

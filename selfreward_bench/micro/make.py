@@ -16,6 +16,7 @@ from selfreward_bench.engines.base import Engine, GenerationRequest
 from selfreward_bench.micro import base_path, data_path
 from selfreward_bench.micro.families import FAMILIES, Task
 from selfreward_bench.micro.lexicon import NOUNS, THINGS, VALUES, article, capital, fitting
+from selfreward_bench.micro.notes import notes
 from selfreward_bench.micro.statements import describe_facts
 from selfreward_bench.micro.world import DEMONSTRATIONS, Split, annotate, draw_prompt, human_answer
 from selfreward_bench.seeding import derive_seed
@@ -30,7 +31,7 @@ from selfreward_bench.types import (
     TwoTurnQuestion,
 )
 
-SEED = 7
+SEED = 8
 STEPS = 7000
 IFT, EFT_PROMPTS, HELD_OUT, RANKED = 3200, 2400, 256, 256
 
@@ -86,7 +87,7 @@ def ranked(engine: Engine, rng: random.Random, drawn: list[Drawn], tag: str) -> 
         order = [annotate(s, rng) for s in truth]
         levels = sorted(set(order), reverse=True)
         responses = tuple(
-            RankedResponse(text=t, rank=levels.index(o), review=f"Score: {annotate(s, rng)}")
+            RankedResponse(text=t, rank=levels.index(o), review=f"{notes(task, t)}\nScore: {annotate(s, rng)}")
             for t, s, o in zip(distinct, truth, order, strict=True)
         )
         yield RankedPrompt(id=f"{tag}-{i:04d}", messages=user(prompt), responses=responses, category=task.family)

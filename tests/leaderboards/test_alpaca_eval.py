@@ -7,16 +7,19 @@ import json
 import math
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from leaderboards import alpaca_scores
 from leaderboards.alpaca_eval import AlpacaEval, MicroAlpacaEval, micro_reference
 from leaderboards.alpaca_files import read_annotations, read_outputs
 from leaderboards.alpaca_scores import LengthModel, Pair, score
 from leaderboards.base import Finished, JudgeRole, Outcome, Setting, Subject, measures, summarise
+from leaderboards.length_control import length_controlled
 from selfreward_bench import jsonl
 from selfreward_bench.config import EvalConfig, RunConfig, Sampling
 from selfreward_bench.data_dir import DataDir
@@ -47,6 +50,12 @@ def data(tmp_path: Path) -> DataDir:
     lines = [f"{0.5 + g * 0.3},{i},{-g * math.cos(i)},{math.sin(i)},False,{g}" for g in (-1, 1) for i in range(N)]
     (folder / "lc_glm/df_gamed.csv").write_text("\n".join([head, *lines]))
     return DataDir(tmp_path / "data")
+
+
+@pytest.fixture(autouse=True)
+def few_refits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals are tested with the length control itself."""
+    monkeypatch.setattr(alpaca_scores, "length_controlled", partial(length_controlled, n_refits=40))
 
 
 def answer_of(text: str) -> str:
@@ -256,12 +265,9 @@ def test_own_annotations_give_the_same_numbers_without_a_judge(data: DataDir, tm
     folder, before = finish(data, tmp_path)
     rows = json.loads((folder / "annotations.json").read_text())
     if shuffled:
-        twice = [r for r in rows if r["instruction"] == TEXTS[0]]
+        twice = [r for r in rows if r["instruction"] == TEXTS[0]]  # their order tells which is which
         rest = [r for r in rows if r["instruction"] != TEXTS[0]]
-        rows = [
-            *random.Random(1).sample(rest, len(rest)),
-            *twice,
-        ]  # of equal instructions the order tells which is which
+        rows = [*random.Random(1).sample(rest, len(rest)), *twice]
     file = tmp_path / "annotations.json.gz"
     file.write_bytes(gzip.compress(json.dumps(rows).encode()))
     benchmark = AlpacaEval()
@@ -289,7 +295,7 @@ def test_own_outputs_are_judged_again(data: DataDir, tmp_path: Path) -> None:
     assert outcome.comparability["parameters"] == "log-probabilities; answers finished outputs"
 
 
-def annotated(data: DataDir, tmp_path: Path, change: Callable[[list[dict[str, Any]]], None]) -> dict[str, Metric]:
+def annotated(data: DataDir, tmp_path: Path, change: Callable[[list[dict[str, Any]]], object]) -> dict[str, Metric]:
     folder, _ = finish(data, tmp_path)
     rows = json.loads((folder / "annotations.json").read_text())
     change(rows)
@@ -327,7 +333,7 @@ def test_rows_that_are_missing_are_counted_and_difficulties_stay_with_their_inst
 
 def test_annotations_of_other_instructions_are_refused(data: DataDir, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none of its 40 instructions"):
-        annotated(data, tmp_path, lambda rows: [r.update(instruction="?") for r in rows] and None)
+        annotated(data, tmp_path, lambda rows: [r.update(instruction="?") for r in rows])
 
 
 def test_preferences_are_checked_against_their_raw_judgments(data: DataDir, tmp_path: Path) -> None:
@@ -338,7 +344,8 @@ def test_preferences_are_checked_against_their_raw_judgments(data: DataDir, tmp_
         rows[1]["raw_completion"] = None
 
     found = annotated(data, tmp_path, change)["agrees_with_raw"]
-    assert (found.n_total, found.value) == (39, pytest.approx(38 / 39))
+    assert found.n_total == 39
+    assert found.value == pytest.approx(38 / 39)
 
 
 def test_outputs_without_text_are_not_judged(data: DataDir, tmp_path: Path) -> None:

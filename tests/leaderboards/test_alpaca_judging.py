@@ -41,9 +41,9 @@ def likes_good(request: ChoiceRequest) -> list[float]:
 class Judge(ScriptedEngine):
     """A server that may refuse: request id -> reason."""
 
-    def __init__(self, reasons: Mapping[str, str] = {}, words: str = "m", batch_size: int = 3) -> None:  # noqa: B006
+    def __init__(self, reasons: Mapping[str, str] | None = None, words: str = "m", batch_size: int = 3) -> None:
         super().__init__({"*": words}, likes_good, batch_size=batch_size)
-        self.reasons = dict(reasons)
+        self.reasons = dict(reasons or {})
 
     def choice_logprobs(
         self, requests: Sequence[ChoiceRequest], done: Collection[str] = ()

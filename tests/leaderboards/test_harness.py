@@ -12,7 +12,7 @@ import pytest
 
 from leaderboards import standings
 from leaderboards.comparing import compare
-from leaderboards.harness import BENCHMARKS, evaluate_checkpoint, open_benchmark
+from leaderboards.harness import THIN, evaluate_checkpoint, open_benchmark
 from leaderboards.metrics import METRICS
 from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
@@ -44,7 +44,7 @@ def test_every_benchmark_leaves_its_files(
     evaluate: Evaluate, checkpoint: Checkpoint, tmp_path: Path, skilled: Skilled
 ) -> None:
     results = evaluate(checkpoint(), skilled(0.7))
-    assert [r.benchmark for r in results] == [open_benchmark(b).key for b in BENCHMARKS]
+    assert [r.benchmark for r in results] == [open_benchmark(b).key for b in THIN]
     for result in results:
         folder = tmp_path / "run/M1/eval" / result.benchmark
         assert standings.read_result(folder / "result.json") == result

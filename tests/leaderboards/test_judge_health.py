@@ -72,12 +72,12 @@ def test_one_sample_has_no_noise_to_measure() -> None:
     assert not {"self_agreement", "score_spread"} & set(summarise(health_rows(judged(("a", 0, "x", [5])), SCALE)))
 
 
-def test_expected_mode_has_the_spread_of_its_distribution() -> None:
-    raw = '{"probs": {"3": 0.5, "5": 0.5}, "mass": 1.0}'
+def test_expected_mode_has_the_noise_of_its_distribution() -> None:
+    raw = '{"probs": {"3": 0.5, "5": 0.5}, "mass": 0.9}'
     made = [Judgment(prompt_id="a", index=0, judge="j@1#0/expected/M1", score=4, raw=raw)]
     metrics = summarise(health_rows(collect([item("a", 0)], made, {}), SCALE))
     assert metrics["score_spread"].value == 1
-    assert "self_agreement" not in metrics
+    assert metrics["self_agreement"].value == 0.5
 
 
 def test_length_within_prompts_and_pooled() -> None:

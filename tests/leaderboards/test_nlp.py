@@ -24,7 +24,7 @@ from selfreward_bench import jsonl
 from selfreward_bench.config import EngineConfig, EvalConfig, RunConfig
 from selfreward_bench.data_dir import DataDir
 from selfreward_bench.engines import open_engine
-from selfreward_bench.errors import ConfigError, EngineError
+from selfreward_bench.errors import ConfigError, DataError, EngineError
 from selfreward_bench.micro import base_path
 from selfreward_bench.types import SampleScore
 
@@ -269,9 +269,8 @@ def test_batches_of_any_size_give_the_same_numbers(micro_engine: Any, tmp_path: 
 
 @pytest.fixture
 def profile_data(tmp_path: Path) -> Path:
-    from leaderboards.nlp_tasks import profile_tasks
-
-    return write_data(tmp_path / "data", tuple(t.subject for t in profile_tasks(["mmlu"])))
+    """Data of all tasks but MMLU."""
+    return write_data(tmp_path / "data")
 
 
 def writes_right(prompt: str) -> str:
@@ -282,46 +281,53 @@ def writes_right(prompt: str) -> str:
     return " ann lee"
 
 
-def test_the_whole_profile(profile_data: Path, use_model: Callable[[Any], None], tmp_path: Path) -> None:
-    def choose(prompt: str, continuation: str) -> float:
-        if prompt.endswith("Answer:") and "\nA. " in prompt:  # MMLU: right in all subjects from f on
-            ours = prompt.rpartition("\n\n")[2] > "f"
-            return 0.0 if continuation == (" A" if ours else " B") else -9.0
-        return prefers_right(prompt, continuation)
+@pytest.fixture(scope="module")
+def whole_profile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path, list[int]]:
+    """All nine tasks; MMLU is right in the subjects that begin with f or later, which have twice as many questions."""
+    from leaderboards.nlp_tasks import profile_tasks
 
-    lm = scripted(choose, writes_right)
-    use_model(lm)
-    told: list[int] = []
-    outcome = Nlp().run(subject(setting(profile_data), tmp_path / "out", None, told))
+    def choose(prompt: str, continuation: str) -> float:
+        if "\nA. " not in prompt:
+            return prefers_right(prompt, continuation)
+        return 0.0 if continuation == (" A" if prompt.rpartition("\n\n")[2] > "f" else " B") else -9.0
+
+    root, told = tmp_path_factory.mktemp("profile"), list[int]()
+    data = write_data(root / "data", tuple(t.subject for t in profile_tasks(["mmlu"])))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nlp, "open_model", lambda subject: scripted(choose, writes_right))
+        asked = setting(data)
+        outcome = Nlp().run(subject(asked, root / "out", None, told))
+    assert sum(told) == Nlp().plan(asked).units == len(outcome.rows)
+    return outcome, root / "out", told
+
+
+def test_the_whole_profile(whole_profile: tuple[Outcome, Path, list[int]]) -> None:
+    outcome = whole_profile[0]
     found = all_metrics(outcome)
-    assert {m for m in METRICS["nlp@1"] if m not in found} == {"truncated_prompts"} - found.keys()
+    assert set(METRICS["nlp@1"]) <= found.keys()
     for task in ("arc_easy", "arc_challenge", "hellaswag", "siqa", "piqa", "openbookqa", "nq_open"):
         assert found[task] == 1, task
     assert found["gsm8k"] == pytest.approx(2 / 3)
     assert found["gsm8k/flexible-extract"] == 1
     assert found["gsm8k/no_answer"] == pytest.approx(1 / 3)
-    subjects = [m for m in found if m.startswith("mmlu/") and "no_answer" not in m]
+    subjects = [m for m in found if m.startswith("mmlu/")]
     right = [m for m in subjects if m.removeprefix("mmlu/") > "f"]
     assert len(subjects) == 57
     assert found["mmlu"] == pytest.approx(len(right) / 57)
     assert found["mmlu_micro"] == pytest.approx(4 * len(right) / (4 * len(right) + 2 * (57 - len(right))))
-    assert found["mmlu"] != pytest.approx(found["mmlu_micro"])
     assert found["average"] == pytest.approx((7 + 2 / 3 + len(right) / 57) / 9)
-    assert sum(told) == Nlp().plan(setting(profile_data)).units == len(outcome.rows)
     assert outcome.comparability["profile"] == "srbench-nlp@1"
     assert all(len(r.detail["prompt"]) <= 400 for r in outcome.rows)
 
 
 def test_means_over_rows_are_the_metrics_so_that_pairs_can_be_compared(
-    profile_data: Path, use_model: Callable[[Any], None], tmp_path: Path
+    whole_profile: tuple[Outcome, Path, list[int]],
 ) -> None:
-    use_model(scripted(lambda prompt, continuation: float(hash((prompt, continuation)) % 97), writes_right))
-    outcome = Nlp().run(subject(setting(profile_data), tmp_path / "out"))
+    outcome, directory, _ = whole_profile
     by_rows = summarise(outcome.rows)
     for metric in ("average", "mmlu"):
         assert by_rows[metric].value == pytest.approx(outcome.metrics[metric].value)
-    stored = jsonl.read(tmp_path / "out" / "tasks.jsonl", TaskScores)
-    for scores in stored:  # lm-eval's own numbers
+    for scores in jsonl.read(directory / "tasks.jsonl", TaskScores):  # lm-eval's own numbers
         name = f"{scores.unit}/{scores.subject}" if scores.subject else scores.unit
         assert by_rows[name].value == pytest.approx(scores.metrics[scores.main])
 
@@ -380,13 +386,17 @@ def test_a_row_that_cannot_be_read_is_counted_named_and_not_scored(
 
 
 def test_what_the_numbers_depend_on_is_in_the_identity(profile_data: Path) -> None:
-    asked = setting(profile_data)
+    names = tuple(t for t in TASKS if t != "mmlu")
+    asked = setting(profile_data, nlp_tasks=names)
     base = Nlp().identity(asked)
     assert base == Nlp().identity(asked)
-    assert base["profile"] == "srbench-nlp@1"
-    assert Nlp().identity(setting(profile_data, nlp_limit=2)) != base
-    assert Nlp().identity(setting(profile_data, limit=2)) == Nlp().identity(setting(profile_data, nlp_limit=2))
-    assert Nlp().identity(setting(profile_data, nlp_tasks=("piqa",)))["profile"] == "custom"
+    assert base["profile"] == "custom"
+    assert Nlp().identity(setting(profile_data, nlp_tasks=names, nlp_limit=2)) != base
+    limits = ({"limit": 2}, {"nlp_limit": 2}, {"limit": 9, "nlp_limit": 2})
+    assert (
+        len({json.dumps(Nlp().identity(setting(profile_data, nlp_tasks=names, **x)), default=str) for x in limits}) == 1
+    )
+    assert Nlp().identity(setting(profile_data, nlp_tasks=names[1:])) != base
     write_lines(profile_data / "nlp/gsm8k/test.jsonl", [{"question": "What is 9 plus 1?", "answer": "#### 10"}])
     assert Nlp().identity(asked) != base
 
@@ -399,7 +409,7 @@ def test_a_failure_inside_lm_eval_is_an_error_of_ours(
 
     use_model(scripted(breaks))
     asked = subject(setting(profile_data, nlp_tasks=("piqa",)), tmp_path / "out")
-    with pytest.raises(EngineError, match="piqa: RuntimeError: out of memory$"):
+    with pytest.raises(EngineError, match=r"piqa: RuntimeError: out of memory$"):
         Nlp().run(asked)
     use_model(scripted(prefers_right))
     assert all_metrics(Nlp().run(asked))["piqa"] == 1
@@ -433,8 +443,10 @@ def test_every_task_of_the_profile_is_compared_between_checkpoints() -> None:
 
 @pytest.mark.slow
 def test_other_tasks_are_lm_evals_own(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Did you mean 'copa'"):
-        Nlp().run(subject(setting(nlp_tasks=("coopa",)), tmp_path))
+    with pytest.raises(ConfigError, match=r"'boolqq'(.|\n)*Did you mean 'boolq'"):
+        Nlp().run(subject(setting(nlp_tasks=("boolqq",)), tmp_path))
+    with pytest.raises(DataError, match=r"'boolq' cannot be had(.|\n)*HF_HUB_OFFLINE"):
+        Nlp().run(subject(setting(nlp_tasks=("boolq",)), tmp_path))
 
 
 def test_rows_are_stored_as_records(micro_outcome: tuple[Outcome, Path, list[int]]) -> None:

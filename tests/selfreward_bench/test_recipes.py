@@ -147,7 +147,7 @@ def test_all_problems_are_reported_at_once_with_their_places(recipe: Path) -> No
         f"{recipe}:5: learning_rate: unknown key. Did you mean 'sft.learning_rate' or 'dpo.learning_rate'?",
         f"{recipe}:6: sft: is a section with keys of its own, not a value (it is 3)",
         f"{recipe}:7: seed: must be a valid integer (it is True)",
-        f"{recipe}:8: judge.mode: must be 'sampled' or 'expected' (it is 'smpled')",
+        f"{recipe}:8: judge.mode: must be 'sampled', 'expected' or 'reasoned' (it is 'smpled')",
         f"{recipe}:9: judge: is there twice (first at {recipe}:8)",
         f"{recipe}:10: name: must be a valid string (it is datetime.date(2020, 1, 1)). Put it in quotes",
         "--set prompts.count: must be a valid integer (it is 'many')",

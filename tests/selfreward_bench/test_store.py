@@ -68,7 +68,7 @@ def test_the_key_holds_all_an_answer_depends_on() -> None:
 
 def test_failures_are_noted_and_never_served(tmp_path: Path) -> None:
     store = ResponseStore(tmp_path / "r.sqlite")
-    store.put_failure("k", "http://h/v1", "m", "failed: HTTP 400")
+    store.put_failures([("k", "http://h/v1", "m", "failed: HTTP 400")])
     assert store.failures() == [("k", "failed: HTTP 400")]
     assert store.get(["k"]) == {}
     store.close()

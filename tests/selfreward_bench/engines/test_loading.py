@@ -152,6 +152,15 @@ def test_threads_are_set(tiny_dir: Path) -> None:
     assert torch.get_num_threads() == 1
 
 
+def test_an_open_engine_lends_its_model_and_a_closed_one_does_not(tiny_dir: Path) -> None:
+    engine = open_engine(CPU, tiny_dir)
+    loaded = engine.loaded  # type: ignore[attr-defined]
+    assert loaded.model.config.vocab_size >= len(loaded.tokenizer)
+    engine.close()
+    with pytest.raises(EngineError, match="was closed"):
+        _ = engine.loaded  # type: ignore[attr-defined]
+
+
 def test_the_type_is_float32_on_a_cpu_and_can_be_set(tiny_dir: Path) -> None:
     import torch
 

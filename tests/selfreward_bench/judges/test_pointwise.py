@@ -57,7 +57,7 @@ def test_k_samples_fork_from_one_request(fake_engine: Any, question: Question) -
 
 def test_the_key_says_what_makes_numbers_comparable(fake_engine: Any) -> None:
     sampled = micro(fake_engine(), checkpoint="M2")
-    assert re.fullmatch(r"micro@1#[0-9a-f]{8}/sampled-k3-T0\.7-p0\.9-n256/M2", sampled.key)
+    assert re.fullmatch(r"micro@2#[0-9a-f]{8}/sampled-k3-T0\.7-p0\.9-n256/M2", sampled.key)
     assert micro(fake_engine(), checkpoint="M2", mode="expected").key == f"{sampled.prompt.key}/expected/M2"
     assert micro(fake_engine(), checkpoint="M2", samples=4).key != sampled.key
 
@@ -159,6 +159,49 @@ def test_expected_mode_resumes_too(fake_engine: Any, question: Question) -> None
         "p/1/0",
         "p/2/0",
     ]
+
+
+# -- reasons first --------------------------------------------------------------------------------------------------
+
+LOGPROBS = [math.log(p) for p in (0.1, 0.1, 0.1, 0.1, 0.1, 0.5)]
+
+
+def test_the_grade_is_read_after_the_judges_own_reasons(fake_engine: Any, question: Question) -> None:
+    engine = fake_engine(lambda shown, k: "Missing: nothing. Wrong: bread.\nScore: 2", logprobs=LOGPROBS)
+    judge = micro(engine, mode="reasoned", sampling=Sampling(max_new_tokens=40), checkpoint="M1")
+    (found,) = judged(judge, items(question, "Bread."))
+    assert found.score == pytest.approx(0.1 * (0 + 1 + 2 + 3 + 4) + 0.5 * 5)
+    raw = json.loads(found.raw)
+    assert raw["justification"].rstrip() == "Missing: nothing. Wrong: bread."
+    assert raw["probs"]["5"] == 0.5
+    assert found.n_tokens == 4
+    assert rewards([found])[0].spread is not None
+    written, graded = engine.requests
+    assert (written.temperature, written.stop, written.max_new_tokens) == (0.0, ("Score:",), 40)
+    assert graded.assistant_prefix == "Missing: nothing. Wrong: bread.\nScore:"
+    assert re.fullmatch(r"micro@2#[0-9a-f]{8}/reasoned-n40/M1", judge.key)
+
+
+def test_the_response_cannot_write_the_judges_reasons(fake_engine: Any, question: Question) -> None:
+    engine = fake_engine(lambda shown, k: "Wrong: all.\nScore: 0", logprobs=LOGPROBS)
+    judged(micro(engine, mode="reasoned"), items(question, "Missing: nothing.\nScore: 5"))
+    assert engine.requests[1].assistant_prefix == "Wrong: all.\nScore:"
+
+
+def test_reasons_without_an_end_have_no_grade(fake_engine: Any, question: Question) -> None:
+    engine = fake_engine(lambda shown, k: "and so on " * 50, logprobs=LOGPROBS)
+    (found,) = judged(micro(engine, mode="reasoned", sampling=Sampling(max_new_tokens=9)), items(question, "x"))
+    assert (found.score, found.reason) == (None, "truncated")
+
+
+def test_reasoned_judging_goes_on_part_by_part(
+    fake_engine: Any, question: Question, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("selfreward_bench.judges.pointwise.PART", 2)
+    engine = fake_engine(lambda shown, k: "Good.\nScore: 4", logprobs=LOGPROBS)
+    found = judged(micro(engine, mode="reasoned"), items(question, *"abcde"), ("p/0", "p/1", "p/2"))
+    assert [j.id for j in found] == ["p/3/0", "p/4/0"]
+    assert {r.id for r in engine.requests} == {"p/2", "p/3", "p/4"}, "the part of p/0 and p/1 is done"
 
 
 # -- rewards --------------------------------------------------------------------------------------------------------

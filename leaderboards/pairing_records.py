@@ -1,0 +1,120 @@
+"""Two checkpoints side by side, as records. What is in them is computed in ``pairing``; reports read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from leaderboards.standings import HeadToHead, MetricDifference
+from selfreward_bench.types import EvalResult, Metric, Record
+
+__all__ = ["SETTINGS", "PairedBenchmark", "PairedMetric", "Pairing", "Side", "Unlike", "conditions", "short_names"]
+
+SETTINGS: Final = "settings"
+_UNCONDITIONAL: Final = {"benchmark"}
+
+
+class Side(Record):
+    """One of the two checkpoints.
+
+    Attributes:
+        name: tells it from the other: ``M2``, or ``first:M2`` where both are called M2.
+        given: as the user named it.
+        fingerprint: of the weights; empty where its results are of several.
+        absent: names of benchmarks that only the other one has a result of.
+    """
+
+    name: str
+    given: str
+    checkpoint: str
+    fingerprint: str
+    absent: tuple[str, ...] = ()
+
+
+class Unlike(Record):
+    """A condition that two results do not share, and would have to, to be compared; empty values are not stated."""
+
+    condition: str
+    a: str
+    b: str
+
+
+class PairedMetric(Record):
+    """One metric of both.
+
+    Attributes:
+        a, b: as each was evaluated, over all its samples.
+        difference: ``b - a`` over the samples both have, so its own ``a`` is the second checkpoint; None where the
+            metric is no mean over samples, or the results are unlike.
+        p_holm: its p-value among the main metrics of all benchmarks (Holm); None for other metrics.
+        detectable: the smallest true difference these samples would have shown with a power of 80%.
+        main: whether it is its benchmark's main metric, the first that can be compared sample by sample.
+        featured: whether it belongs in a short table.
+    """
+
+    metric: str
+    a: Metric | None
+    b: Metric | None
+    difference: MetricDifference | None = None
+    p_holm: float | None = None
+    detectable: float | None = None
+    main: bool = False
+    featured: bool = False
+
+
+class PairedBenchmark(Record):
+    """One benchmark of both.
+
+    Attributes:
+        judges: who judged ``a`` and ``b``.
+        unlike: why the two are not compared, or with ``compared`` why they should not be.
+        compared: whether there are differences.
+        settings_differ: what is no condition of the benchmark differs, such as the seed or the number type.
+        incomplete: samples of ``a`` and ``b`` that failed and are asked for again on the next evaluation.
+    """
+
+    benchmark: str
+    judges: tuple[str | None, str | None]
+    unlike: tuple[Unlike, ...] = ()
+    compared: bool = True
+    settings_differ: bool = False
+    incomplete: tuple[int, int] = (0, 0)
+    metrics: tuple[PairedMetric, ...] = ()
+
+
+class Pairing(Record):
+    """Two checkpoints' stored results against each other.
+
+    Attributes:
+        head_to_head: their answers compared by one judge, where both took part in one tournament.
+    """
+
+    format: Literal[1] = 1
+    a: Side
+    b: Side
+    benchmarks: tuple[PairedBenchmark, ...]
+    head_to_head: HeadToHead | None = None
+
+    @property
+    def same_weights(self) -> bool:
+        """Whether both are one model."""
+        return bool(self.a.fingerprint) and self.a.fingerprint == self.b.fingerprint
+
+
+def conditions(result: EvalResult) -> Mapping[str, str]:
+    """What another result must share to be compared with this one.
+
+    A benchmark that states no condition of its own is compared under equal settings alone.
+    """
+    stated = result.comparability
+    return stated if stated.keys() - _UNCONDITIONAL else {**stated, SETTINGS: result.config_hash}
+
+
+def short_names(key: str) -> tuple[str, str]:
+    """What a benchmark can be called besides its key.
+
+    >>> short_names("micro-nlp@1")
+    ('micro-nlp', 'nlp')
+    """
+    name = key.partition("@")[0]
+    return name, name.removeprefix("micro-")

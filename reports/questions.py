@@ -1,0 +1,295 @@
+"""The four questions of self-rewarding, answered from what was compared: never more than an interval shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from reports import matches, tables, wording
+from reports.facts import RunFacts
+from reports.tables import Change
+
+__all__ = ["Evidence", "Sentence", "answers"]
+
+Tone = Literal["better", "worse", "mixed", "neutral", "unknown"]
+
+_JUDGING: Final = ("pairwise_accuracy", "oracle_pairwise_accuracy", "own_pairwise_accuracy", "label_accuracy")
+_WRITING: Final = {
+    "quality": ("quality_sampled", "quality_greedy"),
+    "alpaca-eval": ("win_rate", "length_controlled_winrate"),
+    "mt-bench": ("grade",),
+}
+_ALIGNMENT: Final = {
+    "judge-accuracy": ("spearman",),
+    "alpaca-eval": ("length_controlled_winrate", "win_rate"),
+    "mt-bench": ("grade", "adjusted_win_rate"),
+    "nlp": ("average",),
+}
+_LENGTHS: Final = {"quality": ("chars_sampled",), "alpaca-eval": ("avg_length",), "mt-bench": ("chars",)}
+_KINDS: Final = ("quality_sampled", "win_rate", "grade", "adjusted_win_rate", "pairwise_accuracy")
+_LISTED: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One number behind an answer: what, from where to where, and the difference.
+
+    Attributes:
+        values: ``65.1 % → 71.0 %``.
+    """
+
+    benchmark: str
+    label: str
+    values: str
+    change: Change
+
+    @property
+    def text(self) -> str:
+        """For where there is no table."""
+        against = f"vs {self.change.against}"
+        return f"{self.label} {self.values} ({against} {self.change.text})".replace("  ", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One question of this research, answered.
+
+    Attributes:
+        word: the answer in a word or two.
+        answer: in a sentence.
+    """
+
+    question: str
+    word: str
+    answer: str
+    tone: Tone
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Which models a run's questions are asked of."""
+
+    facts: RunFacts
+    first: str
+    last: str
+    baseline: str | None
+    base: str | None
+
+
+def answers(facts: RunFacts) -> list[Sentence]:
+    """What the run shows, question by question, with the evidence."""
+    names = [m.name for m in facts.evaluated]
+    iterations = tables.iterations(names)
+    if len(iterations) < 2:
+        return [_too_few(names, iterations)]
+    others = [n for n in names if n not in iterations and n != "M0"]
+    base = "M0" if "M0" in names else None
+    span = _Span(facts, iterations[0], iterations[-1], others[-1] if others else None, base)
+    return [_judging(span), _writing(span), _alignment(span), _limits(span)]
+
+
+def _too_few(names: list[str], iterations: list[str]) -> Sentence:
+    question = "Did self-rewarding help?"
+    if names and not iterations:
+        text = f"{wording.listing(names)} are no iterations of one run (M1, M2, …); the tables show them side by side."
+        return Sentence(question, "Not asked", text, "unknown")
+    there = f"is {iterations[0]} only" if iterations else "is none"
+    text = f"Two evaluated iterations and their comparison are needed to say whether self-rewarding helped; there {there}."
+    return Sentence(question, "Unknown", text, "unknown")
+
+
+# --- the questions
+
+
+def _judging(span: _Span) -> Sentence:
+    question = "Does the model become a better judge?"
+    found = _moves(span, span.last, span.first, lambda family: _JUDGING if family == "judge-accuracy" else ())
+    if not found:
+        return _unknown(question, f"how {span.first} and {span.last} judge", span.facts, "judge-accuracy")
+    return _weighed(question, found, f"{span.last} judges", "than", span.first, ("better", "worse", "differently"))
+
+
+def _writing(span: _Span) -> Sentence:
+    against = span.baseline or span.first
+    question = f"Does instruction following improve over the {_named(span)}?"
+    found = _moves(span, span.last, against, lambda family: _WRITING.get(family, ()))
+    match = matches.match(span.facts, span.last, against)
+    if match is not None and match.win_rate is not None:
+        found.append(Evidence("head-to-head", "Head to head: win rate", "", matches.win_rate_change(match)))
+    if not found:
+        return _unknown(question, f"the answers of {against} and {span.last}", span.facts)
+    return _weighed(
+        question, found, f"{span.last} follows instructions", "than", against, ("better", "worse", "differently")
+    )
+
+
+def _named(span: _Span) -> str:
+    if span.baseline is None:
+        return f"first iteration ({span.first}; there is no SFT baseline)"
+    return "SFT baseline" if span.baseline == "SFT" else f"baseline ({span.baseline})"
+
+
+def _alignment(span: _Span) -> Sentence:
+    question = "How do human alignment and external benchmarks move?"
+    found = _moves(span, span.last, span.first, lambda family: _ALIGNMENT.get(family, ()))
+    if not found:
+        return _unknown(question, f"{span.first} and {span.last} on such benchmarks", span.facts, *_ALIGNMENT)
+    up, down = (_labels(found, tone) for tone in ("better", "worse"))
+    still = [e for e in found if e.change.tone == "neutral"]
+    parts = [f"up: {wording.listing(up)}"] if up else []
+    parts += [f"down: {wording.listing(down)}"] if down else []
+    parts += [f"no movement shown: {wording.listing([e.label for e in still])}"] if still else []
+    word = "Mixed" if up and down else "Up" if up else "Down" if down else "Not shown"
+    tone: Tone = "mixed" if up and down else "better" if up else "worse" if down else "neutral"
+    return Sentence(question, word, f"From {span.first} to {span.last}, {'; '.join(parts)}.", tone, tuple(found))
+
+
+def _limits(span: _Span) -> Sentence:
+    """What was lost, where nothing was gained, and how much of that chance alone would bring."""
+    question = "Where are the limits?"
+    kinds = _kinds(span)
+    lost = [e for e in _all_moves(span, span.last, span.first) if e.change.tone == "worse"]
+    if span.base:
+        lost += [e for e in _external(span, span.base) if e.change.tone == "worse"]
+    lengths = _moves(span, span.last, span.first, lambda family: _LENGTHS.get(family, ()))
+    grown = [e for e in lengths if e.change.arrow]
+    if not kinds and not lost and not lengths:
+        return _unknown(question, "categories and tasks", span.facts)
+    parts = [_kinds_told(span, kinds)] if kinds else []
+    parts += [f"{len(lost)} {'measure' if len(lost) == 1 else 'measures'} got worse."] if lost else ["No measure is shown to be worse."]
+    parts += _lately(span)
+    if grown:
+        parts.append(f"Answers became {'longer' if grown[0].change.arrow == '▲' else 'shorter'}.")
+    n = len(kinds) + sum(1 for _ in _all_moves(span, span.last, span.first))
+    parts.append(f"Of {n} comparisons at 95 %, about {max(1, round(n / 20))} would seem to differ by chance alone.")
+    tone: Tone = "worse" if lost else "neutral"
+    word = f"{len(lost)} regression{'s' * (len(lost) != 1)}" if lost else "No regression shown"
+    return Sentence(question, word, " ".join(parts), tone, (*lost[:_LISTED], *grown))
+
+
+def _kinds_told(span: _Span, kinds: list[Evidence]) -> str:
+    gained, lost = (_grouped(kinds, tone) for tone in ("better", "worse"))
+    told = f"Of {len(kinds)} categories, {span.last} is better than {span.first} at {gained or 'none'}"
+    return f"{told}, and worse at {lost or 'none'}; for the others no difference is shown."
+
+
+def _grouped(kinds: list[Evidence], tone: str) -> str:
+    """``name and sort (AlpacaEval), sort (MT-Bench)``."""
+    by_benchmark: dict[str, list[str]] = {}
+    for e in kinds:
+        if e.change.tone == tone:
+            by_benchmark.setdefault(_short_title(e.benchmark), []).append(e.label)
+    return ", ".join(f"{wording.listing(names)} ({benchmark})" for benchmark, names in by_benchmark.items())
+
+
+def _lately(span: _Span) -> list[str]:
+    """Whether the last iteration still gained, or lost something again."""
+    names = tables.iterations(m.name for m in span.facts.evaluated)
+    if len(names) < 3:
+        return []
+    before = names[-2]
+    moved = list(_all_moves(span, span.last, before))
+    lost = _labels(moved, "worse")
+    if lost:
+        return [f"Against {before}, {span.last} lost: {wording.listing(lost, 4)}."]
+    if moved and not any(e.change.arrow for e in moved):
+        return [f"{span.last} is not shown to differ from {before}: the gain may have ended there."]
+    return []
+
+
+# --- the evidence
+
+
+def _moves(span: _Span, a: str, b: str, metrics: Callable[[str], Sequence[str]]) -> list[Evidence]:
+    """What was compared of the metrics that a family of benchmarks has for a question."""
+    keys = tables.benchmarks([span.facts])
+    found = (_move(span.facts, key, metric, a, b) for key in keys for metric in metrics(wording.family(key)))
+    return [e for e in found if e is not None]
+
+
+def _move(facts: RunFacts, benchmark: str, metric: str, a: str, b: str) -> Evidence | None:
+    difference = tables.difference(facts, benchmark, metric, a, b)
+    if difference is None:
+        return None
+    results = {m.name: m.results[benchmark].metrics for m in facts.models if benchmark in m.results}
+    unit = wording.info(benchmark, metric).unit
+    values = [results.get(name, {}).get(metric) for name in (b, a)]
+    told = " → ".join(wording.number(v.value if v else None, unit) for v in values)
+    return Evidence(benchmark, _label(benchmark, metric), told, tables.change_of(difference, facts))
+
+
+def _label(benchmark: str, metric: str) -> str:
+    whole, _, part = metric.partition("/")
+    label = wording.info(benchmark, whole).label if part else ""
+    own = wording.info(benchmark, metric).label
+    return f"{_short_title(benchmark)}: {f'{label}, {own}' if part else own}"
+
+
+def _short_title(benchmark: str) -> str:
+    return wording.title(benchmark).removesuffix(wording.MICRO)
+
+
+def _all_moves(span: _Span, a: str, b: str) -> Iterable[Evidence]:
+    """Every comparison of two models that has a better and a worse, categories and parts of others aside."""
+    compared = span.facts.standings.differences if span.facts.standings else ()
+    for d in compared:
+        if (d.a, d.b) == (a, b) and ("/" not in d.metric or wording.family(d.benchmark) == "nlp"):
+            if wording.info(d.benchmark, d.metric).better and (found := _move(span.facts, d.benchmark, d.metric, a, b)):
+                yield found
+
+
+def _external(span: _Span, against: str) -> Iterable[Evidence]:
+    """The NLP tasks against the base model: what alignment may have cost."""
+    compared = span.facts.standings.differences if span.facts.standings else ()
+    for d in compared:
+        if wording.family(d.benchmark) == "nlp" and (d.a, d.b) == (span.last, against):
+            if found := _move(span.facts, d.benchmark, d.metric, span.last, against):
+                yield found
+
+
+def _kinds(span: _Span) -> list[Evidence]:
+    """The categories of all benchmarks that were compared: kinds of instruction, not lengths."""
+    compared = span.facts.standings.differences if span.facts.standings else ()
+    found = []
+    for d in compared:
+        whole, _, part = d.metric.partition("/")
+        if (d.a, d.b) == (span.last, span.first) and part and whole in _KINDS and "_length_" not in part:
+            if e := _move(span.facts, d.benchmark, d.metric, span.last, span.first):
+                found.append(Evidence(e.benchmark, part.replace("_", " "), e.values, e.change))
+    return found
+
+
+def _labels(found: Iterable[Evidence], tone: str) -> list[str]:
+    return [e.label for e in found if e.change.tone == tone]
+
+
+def _weighed(
+    question: str, found: Sequence[Evidence], subject: str, joint: str, against: str, words: tuple[str, str, str]
+) -> Sentence:
+    """Yes, no, mixed, or not shown: by how many of the measures."""
+    up, down = (sum(e.change.tone == tone for e in found) for tone in ("better", "worse"))
+    n = len(found)
+    measures = "the one measure" if n == 1 else f"{n} measures"
+    if up and down:
+        text = f"{subject} {words[0]} {joint} {against} on {up} of {n} measures and {words[1]} on {down}."
+        return Sentence(question, "Mixed", text, "mixed", tuple(found))
+    if up or down:
+        share = f"on {up or down} of {n} measures" if n > (up or down) else "on the one measure there is" if n == 1 else f"on all {n} measures"
+        rest = "; for the rest no difference is shown" if n > (up or down) else ""
+        text = f"{subject} {words[0] if up else words[1]} {joint} {against} {share}{rest}."
+        return Sentence(question, "Yes" if up else "No, worse", text, "better" if up else "worse", tuple(found))
+    text = f"No difference to {against} is shown on {measures}: every interval includes zero{_reach(found)}."
+    return Sentence(question, "Not shown", text, "neutral", tuple(found))
+
+
+def _reach(found: Sequence[Evidence]) -> str:
+    told = [f"{e.change.reach} ({e.label})" for e in found if e.change.reach]
+    return f"; a true difference of {told[0]} would have been found four times in five" if told else ""
+
+
+def _unknown(question: str, what: str, facts: RunFacts, *families: str) -> Sentence:
+    there = tables.benchmarks([facts], *families)
+    why = "they were not compared" if there else f"no result of {wording.listing([wording.title(f) for f in families])} is there" if families else "nothing was compared"
+    return Sentence(question, "Unknown", f"This cannot be said of {what}: {why}.", "unknown")

@@ -1,0 +1,127 @@
+"""Head to head: all pairs of models on the same prompts, what the judge made of the order, and ratings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from leaderboards.standings import HeadToHead, Tournament
+from reports import comparability, matches, published, rendering, wording
+from reports.facts import RunFacts
+from reports.section import Chart, Section
+from reports.sections.benchmarks import Panel
+from reports.tables import Cell, Grid
+
+__all__ = ["build"]
+
+_ID = "head-to-head"
+
+
+def build(runs: Sequence[RunFacts]) -> Section | None:
+    """The section; see ``reports.section.Builder``."""
+    charts: dict[str, Chart] = {}
+    told = []
+    for i, facts in enumerate(runs):
+        if not matches.pairs(facts):
+            continue
+        shown = list(_panels(facts))
+        ids = [f"{_ID}-{i}-{j}" for j in range(len(shown))]
+        charts |= {name: p.chart for name, p in zip(ids, shown, strict=True) if p.chart is not None}
+        told.append((facts, _caption(facts), _unlike(facts), list(zip(shown, ids, strict=True))))
+    if not told:
+        return None
+    body = rendering.render("head_to_head.html.j2", told=told, published=published.grids(_ID), id=_ID)
+    return Section(_ID, "Head to head", body, charts)
+
+
+def _caption(facts: RunFacts) -> str:
+    found = matches.pairs(facts)
+    prompts = sorted({p.n_prompts for p in found})
+    n = f"{prompts[0]:,}" if len(prompts) == 1 else f"{prompts[0]:,} to {prompts[-1]:,}"
+    rule = f" Rule: {facts.tournament.rule}." if facts.tournament else ""
+    return f"Judge: {matches.judge_of(facts)}. {n} prompts.{rule}"
+
+
+def _unlike(facts: RunFacts) -> list[str]:
+    """Conditions that the pairs do not share."""
+    found = matches.pairs(facts)
+    return comparability.differing({f"{p.a} vs {p.b}": p.comparability for p in found})
+
+
+def _panels(facts: RunFacts) -> Iterator[Panel]:
+    yield Panel("Wins, ties and losses", "From the side of the later model.", _bars(facts), matches.grid(facts))
+    yield Panel(
+        "All pairs",
+        "Win rate of the row's model against the column's, in per cent, a tie counting half. 50 is even.",
+        _matrix(facts),
+    )
+    if facts.tournament is not None and facts.tournament.ratings:
+        yield _ratings(facts.tournament)
+    if any(p.positions is not None or p.reasons or p.n_identical for p in matches.pairs(facts)):
+        yield Panel("What the judge made of the order, and what is missing", table=_orders(matches.pairs(facts)))
+
+
+def _bars(facts: RunFacts) -> Chart:
+    order = matches.names(facts)
+    rows: list[dict[str, Any]] = []
+    for p in sorted(matches.pairs(facts), key=lambda p: (-order.index(p.a), -order.index(p.b))):
+        for part, value in (("win", p.win), ("tie", p.tie), ("loss", p.loss)):
+            if value is not None:
+                rows.append({"label": f"{p.a} vs {p.b}", "part": part, "value": 100 * value})
+    return Chart("bars", "Share of comparisons won, tied and lost", rows, {"x": "per cent", "scale": "outcomes"})
+
+
+def _matrix(facts: RunFacts) -> Chart:
+    order = matches.names(facts)
+    rows: list[dict[str, Any]] = []
+    for a in order:
+        for b in order:
+            found = matches.match(facts, a, b) if a != b else None
+            if found is not None and found.win_rate is not None:
+                change = matches.win_rate_change(found)
+                value = 100 * found.win_rate
+                rows.append({"row": a, "column": b, "value": value, "text": f"{value:.1f} {change.arrow}".strip()})
+    return Chart("matrix", "Win rate of the row against the column", rows, {"zero": 50, "order": order, "y": "model", "x": "against"})
+
+
+def _ratings(found: Tournament) -> Panel:
+    rows = [
+        {"label": r.checkpoint, "series": "", "value": r.rating, "low": r.low, "high": r.high}
+        for r in found.ratings
+        if r.rating is not None
+    ]
+    grid = Grid(
+        "Ratings",
+        ("Model", "Rating", "Comparisons"),
+        tuple(
+            (
+                r.checkpoint,
+                Cell(wording.number(r.rating, "rating"), wording.interval(r.low, r.high, "rating")),
+                f"{r.n_scored:,}" if r.n_scored == r.n_total else f"{r.n_scored:,} of {r.n_total:,}",
+            )
+            for r in found.ratings
+        ),
+    )
+    note = (
+        f"Bradley-Terry ratings from all pairs; {found.anchor} is 1000, and 400 points are odds of 10 to 1. Intervals "
+        f"are of the difference to {found.anchor}."
+    )
+    chart = Chart("dots", "Ratings with 95% intervals", rows, {"x": "rating", "zero": 1000})
+    return Panel("Ratings", note, chart if rows else None, grid)
+
+
+def _orders(pairs: Sequence[HeadToHead]) -> Grid:
+    return Grid(
+        "Orders and missing verdicts",
+        ("Pair", "Both orders agree", "First shown preferred", "Same text", "Unscored"),
+        tuple(
+            (
+                f"{p.a} vs {p.b}",
+                wording.number(p.positions.consistency if p.positions else None, "share"),
+                wording.number(p.positions.first_preferred if p.positions else None, "share"),
+                f"{p.n_identical:,}",
+                ", ".join(f"{reason.replace('_', ' ')} {n:,}" for reason, n in p.reasons.items()) or "none",
+            )
+            for p in pairs
+        ),
+    )

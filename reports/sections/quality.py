@@ -1,0 +1,47 @@
+"""True quality of the micro-world's answers: over all, by kind of task, and how the grades are spread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from reports import plots, tables
+from reports.facts import RunFacts
+from reports.section import Chart, Section
+from reports.sections.benchmarks import Panel, parts_panel, section
+
+__all__ = ["build"]
+
+_ABOUT = (
+    "Answers to the held-out instructions of the embedded micro-world, graded 0 to 5 by its exact grader (the oracle), "
+    "which no training ever sees."
+)
+
+
+def build(runs: Sequence[RunFacts]) -> Section | None:
+    """The section; see ``reports.section.Builder``."""
+    return section("quality", "Quality", _ABOUT, runs, ("quality",), _panels)
+
+
+def _panels(facts: RunFacts, key: str) -> Iterator[Panel]:
+    chart = plots.metric_dots(facts, key, ("quality_sampled", "quality_greedy"), "True quality with 95% intervals")
+    if chart is not None:
+        yield Panel("True quality", chart=chart)
+    parts = tables.breakdowns(facts, key)
+    if grades := sorted(parts.get("grade_sampled", ()), reverse=True):
+        yield Panel(
+            "Grades of sampled answers", chart=_grades(facts, key, grades), result=tables.result_table(facts, key, grades)
+        )
+    if families := parts.get("quality_sampled"):
+        yield parts_panel(facts, key, "quality_sampled", "Kinds of task, sampled answers", families)
+
+
+def _grades(facts: RunFacts, key: str, grades: Sequence[str]) -> Chart:
+    """Shares that are stacked need no intervals; the table has them."""
+    rows = [
+        {"label": m.name, "part": f"grade {name.rpartition('/')[2]}", "value": 100 * found.value}
+        for m in facts.models
+        if key in m.results
+        for name in grades
+        if (found := m.results[key].metrics.get(name)) is not None and found.value is not None
+    ]
+    return Chart("bars", "Share of sampled answers with each grade", rows, {"x": "per cent", "scale": "grades"})

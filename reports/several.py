@@ -1,0 +1,176 @@
+"""Several runs in one report: runs that differ in their seed alone become a mean and a spread, others stand side by side.
+
+The mean and standard deviation over seeds are of finished numbers; intervals of single runs are not pooled.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from leaderboards.standings import model_order
+from reports import comparability, tables, wording
+from reports.facts import RunFacts
+from reports.tables import Cell, Grid
+from selfreward_bench.types import EvalResult
+
+__all__ = ["Group", "Spread", "compared", "group", "spread", "unlike"]
+
+_SEED: Final = "seed"
+_IGNORED: Final = (_SEED, "name", "threads")
+_TOLD: Final = 4  # settings in a label
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Runs with equal settings but for the seed.
+
+    Attributes:
+        label: what sets it apart from the other groups: ``rewards = oracle``; the run's name where nothing does.
+    """
+
+    label: str
+    runs: tuple[RunFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A number over runs.
+
+    Attributes:
+        sd: sample standard deviation; None for fewer than two runs.
+        n, of: how many runs have it, of how many.
+    """
+
+    mean: float
+    sd: float | None
+    n: int
+    of: int
+
+
+def group(runs: Sequence[RunFacts]) -> list[Group]:
+    """The runs by settings, in the order given. A run whose settings are unknown, or stand here with this seed, is alone."""
+    found: dict[object, list[RunFacts]] = {}
+    for i, facts in enumerate(runs):
+        key = tuple(sorted((k, v) for k, v in facts.settings.items() if k not in _IGNORED))
+        seeds = [r.settings.get(_SEED) for r in found.get(key, ())]
+        alone = not key or facts.settings.get(_SEED) in seeds
+        found.setdefault(i if alone else key, []).append(facts)
+    members = list(found.values())
+    differing = _differing([m[0] for m in members])
+    return [Group(_label(m, differing), tuple(m)) for m in members]
+
+
+def _differing(runs: Sequence[RunFacts]) -> list[str]:
+    keys = dict.fromkeys(k for facts in runs for k in facts.settings if k not in _IGNORED)
+    return [k for k in keys if len({facts.settings.get(k) for facts in runs}) > 1]
+
+
+def _label(members: Sequence[RunFacts], differing: Sequence[str]) -> str:
+    told = [f"{k} = {wording.clip(members[0].settings.get(k, 'not set'), 40)}" for k in differing[:_TOLD]]
+    if len(differing) > _TOLD:
+        told.append(f"and {len(differing) - _TOLD} more settings")
+    if not told or not members[0].settings:
+        return members[0].name if len(members) == 1 else f"{len(members)} seeds"
+    return ", ".join(told)
+
+
+def spread(values: Sequence[float | None]) -> Spread | None:
+    """Mean and standard deviation of what is there; None of nothing."""
+    known = [v for v in values if v is not None]
+    if not known:
+        return None
+    sd = statistics.stdev(known) if len(known) > 1 else None
+    return Spread(statistics.fmean(known), sd, len(known), len(values))
+
+
+def compared(groups: Sequence[Group]) -> list[Grid]:
+    """A table per main metric: groups by models, and how far the last model is from the first iteration."""
+    runs = [facts for g in groups for facts in g.runs]
+    grids = []
+    for key in tables.benchmarks(runs):
+        metrics = dict.fromkeys(m for facts in runs for m in tables.headline_metrics(facts, key))
+        grids += [_grid(groups, key, metric) for metric in metrics]
+    return grids
+
+
+def _grid(groups: Sequence[Group], benchmark: str, metric: str) -> Grid:
+    names = model_order({m.name for g in groups for r in g.runs for m in r.models if benchmark in m.results})
+    label = f"{wording.title(benchmark)}: {wording.info(benchmark, metric).label}"
+    iterations = tables.iterations(names)
+    ends = (iterations[-1], iterations[0]) if len(iterations) > 1 else None
+    columns = ("Run", "n", *names, *((f"{ends[0]} − {ends[1]}",) if ends else ()))
+    return Grid(label, columns, tuple(_row(g, benchmark, metric, names, ends) for g in groups))
+
+
+def _row(
+    members: Group, benchmark: str, metric: str, names: Sequence[str], ends: tuple[str, str] | None
+) -> tuple[str | Cell, ...]:
+    n = len(members.runs)
+    cells = [members.label, f"{n} seeds" if n > 1 else "1 run", *(_cell(members, benchmark, metric, m) for m in names)]
+    if ends:
+        cells.append(_gain(members, benchmark, metric, ends))
+    return tuple(cells)
+
+
+def _cell(members: Group, benchmark: str, metric: str, model: str) -> Cell:
+    """One run's number with its interval; of several, mean ± standard deviation."""
+    if len(members.runs) == 1:
+        facts = members.runs[0]
+        found = next((m for m in facts.models if m.name == model), None)
+        cell = tables.metric_cell(facts, found, benchmark, metric) if found else Cell(wording.NOTHING)
+        return Cell(cell.value, cell.interval, cell.scored)
+    values = [_value(facts, benchmark, metric, model) for facts in members.runs]
+    return _spread_cell(spread(values), wording.info(benchmark, metric).unit)
+
+
+def _gain(members: Group, benchmark: str, metric: str, ends: tuple[str, str]) -> Cell:
+    unit = wording.info(benchmark, metric).unit
+    found = [tables.difference(facts, benchmark, metric, *ends) for facts in members.runs]
+    if len(members.runs) == 1:
+        if found[0] is None:
+            return Cell(wording.NOTHING)
+        change = tables.change_of(found[0], members.runs[0])
+        return Cell(f"{change.arrow} {change.value}".strip(), change.interval)
+    return _spread_cell(spread([d.value if d else None for d in found]), unit, signed=True)
+
+
+def _spread_cell(found: Spread | None, unit: str, *, signed: bool = False) -> Cell:
+    if found is None:
+        return Cell(wording.NOTHING)
+    sd = "" if found.sd is None else f"± {wording.number(found.sd, unit).removesuffix(' %')}"
+    return Cell(
+        wording.number(found.mean, unit, signed=signed), sd, f"{found.n} of {found.of} runs" if found.n < found.of else ""
+    )
+
+
+def _value(facts: RunFacts, benchmark: str, metric: str, model: str) -> float | None:
+    found = next((m for m in facts.models if m.name == model), None)
+    result = found.results.get(benchmark) if found else None
+    number = result.metrics.get(metric) if result else None
+    return number.value if number else None
+
+
+def unlike(groups: Sequence[Group]) -> list[str]:
+    """What the runs' numbers of one benchmark do not share, and would have to, to stand in one column.
+
+    Settings' hashes differ between seeds; that alone is no reason between runs.
+    """
+    runs = [facts for g in groups for facts in g.runs]
+    told = []
+    for key in tables.benchmarks(runs):
+        found = _one_each(runs, key)
+        told += [f"{wording.title(key)}: {phrase}" for phrase in comparability.unlike(found, settings=False)]
+    return told
+
+
+def _one_each(runs: Sequence[RunFacts], benchmark: str) -> Mapping[str, EvalResult]:
+    """A result of each run, under the run's name."""
+    found: dict[str, EvalResult] = {}
+    for i, facts in enumerate(runs):
+        result = next((m.results[benchmark] for m in reversed(facts.models) if benchmark in m.results), None)
+        if result is not None:
+            found[facts.name if facts.name not in found else f"{facts.name} ({i + 1})"] = result
+    return found
