@@ -1,5 +1,6 @@
-"""Where the installed alpaca_eval keeps its files. It is found without being imported: that costs seconds, sets the root
-logger and loads a ``.env``.
+"""Where the installed alpaca_eval keeps its files.
+
+It is found without being imported, which takes seconds, sets the root logger and loads a ``.env``.
 """
 
 from __future__ import annotations

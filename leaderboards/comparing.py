@@ -5,6 +5,7 @@ Only results with equal settings are compared; unlike ones are noted instead.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,14 +13,14 @@ from itertools import combinations
 from pathlib import Path
 
 from leaderboards import standings
-from leaderboards.base import BREAKDOWN_RESAMPLES, Benchmark, measures
-from leaderboards.harness import BENCHMARKS, open_benchmark
+from leaderboards.base import BREAKDOWN_RESAMPLES, measures
+from leaderboards.harness import BENCHMARKS
 from leaderboards.micro import MicroQuality, head_to_head
 from leaderboards.standings import HeadToHead, MetricDifference, Standings
 from selfreward_bench import jsonl, stats
 from selfreward_bench.types import EvalResult, SampleScore
 
-__all__ = ["Columns", "Stored", "compare", "paired_columns", "paired_metric", "read_stored"]
+__all__ = ["Columns", "Stored", "compare", "declared_metrics", "paired_columns", "paired_metric", "read_stored"]
 
 RESAMPLES = 5_000  # of a paired difference
 
@@ -35,17 +36,17 @@ def compare(run_path: Path) -> Standings:
         DataError: a result or its scores cannot be read.
     """
     names = standings.evaluated_models(run_path)
-    benchmarks = [open_benchmark(b) for b in BENCHMARKS]
-    stored = {b.key: _stored_of(run_path, names, b.key) for b in benchmarks}
+    declared = declared_metrics()
+    stored = {key: _stored_of(run_path, names, key) for key in declared}
     differences: list[MetricDifference] = []
     notes: list[str] = []
-    for benchmark in benchmarks:
-        found = stored[benchmark.key]
+    for key, metrics in declared.items():
+        found = stored[key]
         for a, b in _reference_pairs([n for n in names if n in found]):
             if note := _incomparable(found[a].result, found[b].result):
                 notes.append(note)
             else:
-                differences += _differences(benchmark, found[a], found[b])
+                differences += _differences(key, metrics, found[a], found[b])
     result = Standings(
         fingerprints={n: {k: s[n].result.fingerprint for k, s in stored.items() if n in s} for n in names},
         differences=tuple(differences),
@@ -124,11 +125,18 @@ def _incomparable(a: EvalResult, b: EvalResult) -> str | None:
     return None
 
 
-def _differences(benchmark: Benchmark, a: Stored, b: Stored) -> Iterator[MetricDifference]:
+def declared_metrics() -> dict[str, tuple[str, ...]]:
+    """Benchmark's key -> the metrics whose differences between checkpoints are worth an interval."""
+    places = (row.split(":") for row in BENCHMARKS.values())
+    classes = [getattr(importlib.import_module(module), name) for module, name in places]
+    return {c.key: c.paired for c in classes}
+
+
+def _differences(key: str, metrics: Sequence[str], a: Stored, b: Stored) -> Iterator[MetricDifference]:
     names = (a.result.checkpoint, b.result.checkpoint)
-    for metric in benchmark.paired:
+    for metric in metrics:
         if columns := paired_columns(a, b, metric):
-            yield paired_metric(benchmark.key, metric, names, columns)
+            yield paired_metric(key, metric, names, columns)
 
 
 def paired_columns(a: Stored, b: Stored, metric: str) -> Columns | None:

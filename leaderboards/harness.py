@@ -65,6 +65,7 @@ BENCHMARKS: Final[dict[str, str]] = {
     "judge-accuracy-llmbar": "leaderboards.judge_accuracy:LLMBarJudgeAccuracy",
     "judge-accuracy-llmbar-processed": "leaderboards.judge_accuracy:LLMBarProcessedJudgeAccuracy",
     "judge-accuracy-pandalm": "leaderboards.judge_accuracy:PandaLMJudgeAccuracy",
+    "judge-accuracy-jsonl": "leaderboards.judge_accuracy:JsonlJudgeAccuracy",
 }
 
 ORACLE: Final = "oracle"
@@ -73,15 +74,22 @@ _OTHER = ".other"  # results of other weights or settings, beside the current on
 
 
 def open_benchmark(name: str) -> Benchmark:
-    """The benchmark of a row of ``BENCHMARKS``.
+    """The benchmark of a row of ``BENCHMARKS``; ``ROW:FILE`` hands it a file (`docs/benchmarks/`).
 
     Raises:
         UnknownNameError: there is no such row.
+        ConfigError: the row needs a file and got none, or takes none.
     """
-    if name not in BENCHMARKS:
-        raise UnknownNameError("benchmark", name, BENCHMARKS)
-    module, attribute = BENCHMARKS[name].split(":")
-    return cast(Benchmark, getattr(importlib.import_module(module), attribute)())
+    row, _, file = name.partition(":")
+    if row not in BENCHMARKS:
+        raise UnknownNameError("benchmark", row, BENCHMARKS)
+    module, attribute = BENCHMARKS[row].split(":")
+    made = getattr(importlib.import_module(module), attribute)
+    try:
+        return cast(Benchmark, made(Path(file)) if file else made())
+    except TypeError as error:
+        how = "takes no file" if file else f"needs a file; name it as {row}:FILE"
+        raise ConfigError(f"Benchmark {row!r} {how}.") from error
 
 
 @dataclass(frozen=True)

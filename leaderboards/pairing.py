@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from leaderboards import standings, suites
-from leaderboards.comparing import Columns, Stored, paired_columns, paired_metric, read_stored
-from leaderboards.harness import BENCHMARKS, open_benchmark
+from leaderboards.comparing import Columns, Stored, declared_metrics, paired_columns, paired_metric, read_stored
 from leaderboards.metrics import METRICS
 from leaderboards.pairing_records import PairedBenchmark, PairedMetric, Pairing, Side, Unlike, conditions, short_names
 from leaderboards.standings import MATCHES, RESULT, HeadToHead
@@ -191,7 +190,7 @@ def _unlike(a: EvalResult, b: EvalResult) -> tuple[Unlike, ...]:
 
 def _metrics(a: Stored, b: Stored, names: tuple[str, str], compared: bool) -> Iterator[PairedMetric]:
     key = a.result.benchmark
-    known, declared = list(METRICS.get(key, {})), _declared(key)
+    known, declared = list(METRICS.get(key, {})), declared_metrics().get(key, ())
     has_main = False
     for metric in sorted({*a.result.metrics, *b.result.metrics}, key=_place(known)):
         columns = _columns(a, b, metric, metric in declared) if compared else None
@@ -209,12 +208,6 @@ def _metrics(a: Stored, b: Stored, names: tuple[str, str], compared: bool) -> It
             main=main,
             featured=main or metric in known[:_FEATURED] or (metric in declared and "/" not in metric),
         )
-
-
-def _declared(key: str) -> tuple[str, ...]:
-    """The metrics whose differences a benchmark calls worth an interval; none where srbench does not know it."""
-    opened = (open_benchmark(name) for name in BENCHMARKS if name == key.partition("@")[0])
-    return next((b.paired for b in opened if b.key == key), ())
 
 
 def _place(known: Sequence[str]) -> Callable[[str], tuple[int, str]]:

@@ -341,7 +341,9 @@ def _finished(candidate: Candidate, rows: Iterable[str], setting: Setting) -> di
 
 
 def _all_rows(world: World) -> list[str]:
-    return [row for row in dict.fromkeys(suites.NAMES[world].values()) if row != HEAD_TO_HEAD]
+    """All rows that need no file of their own."""
+    rows = dict.fromkeys(suites.NAMES[world].values())
+    return [row for row in rows if row not in (HEAD_TO_HEAD, "judge-accuracy-jsonl")]
 
 
 def _planned(entry: _Entry, name: str, setting: Setting) -> Planned:

@@ -38,6 +38,7 @@ NAMES: Final[dict[World, dict[str, str]]] = {
         "judge-accuracy-llmbar": "judge-accuracy-llmbar",
         "judge-accuracy-llmbar-processed": "judge-accuracy-llmbar-processed",
         "judge-accuracy-pandalm": "judge-accuracy-pandalm",
+        "judge-accuracy-jsonl": "judge-accuracy-jsonl",
     },
 }
 
@@ -63,17 +64,20 @@ def default_suite(world: World) -> str:
 
 
 def chosen(names: Sequence[str], world: World) -> list[str]:
-    """The rows that names mean in a world, each once, in the order given.
+    """The rows that names mean in a world, each once, in the order given; ``NAME:FILE`` keeps its file.
 
     Raises:
         UnknownNameError: a name means nothing in that world.
     """
     known = NAMES[world]
     rows = {row: row for row in known.values()}
-    for name in names:
+    found = []
+    for text in names:
+        name, colon, file = text.partition(":")
         if name not in known and name not in rows:
             raise UnknownNameError(f"benchmark ({world} data)", name, {*known, *rows})
-    return list(dict.fromkeys(known.get(name, name) for name in names))
+        found.append(known.get(name, name) + colon + file)
+    return list(dict.fromkeys(found))
 
 
 def world_of(checkpoints: Iterable[Path | None], config: RunConfig, given: str | None = None) -> World:

@@ -28,7 +28,10 @@ from selfreward_bench.files import write_atomic
 
 __all__ = ["render", "sections", "write"]
 
-_SCRIPTS: Final = ("d3.min.js", "plot.umd.min.js", "charts.js", "page.js")
+_SCRIPTS: Final = (
+    *("d3.min.js", "plot.umd.min.js", "charts.js", "page.js"),
+    *("diff.min.js", "browser.js", "samples.js", "pairs.js", "open.js"),
+)
 
 
 def render(runs: Sequence[RunFacts]) -> str:
@@ -45,7 +48,7 @@ def render(runs: Sequence[RunFacts]) -> str:
         "page.html.j2",
         runs=runs,
         sections=built,
-        style=Markup(rendering.asset("style.css")),  # noqa: S704 - our own file
+        style=Markup(rendering.asset("style.css") + rendering.asset("samples.css")),  # noqa: S704 - our own file
         scripts=[Markup(s) for s in scripts],  # noqa: S704 - our own files; their hashes are in the policy
         policy=_policy(scripts),
         charts=Markup(_json(charts)),  # noqa: S704 - no "<" stands in it

@@ -19,7 +19,9 @@ from selfreward_bench.errors import SrbenchError
 __all__ = ["Command", "Difference", "Origin", "commands", "origin", "scalar"]
 
 _MAX_COMMAND: Final = 6_000  # characters; a longer one helps nobody
+_LINE: Final = 100  # characters, about
 _SAFE_NAME: Final = re.compile(r"[\w.-]{1,80}", re.ASCII)
+_MAX_DIFFERENCES: Final = 400
 _FALLBACK: Final = "micro"
 
 
@@ -38,7 +40,7 @@ class Origin:
     """The built-in recipe a configuration is nearest to.
 
     Attributes:
-        exact: whether recipe and changes come to exactly this configuration; else it must be given as a file.
+        exact: whether recipe and changes, given on a command line, come to exactly this configuration.
     """
 
     recipe: str
@@ -48,7 +50,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command, and what it does; in ASCII, on one line."""
+    """One command, and what it does; a long one is broken between options, as a shell takes it."""
 
     what: str
     text: str
@@ -64,7 +66,7 @@ def origin(config: Mapping[str, Any]) -> Origin | None:
     if not isinstance(name, str) or name not in known:
         name = min(known, key=lambda n: (len(_differences(present, known[n])), n != _FALLBACK, n))
     found = _differences(present, known[name])
-    return Origin(name, tuple(found), _comes_to(name, found, present))
+    return Origin(name, tuple(found[:_MAX_DIFFERENCES]), _comes_to(name, found, present))
 
 
 def commands(facts: RunFacts, made: Origin | None) -> list[Command]:
@@ -80,9 +82,9 @@ def commands(facts: RunFacts, made: Origin | None) -> list[Command]:
             Command("Train", shlex.join(["srbench", "run-iteration", run, "--until", model_order(finished)[-1]]))
         )
     for what, options in _evaluations(facts):
-        found.append(Command(what, shlex.join(["srbench", "eval", "--run", run, *options])))
+        found.append(Command(what, _command(["srbench", "eval", "--run", run], *options)))
     found.append(Command("Build the report", shlex.join(["srbench", "report", run])))
-    return [c for c in found if len(c.text) <= _MAX_COMMAND]
+    return found
 
 
 def scalar(value: object) -> str:
@@ -126,8 +128,11 @@ def _differences(present: Mapping[str, Any], known: Mapping[str, Any]) -> list[D
 
 def _comes_to(name: str, found: Sequence[Difference], present: Mapping[str, Any]) -> bool:
     try:
-        made = dict(_leaves(recipes.load(name, [f"{d.key}={scalar(d.value)}" for d in found]).model_dump(mode="json")))
-    except (SrbenchError, ValueError):
+        options = [f"{d.key}={scalar(d.value)}" for d in found]
+        if sum(map(len, options)) > _MAX_COMMAND or len(found) > _MAX_DIFFERENCES:
+            return False
+        made = dict(_leaves(recipes.load(name, options).model_dump(mode="json")))
+    except (SrbenchError, ValueError, TypeError):
         return False
     return all(key in made and made[key] == value for key, value in present.items())
 
@@ -150,13 +155,20 @@ def _escaped(character: str) -> str:
 
 
 def _init(run: str, made: Origin) -> str:
-    options: list[str] = []
-    for d in made.differences:
-        options += ["--seed", str(d.value)] if d.key == "seed" else ["--set", f"{d.key}={scalar(d.value)}"]
-    return shlex.join(["srbench", "init", run, "--recipe", made.recipe, *options])
+    options = [
+        ["--seed", str(d.value)] if d.key == "seed" else ["--set", f"{d.key}={scalar(d.value)}"]
+        for d in made.differences
+    ]
+    return _command(["srbench", "init", run, "--recipe", made.recipe], *options)
 
 
-def _evaluations(facts: RunFacts) -> Iterable[tuple[str, list[str]]]:
+def _command(*parts: Sequence[str]) -> str:
+    joined = [shlex.join(part) for part in parts]
+    line = " ".join(joined)
+    return line if len(line) <= _LINE else " \\\n  ".join(joined)
+
+
+def _evaluations(facts: RunFacts) -> Iterable[tuple[str, list[list[str]]]]:
     """One call per judge: what it is called, and its options."""
     by_judge: dict[str, list[str]] = {}
     for m in facts.models:
@@ -172,5 +184,5 @@ def _evaluations(facts: RunFacts) -> Iterable[tuple[str, list[str]]]:
             continue
         names = [name for key in dict.fromkeys(keys) if _SAFE_NAME.fullmatch(name := key.partition("@")[0])]
         if names:
-            options = ["--benchmarks", ",".join(names), *(["--judge", judge] if judge else [])]
+            options = [["--benchmarks", ",".join(names)], *([["--judge", judge]] if judge else [])]
             yield (f"Evaluate, judged by {judge}" if judge else "Evaluate"), options

@@ -44,14 +44,14 @@ class RowReader:
             if isinstance(values.get("sample_id"), str):
                 self.rows[values["sample_id"]] = values
         self._read_answers()
-        for sample_id, values in self.rows.items():
-            metric = next(iter(_mapping(_detail(values).get("measures"))), "")
+        for sample_id, row in self.rows.items():
+            metric = next(iter(_mapping(_detail(row).get("measures"))), "")
             if self.family == "judge-accuracy" and metric != "pairwise_accuracy":
                 continue
-            side = self._side(sample_id, values, metric)
+            side = self._side(sample_id, row, metric)
             if side.prompt or side.answer is not None:
-                metric = metric or str(_detail(values).get("task", "value"))
-                yield files.name(sample_id), files.name(metric), _category(values, metric), side
+                metric = metric or str(_detail(row).get("task", "value"))
+                yield files.name(sample_id), files.name(metric), _category(row, metric), side
 
     def _read_answers(self) -> None:
         """Whole answers, where the rows keep the beginning of them or nothing."""
@@ -60,7 +60,7 @@ class RowReader:
             if prefix is None:
                 continue
             for values in files.objects(self.folder / name, self.gaps, f"{self.place}/{name}"):
-                kept = {"text": files.shown(values.get("text")), "finish_reason": values.get("finish_reason")}
+                kept: dict[str, Any] = {"text": files.shown(values.get("text")), "finish_reason": values.get("finish_reason")}
                 self.answers[f"{prefix}{values.get('prompt_id')}/{values.get('index')}"] = kept
 
     def _side(self, sample_id: str, values: Mapping[str, Any], metric: str) -> Side:

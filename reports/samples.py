@@ -6,6 +6,7 @@ that only sum up others (whole orders, correlations) are left out. ``reports.sam
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,8 +39,9 @@ def _run_labels(runs: Sequence[RunFacts]) -> list[str]:
 
 
 def _evaluated(runs: Sequence[RunFacts], labels: Sequence[str], key: str, gaps: list[str]) -> SampleSet | None:
-    """One benchmark's rows of all checkpoints."""
-    found: dict[str, Sample] = {}
+    """One benchmark's rows of all checkpoints, joined where the question is the same, and not its id alone."""
+    found: dict[tuple[object, ...], Sample] = {}
+    ids: Counter[str] = Counter()
     checkpoints: list[str] = []
     ends: list[int] = []  # of each run, the last checkpoint
     for facts, label in zip(runs, labels, strict=True):
@@ -50,13 +52,19 @@ def _evaluated(runs: Sequence[RunFacts], labels: Sequence[str], key: str, gaps: 
             folder = Path(facts.path) / model.name / "eval" / key
             place = f"{label}{files.name(model.name)}/eval/{key}"
             for sample_id, metric, category, side in RowReader(folder, key, place, gaps).sides():
-                sample = found.setdefault(sample_id, Sample(sample_id, metric, category, {}))
-                sample.sides[len(checkpoints)] = side
+                question = (sample_id, side.prompt, side.beside)
+                if question not in found:
+                    ids[sample_id] += 1
+                    shown = sample_id if ids[sample_id] == 1 else f"{sample_id} ({ids[sample_id]})"
+                    found[question] = Sample(shown, metric, category, {})
+                found[question].sides[len(checkpoints)] = side
             checkpoints.append(f"{label}{files.name(model.name)}")
         if len(checkpoints) > before:
             ends.append(len(checkpoints) - 1)
     if not found:
         return None
+    if unlike := sum(n > 1 for n in ids.values()):
+        gaps.append(f"{key}: under {unlike:,} ids the checkpoints were asked different questions; these stand apart.")
     samples = tuple(_ranked(s) for s in found.values())
     return SampleSet(key, tuple(checkpoints), samples, start_pair(checkpoints, ends))
 

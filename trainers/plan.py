@@ -7,13 +7,14 @@ give a pair) are bounds, and say so.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from selfreward_bench.config import DpoConfig, RunConfig, SftConfig
 from selfreward_bench.errors import UnknownNameError
 from selfreward_bench.rundir import RunDir, StageStatus
+from trainers.estimates import Rate, rates
 from trainers.stages import BASELINE, StageSpec, check_model, models, stages
 
 __all__ = ["Plan", "StagePlan", "make_plan", "next_model", "stage_kind", "stage_work", "stages_from"]
@@ -44,7 +45,8 @@ class StagePlan:
         unit: ``generations``, ``judgments``, ``steps``, or the records that a stage makes.
         origin: how ``work`` comes about, such as ``1,500 prompts x 6``; empty where it needs no word.
         done: units that are there already.
-        seconds: estimated time of what remains, from this run's own finished stages; None when none tells.
+        seconds: estimated time of what remains (``estimates.rates``); None when nothing tells.
+        source: where the estimate is from.
     """
 
     name: str
@@ -54,6 +56,7 @@ class StagePlan:
     origin: str = ""
     done: int = 0
     seconds: float | None = None
+    source: str = ""
 
     @property
     def remaining(self) -> int:
@@ -83,6 +86,11 @@ class Plan:
         return None if None in estimates else sum(e for e in estimates if e is not None)
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """Where the estimates are from."""
+        return tuple(dict.fromkeys(s.source for s in self.pending if s.source))
+
+    @property
     def without_estimate(self) -> tuple[str, ...]:
         return tuple(s.name for s in self.pending if s.remaining and s.seconds is None)
 
@@ -108,8 +116,8 @@ def make_plan(run: RunDir, *, until: str | None = None, from_stage: str | None =
     if seeds.bare and "M1" in wanted:
         wanted = [BASELINE, *wanted]
     listed = [_describe(run, spec, seeds, anew) for spec in every if _belongs(spec, wanted)]
-    rates = _rates(run, every)
-    return Plan(last, tuple(replace(s, seconds=_estimate(s, rates)) for s in listed))
+    known = rates(run, lambda other: _own_rates(other, stages(other.config)))
+    return Plan(last, tuple(_estimated(s, known) for s in listed))
 
 
 def stages_from(config: RunConfig, first: str) -> list[str]:
@@ -264,24 +272,24 @@ class _SeedCounts:
 # --- how long
 
 
-def _rates(run: RunDir, every: Sequence[StageSpec]) -> dict[str, float]:
+def _own_rates(run: RunDir, every: Sequence[StageSpec]) -> dict[str, float]:
     """Seconds per unit for each kind of stage, from the last one of it that finished without a break.
 
     The time of a resumed stage is that of its last process alone and tells nothing.
     """
-    rates: dict[str, float] = {}
+    found: dict[str, float] = {}
     for spec in every:
         finished = run.finished_stage(spec.name)
         units = stage_work(run, spec)
         if finished and finished.done and not finished.done.resumed and units:
-            rates[stage_kind(spec.name)] = finished.done.seconds / units
-    return rates
+            found[stage_kind(spec.name)] = finished.done.seconds / units
+    return found
 
 
-def _estimate(stage: StagePlan, rates: dict[str, float]) -> float | None:
-    if not stage.remaining:
-        return 0.0
+def _estimated(stage: StagePlan, known: Mapping[str, Rate]) -> StagePlan:
     kind = stage_kind(stage.name)
-    if kind in _BOOKKEEPING:
-        return stage.remaining * rates.get(kind, 0.0)
-    return stage.remaining * rates[kind] if kind in rates else None
+    if not stage.remaining:
+        return replace(stage, seconds=0.0)
+    if kind in known:
+        return replace(stage, seconds=stage.remaining * known[kind].seconds, source=known[kind].source)
+    return replace(stage, seconds=0.0) if kind in _BOOKKEEPING else stage

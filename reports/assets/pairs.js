@@ -30,8 +30,10 @@ const Pairs = (() => {
     }
 
     async open(i, id) {
-      this.iteration = this.index[i];
-      this.blob = await load(this.iteration.blob);
+      const turn = (this.turn = (this.turn ?? 0) + 1);
+      const blob = await load(this.index[i].blob);
+      if (turn !== this.turn) return; // something else was asked for meanwhile
+      Object.assign(this, { blob, iteration: this.index[i] });
       this.blob.lower ??= this.blob.texts.map((t) => t.toLowerCase());
       this.browser.controls.group.value = String(i);
       this.browser.refresh(this.blob.pairs.find((p) => p[ID] === id) ?? null);
@@ -101,10 +103,10 @@ const Pairs = (() => {
 
     // #pair=MODEL/ID
     async follow([model, id]) {
+      this.begun = true;
       const i = this.index.findIndex((it) => it.model === model);
-      const known = i >= 0 && (!id || (await load(this.index[i].blob)).pairs.some((p) => p[ID] === id));
-      if (!known) {
-        await this.begin();
+      if (i < 0 || (id && !(await load(this.index[i].blob)).pairs.some((p) => p[ID] === id))) {
+        if (!this.blob) await this.open(this.index.length - 1);
         this.browser.count.textContent = `The link leads to no pair of this page: ${model} / ${id ?? ""}`;
         return;
       }
@@ -113,62 +115,9 @@ const Pairs = (() => {
     }
 
     async begin() {
-      if (!this.blob) await this.open(this.index.length - 1);
+      if (this.begun) return;
+      this.begun = true;
+      await this.open(this.index.length - 1);
     }
   };
-})();
-
-// Packed data are unpacked when their section is first looked at, or a link leads into it.
-(() => {
-
-  const kinds = { samples: Samples, pairs: Pairs };
-  const opened = new Map();
-  const root = (kind) => document.querySelector(`[data-browser=${kind}]`);
-
-  // The browser of a section, unpacked on the first call. Where that fails, what is in the HTML stays.
-  const browser = (kind) => {
-    if (!opened.has(kind)) {
-      opened.set(
-        kind,
-        load(kind).then((index) => {
-          const made = new kinds[kind](root(kind), index);
-          root(kind).hidden = false;
-          root(kind).closest("section").classList.add("browsing");
-          return made;
-        }),
-      );
-    }
-    return opened.get(kind);
-  };
-
-  const follow = async () => {
-    const [, name, rest] = /^#(sample|pair)=(.*)$/.exec(location.hash) ?? [];
-    const kind = { sample: "samples", pair: "pairs" }[name];
-    if (!kind || !root(kind)) return;
-    let parts;
-    try {
-      parts = rest.split("/").map(decodeURIComponent);
-    } catch {
-      parts = [rest];
-    }
-    const found = await browser(kind);
-    await found.follow(parts);
-    root(kind).scrollIntoView({ block: "start" });
-  };
-
-  const watcher = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      if (!entry.isIntersecting) continue;
-      watcher.unobserve(entry.target);
-      browser(entry.target.dataset.kind).then((found) => found.begin());
-    }
-  });
-  for (const kind of Object.keys(kinds)) {
-    const section = root(kind)?.closest("section");
-    if (!section) continue;
-    section.dataset.kind = kind;
-    watcher.observe(section);
-  }
-  addEventListener("hashchange", follow);
-  follow();
 })();

@@ -37,7 +37,9 @@ const Samples = (() => {
       const bench = this.index[i];
       const { group, a, b } = this.browser.controls;
       const kept = this.bench?.key === bench.key ? [a.value, b.value].map(Number) : bench.start;
+      const turn = (this.turn = (this.turn ?? 0) + 1);
       const blob = await load(bench.blob);
+      if (turn !== this.turn) return; // something else was asked for meanwhile
       Object.assign(this, { bench, blob, number: k, group: bench.groups[k] });
       blob.lower ??= blob.texts.map((t) => t.toLowerCase());
       group.value = `${i}/${k}`;
@@ -250,12 +252,12 @@ const Samples = (() => {
     // --- links: #sample=BENCHMARK/ID/A/B; without an id, the list of that benchmark and pair
 
     async follow(parts) {
+      this.begun = true;
       const [key, id, a, b] = parts;
       const i = this.index.findIndex((bench) => bench.key === key);
       if (i < 0) return this.lost(parts);
       const bench = this.index[i];
-      const blob = await load(bench.blob);
-      const sample = blob.samples.find((s) => s[0] === id);
+      const sample = (await load(bench.blob)).samples.find((s) => s[0] === id);
       const pair = [a, b].map((name) => bench.checkpoints.indexOf(name));
       if ((id && !sample) || (a && pair[0] < 0) || (b && pair[1] < 0)) return this.lost(parts);
       this.browser.controls.query.value = "";
@@ -263,12 +265,14 @@ const Samples = (() => {
     }
 
     async lost(parts) {
-      await this.begin();
+      if (!this.blob) await this.open(0, 0);
       this.browser.count.textContent = `The link leads to no sample of this page: ${parts.join(" / ")}`;
     }
 
     async begin() {
-      if (!this.blob) await this.open(0, 0);
+      if (this.begun) return;
+      this.begun = true;
+      await this.open(0, 0);
     }
   };
 })();

@@ -16,6 +16,7 @@ SECTIONS: Final = (
     "benchmarks",
     "training",
     "health",
+    "samples",
     "pairs",
     "provenance",
 )

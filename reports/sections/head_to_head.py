@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from leaderboards.standings import HeadToHead, Tournament
@@ -111,17 +111,18 @@ def _ratings(found: Tournament) -> Panel:
 
 
 def _orders(pairs: Sequence[HeadToHead]) -> Grid:
-    return Grid(
-        "Orders and missing verdicts",
-        ("Pair", "Both orders agree", "First shown preferred", "Same text", "Unscored"),
-        tuple(
-            (
-                f"{p.a} vs {p.b}",
-                wording.number(p.positions.consistency if p.positions else None, "share"),
-                wording.number(p.positions.first_preferred if p.positions else None, "share"),
-                f"{p.n_identical:,}",
-                ", ".join(f"{reason.replace('_', ' ')} {n:,}" for reason, n in p.reasons.items()) or "none",
-            )
-            for p in pairs
-        ),
-    )
+    """Only what there is something to say about."""
+    columns: dict[str, Callable[[HeadToHead], str]] = {}
+    if any(p.positions for p in pairs):
+        columns["Both orders agree"] = lambda p: wording.number(p.positions and p.positions.consistency, "share")
+        columns["First shown preferred"] = lambda p: wording.number(p.positions and p.positions.first_preferred, "share")
+    if any(p.n_identical for p in pairs):
+        columns["Same text (a tie)"] = lambda p: f"{p.n_identical:,}"
+    if any(p.reasons for p in pairs):
+        columns["Unscored"] = _reasons
+    rows = (tuple((f"{p.a} vs {p.b}", *(tell(p) for tell in columns.values()))) for p in pairs)
+    return Grid("Orders and missing verdicts", ("Pair", *columns), tuple(rows))
+
+
+def _reasons(found: HeadToHead) -> str:
+    return ", ".join(f"{reason.replace('_', ' ')} {n:,}" for reason, n in found.reasons.items()) or "none"

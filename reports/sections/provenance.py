@@ -23,6 +23,7 @@ from selfreward_bench.types import EvalResult
 __all__ = ["build"]
 
 _HASH: Final = 12  # characters of a hash
+_VALUE: Final = 300  # characters of a setting
 _KINDS: Final = {
     "ift": "seed data",
     "reviews": "seed data",
@@ -116,7 +117,7 @@ def _uncommanded(made: Origin | None) -> str:
         return "There is no readable srbench.yaml here, so there are no commands that make this again."
     if not made.exact:
         return (
-            "The settings cannot be given on a command line as they stand (unknown to this version, or too unusual): "
+            "The settings cannot be given on a command line as they stand (unknown to this version, or too long): "
             "put the part under `config:` of srbench.yaml into a file, and give that to `srbench init --recipe`."
         )
     return ""
@@ -133,9 +134,9 @@ def _changed(made: Origin) -> Grid | None:
 
 def _value(value: Any) -> str:
     if isinstance(value, str):
-        return value
+        return wording.clip(value, _VALUE)
     try:
-        return json.dumps(value, ensure_ascii=False)
+        return wording.clip(json.dumps(value, ensure_ascii=False), _VALUE)
     except (TypeError, ValueError):
         return wording.NOTHING
 
@@ -200,15 +201,25 @@ def _known(value: float | None) -> str:
 
 def _evaluations(facts: RunFacts) -> Grid | None:
     """One row per result, and one per model without any."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for m in facts.models:
-        weights = (m.fingerprint or wording.NOTHING)[:_HASH]
         for key, r in m.results.items():
-            judge = wording.clip(r.judge or wording.NOTHING, 60)
-            rows.append((m.name, weights, key, judge, r.config_hash[:_HASH], _versions(r), wording.count(r.incomplete)))
+            judge = wording.clip(r.judge or wording.NOTHING, 80)
+            rows.append(
+                (
+                    m.name,
+                    r.fingerprint[:_HASH],
+                    key,
+                    judge,
+                    r.config_hash[:_HASH],
+                    _versions(r),
+                    wording.count(r.incomplete),
+                )
+            )
         if not m.results:
+            weights = (m.fingerprint or wording.NOTHING)[:_HASH]
             rows.append((m.name, weights, "not evaluated", *[""] * 4))
-    columns = ("Model", "Weights", "Benchmark", "Judge", "Settings", "Versions", "To be asked again")
+    columns: tuple[str, ...] = ("Model", "Weights", "Benchmark", "Judge", "Settings", "Versions", "To be asked again")
     if len(versions := {row[5] for row in rows if row[5]}) == 1:
         columns = tuple(c for c in columns if c != "Versions")
         rows = [(*row[:5], row[6]) for row in rows]

@@ -89,7 +89,9 @@ def _index(packed: Sequence[Packed]) -> dict[str, Any]:
 def _examples(sets: Sequence[SampleSet], packed: Sequence[Packed]) -> list[_Example]:
     """Of each benchmark in turn, the largest gain and the largest loss."""
     queues = [list(_extremes(x)) for x in sets]
-    order = [(x, p, q[turn]) for turn in range(2) for x, p, q in zip(sets, packed, queues, strict=True) if turn < len(q)]
+    order = [
+        (x, p, q[turn]) for turn in range(2) for x, p, q in zip(sets, packed, queues, strict=True) if turn < len(q)
+    ]
     return [_example(x, p, sample) for x, p, sample in order[:_STATIC]]
 
 

@@ -36,7 +36,7 @@ def _row(stage: StagePlan) -> tuple[str, str, str, str, str]:
 def _time(plan: Plan) -> str:
     if plan.seconds is not None:
         bound = "" if all(s.work.exact for s in plan.pending) else "at most "
-        return f"{bound}{duration(plan.seconds)}, at the rates of this run's finished stages"
+        return f"{bound}{duration(plan.seconds)}, at the rates of {' and '.join(plan.sources) or 'nothing'}"
     known = sum(s.seconds or 0.0 for s in plan.pending)
     missing = f"no estimate for {', '.join(plan.without_estimate)}: nothing of this kind has run yet"
     return f"{duration(known)} and more; {missing}" if known else missing

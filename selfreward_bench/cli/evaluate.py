@@ -37,7 +37,7 @@ def evaluate(
     ] = None,
     benchmarks: Annotated[
         str | None,
-        typer.Option("--benchmarks", metavar="NAME,NAME", help="Which ones, such as alpaca-eval,mt-bench."),
+        typer.Option("--benchmarks", metavar="NAME,NAME", help="Such as alpaca-eval,nlp; NAME:FILE hands over a file."),
     ] = None,
     suite: Annotated[
         str | None,

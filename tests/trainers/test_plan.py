@@ -102,7 +102,7 @@ def test_a_partial_stage_counts_what_is_there(tmp_path: Path) -> None:
 
 
 def test_times_follow_the_last_undisturbed_stage_of_the_kind(tmp_path: Path) -> None:
-    run = RunDir.create(tmp_path / "a", config(tmp_path, "with_baseline=true"))
+    run = RunDir.create(tmp_path / "a", config(tmp_path, "with_baseline=true", "base=some/model"))
     done(run, "M2/candidates", seconds=40, completions=400, distinct=400)
     plan = make_plan(run, until="M3")
     assert stage(plan, "M3/candidates").seconds == pytest.approx(40)
@@ -114,10 +114,25 @@ def test_times_follow_the_last_undisturbed_stage_of_the_kind(tmp_path: Path) -> 
 
 
 def test_a_resumed_stage_tells_no_rate(tmp_path: Path) -> None:
-    run = RunDir.create(tmp_path / "a", config(tmp_path))
+    run = RunDir.create(tmp_path / "a", config(tmp_path, "base=some/model"))
     run.stage("M2/candidates", {}, {})
     done(run, "M2/candidates", seconds=1, completions=400)
     assert stage(make_plan(run, until="M3"), "M3/candidates").seconds is None
+
+
+def test_runs_beside_it_and_the_embedded_base_tell_rates(tmp_path: Path) -> None:
+    first = RunDir.create(tmp_path / "a", config(tmp_path))
+    done(first, "M2/candidates", seconds=40, completions=400, distinct=400)
+    fresh = RunDir.create(tmp_path / "b", config(tmp_path))
+    planned = stage(make_plan(fresh, until="M2"), "M2/candidates")
+    assert (planned.seconds, planned.source) == (pytest.approx(40), str(tmp_path / "a"))
+    other = RunDir.create(tmp_path / "c", config(tmp_path, "threads=2"))
+    assert "embedded base" in stage(make_plan(other, until="M2"), "M2/candidates").source
+    embedded = RunDir.create(tmp_path / "elsewhere" / "d", recipes.load("micro"))
+    plan = make_plan(embedded, until="M3")
+    assert plan.seconds is not None
+    assert 60 < plan.seconds < 1800
+    assert "embedded base" in plan.sources[0]
 
 
 def test_from_stage_counts_as_not_there_but_still_tells_the_rate(tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""How long a unit of work takes: seconds per unit for each kind of stage, and where that is known from.
+
+First the run's own finished stages; then runs beside it with the same base and engine; for the embedded base last what
+was measured for it (perf/RESULTS.md). Nothing else is guessed: for another model the first run tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from selfreward_bench.errors import SrbenchError
+from selfreward_bench.rundir import RunDir
+
+__all__ = ["Rate", "rates"]
+
+#: of the embedded base on one thread of the machine in perf/RESULTS.md: seconds per prompt, answer, judgment, and per
+#: step and example of its batch
+_EMBEDDED: Final = {"sft": 0.0078, "prompts": 0.0053, "candidates": 0.0017, "judgments": 0.0052, "dpo": 0.0140}
+_PER_EXAMPLE: Final = ("sft", "dpo")
+_MAX_NEIGHBOURS: Final = 50
+
+OwnRates = Callable[[RunDir], Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Seconds per unit, and the source in words."""
+
+    seconds: float
+    source: str
+
+
+def rates(run: RunDir, own: OwnRates) -> dict[str, Rate]:
+    """Kind of stage -> rate, as far as one is known.
+
+    Args:
+        own: the rates that a run's own finished stages tell.
+    """
+    found: dict[str, Rate] = {}
+    sources: list[tuple[str, Mapping[str, float]]] = [("this run's finished stages", own(run))]
+    sources += [(str(other.path), own(other)) for other in _neighbours(run)]
+    if run.config.base == "micro" and run.config.engine.device in ("auto", "cpu"):
+        sources.append(("what was measured for the embedded base on another machine", _embedded(run)))
+    for source, known in sources:
+        for kind, seconds in known.items():
+            found.setdefault(kind, Rate(seconds, source))
+    return found
+
+
+def _embedded(run: RunDir) -> dict[str, float]:
+    batches = {"sft": run.config.sft.batch_size, "dpo": run.config.dpo.batch_size}
+    return {kind: seconds * (batches[kind] if kind in _PER_EXAMPLE else 1) for kind, seconds in _EMBEDDED.items()}
+
+
+def _neighbours(run: RunDir) -> Iterator[RunDir]:
+    """Runs in the same directory whose work takes alike, the latest first."""
+    files = [f for f in run.path.absolute().parent.glob("*/srbench.yaml") if f.parent != run.path.absolute()]
+    for file in islice(sorted(files, key=_changed, reverse=True), _MAX_NEIGHBOURS):
+        try:
+            other = RunDir.open(file.parent)
+        except SrbenchError:
+            continue
+        if _works_alike(run, other):
+            yield other
+
+
+def _changed(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _works_alike(run: RunDir, other: RunDir) -> bool:
+    def traits(r: RunDir) -> tuple[object, ...]:
+        c = r.config
+        steps = (c.sft.batch_size, c.sft.max_length, c.dpo.batch_size, c.dpo.max_length)
+        return (c.base, c.engine, c.threads, c.judge, c.candidates.sampling, c.prompts.sampling, steps)
+
+    return traits(run) == traits(other)
