@@ -1,6 +1,6 @@
 """A run's checkpoints against each other: paired differences on the samples both have, and head to head.
 
-Only results with equal settings are compared; unlike ones are noted instead.
+Only results of equal conditions are compared; unlike ones are noted instead.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from leaderboards import standings
 from leaderboards.base import BREAKDOWN_RESAMPLES, measures
 from leaderboards.harness import BENCHMARKS
 from leaderboards.micro import MicroQuality, head_to_head
+from leaderboards.pairing_records import SETTINGS, conditions
 from leaderboards.standings import HeadToHead, MetricDifference, Standings
 from selfreward_bench import jsonl, stats
 from selfreward_bench.types import EvalResult, SampleScore
@@ -117,12 +118,15 @@ def _reference_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _incomparable(a: EvalResult, b: EvalResult) -> str | None:
-    if a.config_hash != b.config_hash:
-        return (
-            f"{a.checkpoint} and {b.checkpoint} were evaluated on {a.benchmark} with unlike settings or data and are "
-            "not compared. Evaluate both again."
-        )
-    return None
+    left, right = conditions(a), conditions(b)
+    unlike = sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))
+    if not unlike:
+        return None
+    what = "unlike settings or data" if unlike == [SETTINGS] else f"unlike conditions ({', '.join(unlike)})"
+    return (
+        f"{a.checkpoint} and {b.checkpoint} were evaluated on {a.benchmark} with {what} and are not compared. "
+        "Evaluate both alike."
+    )
 
 
 def declared_metrics() -> dict[str, tuple[str, ...]]:

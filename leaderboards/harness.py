@@ -39,6 +39,8 @@ from selfreward_bench.types import EvalResult, Record
 
 __all__ = [
     "BENCHMARKS",
+    "ORACLE",
+    "SELF",
     "THIN",
     "Model",
     "evaluate_checkpoint",
@@ -69,6 +71,7 @@ BENCHMARKS: Final[dict[str, str]] = {
 }
 
 ORACLE: Final = "oracle"
+SELF: Final = "self"  # each model judges itself
 _START = "start.json"
 _OTHER = ".other"  # results of other weights or settings, beside the current ones
 
@@ -100,11 +103,13 @@ class Model:
         name: what it is called in results, such as ``M2``.
         fingerprint: of its content; a result belongs to it.
         open: loads it.
+        spent: what its calls cost so far; 0 for models in this process.
     """
 
     name: str
     fingerprint: str
     open: Callable[[], Engine]
+    spent: Callable[[], float] = lambda: 0.0
 
 
 def evaluate_checkpoint(
@@ -168,7 +173,7 @@ def evaluate_model(
 
     Raises:
         ConfigError: a benchmark needs a judge, and its setting has none.
-        SrbenchError: what the first failing benchmark raised, after all others were run.
+        SrbenchError: what the first failing benchmark raised, after all others were run; its notes say it of each.
     """
     chosen = [(open_benchmark(name), setting) for name, setting in settings.items()]
     for benchmark, setting in chosen:
@@ -183,6 +188,7 @@ def evaluate_model(
         except SrbenchError as error:
             evaluation.note_failure(benchmark, error)
             errors.append(error)
+            errors[0].add_note(f"{benchmark.key}: {error}")
     if errors:
         raise errors[0]
     return results
@@ -202,7 +208,7 @@ class _Start(Record):
 
     @property
     def short(self) -> str:
-        return f"{self.fingerprint[:8]}-{self.config_hash[:8]}"
+        return f"{self.fingerprint[-8:]}-{self.config_hash[:8]}"  # all fingerprints of served models begin alike
 
 
 @dataclass(frozen=True)
@@ -228,6 +234,7 @@ class _Evaluation:
         start = self.start(benchmark)
         _bring_back(self.directory, start)
         if stored := _current(self.directory, start):
+            (self.directory / standings.FAILURE).unlink(missing_ok=True)  # of a call that could not even begin
             self.reporter.finished(stage, _headline(stored), 0.0, skipped=True)
             return stored
         _prepare(self.directory, start)
@@ -257,8 +264,9 @@ class _Evaluation:
         return result
 
     def _spent(self) -> float:
-        judge = self.setting.judge.engine if self.setting.judge else None
-        return float(getattr(judge, "spent", 0.0))
+        judge = self.setting.judge
+        judged = getattr(judge.engine, "spent", 0.0) if judge and judge.name != SELF else 0.0
+        return self.model.spent() + float(judged)
 
     def note_failure(self, benchmark: Benchmark, error: SrbenchError) -> None:
         self.reporter.message(f"{self.model.name}: {benchmark.key} failed: {error}")

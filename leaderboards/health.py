@@ -306,7 +306,7 @@ def _warned(threshold: Threshold, reading: Reading, tested: float, baseline: Rea
     now, limit = _shown(reading.value, info.unit), _shown(threshold.limit, info.unit)
     before = _shown(baseline.value, info.unit) if baseline else ""
     text = {
-        "times_first": f"{now} after {before} of {FIRST}, {tested:.2f} times as much (limit {threshold.limit:g} times)",
+        "times_first": f"{now} after {before} of {FIRST}, {tested:.4g} times as much (limit {threshold.limit:g} times)",
         "rise": f"{now} after {before} of {FIRST} (limit {limit.replace('%', 'points')} more)",
         "below": f"{now} (limit: no less than {limit})",
         "above_if_longer": f"{now}, with answers longer than {FIRST}'s (limit {limit})",
@@ -327,4 +327,6 @@ def _shown(value: float | None, unit: str) -> str:
         return "unknown"
     if unit == "share":
         return f"{100 * value:.3g} %"
-    return f"{value:.3g}" + {"percent": " points", "characters": " characters"}.get(unit, "")
+    if unit == "characters":
+        return f"{value:,.1f} characters"
+    return f"{value:.3g}" + (" points" if unit == "percent" else "")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from leaderboards.base import JudgeRole
 from leaderboards.candidates import SERVED, Candidate, parse_candidate
-from leaderboards.harness import Model, fingerprint_of
+from leaderboards.harness import ORACLE, SELF, Model, fingerprint_of
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.lazy import LazyEngine
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ORACLE", "SELF", "Opened", "Services", "as_self", "judge_role", "open_candidate", "served_name"]
 
-ORACLE: Final = "oracle"
-SELF: Final = "self"
 _HUB_FILES: Final = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
 
 
@@ -60,7 +58,8 @@ def open_candidate(candidate: Candidate, services: Services, name: str | None = 
         EngineError: a directory holds no checkpoint.
     """
     engine = LazyEngine(_opener(candidate, services))
-    return Opened(Model(name or candidate.name, _fingerprint(candidate), engine.open), engine)
+    model = Model(name or candidate.name, _fingerprint(candidate), engine.open, lambda: engine.spent)
+    return Opened(model, engine)
 
 
 def judge_role(spec: str, services: Services) -> JudgeRole:

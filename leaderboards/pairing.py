@@ -23,7 +23,7 @@ from selfreward_bench.types import EvalResult, Metric
 
 __all__ = ["Evaluated", "locate", "pair"]
 
-_FEATURED: Final = 2  # of a benchmark's metrics in the order of their table, the first ones are always featured
+_FEATURED: Final = 2  # of a benchmark's metrics, so many of the first are in a short table in any case
 _RUN_FILE: Final = "srbench.yaml"
 _SHOWN: Final = 200  # characters of a text in a message
 
@@ -191,6 +191,7 @@ def _unlike(a: EvalResult, b: EvalResult) -> tuple[Unlike, ...]:
 def _metrics(a: Stored, b: Stored, names: tuple[str, str], compared: bool) -> Iterator[PairedMetric]:
     key = a.result.benchmark
     known, declared = list(METRICS.get(key, {})), declared_metrics().get(key, ())
+    told = [m for m in known[:_FEATURED] if m not in a.samples]  # what a table must show, though it is no mean
     has_main = False
     for metric in sorted({*a.result.metrics, *b.result.metrics}, key=_place(known)):
         columns = _columns(a, b, metric, metric in declared) if compared else None
@@ -206,7 +207,7 @@ def _metrics(a: Stored, b: Stored, names: tuple[str, str], compared: bool) -> It
             if columns
             else None,
             main=main,
-            featured=main or metric in known[:_FEATURED] or (metric in declared and "/" not in metric),
+            featured=main or (metric in declared and "/" not in metric) or metric in told,
         )
 
 

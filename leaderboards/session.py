@@ -9,22 +9,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from leaderboards import standings, suites
-from leaderboards.base import Calls, Finished, JudgeRole, Plan, Setting
+from leaderboards.base import Benchmark, Calls, Finished, JudgeRole, Plan, Setting
 from leaderboards.candidates import Candidate, parse_candidates
 from leaderboards.comparing import compare
 from leaderboards.drifting import drift, needed
 from leaderboards.harness import evaluate_model, is_current, open_benchmark
-from leaderboards.models import ORACLE, Opened, Services, as_self, judge_role, open_candidate, served_name
+from leaderboards.models import ORACLE, SELF, Opened, Services, as_self, judge_role, open_candidate, served_name
 from leaderboards.suites import HEAD_TO_HEAD, World
 from leaderboards.tournament import HeadToHead
 from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.data_dir import DataDir
 from selfreward_bench.errors import ConfigError, DataError, SrbenchError, UnknownNameError
+from selfreward_bench.files import os_errors
 from selfreward_bench.progress import Reporter, Silent
+from selfreward_bench.rundir import RunDir
 from selfreward_bench.types import EvalResult, SampleScore
 
 if TYPE_CHECKING:
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
 
     from selfreward_bench.prices import PriceTable
 
-__all__ = ["Asked", "Evaluation", "Planned", "Session", "bounded", "evaluate"]
+__all__ = ["Asked", "Evaluation", "Planned", "Session", "bounded", "default_config", "evaluate", "run_of"]
+
+ROOT: Final = Path("runs", "eval")  # results of models outside a run
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,7 @@ def evaluate(
     data_dir: Path | None = None,
     limit: int | None = None,
     seed: int | None = None,
-    output: Path = Path("runs", "eval"),
+    output: Path | None = None,
     prices: PriceTable | None = None,
     max_cost: float | None = None,
     replay: bool = False,
@@ -149,9 +153,10 @@ def evaluate(
         checkpoints: directories in Hugging Face layout, ``RUN:MODEL``, hub ids, ``openai:NAME@URL`` or finished files.
         benchmarks: names as in ``suites.NAMES``; empty takes the suite.
         judge: who judges where a benchmark needs somebody; the micro-world has its oracle.
-        config: how models answer and judge; None takes the recipe ``micro``.
+        config: how models answer and judge; None takes the run's, where all are of one, else `default_config`.
         limit: the first so many items of each benchmark.
-        output: gets ``NAME/eval/BENCHMARK@VERSION/`` for each model.
+        output: gets ``NAME/eval/BENCHMARK@VERSION/`` for each model; None is the run, where all are of one, else
+            ``runs/eval``.
         max_cost: of served models, in the currency of ``prices``.
         replay: answers of served models come from the store alone.
 
@@ -165,19 +170,20 @@ def evaluate(
         >>> found = evaluate(["runs/first:M2"], benchmarks=["alpaca-eval"])  # doctest: +SKIP
         >>> found.metrics().query("metric == 'win_rate'")  # doctest: +SKIP
     """
-    from selfreward_bench import recipes
     from selfreward_bench.prices import Budget
     from selfreward_bench.prices import PriceTable as Prices
 
-    settings = config or recipes.load("micro")
+    candidates = parse_candidates(map(str, checkpoints))
+    run = run_of(candidates)
+    settings = config or (RunDir.open(run).config if run else default_config(suites.world_of(candidates, world)))
     settings = bounded(settings, limit)
     if seed is not None:
         settings = settings.model_copy(update={"seed": seed})
     budget = Budget(prices or Prices(), max_cost)
     services = Services(settings.engine, settings.threads, budget=budget, replay=replay, concurrency=concurrency)
     asked = Asked(
-        candidates=parse_candidates(map(str, checkpoints)),
-        root=output,
+        candidates=candidates,
+        root=output or run or ROOT,
         config=settings,
         services=services,
         benchmarks=benchmarks,
@@ -187,6 +193,28 @@ def evaluate(
         data=DataDir.find(data_dir),
     )
     return Session(asked).run(reporter)
+
+
+def run_of(candidates: Iterable[Candidate]) -> Path | None:
+    """The run that all of them are models of."""
+    runs = {c.run for c in candidates}
+    return runs.pop() if len(runs) == 1 else None
+
+
+def default_config(world: World, changes: Sequence[str] = ()) -> RunConfig:
+    """How models outside a run are evaluated: as the recipe ``micro`` says, or, on real data, by the plain defaults.
+
+    Args:
+        changes: ``key.path=value`` each, as with ``--set``.
+
+    Raises:
+        ConfigError: a change cannot be made.
+    """
+    from selfreward_bench import recipes
+
+    if world == "micro":
+        return recipes.load("micro", changes)
+    return recipes.load(None, ["name=eval", "threads=null", *changes])
 
 
 class Session:
@@ -199,7 +227,7 @@ class Session:
 
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
-        self.world = _world(asked)
+        self.world = suites.world_of(asked.candidates, asked.world)
         self._suite = _suite(asked, self.world)
         config = bounded(asked.config, self._suite.limit) if asked.config.eval.limit is None else asked.config
         self.names = suites.chosen(asked.benchmarks or self._suite.benchmarks, self.world)
@@ -207,58 +235,80 @@ class Session:
         self.setting = Setting(config, asked.data, self.judge)
         self._entries = [self._entry(c) for c in asked.candidates]
         self._check_judges()
-        self._matches = HeadToHead(asked.root, self.setting) if HEAD_TO_HEAD in self.names else None
+        self._matches = self._head_to_head()
 
     def plan(self) -> list[Planned]:
         """What would be done; nothing is."""
         planned = [_planned(e, name, setting) for e in self._entries for name, setting in e.settings.items()]
         if self._matches:
-            n = sum(e.candidate.kind != "finished" for e in self._entries)
-            planned.append(self._planned_matches(self._matches.plan(n)))
+            planned.append(self._planned_matches(self._matches))
         return planned
 
-    def _planned_matches(self, plan: Plan) -> Planned:
-        judge = served_name(self.judge.name) if self.judge else None
-        return Planned("all pairs", HEAD_TO_HEAD, False, plan, served=((judge, plan.judgments),) if judge else ())
+    def _planned_matches(self, matches: HeadToHead) -> Planned:
+        """What is stored of it is not looked into: it counts as still to be done."""
+        plan, each = matches.plan(len(self._answering)), matches.plan(1).answers
+        asked = [(e.candidate.text, each) for e in self._answering]
+        return Planned("all pairs", HEAD_TO_HEAD, False, plan, served=_served([*asked, (matches.judge.name, plan.judgments)]))
+
+    @property
+    def _answering(self) -> list[_Entry]:
+        """Those that can be asked something: all but finished files."""
+        return [e for e in self._entries if e.candidate.kind != "finished"]
+
+    def _head_to_head(self) -> HeadToHead | None:
+        name = next((n for n in self.names if _is_match(n)), None)
+        if name is None or not self._answering:
+            return None
+        file = name.partition(":")[2]
+        return HeadToHead(self.asked.root, self.setting, Path(file) if file else None)
 
     def run(self, reporter: Reporter | None = None) -> Evaluation:
         """Evaluates all, then compares; a model or benchmark that fails does not stop the others."""
-        shown = reporter or Silent()
+        root, shown = self.asked.root, reporter or Silent()
+        with os_errors(root, "make"):
+            root.mkdir(parents=True, exist_ok=True)
         errors: list[str] = []
-        for entry in self._entries:
-            with _noting(errors):
-                evaluate_model(entry.opened.model, entry.settings, out_dir=entry.out_dir, reporter=shown)
-            with _noting(errors):
-                if self._matches and entry.candidate.kind != "finished":
-                    self._matches.answer(entry.opened.model, shown)
-            entry.opened.engine.close()
-        with _noting(errors):
-            if self._matches:
-                self._matches.hold(shown)
-        if self.judge and self.judge.engine:
-            self.judge.engine.close()
-        with _noting(errors):
-            self._drift(shown)
-        compare(self.asked.root)
-        return Evaluation(self.asked.root, tuple(self._results()), tuple(errors))
+        with RunDir(root, self.asked.config).lock():
+            for entry in self._entries:
+                self._evaluate(entry, shown, errors)
+            with _noting(errors, HEAD_TO_HEAD):
+                if self._matches:
+                    self._matches.hold(shown)
+            if self.judge and self.judge.engine:
+                self.judge.engine.close()
+            with _noting(errors, "drift"):
+                self._drift(shown)
+            with _noting(errors, "comparison"):
+                compare(root)
+            return Evaluation(root, tuple(self._results()), tuple(errors))
+
+    def _evaluate(self, entry: _Entry, reporter: Reporter, errors: list[str]) -> None:
+        model = entry.opened.model
+        with _noting(errors, model.name):
+            evaluate_model(model, entry.settings, out_dir=entry.out_dir, reporter=reporter)
+        with _noting(errors, f"{model.name}: {HEAD_TO_HEAD}"):
+            if self._matches and entry in self._answering:
+                self._matches.answer(model, reporter)
+        entry.opened.engine.close()
 
     def _drift(self, reporter: Reporter) -> None:
         """Each model as a judge of all models' answers, where several have answered and judged in this call."""
-        judging = [e.opened for e in self._entries if e.candidate.kind != "finished"]
+        judging = [e.opened for e in self._answering]
         if len(judging) > 1 and set(needed(self.world)) <= set(self.names):
             drift(self.asked.root, judging, self.setting, self.world, reporter)
 
     def _results(self) -> Iterable[EvalResult]:
+        """A result beside a failure is an older one, of other settings maybe, and none of this evaluation."""
         for entry in self._entries:
             for name in entry.settings:
-                file = entry.out_dir / open_benchmark(name).key / standings.RESULT
-                if file.is_file():
-                    yield standings.read_result(file)
+                folder = entry.out_dir / open_benchmark(name).key
+                if (folder / standings.RESULT).is_file() and not (folder / standings.FAILURE).exists():
+                    yield standings.read_result(folder / standings.RESULT)
 
     def _entry(self, candidate: Candidate) -> _Entry:
         opened = open_candidate(candidate, self.asked.services)
         setting = replace(self.setting, judge=as_self(self.judge, opened))
-        rows = [n for n in self.names if n != HEAD_TO_HEAD]
+        rows = [n for n in self.names if not _is_match(n)]
         settings = dict.fromkeys(rows, setting)
         if candidate.kind == "finished":
             settings = _finished(candidate, rows if self.asked.benchmarks else _all_rows(self.world), setting)
@@ -278,20 +328,18 @@ class Session:
             )
 
 
-def _world(asked: Asked) -> World:
-    """Finished files are of real data; models of a run belong where its base does."""
-    models = [c for c in asked.candidates if c.kind != "finished"]
-    directories = [None if c.kind == "run-model" else c.path for c in models]
-    return suites.world_of(directories, asked.config, asked.world or (None if models else "real"))
+def _is_match(name: str) -> bool:
+    """Whether a benchmark's name is head-to-head, which is no row of its own; ``head-to-head:FILE`` has a file."""
+    return name.partition(":")[0] == HEAD_TO_HEAD
 
 
 @contextmanager
-def _noting(errors: list[str]) -> Iterator[None]:
+def _noting(errors: list[str], about: str) -> Iterator[None]:
     """What goes wrong in one part is noted, and the others go on."""
     try:
         yield
     except SrbenchError as error:
-        errors.append(str(error))
+        errors += [f"{about}: {text}" for text in getattr(error, "__notes__", None) or [str(error)]]
 
 
 def _suite(asked: Asked, world: World) -> suites.Suite:
@@ -346,13 +394,24 @@ def _all_rows(world: World) -> list[str]:
     return [row for row in rows if row not in (HEAD_TO_HEAD, "judge-accuracy-jsonl")]
 
 
+def _served(asked: Iterable[tuple[str, Calls]]) -> tuple[tuple[str, Calls], ...]:
+    """What is asked of served models, by their name in a price table."""
+    return tuple((known, calls) for text, calls in asked if calls.calls and (known := served_name(text)))
+
+
+def _judge_text(entry: _Entry, benchmark: Benchmark, setting: Setting) -> str:
+    """Who is asked for judgments: the model itself where its judging is what is measured."""
+    named = setting.judge.name if setting.judge and benchmark.needs_judge else SELF
+    return entry.candidate.text if named == SELF else named
+
+
 def _planned(entry: _Entry, name: str, setting: Setting) -> Planned:
     benchmark = open_benchmark(name)
     try:
         current = is_current(entry.opened.model, benchmark, setting, entry.out_dir)
         plan = benchmark.plan(setting)
-        asked = ((entry.candidate.text, plan.answers), (setting.judge.name if setting.judge else "", plan.judgments))
-        served = tuple((known, calls) for text, calls in asked if calls.calls and (known := served_name(text)))
-        return Planned(entry.opened.model.name, benchmark.key, current, plan, served=() if current else served)
+        judge = _judge_text(entry, benchmark, setting)
+        served = () if current else _served([(entry.candidate.text, plan.answers), (judge, plan.judgments)])
+        return Planned(entry.opened.model.name, benchmark.key, current, plan, served=served)
     except SrbenchError as error:
         return Planned(entry.opened.model.name, benchmark.key, False, Plan(), str(error))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 
-from selfreward_bench.config import RunConfig
+from leaderboards.candidates import Candidate
 from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.micro import base_path
-from selfreward_bench.rundir import hash_file
+from selfreward_bench.rundir import RunDir, hash_file
 
 __all__ = ["HEAD_TO_HEAD", "NAMES", "SUITES", "Suite", "World", "chosen", "default_suite", "world_of"]
 
@@ -80,32 +79,36 @@ def chosen(names: Sequence[str], world: World) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def world_of(checkpoints: Iterable[Path | None], config: RunConfig, given: str | None = None) -> World:
-    """The world a model belongs to: ``micro`` where it has the embedded model's tokenizer.
+def world_of(candidates: Iterable[Candidate], given: str | None = None) -> World:
+    """The world that models belong to: ``micro`` for those made from the embedded base, ``real`` for all others.
+
+    A directory belongs to the micro-world by its tokenizer. Finished files are of real data and follow the models.
 
     Args:
-        checkpoints: directories of the models; None for what is no directory.
-        config: of the run they belong to; its base decides where no directory tells.
         given: the user's own choice, which decides alone.
 
     Raises:
         ConfigError: ``given`` is neither ``micro`` nor ``real``, or the models are of both worlds.
+        IncompatibleRunError: the run of a model cannot be opened.
     """
     if given in ("micro", "real"):
         return given  # type: ignore[return-value]  # one of the two literals, as just tested
     if given is not None:
         raise ConfigError(f"There is no world {given!r}; take `micro` (the embedded one) or `real`.")
-    found = {_world(path, config) for path in checkpoints}
-    if len(found) > 1:
+    worlds = {c.name: _world(c) for c in candidates if c.kind != "finished"}
+    if len(set(worlds.values())) > 1:
+        listed = "; ".join(f"{world}: {', '.join(n for n in worlds if worlds[n] == world)}" for world in ("micro", "real"))
         raise ConfigError(
-            "Some of these models belong to the embedded micro-world and some do not: one prompt set cannot serve "
-            "both. Evaluate them apart, or say which data to take: --world micro or --world real."
+            f"Some of these models belong to the embedded micro-world and some do not ({listed}): one prompt set cannot "
+            "serve both. Evaluate them apart, or say which data to take: --world micro or --world real."
         )
-    return found.pop() if found else _world(None, config)
+    return next(iter(worlds.values()), "real")
 
 
-def _world(directory: Path | None, config: RunConfig) -> World:
-    tokenizer = directory / "tokenizer.json" if directory else None
-    if tokenizer and tokenizer.is_file():
-        return "micro" if hash_file(tokenizer) == hash_file(base_path() / "tokenizer.json") else "real"
-    return "micro" if config.base == "micro" and directory is None else "real"
+def _world(candidate: Candidate) -> World:
+    if candidate.run is not None and RunDir.open(candidate.run).config.base == "micro":
+        return "micro"
+    tokenizer = candidate.path / "tokenizer.json" if candidate.path else None
+    if tokenizer is None or not tokenizer.is_file():
+        return "real"
+    return "micro" if hash_file(tokenizer) == hash_file(base_path() / "tokenizer.json") else "real"

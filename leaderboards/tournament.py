@@ -8,7 +8,7 @@ from typing import Final
 
 from leaderboards import head_to_head, standings
 from leaderboards.base import JudgeRole, Plan, Setting, Subject
-from leaderboards.harness import Model
+from leaderboards.harness import SELF, Model
 from leaderboards.head_to_head_answers import Entry, answer, default_prompts, hash_prompts, read_entry
 from leaderboards.head_to_head_judges import annotator_for
 from leaderboards.standings import Tournament
@@ -19,7 +19,6 @@ from selfreward_bench.types import Prompt
 __all__ = ["DIRECTORY", "HeadToHead"]
 
 DIRECTORY: Final = standings.MATCHES
-_SELF: Final = "self"
 
 
 class HeadToHead:
@@ -27,21 +26,23 @@ class HeadToHead:
 
     Args:
         root: the answers are in ``NAME/eval/head-to-head@1/``, verdicts and result in ``head-to-head/``.
+        prompts: a file of prompts; None takes `default_prompts`.
 
     Raises:
         ConfigError: nobody is named who could judge all pairs alike.
         DataError: the prompts cannot be read.
     """
 
-    def __init__(self, root: Path, setting: Setting) -> None:
-        if setting.judge is None or setting.judge.name == _SELF:
+    def __init__(self, root: Path, setting: Setting, prompts: Path | None = None) -> None:
+        if setting.judge is None or setting.judge.name == SELF:
             raise ConfigError(
                 "head-to-head: one judge has to compare all pairs, and none was named (`self` would be another one "
-                "for each model). Name it: --judge openai:MODEL@URL, --judge DIR or --judge RUN:MODEL."
+                "for each model). Name it: --judge openai:MODEL@URL, --judge DIR or --judge RUN:MODEL; or leave "
+                "head-to-head out: --benchmarks alpaca-eval,mt-bench,nlp,judge-accuracy."
             )
         self.root, self.setting = root, setting
         self.judge: JudgeRole = setting.judge
-        self.prompts: list[Prompt] = default_prompts(setting)
+        self.prompts: list[Prompt] = default_prompts(setting, prompts)
 
     def plan(self, n_models: int) -> Plan:
         """Answers and judgments for so many models, nothing of it done yet."""

@@ -30,7 +30,9 @@ _MAX_LOG_LINES = 200_000
 _MAX_LEAVES = 400
 _MAX_DEPTH = 12
 _HIDDEN_STAGES = ("eval",)
-_MATCHES = "head-to-head"  # answers to its prompts are in ``NAME/eval/head-to-head@1``, what came of them in the run's root
+_MATCHES = (
+    "head-to-head"  # answers to its prompts are in ``NAME/eval/head-to-head@1``, what came of them in the run's root
+)
 
 T = TypeVar("T")
 

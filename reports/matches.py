@@ -100,5 +100,3 @@ def grid(facts: RunFacts) -> Grid:
         ),
         "Win rate from the side of the model named first, a tie counting half.",
     )
-
-

@@ -48,9 +48,7 @@ def metric_dots(
     return Chart("dots", title, rows, {"x": _UNITS.get(unit, "")}) if rows else None
 
 
-def differences(
-    found: Sequence[tuple[str, str, MetricDifference]], title: str, *, unit: str = "share"
-) -> Chart | None:
+def differences(found: Sequence[tuple[str, str, MetricDifference]], title: str, *, unit: str = "share") -> Chart | None:
     """Paired differences around a line at zero.
 
     Args:

@@ -32,7 +32,9 @@ def grids(benchmark: str) -> list[Grid]:
 def _grid(benchmark: str, source: str, rows: Sequence[PublishedRow]) -> Grid:
     family = wording.family(benchmark)
     metrics = list(dict.fromkeys(name for r in rows for name in r.metrics))
-    shown = {m: wording.info(f"{family}@1" if family != "judge-accuracy" else "judge-accuracy-oasst@1", m) for m in metrics}
+    shown = {
+        m: wording.info(f"{family}@1" if family != "judge-accuracy" else "judge-accuracy-oasst@1", m) for m in metrics
+    }
     return Grid(
         f"Published: {source}",
         ("Model", *(shown[m].label for m in metrics)),

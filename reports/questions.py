@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from leaderboards.standings import MetricDifference
 from reports import matches, tables, wording
 from reports.facts import RunFacts
 from reports.tables import Change
@@ -96,7 +97,9 @@ def _too_few(names: list[str], iterations: list[str]) -> Sentence:
         text = f"{wording.listing(names)} are no iterations of one run (M1, M2, …); the tables show them side by side."
         return Sentence(question, "Not asked", text, "unknown")
     there = f"is {iterations[0]} only" if iterations else "is none"
-    text = f"Two evaluated iterations and their comparison are needed to say whether self-rewarding helped; there {there}."
+    text = (
+        f"Two evaluated iterations and their comparison are needed to say whether self-rewarding helped; there {there}."
+    )
     return Sentence(question, "Unknown", text, "unknown")
 
 
@@ -105,10 +108,23 @@ def _too_few(names: list[str], iterations: list[str]) -> Sentence:
 
 def _judging(span: _Span) -> Sentence:
     question = "Does the model become a better judge?"
-    found = _moves(span, span.last, span.first, lambda family: _JUDGING if family == "judge-accuracy" else ())
+    found = _moves(span, span.last, span.first, _judging_metrics)
     if not found:
         return _unknown(question, f"how {span.first} and {span.last} judge", span.facts, "judge-accuracy")
-    return _weighed(question, found, f"{span.last} judges", "than", span.first, ("better", "worse", "differently"))
+    said = _weighed(question, found, f"{span.last} judges", span.first)
+    against = _moves(span, span.last, span.baseline, _judging_metrics) if span.baseline else []
+    up, down = (len(_labels(against, tone)) for tone in ("better", "worse"))
+    if not against:
+        return said
+    told = f"better on {up}" if up else ""
+    told += f"{' and ' if told else ''}worse on {down}" if down else ""
+    return replace(
+        said, answer=f"{said.answer} Than {span.baseline} it judges {told or 'better on none'} of {len(against)}."
+    )
+
+
+def _judging_metrics(family: str) -> Sequence[str]:
+    return _JUDGING if family == "judge-accuracy" else ()
 
 
 def _writing(span: _Span) -> Sentence:
@@ -120,9 +136,7 @@ def _writing(span: _Span) -> Sentence:
         found.append(Evidence("head-to-head", "Head to head: win rate", "", matches.win_rate_change(match)))
     if not found:
         return _unknown(question, f"the answers of {against} and {span.last}", span.facts)
-    return _weighed(
-        question, found, f"{span.last} follows instructions", "than", against, ("better", "worse", "differently")
-    )
+    return _weighed(question, found, f"{span.last} follows instructions", against)
 
 
 def _named(span: _Span) -> str:
@@ -158,7 +172,11 @@ def _limits(span: _Span) -> Sentence:
     if not kinds and not lost and not lengths:
         return _unknown(question, "categories and tasks", span.facts)
     parts = [_kinds_told(span, kinds)] if kinds else []
-    parts += [f"{len(lost)} {'measure' if len(lost) == 1 else 'measures'} got worse."] if lost else ["No measure is shown to be worse."]
+    parts += (
+        [f"{len(lost)} {'measure' if len(lost) == 1 else 'measures'} got worse."]
+        if lost
+        else ["No measure is shown to be worse."]
+    )
     parts += _lately(span)
     if grown:
         parts.append(f"Answers became {'longer' if grown[0].change.arrow == '▲' else 'shorter'}.")
@@ -231,57 +249,65 @@ def _short_title(benchmark: str) -> str:
     return wording.title(benchmark).removesuffix(wording.MICRO)
 
 
-def _all_moves(span: _Span, a: str, b: str) -> Iterable[Evidence]:
+def _all_moves(span: _Span, a: str, b: str) -> Iterator[Evidence]:
     """Every comparison of two models that has a better and a worse, categories and parts of others aside."""
-    compared = span.facts.standings.differences if span.facts.standings else ()
-    for d in compared:
-        if (d.a, d.b) == (a, b) and ("/" not in d.metric or wording.family(d.benchmark) == "nlp"):
-            if wording.info(d.benchmark, d.metric).better and (found := _move(span.facts, d.benchmark, d.metric, a, b)):
-                yield found
+    for d in _compared(span, a, b):
+        whole = "/" not in d.metric or wording.family(d.benchmark) == "nlp"
+        if whole and wording.info(d.benchmark, d.metric).better:
+            yield from _evidence(span, d)
 
 
-def _external(span: _Span, against: str) -> Iterable[Evidence]:
+def _external(span: _Span, against: str) -> Iterator[Evidence]:
     """The NLP tasks against the base model: what alignment may have cost."""
-    compared = span.facts.standings.differences if span.facts.standings else ()
-    for d in compared:
-        if wording.family(d.benchmark) == "nlp" and (d.a, d.b) == (span.last, against):
-            if found := _move(span.facts, d.benchmark, d.metric, span.last, against):
-                yield found
+    for d in _compared(span, span.last, against):
+        if wording.family(d.benchmark) == "nlp":
+            yield from _evidence(span, d)
 
 
 def _kinds(span: _Span) -> list[Evidence]:
     """The categories of all benchmarks that were compared: kinds of instruction, not lengths."""
-    compared = span.facts.standings.differences if span.facts.standings else ()
     found = []
-    for d in compared:
+    for d in _compared(span, span.last, span.first):
         whole, _, part = d.metric.partition("/")
-        if (d.a, d.b) == (span.last, span.first) and part and whole in _KINDS and "_length_" not in part:
-            if e := _move(span.facts, d.benchmark, d.metric, span.last, span.first):
-                found.append(Evidence(e.benchmark, part.replace("_", " "), e.values, e.change))
+        if part and whole in _KINDS and "_length_" not in part:
+            found += [replace(e, label=part.replace("_", " ")) for e in _evidence(span, d)]
     return found
+
+
+def _compared(span: _Span, a: str, b: str) -> Iterator[MetricDifference]:
+    compared = span.facts.standings.differences if span.facts.standings else ()
+    return (d for d in compared if (d.a, d.b) == (a, b))
+
+
+def _evidence(span: _Span, d: MetricDifference) -> Iterator[Evidence]:
+    """One, or none where there is no number."""
+    found = _move(span.facts, d.benchmark, d.metric, d.a, d.b)
+    return iter(() if found is None else (found,))
 
 
 def _labels(found: Iterable[Evidence], tone: str) -> list[str]:
     return [e.label for e in found if e.change.tone == tone]
 
 
-def _weighed(
-    question: str, found: Sequence[Evidence], subject: str, joint: str, against: str, words: tuple[str, str, str]
-) -> Sentence:
+def _weighed(question: str, found: Sequence[Evidence], subject: str, against: str) -> Sentence:
     """Yes, no, mixed, or not shown: by how many of the measures."""
-    up, down = (sum(e.change.tone == tone for e in found) for tone in ("better", "worse"))
-    n = len(found)
-    measures = "the one measure" if n == 1 else f"{n} measures"
+    up, down = (len(_labels(found, tone)) for tone in ("better", "worse"))
+    n, evidence = len(found), tuple(found)
     if up and down:
-        text = f"{subject} {words[0]} {joint} {against} on {up} of {n} measures and {words[1]} on {down}."
-        return Sentence(question, "Mixed", text, "mixed", tuple(found))
+        text = f"{subject} better than {against} on {up} of {n} measures and worse on {down}."
+        return Sentence(question, "Mixed", text, "mixed", evidence)
     if up or down:
-        share = f"on {up or down} of {n} measures" if n > (up or down) else "on the one measure there is" if n == 1 else f"on all {n} measures"
-        rest = "; for the rest no difference is shown" if n > (up or down) else ""
-        text = f"{subject} {words[0] if up else words[1]} {joint} {against} {share}{rest}."
-        return Sentence(question, "Yes" if up else "No, worse", text, "better" if up else "worse", tuple(found))
-    text = f"No difference to {against} is shown on {measures}: every interval includes zero{_reach(found)}."
-    return Sentence(question, "Not shown", text, "neutral", tuple(found))
+        moved = up or down
+        share = f"on {moved} of {n} measures; for the rest no difference is shown" if n > moved else _on_all(n)
+        text = f"{subject} {'better' if up else 'worse'} than {against} {share}."
+        return Sentence(question, "Yes" if up else "No, worse", text, "better" if up else "worse", evidence)
+    where = "the one measure there is" if n == 1 else f"any of {n} measures"
+    text = f"No difference to {against} is shown on {where}{_reach(found)}."
+    return Sentence(question, "Not shown", text, "neutral", evidence)
+
+
+def _on_all(n: int) -> str:
+    return "on the one measure there is" if n == 1 else f"on all {n} measures"
 
 
 def _reach(found: Sequence[Evidence]) -> str:
@@ -291,5 +317,11 @@ def _reach(found: Sequence[Evidence]) -> str:
 
 def _unknown(question: str, what: str, facts: RunFacts, *families: str) -> Sentence:
     there = tables.benchmarks([facts], *families)
-    why = "they were not compared" if there else f"no result of {wording.listing([wording.title(f) for f in families])} is there" if families else "nothing was compared"
+    why = (
+        "they were not compared"
+        if there
+        else f"no result of {wording.listing([wording.title(f) for f in families])} is there"
+        if families
+        else "nothing was compared"
+    )
     return Sentence(question, "Unknown", f"This cannot be said of {what}: {why}.", "unknown")

@@ -202,7 +202,10 @@ def _label(benchmark: str, measure: str) -> str:
 
 
 def _number(benchmark: str, measure: str, value: float | None) -> str:
-    return wording.number(value, wording.info(benchmark, measure).unit)
+    unit = wording.info(benchmark, measure).unit
+    if unit == "share" and value in (0, 1):  # of a single sample
+        return "yes" if value else "no"
+    return wording.number(value, unit)
 
 
 # --- what the page says of a set

@@ -100,7 +100,7 @@ class RowReader:
             yield "Extracted answer", text
 
     def _numbers(self, measures: Mapping[str, Any], metric: str, detail: Mapping[str, Any]) -> dict[str, float | None]:
-        if self.family == "nlp":  # weighted for means over several tasks; the value says all
+        if self.family in ("nlp", "judge-accuracy"):  # weights and tie policies; the value says all
             return {}
         found = {n: v for n, v in measures.items() if "/" not in n and n != metric}
         found |= {n: detail[n] for n in ("grade", "reference_grade") if n in detail}
@@ -114,7 +114,7 @@ class RowReader:
             return side
         details = [_detail(r) for r in rows if r is not None]
         scores = [files.number(r.get("value")) for r in rows if r is not None]
-        told = [wording.number(s, "points") for s in scores]
+        told = [wording.number(s, "points", extra_digits=1) for s in scores]  # a judge's preference may be slight
         raws = [(k, raw) for k, d in enumerate(details) for raw in _texts(d.get("raw"))]
         return replace(
             side,

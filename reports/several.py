@@ -1,4 +1,4 @@
-"""Several runs in one report: runs that differ in their seed alone become a mean and a spread, others stand side by side.
+"""Several runs in one report: those that differ in their seed alone become a mean and a spread, others stand apart.
 
 The mean and standard deviation over seeds are of finished numbers; intervals of single runs are not pooled.
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from leaderboards.standings import model_order
 from reports import comparability, tables, wording
 from reports.facts import RunFacts
-from reports.tables import Cell, Grid
-from selfreward_bench.types import EvalResult
+from reports.plots import scaled
+from reports.section import Chart
+from reports.tables import Cell, Change, Grid
+from selfreward_bench.types import EvalResult, Metric
 
-__all__ = ["Group", "Spread", "compared", "group", "spread", "unlike"]
+__all__ = ["Group", "Spread", "charts", "compared", "group", "spread", "unlike"]
 
 _SEED: Final = "seed"
 _IGNORED: Final = (_SEED, "name", "threads")
@@ -51,7 +53,7 @@ class Spread:
 
 
 def group(runs: Sequence[RunFacts]) -> list[Group]:
-    """The runs by settings, in the order given. A run whose settings are unknown, or stand here with this seed, is alone."""
+    """The runs by settings, in the order given. A run of unknown settings, or of a seed that is there, is alone."""
     found: dict[object, list[RunFacts]] = {}
     for i, facts in enumerate(runs):
         key = tuple(sorted((k, v) for k, v in facts.settings.items() if k not in _IGNORED))
@@ -86,30 +88,66 @@ def spread(values: Sequence[float | None]) -> Spread | None:
     return Spread(statistics.fmean(known), sd, len(known), len(values))
 
 
-def compared(groups: Sequence[Group]) -> list[Grid]:
-    """A table per main metric: groups by models, and how far the last model is from the first iteration."""
+def compared(groups: Sequence[Group]) -> Grid | None:
+    """A table of the main metrics: groups by models, and how far the last model is from the first iteration.
+
+    A row whose first cell alone is filled names the metric of the rows below it; ``≠`` marks unlike conditions.
+    """
     runs = [facts for g in groups for facts in g.runs]
-    grids = []
-    for key in tables.benchmarks(runs):
-        metrics = dict.fromkeys(m for facts in runs for m in tables.headline_metrics(facts, key))
-        grids += [_grid(groups, key, metric) for metric in metrics]
-    return grids
-
-
-def _grid(groups: Sequence[Group], benchmark: str, metric: str) -> Grid:
-    names = model_order({m.name for g in groups for r in g.runs for m in r.models if benchmark in m.results})
-    label = f"{wording.title(benchmark)}: {wording.info(benchmark, metric).label}"
+    names = model_order({m.name for facts in runs for m in facts.models if m.results})
     iterations = tables.iterations(names)
     ends = (iterations[-1], iterations[0]) if len(iterations) > 1 else None
-    columns = ("Run", "n", *names, *((f"{ends[0]} − {ends[1]}",) if ends else ()))
-    return Grid(label, columns, tuple(_row(g, benchmark, metric, names, ends) for g in groups))
+    marked = set(_unlike_keys(runs))
+    rows: list[tuple[str | Cell | Change, ...]] = []
+    for key in tables.benchmarks(runs):
+        for metric in dict.fromkeys(m for facts in runs for m in tables.headline_metrics(facts, key)):
+            label = f"{wording.title(key)}: {wording.info(key, metric).label}"
+            rows.append((f"{label} ≠" if key in marked else label,))
+            rows += [_row(g, key, metric, names, ends) for g in groups]
+    columns = ("Run", "n", *names, *((f"{ends[0]} − {ends[1]}",) if ends else ()))  # noqa: RUF001 - a minus
+    return Grid("Runs side by side", columns, tuple(rows)) if rows else None
+
+
+def charts(groups: Sequence[Group]) -> list[tuple[str, Chart]]:
+    """``(title, chart)`` for the first metric of each benchmark: the groups' curves over the models."""
+    runs = [facts for g in groups for facts in g.runs]
+    found = []
+    for key in tables.benchmarks(runs):
+        metrics = [m for facts in runs for m in tables.headline_metrics(facts, key)]
+        rows = _points(groups, key, metrics[0]) if metrics else []
+        if rows:
+            title = f"{wording.title(key)}: {wording.info(key, metrics[0]).label}"
+            found.append((title, Chart("lines", title, rows)))
+    return found
+
+
+def _points(groups: Sequence[Group], benchmark: str, metric: str) -> list[dict[str, Any]]:
+    """Mean and spread of a group's runs; of one run, its number and interval."""
+    unit = wording.info(benchmark, metric).unit
+    rows = []
+    for members in groups:
+        for name in model_order({m.name for r in members.runs for m in r.models if benchmark in m.results}):
+            found = [m for r in members.runs if (m := _metric(r, benchmark, metric, name)) is not None]
+            over = spread([m.value for m in found])
+            if over is None:
+                continue
+            low, high = (None, None) if over.sd is None else (over.mean - over.sd, over.mean + over.sd)
+            if len(members.runs) == 1:
+                low, high = found[0].low, found[0].high
+            bounds = {"y": over.mean, "low": low, "high": high}
+            rows.append({"x": name, "series": members.label, **{k: scaled(v, unit) for k, v in bounds.items()}})
+    return rows
 
 
 def _row(
     members: Group, benchmark: str, metric: str, names: Sequence[str], ends: tuple[str, str] | None
-) -> tuple[str | Cell, ...]:
+) -> tuple[str | Cell | Change, ...]:
     n = len(members.runs)
-    cells = [members.label, f"{n} seeds" if n > 1 else "1 run", *(_cell(members, benchmark, metric, m) for m in names)]
+    cells: list[str | Cell | Change] = [
+        members.label,
+        f"{n} seeds" if n > 1 else "1 run",
+        *(_cell(members, benchmark, metric, m) for m in names),
+    ]
     if ends:
         cells.append(_gain(members, benchmark, metric, ends))
     return tuple(cells)
@@ -119,11 +157,11 @@ def _cell(members: Group, benchmark: str, metric: str, model: str) -> Cell:
     """One run's number with its interval; of several, mean ± standard deviation."""
     if len(members.runs) == 1:
         facts = members.runs[0]
-        found = next((m for m in facts.models if m.name == model), None)
-        cell = tables.metric_cell(facts, found, benchmark, metric) if found else Cell(wording.NOTHING)
+        only = next((m for m in facts.models if m.name == model), None)
+        cell = tables.metric_cell(facts, only, benchmark, metric) if only else Cell(wording.NOTHING)
         return Cell(cell.value, cell.interval, cell.scored)
-    values = [_value(facts, benchmark, metric, model) for facts in members.runs]
-    return _spread_cell(spread(values), wording.info(benchmark, metric).unit)
+    found = [_metric(facts, benchmark, metric, model) for facts in members.runs]
+    return _spread_cell(spread([m.value if m else None for m in found]), wording.info(benchmark, metric).unit)
 
 
 def _gain(members: Group, benchmark: str, metric: str, ends: tuple[str, str]) -> Cell:
@@ -142,15 +180,16 @@ def _spread_cell(found: Spread | None, unit: str, *, signed: bool = False) -> Ce
         return Cell(wording.NOTHING)
     sd = "" if found.sd is None else f"± {wording.number(found.sd, unit).removesuffix(' %')}"
     return Cell(
-        wording.number(found.mean, unit, signed=signed), sd, f"{found.n} of {found.of} runs" if found.n < found.of else ""
+        wording.number(found.mean, unit, signed=signed),
+        sd,
+        f"{found.n} of {found.of} runs" if found.n < found.of else "",
     )
 
 
-def _value(facts: RunFacts, benchmark: str, metric: str, model: str) -> float | None:
+def _metric(facts: RunFacts, benchmark: str, metric: str, model: str) -> Metric | None:
     found = next((m for m in facts.models if m.name == model), None)
     result = found.results.get(benchmark) if found else None
-    number = result.metrics.get(metric) if result else None
-    return number.value if number else None
+    return result.metrics.get(metric) if result else None
 
 
 def unlike(groups: Sequence[Group]) -> list[str]:
@@ -158,12 +197,13 @@ def unlike(groups: Sequence[Group]) -> list[str]:
 
     Settings' hashes differ between seeds; that alone is no reason between runs.
     """
-    runs = [facts for g in groups for facts in g.runs]
-    told = []
-    for key in tables.benchmarks(runs):
-        found = _one_each(runs, key)
-        told += [f"{wording.title(key)}: {phrase}" for phrase in comparability.unlike(found, settings=False)]
-    return told
+    found = _unlike_keys([facts for g in groups for facts in g.runs])
+    return [f"{wording.title(key)}: {phrase}" for key, phrases in found.items() for phrase in phrases]
+
+
+def _unlike_keys(runs: Sequence[RunFacts]) -> dict[str, list[str]]:
+    told = {k: comparability.unlike(_one_each(runs, k), settings=False) for k in tables.benchmarks(runs)}
+    return {key: phrases for key, phrases in told.items() if phrases}
 
 
 def _one_each(runs: Sequence[RunFacts], benchmark: str) -> Mapping[str, EvalResult]:

@@ -29,6 +29,7 @@ __all__ = [
     "change_of",
     "difference",
     "headline_metrics",
+    "highlights",
     "iterations",
     "metric_cell",
     "relabelled",
@@ -217,6 +218,21 @@ def _is_whole(benchmark: str, metric: str) -> bool:
 def _row(facts: RunFacts, benchmark: str, metric: str, models: Sequence[ModelFacts]) -> Row:
     label = wording.info(benchmark, metric).label
     return Row(label, tuple(metric_cell(facts, m, benchmark, metric) for m in models), metric)
+
+
+def highlights(facts: RunFacts) -> ResultTable:
+    """The few metrics that tell the story, over all benchmarks, in one table."""
+    models = facts.evaluated
+    rows = [
+        Row(
+            f"{wording.title(key).removesuffix(wording.MICRO)}: {wording.info(key, metric).label}",
+            tuple(metric_cell(facts, m, key, metric) for m in models),
+            metric,
+        )
+        for key in benchmarks([facts])
+        for metric in headline_metrics(facts, key)
+    ]
+    return ResultTable("", "Results", "", tuple(m.name for m in models), tuple(rows))
 
 
 def relabelled(table: ResultTable, labels: Mapping[str, str]) -> ResultTable:

@@ -23,7 +23,7 @@ from selfreward_bench.files import os_errors
 try:
     import fcntl
 except ImportError:  # a platform without it relies on the owner's process being alive or not
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 _SAME_START_SECONDS = 2.0  # a process's start time is rounded, and moves a little when the clock is set
 _log = logging.getLogger(__name__)

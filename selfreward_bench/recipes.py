@@ -70,11 +70,12 @@ def source(name: str) -> str:
     return (resources.files("selfreward_bench") / "data" / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+def load(name_or_path: str | Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     """The configuration that a recipe and ``--set`` options come to.
 
     Args:
-        name_or_path: a built-in name, or a path (recognised by its ``.yaml``/``.yml`` or a separator).
+        name_or_path: a built-in name, or a path (recognised by its ``.yaml``/``.yml`` or a separator); None is no
+            recipe: the defaults.
         overrides: ``key.path=value`` each, the value in YAML; the last one wins.
 
     Raises:
@@ -82,8 +83,9 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         ConfigError: the file cannot be read, or anything in it or in ``overrides`` is wrong: all of it, each with its
             line and its key.
     """
-    layers = [*_read_chain(str(name_or_path)), *(_override(text) for text in overrides)]
-    return resolve(layers, f"Recipe {name_or_path}")
+    recipe = [] if name_or_path is None else _read_chain(str(name_or_path))
+    what = "What --set says" if name_or_path is None else f"Recipe {name_or_path}"
+    return resolve([*recipe, *(_override(text) for text in overrides)], what)
 
 
 def resolve(layers: Sequence[Layer], what: str) -> RunConfig:
@@ -258,7 +260,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def _refuse(self, problem: str) -> NoReturn:
-        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # PyYAML's
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 

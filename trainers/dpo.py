@@ -16,11 +16,11 @@ from typing import Any
 
 from selfreward_bench import jsonl
 from selfreward_bench.config import DpoConfig
-from selfreward_bench.errors import DataError, LoopViolation, TrainingError
+from selfreward_bench.errors import DataError, LoopViolation
 from selfreward_bench.fingerprint import weights_fingerprint
 from selfreward_bench.types import PreferencePair, Record
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
-from trainers.rendering import Turn, digest, end_token_ids, load_tokenizer, local_directory, render_turns
+from trainers.rendering import Turn, digest, end_token_ids, load_tokenizer, local_directory, render_turns, within
 from trainers.stepping import ExactTrainer
 from trainers.training import (
     TrainProgress,
@@ -148,13 +148,8 @@ def render_pairs(tokenizer: Any, pairs: Sequence[PreferencePair], max_length: in
     records = [(p.id, p.prompt, answer) for p in pairs for answer in (p.chosen, p.rejected)]
     turns = render_turns(tokenizer, records)
     tokens = [TokenPair(p.id, turns[2 * i], turns[2 * i + 1]) for i, p in enumerate(pairs)]
-    kept = [pair for pair in tokens if len(pair) <= max_length]
-    if not kept:
-        raise TrainingError(
-            f"DPO has nothing to train on: of {len(tokens)} pairs, {len(tokens)} exceed dpo.max_length = {max_length} "
-            "tokens. Lower pairs.min_gap or raise prompts.count for more pairs, or raise dpo.max_length."
-        )
-    return kept, len(tokens) - len(kept)
+    way_out = "Lower pairs.min_gap or raise prompts.count for more pairs, or raise dpo.max_length."
+    return within(tokens, max_length, "DPO", "pairs", way_out)
 
 
 def preference_rows(tokens: Sequence[TokenPair]) -> dict[str, list[list[int]]]:
@@ -170,7 +165,7 @@ def _trainer_class(tokens: Sequence[TokenPair], reference: Path) -> Any:
     """TRL's trainer on finished ids, with the reference on disk and the preference term logged apart."""
     from trl import DPOTrainer
 
-    class Trainer(ExactTrainer, DPOTrainer):  # type: ignore[misc]
+    class Trainer(ExactTrainer, DPOTrainer):  # type: ignore[misc]  # TRL has no types
         def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
             return dataset
 
@@ -221,7 +216,7 @@ def _pair_metrics(logps: Any, inputs: Any, beta: float) -> dict[str, Any]:
 
 def _reference(trainer: Any, tokens: Sequence[TokenPair], batch_size: int) -> list[ReferenceLogps]:
     """The reference's log-probabilities of all pairs, in their order; each process computes its share."""
-    from accelerate.utils import gather_object  # type: ignore[import-untyped]
+    from accelerate.utils import gather_object  # type: ignore[import-untyped]  # accelerate has no types
 
     rows = preference_rows(tokens)
     order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))

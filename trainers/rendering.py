@@ -8,15 +8,17 @@ get ids only, so no library renders or cuts anything a second time.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from selfreward_bench.engines.chat import neutralise, special_strings
 from selfreward_bench.errors import DataError, TrainingError
 from selfreward_bench.fingerprint import check_checkpoint
 from selfreward_bench.types import Message
+
+S = TypeVar("S", bound=Sized)
 
 DEFAULT_CHAT_TEMPLATE = (
     "{{ bos_token or '' }}"
@@ -188,3 +190,18 @@ class _Encoder:
                 raise DataError(f"Record {name!r}: the chat template refuses messages ({roles}): {error}") from error
             self._rendered[key] = str(text)
         return self._rendered[key]
+
+
+def within(items: Sequence[S], max_length: int, method: str, what: str, way_out: str) -> tuple[list[S], int]:
+    """The items of at most ``max_length`` tokens, and how many are longer and left out.
+
+    Raises:
+        TrainingError: none is left; says so for ``method`` (SFT, DPO), with the way out.
+    """
+    kept = [item for item in items if len(item) <= max_length]
+    if not kept:
+        raise TrainingError(
+            f"{method} has nothing to train on: of {len(items)} {what}, {len(items)} exceed "
+            f"{method.lower()}.max_length = {max_length} tokens. {way_out}"
+        )
+    return kept, len(items) - len(kept)

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from selfreward_bench.config import SftConfig
-from selfreward_bench.errors import TrainingError
 from selfreward_bench.fingerprint import weights_fingerprint
 from selfreward_bench.types import Example
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
-from trainers.rendering import Turn, digest, end_token_ids, load_tokenizer, local_directory, render_turns
+from trainers.rendering import Turn, digest, end_token_ids, load_tokenizer, local_directory, render_turns, within
 from trainers.stepping import ExactTrainer
 from trainers.training import (
     TrainProgress,
@@ -63,7 +62,7 @@ def train_sft(
 
     from selfreward_bench.engines.loading import release_memory
 
-    class Trainer(ExactTrainer, SFTTrainer):  # type: ignore[misc]
+    class Trainer(ExactTrainer, SFTTrainer):  # type: ignore[misc]  # TRL has no types
         """TRL's trainer with the loop's own behaviour around its steps."""
 
     started = time.perf_counter()
@@ -105,13 +104,7 @@ def render_examples(tokenizer: Any, examples: Sequence[Example], max_length: int
         TrainingError: no example is left.
     """
     turns = render_turns(tokenizer, [(e.id, e.prompt, e.completion) for e in examples])
-    kept = [turn for turn in turns if len(turn) <= max_length]
-    if not kept:
-        raise TrainingError(
-            f"SFT has nothing to train on: of {len(turns)} examples, {len(turns)} exceed sft.max_length = {max_length} "
-            "tokens. Give examples (seeds.ift), or raise sft.max_length."
-        )
-    return kept, len(turns) - len(kept)
+    return within(turns, max_length, "SFT", "examples", "Give examples (seeds.ift), or raise sft.max_length.")
 
 
 def labelled_rows(turns: Sequence[Turn]) -> dict[str, list[list[int]]]:

@@ -96,12 +96,19 @@ const browsing = (() => {
       const row = this.list.children[at];
       row.setAttribute("aria-selected", "true");
       this.list.setAttribute("aria-activedescendant", row.id);
-      const { top, bottom } = row.getBoundingClientRect(); // scrolls the list alone, never the page
+      this.keepInSight();
+      this.show();
+      if (remember) this.remember();
+    }
+
+    // Scrolls the list alone, never the page.
+    keepInSight() {
+      const row = this.list.children[this.at];
+      if (!row) return;
+      const { top, bottom } = row.getBoundingClientRect();
       const frame = this.list.getBoundingClientRect();
       if (top < frame.top) this.list.scrollTop -= frame.top - top;
       else if (bottom > frame.bottom) this.list.scrollTop += bottom - frame.bottom;
-      this.show();
-      if (remember) this.remember();
     }
 
     show() {

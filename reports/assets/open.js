@@ -5,20 +5,23 @@
   const opened = new Map();
   const root = (kind) => document.querySelector(`[data-browser=${kind}]`);
 
-  // The browser of a section, unpacked on the first call. Where that fails, what is in the HTML stays.
-  const browser = (kind) => {
-    if (!opened.has(kind)) {
-      opened.set(
-        kind,
-        browsing.load(kind).then((index) => {
-          const made = new kinds[kind](root(kind), index);
-          root(kind).hidden = false;
-          root(kind).closest("section").classList.add("browsing");
-          return made;
-        }),
-      );
-    }
-    return opened.get(kind);
+  // The browser of a section, filled by `start` and then shown in the place of what is in the HTML; where unpacking
+  // fails, that stays.
+  const open = async (kind, start) => {
+    if (!opened.has(kind)) opened.set(kind, browsing.load(kind).then((index) => new kinds[kind](root(kind), index)));
+    const made = await opened.get(kind);
+    await start(made);
+    if (root(kind).hidden) reveal(kind);
+    made.browser.keepInSight();
+  };
+
+  // What is below a section that grows or shrinks stays where it is, if that is what was being looked at.
+  const reveal = (kind) => {
+    const section = root(kind).closest("section");
+    const before = section.getBoundingClientRect();
+    root(kind).hidden = false;
+    section.classList.add("browsing");
+    if (before.top < 0) scrollBy({ top: section.getBoundingClientRect().bottom - before.bottom, behavior: "instant" });
   };
 
   const follow = async () => {
@@ -31,16 +34,15 @@
     } catch {
       parts = [rest];
     }
-    const found = await browser(kind);
-    await found.follow(parts);
-    root(kind).scrollIntoView({ block: "start" });
+    await open(kind, (made) => made.follow(parts));
+    root(kind).scrollIntoView({ block: "start", behavior: "instant" });
   };
 
   const watcher = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      if (!entry.isIntersecting) continue;
-      watcher.unobserve(entry.target);
-      browser(entry.target.dataset.kind).then((found) => found.begin());
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      watcher.unobserve(target);
+      open(target.dataset.kind, (made) => made.begin());
     }
   });
   for (const kind of Object.keys(kinds)) {

@@ -61,7 +61,7 @@ const Pairs = (() => {
       const scores = [p[CHOSEN_SCORE], p[REJECTED_SCORE]].map((s) => shownValue(POINTS, s));
       return [
         ["name", this.blob.texts[p[PROMPT]].slice(0, 90)],
-        ["kind", `${p[ID]} \u00b7 ${p[CHOSEN_CHARS].toLocaleString("en")} / ${p[REJECTED_CHARS].toLocaleString("en")} characters`],
+        ["kind", `${p[CHOSEN_CHARS].toLocaleString("en")} / ${p[REJECTED_CHARS].toLocaleString("en")} chars \u00b7 ${p[ID]}`],
         ["value", scores[0]],
         ["value", scores[1]],
         ["change", shownChange(POINTS, margin(p))],

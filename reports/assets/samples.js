@@ -14,12 +14,7 @@ const Samples = (() => {
       const { group, a, b, kind, query, marks } = this.browser.controls;
       fill(
         group,
-        this.index.map((bench, i) => {
-          const options = bench.groups.map((g, k) => option(`${i}/${k}`, g.label));
-          return options.length > 1
-            ? Object.assign(make("optgroup", "", ...options), { label: bench.title })
-            : option(`${i}/0`, `${bench.title}: ${bench.groups[0].label}`);
-        }),
+        this.index.flatMap((bench, i) => bench.groups.map((g, k) => option(`${i}/${k}`, `${bench.title}: ${g.label}`))),
       );
       group.addEventListener("change", () => this.open(...group.value.split("/").map(Number)));
       for (const select of [a, b]) select.addEventListener("change", () => this.recount());
@@ -36,14 +31,14 @@ const Samples = (() => {
     async open(i, k, pair, wanted) {
       const bench = this.index[i];
       const { group, a, b } = this.browser.controls;
-      const kept = this.bench?.key === bench.key ? [a.value, b.value].map(Number) : bench.start;
+      const kept = this.bench ? this.pair.map((n) => bench.checkpoints.indexOf(this.bench.checkpoints[n])) : [-1];
       const turn = (this.turn = (this.turn ?? 0) + 1);
       const blob = await load(bench.blob);
       if (turn !== this.turn) return; // something else was asked for meanwhile
       Object.assign(this, { bench, blob, number: k, group: bench.groups[k] });
       blob.lower ??= blob.texts.map((t) => t.toLowerCase());
       group.value = `${i}/${k}`;
-      const [first, second] = pair ?? kept;
+      const [first, second] = pair ?? (kept.includes(-1) ? bench.start : kept);
       for (const [select, at] of [[a, first], [b, second]]) {
         fill(select, bench.checkpoints.map((name, n) => option(n, name)), at);
       }
@@ -127,14 +122,16 @@ const Samples = (() => {
 
     headings() {
       const [a, b] = this.pair.map((n) => this.bench.checkpoints[n]);
-      return ["Sample", a, b, "Difference"];
+      return ["Sample", a, b, "Change"];
     }
 
     line(x) {
+      const prompt = x.sides.map((s) => (s ? this.blob.texts[s[2]] : "")).find(Boolean) ?? "";
+      const about = [this.blob.names[x.sample[2]], prompt.slice(0, 80)].filter(Boolean).join(" \u00b7 ");
       const tone = x.gain > 0 ? "better" : x.gain < 0 ? "worse" : "";
       return [
         ["name", x.sample[0]],
-        ["kind", this.blob.names[x.sample[2]]],
+        ["kind", about],
         ["value", shownValue(this.group, x.values[0])],
         ["value", shownValue(this.group, x.values[1])],
         [`change ${tone}`, shownChange(this.group, x.change)],

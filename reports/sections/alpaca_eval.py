@@ -39,7 +39,9 @@ def _panels(facts: RunFacts, key: str) -> Iterator[Panel]:
             "Quarters of the instructions by the reference's length are the same for all models; quarters by the own "
             "answer's length are each model's own."
         )
-        yield parts_panel(facts, key, "win_rate", "Win rate by length", sorted(lengths, reverse=True, key=_by_whose), note)
+        yield parts_panel(
+            facts, key, "win_rate", "Win rate by length", sorted(lengths, reverse=True, key=_by_whose), note
+        )
 
 
 def _by_whose(part: str) -> tuple[bool, int]:

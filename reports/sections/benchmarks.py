@@ -70,7 +70,7 @@ def section(
     charts: dict[str, Chart] = {}
     told = []
     for i, facts in enumerate(runs):
-        blocks = []
+        blocks: list[_Block] = []
         for key in tables.benchmarks([facts], *families):
             shown = list(panels(facts, key))
             ids = [f"{id}-{i}-{len(blocks)}-{j}" for j in range(len(shown))]

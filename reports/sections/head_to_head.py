@@ -81,7 +81,12 @@ def _matrix(facts: RunFacts) -> Chart:
                 change = matches.win_rate_change(found)
                 value = 100 * found.win_rate
                 rows.append({"row": a, "column": b, "value": value, "text": f"{value:.1f} {change.arrow}".strip()})
-    return Chart("matrix", "Win rate of the row against the column", rows, {"zero": 50, "order": order, "y": "model", "x": "against"})
+    return Chart(
+        "matrix",
+        "Win rate of the row against the column",
+        rows,
+        {"zero": 50, "order": order, "y": "model", "x": "against"},
+    )
 
 
 def _ratings(found: Tournament) -> Panel:
@@ -114,14 +119,18 @@ def _orders(pairs: Sequence[HeadToHead]) -> Grid:
     """Only what there is something to say about."""
     columns: dict[str, Callable[[HeadToHead], str]] = {}
     if any(p.positions for p in pairs):
-        columns["Both orders agree"] = lambda p: wording.number(p.positions and p.positions.consistency, "share")
-        columns["First shown preferred"] = lambda p: wording.number(p.positions and p.positions.first_preferred, "share")
+        columns["Both orders agree"] = lambda p: _share(p.positions.consistency if p.positions else None)
+        columns["First shown preferred"] = lambda p: _share(p.positions.first_preferred if p.positions else None)
     if any(p.n_identical for p in pairs):
         columns["Same text (a tie)"] = lambda p: f"{p.n_identical:,}"
     if any(p.reasons for p in pairs):
         columns["Unscored"] = _reasons
-    rows = (tuple((f"{p.a} vs {p.b}", *(tell(p) for tell in columns.values()))) for p in pairs)
+    rows = ((f"{p.a} vs {p.b}", *(tell(p) for tell in columns.values())) for p in pairs)
     return Grid("Orders and missing verdicts", ("Pair", *columns), tuple(rows))
+
+
+def _share(value: float | None) -> str:
+    return wording.number(value, "share")
 
 
 def _reasons(found: HeadToHead) -> str:

@@ -17,7 +17,8 @@ __all__ = ["build"]
 
 _ABOUT = (
     "Each model judges responses that people (in the micro-world: simulated people and the exact grader) have ranked. "
-    "A judge that gives many equal grades has ties; what a tie counts as moves the accuracy, so all three ways are shown."
+    "A judge that gives many equal grades has ties; what a tie counts as moves the accuracy, so all three ways are "
+    "shown."
 )
 _SHARES: Final = ("pairwise_accuracy", "exact_match", "five_best")
 _RANKS: Final = ("spearman", "kendall_tau_b")
@@ -72,9 +73,11 @@ def _grades(facts: RunFacts, key: str) -> Chart | None:
     rows: list[dict[str, Any]] = []
     for model in facts.models:
         metrics = model.results[key].metrics if key in model.results else {}
-        for name in sorted((n for n in metrics if n.startswith("grade/")), reverse=True):
-            if (value := metrics[name].value) is not None:
-                rows.append({"label": model.name, "part": f"grade {name.removeprefix('grade/')}", "value": 100 * value})
+        rows += [
+            {"label": model.name, "part": f"grade {name.removeprefix('grade/')}", "value": 100 * found.value}
+            for name, found in sorted(metrics.items(), reverse=True)
+            if name.startswith("grade/") and found.value is not None
+        ]
     if not rows:
         return None
     return Chart("bars", "Share of judgments with each grade", rows, {"x": "per cent", "scale": "grades"})
@@ -91,8 +94,8 @@ def _drift(drift: DriftMatrix) -> Iterator[Panel]:
     ]
     yield Panel(
         "Drift: who gives whom how much",
-        f"Mean score that each judge (row) gives to each author's answers (column). {pool} A row that brightens towards "
-        "the right likes the later models' answers; a column that brightens downwards is the judges drifting.",
+        f"Mean score that each judge (row) gives to each author's answers (column). {pool} A row that grows to the "
+        "right likes the later models' answers; a column that grows downwards is the judges drifting.",
         Chart("matrix", "Mean score by judge and author", scores, {"x": "author", "y": "judge"}),
         Grid(
             "Mean score by judge and author",
@@ -123,7 +126,13 @@ def _agreement(drift: DriftMatrix) -> Chart:
 def _judges(drift: DriftMatrix) -> Grid:
     return Grid(
         "Each judge",
-        ("Judge", "Mean score given", "Pairs ranked right", "Spearman with what is right", "Favours its own answers by"),
+        (
+            "Judge",
+            "Mean score given",
+            "Pairs ranked right",
+            "Spearman with what is right",
+            "Favours its own answers by",
+        ),
         tuple(
             (
                 j.name,

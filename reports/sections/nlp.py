@@ -51,17 +51,19 @@ def _regressions(facts: RunFacts, key: str, tasks: Sequence[str]) -> Iterator[Pa
     """The last model against M0, against M1 and against the baseline, task by task."""
     names = [m.name for m in facts.models if key in m.results]
     against = [n for n in names[:-1] if n in ("M0", "M1") or not tables.iterations([n])] if names else []
-    found: list[tuple[str, str, MetricDifference]] = []
-    for task in tasks:
-        for earlier in against:
-            if d := tables.difference(facts, key, task, names[-1], earlier):
-                found.append((wording.info(key, task).label, f"vs {earlier}", d))
+    found: list[tuple[str, str, MetricDifference]] = [
+        (wording.info(key, task).label, f"vs {earlier}", d)
+        for task in tasks
+        for earlier in against
+        if (d := tables.difference(facts, key, task, names[-1], earlier))
+    ]
     if not found:
         return
     columns = list(dict.fromkeys(series for _, series, _ in found))
     cells = {(label, series): tables.change_of(d, facts) for label, series, d in found}
     rows: list[tuple[str | Cell | Change, ...]] = [
-        (label, *(cells.get((label, c), wording.NOTHING) for c in columns)) for label in dict.fromkeys(x[0] for x in found)
+        (label, *(cells.get((label, c), wording.NOTHING) for c in columns))
+        for label in dict.fromkeys(x[0] for x in found)
     ]
     title = f"Gains and regressions of {names[-1]}"
     yield Panel(

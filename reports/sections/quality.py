@@ -29,7 +29,9 @@ def _panels(facts: RunFacts, key: str) -> Iterator[Panel]:
     parts = tables.breakdowns(facts, key)
     if grades := sorted(parts.get("grade_sampled", ()), reverse=True):
         yield Panel(
-            "Grades of sampled answers", chart=_grades(facts, key, grades), result=tables.result_table(facts, key, grades)
+            "Grades of sampled answers",
+            chart=_grades(facts, key, grades),
+            result=tables.result_table(facts, key, grades),
         )
     if families := parts.get("quality_sampled"):
         yield parts_panel(facts, key, "quality_sampled", "Kinds of task, sampled answers", families)

@@ -64,11 +64,14 @@ def build(runs: Sequence[RunFacts]) -> Section:
     charts: dict[str, Chart] = {}
     told = [_told(facts, i, charts) for i, facts in enumerate(runs)]
     groups = several.group(runs) if len(runs) > 1 else []
+    pictures = [(title, f"verdict-runs-{i}", chart) for i, (title, chart) in enumerate(several.charts(groups))]
+    charts |= {name: chart for _, name, chart in pictures}
     body = rendering.render(
         "verdict.html.j2",
         told=told,
         groups=groups,
-        compared=several.compared(groups),
+        compared=several.compared(groups) if groups else None,
+        pictures=pictures,
         unlike=several.unlike(groups),
         published_note=published.NOTE,
     )
@@ -100,9 +103,7 @@ def _told(facts: RunFacts, number: int, charts: dict[str, Chart]) -> _Told:
 # --- the numbers at a glance
 
 
-def _lines(
-    facts: RunFacts, number: int, ends: tuple[str, str] | None, charts: dict[str, Chart]
-) -> Iterator[_Line]:
+def _lines(facts: RunFacts, number: int, ends: tuple[str, str] | None, charts: dict[str, Chart]) -> Iterator[_Line]:
     for key in tables.benchmarks([facts]):
         found = {m.name: m.results[key] for m in facts.models if key in m.results}
         for metric in tables.headline_metrics(facts, key):
@@ -130,7 +131,11 @@ def _anchor(key: str) -> str:
 
 
 def _n(facts: RunFacts, key: str, metric: str) -> str:
-    totals = {m.results[key].metrics[metric].n_total for m in facts.models if key in m.results and metric in m.results[key].metrics}
+    totals = {
+        m.results[key].metrics[metric].n_total
+        for m in facts.models
+        if key in m.results and metric in m.results[key].metrics
+    }
     return f"n = {' / '.join(f'{n:,}' for n in sorted(totals))}"
 
 

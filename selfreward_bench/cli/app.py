@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "evaluate:evaluate",
         "Score checkpoints on AlpacaEval, MT-Bench, NLP benchmarks, head to head, and as judges.",
     ),
+    "compare": ("compare:compare", "Compare two evaluated checkpoints, sample by sample."),
     "report": ("report:report", "Build a run's report.html."),
     "recipes": ("recipes:recipes", "List the recipes, or show one with every setting."),
     "validate": ("validate:validate", "Check recipes, judge prompts and data files."),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selfreward_bench.cli.console import say
 from selfreward_bench.cli.environment import use_threads
-from selfreward_bench.cli.runs import CONFIG_FILE, Wanted, open_run
+from selfreward_bench.cli.runs import Wanted, open_run
 from selfreward_bench.errors import IncompatibleRunError, SrbenchError
 from selfreward_bench.files import os_errors
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 BASE = "M0"
 REPORT = "report.html"
 PLAIN_WIDTH = 120  # characters, where there is no terminal to ask
-ROOT = Path("runs", "eval")  # results of models outside a run
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +48,7 @@ class Evaluating:
     replay: bool = False
     concurrency: int = 32
     report: bool = True
+    full: bool = False
 
 
 def price_table(path: Path | None) -> PriceTable | None:
@@ -66,12 +65,12 @@ def open_session(asked: Evaluating) -> Session:
         SrbenchError: it cannot be done as asked.
     """
     from leaderboards.models import Services
-    from leaderboards.session import Asked, Session
+    from leaderboards.session import ROOT, Asked, Session
     from selfreward_bench.data_dir import DataDir
     from selfreward_bench.prices import Budget, PriceTable
 
     run, candidates = _what(asked)
-    config = _settings(run.config if run else asked.wanted.config(), asked)
+    config = _settings(run, candidates, asked)
     use_threads(config.threads)
     services = Services(
         config.engine,
@@ -98,16 +97,13 @@ def open_session(asked: Evaluating) -> Session:
 def run_session(session: Session, asked: Evaluating) -> tuple[str, ...]:
     """Evaluates, prints the results and renews the report; returns what went wrong."""
     from selfreward_bench.cli.progress import RichReporter
-    from selfreward_bench.rundir import RunDir
+    from selfreward_bench.cli.tables import compact_table, metric_table
 
     root = session.asked.root
-    is_run = (root / CONFIG_FILE).is_file()
-    with ExitStack() as stack:
-        if is_run:
-            stack.enter_context(RunDir.open(root).lock())
-        reporter = stack.enter_context(RichReporter())
+    with RichReporter() as reporter:
         done = session.run(reporter)
-    _show(done.results)
+    if done.results:
+        say((metric_table if asked.full else compact_table)(done.results))
     if asked.report:
         say(f"\nThe report: {write_report(root)}")
     say(f"The results are in {root}.")
@@ -117,15 +113,14 @@ def run_session(session: Session, asked: Evaluating) -> tuple[str, ...]:
 def _what(asked: Evaluating) -> tuple[RunDir | None, list[Candidate]]:
     """The run, where all candidates are of one, and the candidates."""
     from leaderboards.candidates import parse_candidates
+    from leaderboards.session import run_of
 
     texts = list(asked.checkpoints)
     if asked.run is not None:
         opened = open_run(asked.run, asked.wanted, make=False)
         texts = [f"{asked.run}:{model}" for model in models_to_evaluate(opened, None)]
     candidates = parse_candidates(texts)
-    runs = {c.run for c in candidates}
-    only = runs.pop() if len(runs) == 1 else None
-    if only is None:
+    if (only := run_of(candidates)) is None:
         return None, candidates
     run = open_run(only, asked.wanted, make=False)
     for candidate in candidates:
@@ -133,17 +128,22 @@ def _what(asked: Evaluating) -> tuple[RunDir | None, list[Candidate]]:
     return run, candidates
 
 
-def _settings(config: RunConfig, asked: Evaluating) -> RunConfig:
-    from leaderboards.session import bounded
+def _settings(run: RunDir | None, candidates: Sequence[Candidate], asked: Evaluating) -> RunConfig:
+    """A run's own, or a recipe's; else those of the world the models belong to."""
+    from leaderboards.session import bounded, default_config
+    from leaderboards.suites import world_of
+    from selfreward_bench.cli.checks import check_config
 
+    wanted = asked.wanted
+    if run is not None:
+        config = run.config
+    elif wanted.recipe:
+        config = wanted.config()
+    else:
+        config = default_config(world_of(candidates, asked.world), wanted.changes)
+        check_config(config)
     config = bounded(config, asked.limit)
     return config if asked.seed is None else config.model_copy(update={"seed": asked.seed})
-
-
-def _show(results: Sequence[EvalResult]) -> None:
-    from selfreward_bench.cli.tables import metric_table
-
-    say(metric_table(results))
 
 
 def evaluate_models(run: RunDir, models: Sequence[str], reporter: Reporter) -> None:

@@ -14,7 +14,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicS
 GROWTH = 32  # columns reserved at once, at least
 
 
-class RoomyLayer(DynamicLayer):  # type: ignore[misc]
+class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no types
     """Keys and values of one layer, shape (rows, heads, columns, head size), in buffers with room for more columns.
 
     Also right for sliding windows: all columns are kept and the model's own mask hides those outside the window.

@@ -14,7 +14,7 @@ from pathlib import Path
 from selfreward_bench import jsonl
 from selfreward_bench.engines.base import Engine, GenerationRequest
 from selfreward_bench.micro import base_path, data_path
-from selfreward_bench.micro.families import FAMILIES, Task
+from selfreward_bench.micro.families import FAMILIES, Fact, Riddle, Task
 from selfreward_bench.micro.lexicon import NOUNS, THINGS, VALUES, article, capital, fitting
 from selfreward_bench.micro.notes import notes
 from selfreward_bench.micro.statements import describe_facts
@@ -118,12 +118,12 @@ def choices(rng: random.Random, count: int) -> Iterator[ChoiceQuestion]:
     seen: set[str] = set()
     while len(seen) < count:
         prompt, task = draw_prompt(rng, "test")
-        if task.family == "fact":
-            value = THINGS[task.noun][task.attribute]  # type: ignore[attr-defined]
-            wrong = [v for v in VALUES[task.attribute] if v != value]  # type: ignore[attr-defined]
+        if isinstance(task, Fact):
+            value = THINGS[task.noun][task.attribute]
+            wrong = [v for v in VALUES[task.attribute] if v != value]
             options = [value, *rng.sample(wrong, min(3, len(wrong)))]
-        elif task.family == "riddle":
-            good = fitting(dict(task.constraints))  # type: ignore[attr-defined]
+        elif isinstance(task, Riddle):
+            good = fitting(dict(task.constraints))
             right = rng.choice(good)
             options = [article(n) for n in (right, *rng.sample([n for n in NOUNS if n not in good], 3))]
         else:

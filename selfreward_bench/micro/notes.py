@@ -61,11 +61,10 @@ def _check(task: Task, answer: str) -> tuple[list[str], list[str]]:
             return [n for n in right if n not in found], [n for n in found if n not in right] + repeated
         case Sort(numbers):
             given = [int(x) for x in re.findall(r"\d", answer)]
-            lacking = sorted((Counter(numbers) - Counter(given)).elements())
-            extra = sorted((Counter(given) - Counter(numbers)).elements())
-            return list(map(str, lacking)), list(map(str, extra)) + (
-                ["order"] if given != sorted(given) else []
-            ) + found
+            fewer = sorted((Counter(numbers) - Counter(given)).elements())
+            more = sorted((Counter(given) - Counter(numbers)).elements())
+            disorder = [] if given == sorted(given) else ["order"]
+            return list(map(str, fewer)), [*map(str, more), *disorder, *found]
         case Fact(noun, attribute):
             given_values = [w for w in words(answer) if w in VALUES[attribute]]
             value = THINGS[noun][attribute]

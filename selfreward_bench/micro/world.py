@@ -114,7 +114,7 @@ def _swap(pieces: list[str], rng: random.Random) -> str:
     if not places:
         return " ".join(pieces)
     at = rng.choice(places)
-    core = re.match(r"\w+", pieces[at])[0]  # type: ignore[index]
+    core = re.match(r"\w+", pieces[at])[0]  # type: ignore[index]  # a piece with a word in it, see `places`
     new = rng.choice(SWAPS[core.lower()])
     pieces = pieces.copy()
     pieces[at] = (capital(new) if core[0].isupper() else new) + pieces[at][len(core) :]

@@ -39,6 +39,11 @@ def completion(prompt: str, index: int, text: str, finish: FinishReason = "stop"
     return Completion(prompt_id=prompt, index=index, text=text, n_tokens=1, finish_reason=finish, seed=0)
 
 
+def filler(n: int) -> str:
+    """A text of ``n`` characters that does not loop."""
+    return " ".join(map(str, range(n)))[:n]
+
+
 def judgment(prompt: str, index: int, sample: int, score: float | None, reason: str | None = None) -> Judgment:
     return Judgment(prompt_id=prompt, index=index, sample=sample, judge="j", score=score, raw="", reason=reason)
 
@@ -93,8 +98,9 @@ class Writer:
             "rewards.jsonl",
             [Reward(prompt_id=p, index=i, score=s, n_parsed=int(s is not None), n_judgments=1) for p, i, s in flat],
         )
-        reasons = {None: "no_verdict"}
-        self.records(model, "judgments.jsonl", [judgment(p, i, 0, s, reasons.get(s)) for p, i, s in flat])
+        self.records(
+            model, "judgments.jsonl", [judgment(p, i, 0, s, "no_verdict" if s is None else None) for p, i, s in flat]
+        )
 
 
 @pytest.fixture
@@ -171,10 +177,11 @@ def test_judge_measures_come_from_results(run: Writer) -> None:
 
 def test_the_evaluators_consistency_is_pooled_over_opponents(run: Writer) -> None:
     def pair(a: str, b: str, consistency: float, n: int) -> standings.HeadToHead:
-        empty = dict.fromkeys(("win_rate", "low", "high", "p_value", "win", "tie", "loss"))
+        unknown = dict.fromkeys(("win_rate", "low", "high", "p_value", "win", "tie", "loss"))
         seen = standings.Positions(consistency=consistency, first_preferred=0.5, n_both=n, n_decided=n)
-        return standings.HeadToHead(
-            benchmark="h", judge="j", a=a, b=b, n_scored=n, n_total=n, n_prompts=n, positions=seen, **empty
+        counts = dict.fromkeys(("n_scored", "n_total", "n_prompts"), n)
+        return standings.HeadToHead.model_validate(
+            {"benchmark": "h", "judge": "j", "a": a, "b": b, "positions": seen, **counts, **unknown}
         )
 
     tournament = standings.Tournament(
@@ -292,9 +299,9 @@ def test_the_order_of_records_does_not_matter(run: Writer) -> None:
         lines = (run.path / file).read_text().splitlines(keepends=True)
         (run.path / file).write_text("".join(rng.sample(lines, len(lines))))
     after = measure(run.path)
-    assert [r.model_dump() for r in after.readings] == [
-        pytest.approx(r.model_dump(), rel=1e-9) if False else r.model_dump() for r in before.readings
-    ]
+    for now, then in zip(after.readings, before.readings, strict=True):
+        assert (now.measure, now.model, now.n) == (then.measure, then.model, then.n)
+        assert now.value == (None if then.value is None else pytest.approx(then.value, rel=1e-12))
 
 
 def test_only_a_bounded_number_of_prompts_is_held(run: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,18 +319,17 @@ def test_only_a_bounded_number_of_prompts_is_held(run: Writer, monkeypatch: pyte
 
 
 def test_growth_is_held_against_m1_and_the_base_is_not_warned_of(run: Writer) -> None:
-    run.answers("M0", ["x" * 900, "ha " * 30], cut=2)
-    run.answers("SFT", ["x" * 900, "y" * 900])
-    run.answers("M1", ["x" * 100, "y" * 100])
-    run.answers("M2", ["x" * 150, "y" * 150])
-    run.answers("M3", ["x" * 151, "y" * 150])
+    run.answers("M0", [filler(900), "ha " * 30], cut=2)
+    run.answers("SFT", [filler(900), filler(900)])
+    run.answers("M1", [filler(100), filler(100)])
+    run.answers("M2", [filler(150), filler(150)])
+    run.answers("M3", [filler(151), filler(150)])
     found = measure(run.path)
     (only,) = found.warnings
     assert (only.measure, only.model) == ("chars", "M3")
     assert only.value == pytest.approx(1.505)
-    assert (
-        only.text
-        == "M3: Answer length 150 characters after 100 characters of M1, 1.50 times as much (limit 1.5 times)."
+    assert only.text == (
+        "M3: Answer length 150.5 characters after 100.0 characters of M1, 1.505 times as much (limit 1.5 times)."
     )
 
 
@@ -334,8 +340,8 @@ def test_self_bleu_that_rises_is_warned_of(run: Writer) -> None:
 
 
 def test_answers_to_other_prompts_are_not_held_against_m1(run: Writer) -> None:
-    run.answers("M1", ["x" * 10, "y" * 10])
-    run.answers("M2", ["x" * 100, "y" * 100], at=7)
+    run.answers("M1", [filler(10), filler(10)])
+    run.answers("M2", [filler(100), filler(100)], at=7)
     found = measure(run.path)
     assert found.warnings == ()
     assert any("M2 answered other prompts than M1" in note for note in found.notes)
@@ -447,13 +453,15 @@ def test_a_run_without_anything_gives_empty_records(run: Writer) -> None:
 def test_what_is_written_is_read(run: Writer) -> None:
     assert read_health(run.path) is None
     run.answers("M1", ["a cat"])
-    assert read_health(run.path) == write_health(run.path) if (written := write_health(run.path)) else written
+    written = write_health(run.path)
+    assert written.readings
+    assert read_health(run.path) == written
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 2}', '{"readings": [{"measure": 1}]}', "[" * 100_000])
 def test_a_damaged_file_is_refused(run: Writer, content: str) -> None:
     (run.path / HEALTH).write_text(content)
-    with pytest.raises(DataError, match="health.json"):
+    with pytest.raises(DataError, match=r"health\.json"):
         read_health(run.path)
 
 

@@ -1,0 +1,209 @@
+"""How large the report is, how long it takes to build, and how long a browser takes to open it.
+
+    python perf/report.py                     synthetic run: 4 checkpoints x 5 benchmarks x 805 samples, 2 kB answers
+    python perf/report.py --run runs/first    an existing run
+
+The synthetic texts are random words whose frequencies fall as those of a language do; gzip leaves about as much of them
+as of real answers (0.34 to 0.38 of what chat models answer to AlpacaEval). Loading is timed in headless Chromium where
+there is one, driven by playwright: to the `load` event, and from there to the first samples on the screen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from leaderboards.standings import write_record
+from reports import facts, html
+from selfreward_bench.config import RunConfig
+from selfreward_bench.rundir import RunDir
+from selfreward_bench.types import EvalResult, Metric
+
+CHECKPOINTS = ("M0", "M1", "M2", "M3")
+BENCHMARKS = {
+    "alpaca-eval@1": "win_rate",
+    "mt-bench@1": "grade",
+    "nlp@1": "gsm8k",
+    "chat@1": "score",
+    "essays@1": "score",
+}
+SCALES = {"win_rate": 100.0, "grade": 10.0, "gsm8k": 1.0, "score": 5.0}
+SAMPLES = 805
+ANSWER = 2_000  # characters
+PAIRS = 2_000  # of an iteration
+LOADS = 5
+
+
+# --- texts
+
+
+class Language:
+    """Random words, a few of them frequent."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        syllables = ["".join((a, b, c)) for a in "bcdfglmnprst" for b in "aeiou" for c in ("", "n", "r", "s")]
+        counts = (1, 2, 2, 3)
+        self.words = list({"".join(self.random.choices(syllables, k=self.random.choice(counts))) for _ in range(9_000)})
+        self.weights = [1 / (rank + 2.7) for rank in range(len(self.words))]
+
+    def text(self, characters: int) -> str:
+        """Sentences, and a new paragraph now and then."""
+        count = self.random.randint(characters // 2, characters * 3 // 2) // 7
+        words = self.random.choices(self.words, self.weights, k=max(3, count))
+        sentences = []
+        while words:
+            n = self.random.randint(6, 18)
+            sentences.append(" ".join(words[:n]).capitalize() + ("." if self.random.random() < 0.85 else ".\n\n"))
+            words = words[n:]
+        return " ".join(sentences)
+
+
+# --- a run
+
+
+def build(root: Path) -> None:
+    """Writes the run's files."""
+    RunDir.create(root, RunConfig())
+    language = Language(0)
+    prompts = [language.text(200) for _ in range(SAMPLES)]
+    references = [language.text(ANSWER) for _ in range(SAMPLES)]
+    for name in CHECKPOINTS:
+        for benchmark, metric in BENCHMARKS.items():
+            rows = [_row(language, metric, i, prompts[i], references[i]) for i in range(SAMPLES)]
+            folder = root / name / "eval" / benchmark
+            _write(folder / "scores.jsonl", rows)
+            values = [r["value"] for r in rows if r["value"] is not None]
+            mean = Metric(
+                value=statistics.mean(values), low=0.0, high=SCALES[metric], n_scored=len(values), n_total=SAMPLES
+            )
+            result = EvalResult(
+                checkpoint=name,
+                fingerprint=f"f-{name}",
+                benchmark=benchmark,
+                judge="a judge",
+                metrics={metric: mean},
+                config_hash="0" * 32,
+                versions={},
+                seconds=1.0,
+            )
+            write_record(folder / "result.json", result)
+        if name in ("M2", "M3"):
+            _write(root / name / "pairs.jsonl", (_pair(language, i) for i in range(PAIRS)))
+            _write(root / name / "judgments.jsonl", (j for i in range(PAIRS) for j in _judgments(language, i)))
+
+
+def _row(language: Language, metric: str, i: int, prompt: str, reference: str) -> dict[str, Any]:
+    value = language.random.choice((0.0, 0.5, 1.0, None)) if i % 9 == 0 else language.random.random()
+    value = None if value is None else value * SCALES[metric]
+    detail = {
+        "measures": {metric: value, "avg_length": ANSWER, "truncated": float(i % 50 == 0)},
+        "category": ("koala", "vicuna", "selfinstruct")[i % 3],
+        "prompt": prompt,
+        "answer": language.text(ANSWER),
+        "judgments": {"ab": language.text(150)},
+    }
+    if metric == "win_rate":
+        detail["reference"] = reference
+    reason = None if value is not None else "no_verdict"
+    return {"sample_id": f"sample-{i:04d}", "value": value, "cluster": f"{i}", "reason": reason, "detail": detail}
+
+
+def _pair(language: Language, i: int) -> dict[str, Any]:
+    turns = {"prompt": ("user", 200), "chosen": ("assistant", ANSWER), "rejected": ("assistant", ANSWER)}
+    texts = {k: [{"role": role, "content": language.text(size)}] for k, (role, size) in turns.items()}
+    score = language.random.random()
+    scores = {"chosen_score": 3 + score, "rejected_score": 3 - score, "chosen_index": 0, "rejected_index": 1}
+    return {"prompt_id": f"p{i}", **texts, **scores}
+
+
+def _judgments(language: Language, i: int) -> Iterator[dict[str, Any]]:
+    for index in range(4):
+        yield {
+            "prompt_id": f"p{i}",
+            "index": index,
+            "sample": 0,
+            "score": 3.0,
+            "raw": language.text(300),
+            "reason": None,
+        }
+
+
+def _write(path: Path, rows: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+# --- measuring
+
+
+def measure(run: Path, page: Path) -> None:
+    """Builds the page of a run and says how long, how large."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    collected = facts.collect(run)
+    html.write([collected], page)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(f"built in {wall:.1f} s ({cpu:.1f} s of one core), {page.stat().st_size / 1e6:.2f} MB")
+
+
+def load(page: Path) -> None:
+    """Opens the page a few times in headless Chromium."""
+    path = os.environ.get("SRBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        path = None
+    if path is None:
+        print("no Chromium or no playwright: loading is not measured")
+        return
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        found = [_load(browser.new_page(), page.resolve().as_uri()) for _ in range(LOADS)]
+        browser.close()
+    for k, what in enumerate(("to the load event", "from there to the first samples")):
+        times = [f[k] for f in found]
+        print(f"{what}: median {statistics.median(times):.2f} s, best {min(times):.2f} s, worst {max(times):.2f} s")
+
+
+def _load(tab: Any, url: str) -> tuple[float, float]:
+    tab.goto(url, wait_until="load")
+    loaded = tab.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") / 1_000
+    started = time.perf_counter()
+    tab.evaluate("location.hash = '#samples'")
+    tab.wait_for_selector("#samples .detail .sides", timeout=60_000)
+    tab.close()
+    return loaded, time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, help="an existing run in place of the synthetic one")
+    parser.add_argument("--keep", type=Path, help="where the page is kept")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        run, page = options.run or Path(folder) / "run", options.keep or Path(folder) / "report.html"
+        if options.run is None:
+            build(run)
+            sample = "".join(Language(1).text(ANSWER) for _ in range(300)).encode()
+            ratio = len(zlib.compress(sample, 9)) / len(sample)
+            print(f"{len(CHECKPOINTS)} x {len(BENCHMARKS)} x {SAMPLES} samples; gzip leaves {ratio:.2f} of the texts")
+        measure(run, page)
+        if "torch" in sys.modules:
+            raise SystemExit("the report imported torch")
+        load(page)
+
+
+if __name__ == "__main__":
+    main()
