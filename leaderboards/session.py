@@ -17,7 +17,9 @@ from leaderboards.candidates import Candidate, parse_candidates
 from leaderboards.comparing import compare
 from leaderboards.drifting import drift, needed
 from leaderboards.harness import evaluate_model, is_current, open_benchmark
+from leaderboards.health import write_health
 from leaderboards.models import ORACLE, SELF, Opened, Services, as_self, judge_role, open_candidate, served_name
+from leaderboards.standings import Tournament
 from leaderboards.suites import HEAD_TO_HEAD, World
 from leaderboards.tournament import HeadToHead
 from selfreward_bench import jsonl
@@ -92,11 +94,13 @@ class Evaluation:
     Attributes:
         results: one per model and benchmark that went well, in the order asked for.
         errors: what went wrong, in words; the other results are there all the same.
+        tournament: all pairs of the models that answered, where head-to-head was asked for and there were two.
     """
 
     root: Path
     results: tuple[EvalResult, ...]
     errors: tuple[str, ...] = ()
+    tournament: Tournament | None = None
 
     def metrics(self) -> pd.DataFrame:
         """One row per model, benchmark and metric: value, interval, how many samples it rests on, and the judge."""
@@ -248,7 +252,8 @@ class Session:
         """What is stored of it is not looked into: it counts as still to be done."""
         plan, each = matches.plan(len(self._answering)), matches.plan(1).answers
         asked = [(e.candidate.text, each) for e in self._answering]
-        return Planned("all pairs", HEAD_TO_HEAD, False, plan, served=_served([*asked, (matches.judge.name, plan.judgments)]))
+        served = _served([*asked, (matches.judge.name, plan.judgments)])
+        return Planned("all pairs", HEAD_TO_HEAD, False, plan, served=served)
 
     @property
     def _answering(self) -> list[_Entry]:
@@ -271,16 +276,17 @@ class Session:
         with RunDir(root, self.asked.config).lock():
             for entry in self._entries:
                 self._evaluate(entry, shown, errors)
+            tournament = None
             with _noting(errors, HEAD_TO_HEAD):
-                if self._matches:
-                    self._matches.hold(shown)
+                tournament = self._matches.hold(shown) if self._matches else None
             if self.judge and self.judge.engine:
                 self.judge.engine.close()
             with _noting(errors, "drift"):
                 self._drift(shown)
             with _noting(errors, "comparison"):
                 compare(root)
-            return Evaluation(root, tuple(self._results()), tuple(errors))
+                write_health(root)
+            return Evaluation(root, tuple(self._results()), tuple(errors), tournament)
 
     def _evaluate(self, entry: _Entry, reporter: Reporter, errors: list[str]) -> None:
         model = entry.opened.model

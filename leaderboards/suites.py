@@ -97,9 +97,9 @@ def world_of(candidates: Iterable[Candidate], given: str | None = None) -> World
         raise ConfigError(f"There is no world {given!r}; take `micro` (the embedded one) or `real`.")
     worlds = {c.name: _world(c) for c in candidates if c.kind != "finished"}
     if len(set(worlds.values())) > 1:
-        listed = "; ".join(f"{world}: {', '.join(n for n in worlds if worlds[n] == world)}" for world in ("micro", "real"))
+        micro = ", ".join(name for name, world in worlds.items() if world == "micro")
         raise ConfigError(
-            f"Some of these models belong to the embedded micro-world and some do not ({listed}): one prompt set cannot "
+            f"Some of these models belong to the embedded micro-world ({micro}) and some do not: one prompt set cannot "
             "serve both. Evaluate them apart, or say which data to take: --world micro or --world real."
         )
     return next(iter(worlds.values()), "real")

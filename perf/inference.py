@@ -5,8 +5,8 @@ each has a prompt effect of its own; where a prompt has two values they share th
 Without effect the checkpoints are alike; with effect their true difference is the one ``planned_detectable_difference``
 gives for this many prompts, so that a test should find it in 80 of 100 data sets.
 
-    python perf/inference.py                    all tables, about 5 minutes on one core
-    python perf/inference.py --data-sets 200    a look; Monte-Carlo errors three times as large
+    python perf/inference.py --data-sets 2000   the tables of perf/RESULTS.md, 8 minutes of one core
+    python perf/inference.py                    with 1,200 data sets each, 5 minutes
     python perf/inference.py --speed            milliseconds per call
 
 Every figure is one of the functions of ``selfreward_bench.stats`` as the benchmarks call it, only with fewer resamples.
@@ -255,7 +255,7 @@ def speed() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-sets", type=int, default=2_000)
+    parser.add_argument("--data-sets", type=int, default=1_200)
     parser.add_argument("--speed", action="store_true", help="only the speed")
     options = parser.parse_args()
     speed()

@@ -6,19 +6,17 @@ left, and Markdown has everything escaped that could be markup.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 from xml.etree import ElementTree as ET
 
 from leaderboards.pairing_records import Pairing
 from reports import paired, wording
+from reports.escaping import MAX_TEXT, markdown
 from reports.gates import GateResult
 
-__all__ = ["junit", "markdown", "summary"]
+__all__ = ["junit", "summary"]
 
-_MAX_TEXT: Final = 500
-_MARKUP: Final = re.compile(r"([\\`*_\[\]<>#!|~$&@])|(?<=[A-Za-z])(:)(?=//)|(?<=www)(\.)|^([-+.)])")
 _SIGNS: Final = {"passed": "✅ passed", "failed": "❌ FAILED", "untested": "⚠️ not tested"}
 
 
@@ -44,7 +42,7 @@ def junit(pairing: Pairing, results: Sequence[GateResult]) -> bytes:
     for result in results:
         _case(suite, result)
     ET.indent(root)
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
 def _case(suite: ET.Element, result: GateResult) -> None:
@@ -61,7 +59,7 @@ def _case(suite: ET.Element, result: GateResult) -> None:
 
 def _text(value: str) -> str:
     """Text that XML 1.0 can hold: no control characters, no half characters."""
-    return wording.visible(wording.clip(value, _MAX_TEXT))
+    return wording.visible(wording.clip(value, MAX_TEXT))
 
 
 # --- Markdown
@@ -98,13 +96,3 @@ def _part(part: paired.Part, names: Sequence[str]) -> list[str]:
         cells = (line.a, line.b, change, line.p, line.n, line.detects)
         lines.append(f"| {label} | {' | '.join(cells)} |")  # numbers: nothing in them is markup
     return [*lines, ""]
-
-
-def markdown(text: str) -> str:
-    r"""One line of text in which nothing is markup.
-
-    >>> print(markdown("a|b <i>"))
-    a\|b \<i\>
-    """
-    line = " ".join(wording.visible(wording.clip(text, _MAX_TEXT)).split())
-    return _MARKUP.sub(lambda found: f"\\{found[0]}", line)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Final
 
+from leaderboards.pairing_records import SETTINGS, conditions
 from reports import wording
 from selfreward_bench.types import EvalResult
 
-__all__ = ["differing", "groups", "unlike"]
+__all__ = ["differing", "groups", "other_settings", "unlike"]
 
 _NAMES: Final = {
     "judge": "judge",
@@ -25,32 +26,39 @@ _NAMES: Final = {
     "alpaca_eval": "alpaca_eval version",
     "length_control": "length control",
     "profile": "profile of tasks",
+    SETTINGS: "settings or data",
 }
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _SHOWN: Final = 60  # characters of a value
 
 
 def groups(results: Mapping[str, EvalResult]) -> dict[str, str]:
-    """Name -> letter; numbers with the same letter were made alike."""
-    letters: dict[tuple[object, ...], str] = {}
+    """Name -> letter; numbers with the same letter may be compared."""
+    letters: dict[tuple[tuple[str, str], ...], str] = {}
     found = {}
     for name, result in results.items():
-        made = (result.config_hash, *sorted(result.comparability.items()))
+        made = tuple(sorted(conditions(result).items()))
         found[name] = letters.setdefault(made, _LETTERS[min(len(letters), len(_LETTERS) - 1)])
     return found
 
 
 def unlike(results: Mapping[str, EvalResult], *, settings: bool = True) -> list[str]:
-    """What the results do not share, a phrase each: ``judge: gpt-4 (M0, M1), gpt-4o (M2)``.
+    """What the results do not share and would have to, a phrase each: ``judge: gpt-4 (M0, M1), gpt-4o (M2)``.
 
     Args:
-        settings: also tell unlike settings where every condition that is stated agrees.
+        settings: False leaves out that settings differ where no condition is stated.
     """
-    found = differing({name: r.comparability for name, r in results.items()})
-    hashes = {name: r.config_hash for name, r in results.items()}
-    if settings and not found and len(set(hashes.values())) > 1:
-        found.append(f"settings or data: {_by_value(hashes)}")
-    return found
+    stated = {name: dict(conditions(r)) for name, r in results.items()}
+    hashes = {name: {k: v for k, v in found.items() if k == SETTINGS} for name, found in stated.items()}
+    for found in stated.values():
+        found.pop(SETTINGS, None)
+    return differing(stated) or (differing(hashes) if settings else [])
+
+
+def other_settings(results: Mapping[str, EvalResult]) -> str:
+    """Settings that are no condition (the seed, the number type) and differ all the same; empty where none do."""
+    hashes = {name: r.config_hash[:12] for name, r in results.items()}
+    return _by_value(hashes) if len(set(hashes.values())) > 1 and not unlike(results) else ""
 
 
 def differing(stated: Mapping[str, Mapping[str, str]]) -> list[str]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,6 +18,7 @@ from pydantic import Field
 
 from leaderboards import standings
 from leaderboards.standings import DRIFT, FAILURE, RESULT, TOURNAMENT, DriftMatrix, Failure, Standings, Tournament
+from reports import wording
 from selfreward_bench import recipes
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.jsonl import iterate
@@ -203,23 +205,21 @@ class _Reader:
             return None
         known = {(name, k): f for name, found in compared.fingerprints.items() for k, f in found.items()}
         self.gaps += compared.notes
-        self._note_uncompared(present.keys() - known.keys())
+        self._note_uncompared(present.keys() - known.keys(), present)
         return self._without_stale(compared, {key for key, f in known.items() if present.get(key) != f})
 
-    def _note_uncompared(self, results: Iterable[tuple[str, str]]) -> None:
-        by_benchmark: dict[str, list[str]] = {}
-        for name, benchmark in results:
-            by_benchmark.setdefault(benchmark, []).append(name)
-        for benchmark, names in sorted(by_benchmark.items()):
-            if len(names) > 1:
-                listed = ", ".join(standings.model_order(names))
-                self.gaps.append(f"{benchmark}: {listed} have not been compared (`srbench eval`).")
+    def _note_uncompared(self, uncompared: Set[tuple[str, str]], present: Iterable[tuple[str, str]]) -> None:
+        evaluated = Counter(benchmark for _, benchmark in present)
+        for key in sorted({benchmark for _, benchmark in uncompared if evaluated[benchmark] > 1}):
+            names = standings.model_order(name for name, benchmark in uncompared if benchmark == key)
+            has = "has" if len(names) == 1 else "have"
+            self.gaps.append(f"{key}: {wording.listing(names)} {has} not been compared (`srbench eval`).")
 
     def _without_stale(self, compared: Standings, stale: set[tuple[str, str]]) -> Standings:
         """Leaves out what was compared with other weights than the results beside it are of."""
         if not stale:
             return compared
-        listed = ", ".join(f"{name} ({benchmark})" for name, benchmark in sorted(stale))
+        listed = wording.listing([f"{name} ({benchmark})" for name, benchmark in sorted(stale)])
         self.gaps.append(
             f"The comparison is older than the results of {listed}; their differences are left out. Evaluate again "
             "(`srbench eval`) to renew it."
@@ -234,7 +234,7 @@ class _Reader:
         answered = standings.model_order({f.parts[-3] for f in self.root.glob(f"*/eval/{_MATCHES}@*")})
         if not (self.root / _MATCHES / TOURNAMENT).is_file():
             if len(answered) > 1:
-                listed = ", ".join(answered)
+                listed = wording.listing(answered)
                 self.gaps.append(f"Head to head: {listed} have answered, and nobody compared them (`srbench eval`).")
             return None
         found = self._try(lambda: standings.read_tournament(self.root / _MATCHES))

@@ -20,7 +20,7 @@ from leaderboards.metrics import METRICS, MetricInfo, Unit
 from leaderboards.pairing_records import PairedBenchmark, PairedMetric, Pairing, short_names
 from leaderboards.standings import MetricDifference
 from reports import wording
-from selfreward_bench.errors import ConfigError, UnknownNameError
+from selfreward_bench.errors import ConfigError, UnknownNameError, did_you_mean
 
 __all__ = ["Gate", "GateResult", "evaluate", "parse"]
 
@@ -113,8 +113,8 @@ def evaluate(gates: Iterable[Gate], pairing: Pairing) -> list[GateResult]:
     """Tests all gates.
 
     Raises:
-        UnknownNameError: there is no such benchmark or metric.
-        ConfigError: several benchmarks have the metric, or the unit is not the metric's.
+        UnknownNameError: the benchmark has no such metric.
+        ConfigError: no benchmark or several have the metric, or the unit is not the metric's.
     """
     return [_evaluate(gate, pairing) for gate in gates]
 
@@ -174,14 +174,21 @@ def _find(gate: Gate, benchmarks: Sequence[PairedBenchmark]) -> tuple[PairedBenc
         return found, metrics[rest]
     having = [(b, m) for b in benchmarks for m in b.metrics if m.metric == gate.metric]
     if not having:
-        names = {
-            f"{short_names(b.benchmark)[1]}/{m.metric}" for b in benchmarks for m in b.metrics if "/" not in m.metric
-        }
-        raise UnknownNameError("metric", gate.metric, names | {n.partition("/")[2] for n in names})
+        raise ConfigError(_unknown(gate, benchmarks))
     if len(having) > 1:
         options = ", ".join(f"{short_names(b.benchmark)[1]}/{gate.metric}" for b, _ in having)
         raise ConfigError(f"--fail-if {gate.text!r}: several benchmarks have {gate.metric}. Name one: {options}.")
     return having[0]
+
+
+def _unknown(gate: Gate, benchmarks: Sequence[PairedBenchmark]) -> str:
+    whole = [(short_names(b.benchmark)[1], m) for b in benchmarks for m in b.metrics]
+    names = {m.metric for _, m in whole} | {f"{name}/{m.metric}" for name, m in whole}
+    short = wording.listing([f"{name}/{m.metric}" for name, m in whole if m.featured], 20)
+    return (
+        f"--fail-if {gate.text!r}: there is no metric {gate.metric!r}.{did_you_mean(gate.metric, names)} There are "
+        f"{short}, and more with --full --format json."
+    )
 
 
 def _absent(gate: Gate, pairing: Pairing) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from leaderboards.pairing_records import PairedBenchmark, PairedMetric, Pairing, Unlike
+from leaderboards.pairing_records import SETTINGS, PairedBenchmark, PairedMetric, Pairing, Unlike
 from reports import matches, wording
 from reports.comparability import differing
 
@@ -158,12 +158,11 @@ def _unlike(benchmark: PairedBenchmark, pairing: Pairing) -> str:
 
 
 def _conditions(unlike: Sequence[Unlike], names: tuple[str, str]) -> list[str]:
-    stated = [{u.condition: value for u, value in zip(unlike, side, strict=True) if value} for side in _sides(unlike)]
-    return differing(dict(zip(names, stated, strict=True)))
-
-
-def _sides(unlike: Sequence[Unlike]) -> tuple[list[str], list[str]]:
-    return [u.a for u in unlike], [u.b for u in unlike]
+    if [u.condition for u in unlike] == [SETTINGS]:
+        return ["settings or data (the benchmark does not say which)"]
+    a = {u.condition: u.a for u in unlike if u.a}
+    b = {u.condition: u.b for u in unlike if u.b}
+    return differing({names[0]: a, names[1]: b})
 
 
 def match(pairing: Pairing) -> str:
@@ -173,10 +172,16 @@ def match(pairing: Pairing) -> str:
         return ""
     told = found if found.a == pairing.b.checkpoint else matches.flipped(found)
     rate, interval = wording.number(told.win_rate, "share"), wording.interval(told.low, told.high, "share")
-    known = told.low is not None and told.high is not None
-    arrow = "" if not known else "▲ " if told.low > _EVEN else "▼ " if told.high < _EVEN else ""
+    arrow = _arrow(told.low, told.high)
     n = f"{told.n_scored:,}" if told.n_scored == told.n_total else f"{told.n_scored:,} of {told.n_total:,}"
     return (
         f"Head to head on {n} comparisons, {pairing.b.name} wins {told.wins:,}, ties {told.ties:,} and loses "
         f"{told.losses:,}: win rate {arrow}{rate} {interval} (tie = ½). Judge: {told.judge}."
     )
+
+
+def _arrow(low: float | None, high: float | None) -> str:
+    """Of a win rate: only where the interval excludes one half."""
+    if low is None or high is None:
+        return ""
+    return "▲ " if low > _EVEN else "▼ " if high < _EVEN else ""

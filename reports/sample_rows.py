@@ -60,7 +60,10 @@ class RowReader:
             if prefix is None:
                 continue
             for values in files.objects(self.folder / name, self.gaps, f"{self.place}/{name}"):
-                kept: dict[str, Any] = {"text": files.shown(values.get("text")), "finish_reason": values.get("finish_reason")}
+                kept: dict[str, Any] = {
+                    "text": files.shown(values.get("text")),
+                    "finish_reason": values.get("finish_reason"),
+                }
                 self.answers[f"{prefix}{values.get('prompt_id')}/{values.get('index')}"] = kept
 
     def _side(self, sample_id: str, values: Mapping[str, Any], metric: str) -> Side:

@@ -22,6 +22,7 @@ __all__ = ["Group", "Spread", "charts", "compared", "group", "spread", "unlike"]
 
 _SEED: Final = "seed"
 _IGNORED: Final = (_SEED, "name", "threads")
+_EVAL: Final = "eval."
 _TOLD: Final = 4  # settings in a label
 
 
@@ -195,10 +196,15 @@ def _metric(facts: RunFacts, benchmark: str, metric: str, model: str) -> Metric 
 def unlike(groups: Sequence[Group]) -> list[str]:
     """What the runs' numbers of one benchmark do not share, and would have to, to stand in one column.
 
-    Settings' hashes differ between seeds; that alone is no reason between runs.
+    Settings' hashes differ between seeds; that alone is no reason between runs, other settings of evaluation are.
     """
-    found = _unlike_keys([facts for g in groups for facts in g.runs])
-    return [f"{wording.title(key)}: {phrase}" for key, phrases in found.items() for phrase in phrases]
+    runs = [facts for g in groups for facts in g.runs]
+    told = [f"{wording.title(key)}: {phrase}" for key, phrases in _unlike_keys(runs).items() for phrase in phrases]
+    names = _names(runs)
+    settings = {
+        n: {k: v for k, v in f.settings.items() if k.startswith(_EVAL)} for n, f in zip(names, runs, strict=True)
+    }
+    return told + [f"setting {phrase}" for phrase in comparability.differing({n: s for n, s in settings.items() if s})]
 
 
 def _unlike_keys(runs: Sequence[RunFacts]) -> dict[str, list[str]]:
@@ -209,8 +215,14 @@ def _unlike_keys(runs: Sequence[RunFacts]) -> dict[str, list[str]]:
 def _one_each(runs: Sequence[RunFacts], benchmark: str) -> Mapping[str, EvalResult]:
     """A result of each run, under the run's name."""
     found: dict[str, EvalResult] = {}
-    for i, facts in enumerate(runs):
+    for name, facts in zip(_names(runs), runs, strict=True):
         result = next((m.results[benchmark] for m in reversed(facts.models) if benchmark in m.results), None)
         if result is not None:
-            found[facts.name if facts.name not in found else f"{facts.name} ({i + 1})"] = result
+            found[name] = result
     return found
+
+
+def _names(runs: Sequence[RunFacts]) -> list[str]:
+    """The runs' names; of equal ones, with their number."""
+    names = [facts.name for facts in runs]
+    return [n if names.count(n) == 1 else f"{n} ({i})" for i, n in enumerate(names, 1)]

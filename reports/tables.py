@@ -109,6 +109,7 @@ class ResultTable:
         failures: ``(model, reason)`` of results that are not there.
         unlike: what the models' numbers do not share and would have to, to be compared; empty where all is well.
         groups: one letter per model where numbers are unlike: equal letters may be compared.
+        settings: settings that may be unlike, and are, in words.
     """
 
     benchmark: str
@@ -119,6 +120,7 @@ class ResultTable:
     failures: tuple[tuple[str, str], ...] = ()
     unlike: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    settings: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +210,7 @@ def result_table(facts: RunFacts, benchmark: str, metrics: Sequence[str] | None 
         tuple((m.name, m.failures[benchmark].message) for m in facts.models if benchmark in m.failures),
         tuple(comparability.unlike(found)),
         tuple(groups[n] for n in found) if len(set(groups.values())) > 1 else (),
+        comparability.other_settings(found),
     )
 
 

@@ -45,12 +45,16 @@
       open(target.dataset.kind, (made) => made.begin());
     }
   });
-  for (const kind of Object.keys(kinds)) {
-    const section = root(kind)?.closest("section");
-    if (!section) continue;
-    section.dataset.kind = kind;
-    watcher.observe(section);
-  }
-  addEventListener("hashchange", follow);
-  follow();
+  const begin = () => {
+    for (const kind of Object.keys(kinds)) {
+      const section = root(kind)?.closest("section");
+      if (!section) continue;
+      section.dataset.kind = kind;
+      watcher.observe(section);
+    }
+    addEventListener("hashchange", follow);
+    follow();
+  };
+  if (document.readyState === "loading") addEventListener("DOMContentLoaded", begin); // the data may come last
+  else begin();
 })();

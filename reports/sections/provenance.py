@@ -101,6 +101,10 @@ def _identity(facts: RunFacts, markers: Sequence[Marker]) -> Iterator[tuple[str,
         yield "Some stages by", ", ".join(f"srbench {v}" for v in others)
     seeds = list(dict.fromkeys(m.seed for m in markers if m.seed)) or [facts.settings.get("seed", "not recorded")]
     yield "Seed", f"{', '.join(seeds)}; each sample's own seed derives from it, the stage and the record's id"
+    health, _ = training_facts.health(facts)
+    for told in health.iterations if health else ():
+        key = wording.clip(told.judge, _VALUE) or f"none: rewards are {told.rewards}, a control"
+        yield f"Judge of {told.model}'s rewards", key
     if threads := facts.settings.get("threads"):
         yield "Threads", threads
     yield (

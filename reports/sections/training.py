@@ -251,11 +251,10 @@ def _verdicts(rounds: Sequence[IterationHealth]) -> Grid:
             wording.count(r.n_judgments),
             _share_cell(sum(r.failures.values()), r.n_judgments),
             ", ".join(f"{reason.replace('_', ' ')} {n:,}" for reason, n in r.failures.items()) or "none",
-            wording.clip(r.judge, 120),
         )
         for r in rounds
     )
-    return Grid("Judgments", ("Model", "Judged by", "Judgments", "Without a verdict", "Reasons", "Judge's key"), rows)
+    return Grid("Judgments", ("Model", "Judged by", "Judgments", "Without a verdict", "Reasons"), rows)
 
 
 def _as_number(text: str) -> float:

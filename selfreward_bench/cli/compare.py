@@ -263,12 +263,11 @@ def _gates(results: Sequence[GateResult]) -> list[RenderableType]:
     from rich.text import Text
 
     return [
-        Text.assemble(_SIGNS[r.status], _clean(f"  {r.gate.text}  ({r.benchmark or r.gate.metric}) {r.message}"))
-        for r in results
+        Text.assemble(_SIGNS[r.status], "  ", _clean(f"{r.gate.text} ({r.benchmark}): {r.message}")) for r in results
     ]
 
 
 def _clean(text: str) -> str:
-    from reports import wording
+    from reports.escaping import line
 
-    return " ".join(wording.visible(wording.clip(text, 500)).split())
+    return line(text)

@@ -75,6 +75,7 @@ def evaluate(
     concurrency: Annotated[
         int, typer.Option("--concurrency", metavar="N", min=1, help="Calls to a served model at the same time.")
     ] = 32,
+    full: Annotated[bool, typer.Option("--full", help="Prints all metrics, not only the main ones.")] = False,
     no_report: Annotated[bool, typer.Option("--no-report", help="Does not renew the run's report.html.")] = False,
     recipe: options.Recipe = None,
     change: options.Set = None,
@@ -117,6 +118,7 @@ def evaluate(
         replay=replay,
         concurrency=concurrency,
         report=not no_report,
+        full=full,
     )
     session = scoring.open_session(asked)
     if dry_run:
@@ -126,7 +128,14 @@ def evaluate(
     with interruptible(again):
         errors = scoring.run_session(session, asked)
     if errors:
-        raise SrbenchError(errors[0])
+        raise SrbenchError(_told(errors))
+
+
+def _told(errors: Sequence[str]) -> str:
+    """What went wrong, all of it; the results of everything else are there."""
+    if len(errors) == 1:
+        return errors[0]
+    return "\n".join([f"{len(errors)} parts of this failed; the others are done.", *(f"  {e}" for e in errors)])
 
 
 def _show_plan(planned: Sequence[Planned], table: PriceTable | None) -> None:

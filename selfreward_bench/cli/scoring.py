@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,13 +98,16 @@ def open_session(asked: Evaluating) -> Session:
 def run_session(session: Session, asked: Evaluating) -> tuple[str, ...]:
     """Evaluates, prints the results and renews the report; returns what went wrong."""
     from selfreward_bench.cli.progress import RichReporter
-    from selfreward_bench.cli.tables import compact_table, metric_table
+    from selfreward_bench.cli.tables import compact_table, match_table, metric_table
 
     root = session.asked.root
     with RichReporter() as reporter:
         done = session.run(reporter)
     if done.results:
-        say((metric_table if asked.full else compact_table)(done.results))
+        width = shutil.get_terminal_size((PLAIN_WIDTH, 0)).columns
+        say(metric_table(done.results) if asked.full else compact_table(done.results, width))
+    if done.tournament:
+        say("\n" + match_table(done.tournament))
     if asked.report:
         say(f"\nThe report: {write_report(root)}")
     say(f"The results are in {root}.")
@@ -147,12 +151,11 @@ def _settings(run: RunDir | None, candidates: Sequence[Candidate], asked: Evalua
 
 
 def evaluate_models(run: RunDir, models: Sequence[str], reporter: Reporter) -> None:
-    """Evaluates models of a run and compares all that are evaluated; what is there and current is not made again.
+    """Evaluates models of a run; what is there and current is not made again.
 
     Raises:
         SrbenchError: what the first model that failed raised, after the others were evaluated.
     """
-    from leaderboards.comparing import compare
     from leaderboards.harness import evaluate_checkpoint
     from trainers.iteration import checkpoint_of
 
@@ -166,9 +169,18 @@ def evaluate_models(run: RunDir, models: Sequence[str], reporter: Reporter) -> N
                 )
             except SrbenchError as error:
                 errors.append(error)
-        compare(run.path)
     if errors:
         raise errors[0]
+
+
+def compare_models(run: RunDir) -> None:
+    """Compares all that is evaluated, and measures the run's health."""
+    from leaderboards.comparing import compare
+    from leaderboards.health import write_health
+
+    with run.lock():
+        compare(run.path)
+        write_health(run.path)
 
 
 def models_to_evaluate(run: RunDir, model: str | None) -> list[str]:

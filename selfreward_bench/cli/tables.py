@@ -1,28 +1,147 @@
-"""The results of single checkpoints as a table; what a whole run came to is in ``reports.terminal``."""
+"""The results of an evaluation as tables of text; what a whole run came to is in ``reports.terminal``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 from selfreward_bench.cli.console import columns
 
 if TYPE_CHECKING:
-    from selfreward_bench.types import EvalResult
+    from leaderboards.metrics import MetricInfo
+    from leaderboards.standings import Tournament
+    from selfreward_bench.types import EvalResult, Metric
+
+#: family of benchmarks -> the metrics that tell its story; of others, the first one
+_MAIN: Final = {
+    "quality": ("quality_sampled", "quality_greedy"),
+    "alpaca-eval": ("win_rate", "length_controlled_winrate", "avg_length"),
+    "mt-bench": ("grade", "adjusted_win_rate", "grade_turn_1", "grade_turn_2"),
+    "judge-accuracy": ("pairwise_accuracy", "spearman", "consistency", "parse_failures"),
+}
+_NO_SCORES: Final = ("truncated_prompts",)  # of the NLP benchmarks, whose metrics are tasks otherwise
 
 
 def metric_table(results: Sequence[EvalResult]) -> str:
-    """The metrics of some results, one a line; breakdowns by kind of task are left to the report."""
-    from leaderboards.metrics import METRICS
+    """All metrics of some results, one a line; breakdowns by kind of task are left to the report."""
+    rows = []
+    for result in results:
+        for name in _named(result):
+            metric, shown, value, interval = _numbers(result, name)
+            rows.append((result.checkpoint, result.benchmark, shown.label, value, interval, _scored(metric)))
+    return columns(("MODEL", "BENCHMARK", "METRIC", "VALUE", "95% INTERVAL", "SCORED"), rows, right=(3, 4, 5))
+
+
+def compact_table(results: Sequence[EvalResult], width: int) -> str:
+    """The main metrics with a column per checkpoint; below, what has no score and is asked for again.
+
+    Args:
+        width: characters there is room for; intervals are left out where they do not fit.
+    """
+    names = list(dict.fromkeys(r.checkpoint for r in results))
+    tables = [_joined(results, names, intervals) for intervals in (True, False)]
+    fitting = next((t for t in tables if max(map(len, t.splitlines())) <= width), tables[-1])
+    hint = "" if fitting == tables[0] else "\nIntervals and all other metrics: --full."
+    return "\n".join([fitting + hint, *_remarks(results)])
+
+
+def _joined(results: Sequence[EvalResult], names: Sequence[str], intervals: bool) -> str:
+    """All benchmarks in one table, so that their columns are aligned, then each under its own title."""
+    from reports import wording
+
+    rows: list[tuple[str, ...]] = []
+    titles: dict[int, str] = {}
+    for key in dict.fromkeys(r.benchmark for r in results):
+        found = {r.checkpoint: r for r in results if r.benchmark == key}
+        titles[len(rows)] = wording.title(key) + _judges(list(found.values()))
+        rows += [_row(found, names, metric, intervals) for metric in _main(list(found.values()))]
+    head, rule, *lines = columns(("", *names, "SCORED"), rows, right=range(1, len(names) + 2)).splitlines()
+    told = [text for n, line in enumerate(lines) for text in ([f"\n{titles[n]}"] if n in titles else []) + [line]]
+    return "\n".join([head, rule, *told]).replace(f"{rule}\n\n", f"{rule}\n", 1)
+
+
+def _judges(found: Sequence[EvalResult]) -> str:
+    """Who judged, and whether the numbers of a row are made alike. Where judging is measured the model is the judge."""
+    from leaderboards.pairing_records import conditions
+    from reports import wording
+
+    judges = dict.fromkeys(r.judge for r in found if r.judge and wording.family(r.benchmark) != "judge-accuracy")
+    stated = [conditions(r) for r in found]
+    unlike = sorted(name for name in {n for c in stated for n in c} if len({c.get(name) for c in stated}) > 1)
+    warning = f"\n  NOT COMPARABLE with each other: unlike {', '.join(unlike)}" if unlike else ""
+    return (f", judge: {'; '.join(judges)}" if judges else "") + warning
+
+
+def match_table(tournament: Tournament) -> str:
+    """All pairs, and the ratings that come of them."""
     from reports import wording
 
     rows = []
-    for result in results:
-        known = METRICS.get(result.benchmark, result.metrics)
-        for name, metric in ((name, result.metrics[name]) for name in known if name in result.metrics):
-            shown = wording.info(result.benchmark, name)
-            value = wording.number(metric.value, shown.unit)
-            interval = wording.interval(metric.low, metric.high, shown.unit)
-            scored = f"{metric.n_scored:,}/{metric.n_total:,}"
-            rows.append((result.checkpoint, result.benchmark, shown.label, value, interval, scored))
-    return columns(("MODEL", "BENCHMARK", "METRIC", "VALUE", "95% INTERVAL", "SCORED"), rows, right=(3, 4, 5))
+    for pair in tournament.pairs:
+        net = pair.net_win
+        shares = [wording.number(share, "share") for share in (pair.win, pair.tie, pair.loss)]
+        value = wording.number(net.value, "share", signed=True) if net else ""
+        interval = wording.interval(net.low, net.high, "share", signed=True) if net else ""
+        scored = f"{pair.n_scored:,}/{pair.n_total:,}"
+        rows.append((f"  {pair.a} against {pair.b}", *shares, f"{value} {interval}", scored))
+    header = (f"Head to head, judge: {tournament.judge}", "WIN", "TIE", "LOSS", "WIN - LOSS", "SCORED")
+    ratings = ", ".join(f"{r.checkpoint} {wording.number(r.rating, 'rating')}" for r in tournament.ratings)
+    return columns(header, rows, right=range(1, 6)) + f"\nBradley-Terry ratings: {ratings}"
+
+
+def _row(found: dict[str, EvalResult], names: Sequence[str], metric: str, intervals: bool) -> tuple[str, ...]:
+    """One metric of one benchmark; how many samples are scored is told once where it is the same for all."""
+    there = {name: r for name, r in found.items() if metric in r.metrics}
+    label = _numbers(next(iter(there.values())), metric)[1].label
+    counts = {_scored(r.metrics[metric]) for r in there.values()}
+    cells = []
+    for name in names:
+        value, interval, scored = "", "", ""
+        if name in there:
+            number, _, value, interval = _numbers(there[name], metric)
+            scored = f"({_scored(number)})" if len(counts) > 1 else ""
+        cells.append(" ".join(filter(None, (value, interval if intervals else "", scored))))
+    return (f"  {label}", *cells, counts.pop() if len(counts) == 1 else "")
+
+
+def _main(found: Sequence[EvalResult]) -> list[str]:
+    from reports import wording
+
+    family = wording.family(found[0].benchmark)
+    there = dict.fromkeys(name for result in found for name in _named(result))
+    if family == "nlp":
+        return [name for name in there if "/" not in name and name not in _NO_SCORES]
+    return [name for name in _MAIN.get(family, ()) if name in there] or list(there)[:1]
+
+
+def _remarks(results: Sequence[EvalResult]) -> Iterator[str]:
+    from reports import wording
+
+    if lacking := [r for r in results if r.incomplete]:
+        listed = "; ".join(f"{r.checkpoint}, {wording.title(r.benchmark)}: {r.incomplete:,}" for r in lacking)
+        yield f"\nFailed, and not scored ({listed}). The same command asks for these again, and for nothing else."
+
+
+def _named(result: EvalResult) -> list[str]:
+    """Its metrics in the order of their table, then those that have no place there; no breakdowns."""
+    from leaderboards.metrics import METRICS
+
+    known = [name for name in METRICS.get(result.benchmark, {}) if name in result.metrics]
+    return known + [name for name in result.metrics if name not in known and "/" not in name]
+
+
+def _numbers(result: EvalResult, name: str) -> tuple[Metric, MetricInfo, str, str]:
+    """A metric, how it is shown, its value and its interval in words."""
+    from reports import wording
+
+    metric, shown = result.metrics[name], wording.info(result.benchmark, name)
+    return (
+        metric,
+        shown,
+        wording.number(metric.value, shown.unit),
+        wording.interval(metric.low, metric.high, shown.unit),
+    )
+
+
+def _scored(metric: Metric) -> str:
+    return f"{metric.n_scored:,}/{metric.n_total:,}"

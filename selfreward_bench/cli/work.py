@@ -41,21 +41,31 @@ class Work:
         from trainers.iteration import finished_models, run_iteration
 
         oracle = true_score if self.run.config.rewards == "oracle" else None
-        for target in targets(self.run, until, from_stage):
-            made = run_iteration(self.run, until=target, from_stage=from_stage, oracle=oracle, reporter=self.reporter)
-            from_stage = None
-            self.made += [iteration.model for iteration in made]
-            self.score(finished_models(self.run))
+        try:
+            for target in targets(self.run, until, from_stage):
+                made = run_iteration(
+                    self.run, until=target, from_stage=from_stage, oracle=oracle, reporter=self.reporter
+                )
+                from_stage = None
+                self.made += [iteration.model for iteration in made]
+                self.score(finished_models(self.run))
+        finally:
+            self.conclude(finished_models(self.run))
         if self.errors:
             raise self.errors[0]
 
     def score(self, models: Sequence[str]) -> None:
-        """Evaluates models where that is not done, and renews the report."""
+        """Evaluates models where that is not done."""
         if self.evaluate and models:
             try:
                 scoring.evaluate_models(self.run, models, self.reporter)
             except SrbenchError as error:
                 self.errors.append(error)
+
+    def conclude(self, models: Sequence[str]) -> None:
+        """Compares what is evaluated and renews the report, once, also when the making of models broke off."""
+        if self.evaluate and models:
+            scoring.compare_models(self.run)
         if self.report and models:
             scoring.write_report(self.run.path)
 

@@ -78,18 +78,69 @@ def test_zero_pairs_are_told(whole: Any) -> None:
     assert any("M3 has no preference pairs" in gap for gap in facts.gaps)
 
 
-def test_a_comparison_older_than_the_results_is_left_out(whole: Any) -> None:
+def test_what_was_compared_with_other_weights_is_left_out(whole: Any) -> None:
     path = whole.path / "M3/eval/micro-quality@1/result.json"
     path.write_text(path.read_text().replace("f-M3", "f-other"))
     facts = collect(whole.path)
-    assert facts.standings is None
-    assert any("older than the results" in gap for gap in facts.gaps)
+    assert facts.standings is not None
+    assert {(d.benchmark, d.a) for d in facts.standings.differences} == {("micro-judge-accuracy@1", "M3")}
+    assert facts.standings.head_to_head == ()
+    assert any("older than the results of M3 (micro-quality@1)" in gap for gap in facts.gaps)
+
+
+def test_results_that_nobody_compared_are_told(whole: Any) -> None:
+    for model in ("M1", "M2"):
+        whole.result(model, "mt-bench@1", grade=5.0)
+    facts = collect(whole.path)
+    assert facts.standings is not None
+    assert len(facts.standings.differences) == 7
+    assert any("mt-bench@1: M1 and M2 have not been compared" in gap for gap in facts.gaps)
+
+
+def test_tournament_and_drift_are_read_where_they_belong_to_the_results(full: Any) -> None:
+    facts = collect(full.path)
+    assert facts.tournament is not None
+    assert facts.drift is not None
+    assert facts.gaps == ()
+    for path in full.path.glob("M3/eval/*/result.json"):
+        path.write_text(path.read_text().replace("f-M3", "f-other"))
+    facts = collect(full.path)
+    assert (facts.tournament, facts.drift) == (None, None)
+    assert sum("other weights" in gap for gap in facts.gaps) == 2
+
+
+def test_answers_to_matches_are_no_unfinished_benchmark(whole: Any) -> None:
+    for model in ("M1", "M2"):
+        (whole.path / model / "eval" / "head-to-head@1").mkdir()
+    facts = collect(whole.path)
+    assert facts.gaps == ("Head to head: M1 and M2 have answered, and nobody compared them (`srbench eval`).",)
+
+
+def test_a_nan_in_a_result_is_no_number(whole: Any) -> None:
+    path = whole.path / "M1/eval/micro-quality@1/result.json"
+    path.write_text(path.read_text().replace("3.0,", "NaN,", 1))
+    metric = collect(whole.path).models[0].results["micro-quality@1"].metrics["quality_sampled"]
+    assert metric.value is None
+    assert metric.low is not None
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"a": ' * 3000, "\x00", "null"])
 def test_damaged_files_are_gaps_and_never_errors(whole: Any, content: str) -> None:
-    names = ("srbench.yaml", "standings.json", "M1/iteration.json", "M2/pairs.stage.json", "M2/pairs.jsonl")
-    for name in (*names, "M1/eval/micro-quality@1/result.json", "M2/train/log.jsonl"):
+    names = (
+        "srbench.yaml",
+        "standings.json",
+        "M1/iteration.json",
+        "M2/pairs.stage.json",
+        "M2/pairs.jsonl",
+        "drift.json",
+    )
+    (whole.path / "head-to-head").mkdir()
+    for name in (
+        *names,
+        "head-to-head/head_to_head.json",
+        "M1/eval/micro-quality@1/result.json",
+        "M2/train/log.jsonl",
+    ):
         (whole.path / name).write_text(content)
     facts = collect(whole.path)
     assert [m.name for m in facts.models] == ["M1", "M2", "M3"]
@@ -98,7 +149,7 @@ def test_damaged_files_are_gaps_and_never_errors(whole: Any, content: str) -> No
 
 
 def test_reports_load_no_heavy_library() -> None:
-    heavy = "[m for m in sys.modules if m.split('.')[0] in ('torch', 'transformers', 'trainers', 'scipy')]"
+    heavy = "[m for m in sys.modules if m.split('.')[0] in ('torch', 'transformers', 'trainers', 'scipy', 'pandas', 'numpy', 'lm_eval')]"
     core = "[m for m in sys.modules if m.startswith(('selfreward_bench.engines', 'selfreward_bench.judges'))]"
     script = f"import sys, reports.html, reports.terminal; print({heavy} + {core})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

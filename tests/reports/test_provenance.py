@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from leaderboards.health_records import HEALTH, Health, IterationHealth
 from leaderboards.standings import read_result, write_record
 from reports import reproduction, training_facts
 from reports.facts import collect
@@ -172,6 +173,12 @@ def test_time_tokens_and_cost_are_summed(builder: Any) -> None:
     assert "All 1 min 40 s 1,500 1.25" in text_of(section)
     bars = [(r["label"], r["part"], r["value"]) for r in section.charts["provenance-0-time"].rows if r["value"]]
     assert bars == [("M1", "training", 60.0), ("M2", "candidates", 30.0), ("M2", "evaluation", 10.0)]
+
+
+def test_who_judged_in_training(builder: Any) -> None:
+    rounds = (IterationHealth(model="M2", parent="M1", judge="prompt@1/sampled/M1"),)
+    write_record(builder.path / HEALTH, Health(iterations=rounds))
+    assert "Judge of M2's rewards prompt@1/sampled/M1" in text_of(provenance.build([collect(builder.path)]))
 
 
 def test_what_results_share_and_what_they_do_not(builder: Any) -> None:

@@ -20,11 +20,18 @@ def shown(content: RenderableType) -> str:
 
 def test_results_show_verdict_differences_and_matches(whole: Any) -> None:
     text = shown(terminal.results(collect(whole.path)))
-    assert "True quality rose from 3.00 (M1) to 3.60 (M3)" in text
-    assert "vs M1 +0.60 [+0.40, +0.80] ▲" in text
-    assert "58.0 %" in text
-    assert "Spearman, human ranks" not in text
-    assert "Spearman, human ranks" in shown(terminal.results(collect(whole.path), full=True))
+    assert "Answer quality: True quality, sampled 3.00 → 3.60 (vs M1 ▲ +0.60 [+0.40, +0.80])" in text
+    assert "vs M2 +0.30 [−0.10, +0.70]" in text  # noqa: RUF001 - the minus sign that is shown
+    assert "▲ 58.0 % [54.0, 62.0]" in text
+    assert "Perfect answers, sampled" not in text
+    assert "Perfect answers, sampled" in shown(terminal.results(collect(whole.path), full=True))
+
+
+def test_unlike_conditions_are_told(full: Any) -> None:
+    assert "Not comparable" not in shown(terminal.results(collect(full.path)))
+    full.result("M3", "alpaca-eval@1", metrics={"win_rate": 50.0}, conditions={"judge": "other"})
+    text = " ".join(shown(terminal.results(collect(full.path))).split())
+    assert "Not comparable: AlpacaEval, judge: judge-x (M0, SFT, M1 and M2), other (M3)" in text
 
 
 def test_status_shows_each_model(whole: Any) -> None:
@@ -32,6 +39,7 @@ def test_status_shows_each_model(whole: Any) -> None:
     second = next(line for line in lines if "M2" in line)
     assert "2 done" in second
     assert "3.30" in second
+    assert "75.0 %" in second
     assert "dpo begun" in next(line for line in lines if "M3" in line)
 
 

@@ -186,7 +186,7 @@ def test_scores_margins_and_lengths_come_from_health(builder: Any) -> None:
     margin = chart(section, "Reward of the chosen minus that of the rejected").rows
     assert margin == [{"label": "M2", "value": 1.5, "low": 1.0, "high": 2.0}]
     text = text_of(section)
-    assert "M2 M1 200 100 50.0 % no verdict 90, truncated 10 judge-key" in text
+    assert "M2 M1 200 100 50.0 % no verdict 90, truncated 10" in text
     assert "not measured" not in text
 
 

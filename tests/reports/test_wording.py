@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from leaderboards.standings import MetricDifference
 from reports import wording
-from reports.facts import collect
 
 QUALITY = wording.QUALITY
 
@@ -51,39 +49,72 @@ def test_numbers_carry_their_units_digits(value: float | None, unit: str, signed
     assert wording.number(value, unit, signed=signed) == expected
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_what_is_no_number_is_a_dash(value: float | None) -> None:
+    assert wording.number(value, "share") == wording.NOTHING
+    assert wording.interval(0.1, value, "share") == ""
+
+
 def test_an_interval_that_excludes_zero_never_reads_as_if_it_touched_it(
     difference: Callable[..., MetricDifference],
 ) -> None:
     shown = wording.info(QUALITY, "chars_sampled")
-    assert wording.change(difference("M2", "M1", 1.9, 0.02, 3.9, "chars_sampled"), shown) == "+1.90 [+0.02, +3.90]"
-    assert wording.change(difference("M2", "M1", 1.9, -0.02, 3.9, "chars_sampled"), shown) == "+1.9 [\u22120.0, +3.9]"
+    assert wording.change(difference("M2", "M1", 1.9, 0.02, 3.9, "chars_sampled"), shown) == ("+1.90", "[+0.02, +3.90]")
+    touching = wording.change(difference("M2", "M1", 1.9, -0.02, 3.9, "chars_sampled"), shown)
+    assert touching == ("+1.9", "[\u22120.0, +3.9]")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.01, 0.2, "▲"),
+        (-0.2, -0.01, "▼"),
+        (-0.1, 0.2, ""),
+        (-0.2, -1e-9, ""),  # zero but for rounding
+        (0.0, 0.0, ""),
+        (float("nan"), 0.2, ""),
+        (0.1, float("inf"), ""),
+        (None, None, ""),
+    ],
+)
+def test_an_arrow_stands_only_where_the_interval_excludes_zero(
+    difference: Callable[..., MetricDifference], low: float, high: float, expected: str
+) -> None:
+    found = difference("M2", "M1", 0.1, low, high, "quality_sampled")
+    assert wording.arrow(found) == expected
+    worse = wording.info("micro-alpaca-eval@1", "truncated")
+    assert wording.tone(found, worse) == {"▲": "worse", "▼": "better", "": "neutral"}[expected]
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "metric", "label", "unit", "better"),
+    [
+        ("alpaca-eval@1", "win_rate", "Win rate", "percent", 1),
+        ("alpaca-eval@1", "win_rate/helpful_base", "helpful base", "percent", 1),
+        ("alpaca-eval@1", "win_rate/expected_length_1", "reference: shortest quarter", "percent", 1),
+        ("alpaca-eval@1", "win_rate/answer_length_2", "own answer: quarter 2", "percent", 1),
+        ("alpaca-eval@9", "win_rate", "Win rate", "percent", 1),
+        ("nlp@1", "nq_open/no_answer", "no answer", "share", -1),
+        ("unheard-of@1", "score/part", "score/part", "points", 0),
+    ],
+)
+def test_every_metric_has_a_label_and_a_unit(benchmark: str, metric: str, label: str, unit: str, better: int) -> None:
+    shown = wording.info(benchmark, metric)
+    assert (shown.label, shown.unit, shown.better) == (label, unit, better)
+
+
+def test_families_and_titles() -> None:
+    assert wording.family("micro-alpaca-eval@1") == "alpaca-eval"
+    assert wording.family("judge-accuracy-llmbar-processed@1") == "judge-accuracy"
+    assert wording.title("micro-nlp@1") == "NLP benchmarks (micro-world)"
+    assert wording.title("unheard-of@3") == "unheard-of@3"
+
+
+def test_listings() -> None:
+    assert [wording.listing(list("abc"[:n])) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+    assert wording.listing(list("abcdefghijk"), 2) == "a, b and 9 more"
 
 
 def test_durations() -> None:
     shown = [wording.duration(s) for s in (8.25, 125, 11_220, None)]
     assert shown == ["8.2 s", "2 min 05 s", "3 h 07 min", wording.NOTHING]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "lead", "tone"),
-    [(0.1, 0.5, "Yes", "better"), (-0.5, -0.1, "No.", "worse"), (-0.1, 0.5, "Not shown", "neutral")],
-)
-def test_the_verdict_follows_the_interval(
-    whole: Any, difference: Callable[..., MetricDifference], low: float, high: float, lead: str, tone: str
-) -> None:
-    whole.standings([difference("M3", "M1", (low + high) / 2, low, high, "quality_sampled")])
-    first = wording.verdict(collect(whole.path))[0]
-    assert first.answer.startswith(lead)
-    assert first.tone == tone
-
-
-def test_longer_answers_are_neither_good_nor_bad(whole: Any, difference: Callable[..., MetricDifference]) -> None:
-    whole.standings([difference("M3", "M1", 9, 5, 12, "chars_sampled")])
-    length = next(s for s in wording.verdict(collect(whole.path)) if "longer" in s.question)
-    assert length.answer.startswith("Yes. Mean length went from 30.0 (M1) to 30.0 (M3): +9.0 [+5.0, +12.0] characters")
-    assert length.tone == "neutral"
-
-
-def test_what_was_not_compared_is_unknown(whole: Any) -> None:
-    whole.standings([])
-    assert {s.tone for s in wording.verdict(collect(whole.path))} == {"unknown"}

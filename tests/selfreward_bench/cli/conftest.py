@@ -99,5 +99,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Recorded:
 
     monkeypatch.setattr("trainers.iteration.run_iteration", train)
     monkeypatch.setattr("selfreward_bench.cli.scoring.evaluate_models", evaluate)
+    monkeypatch.setattr("selfreward_bench.cli.scoring.compare_models", lambda root: None)
     monkeypatch.setattr("selfreward_bench.cli.scoring.write_report", report)
     return recorded

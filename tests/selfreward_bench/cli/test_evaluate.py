@@ -81,12 +81,18 @@ def test_a_model_of_a_run(cli: Cli, run: RunDir, evaluated: list[dict[str, Any]]
     assert (call["name"], call["out_dir"]) == ("M1", run.path / "M1/eval")
     assert list(call["settings"]) == ["micro-quality"]
     assert call["settings"]["micro-quality"].config == run.config
-    words = next(line for line in done.stdout.splitlines() if line.startswith("M1")).split()
-    assert words[:2] == ["M1", "micro-quality@1"]
+    (words,) = (line.split() for line in done.stdout.splitlines() if "True quality, sampled" in line)
     assert words[-4:] == ["3.50", "[3.40,", "3.60]", "9/10"]
     assert "sort" not in done.stdout
     assert (run.path / "standings.json").is_file()
     assert (run.path / "report.html").is_file()
+
+
+def test_all_metrics_on_request(cli: Cli, run: RunDir, evaluated: list[dict[str, Any]]) -> None:
+    done = cli("eval", "--checkpoint", "runs/a:M1", *QUALITY, "--full")
+    words = next(line for line in done.stdout.splitlines() if line.startswith("M1")).split()
+    assert words[:2] == ["M1", "micro-quality@1"]
+    assert words[-4:] == ["3.50", "[3.40,", "3.60]", "9/10"]
 
 
 def test_all_models_of_a_run_and_its_base(cli: Cli, run: RunDir, evaluated: list[dict[str, Any]]) -> None:
@@ -205,7 +211,7 @@ def test_an_unscored_metric_is_not_zero(
         lambda model, settings, *, out_dir, reporter: [result(model.name, out_dir, None)],
     )
     done = cli("eval", "--checkpoint", "runs/a:M1", *QUALITY)
-    line = next(line for line in done.stdout.splitlines() if line.startswith("M1"))
+    line = next(line for line in done.stdout.splitlines() if "True quality, sampled" in line)
     assert "0.00" not in line
     assert "9/10" in line
 

@@ -1,0 +1,333 @@
+"""One call of evaluation on scripted models and made-up finished files: what is run, with whom, and what is left."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import leaderboards
+from leaderboards import alpaca_scores, standings
+from leaderboards.candidates import parse_candidates
+from leaderboards.length_control import length_controlled
+from leaderboards.models import Services
+from leaderboards.session import Asked, Evaluation, Session, default_config, run_of
+from leaderboards.suites import chosen
+from selfreward_bench import jsonl, recipes
+from selfreward_bench.config import EngineConfig, RunConfig
+from selfreward_bench.data_dir import DataDir
+from selfreward_bench.engines.base import Engine
+from selfreward_bench.engines.scripted import ScriptedEngine
+from selfreward_bench.errors import ConfigError, DataError, EngineError, IncompatibleRunError, UnknownNameError
+from selfreward_bench.micro import base_path
+from selfreward_bench.rundir import RunDir
+from selfreward_bench.types import SampleScore
+
+ALL_BUT_NLP = ("quality", "judge-accuracy", "alpaca-eval", "mt-bench", "head-to-head")  # nlp needs a model with weights
+
+Skilled = Callable[..., ScriptedEngine]
+Checkpoint = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def few_refits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals are tested with the length control itself."""
+    monkeypatch.setattr(alpaca_scores, "length_controlled", partial(length_controlled, n_refits=40))
+
+
+@pytest.fixture(autouse=True)
+def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SRBENCH_DATA_DIR", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "no-data"))
+
+
+@pytest.fixture
+def engines(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[ScriptedEngine]]:
+    """Model's name -> the engines that were opened on it. ``good``, ``poor`` and ``idle`` are skilled as they say."""
+    from .conftest import build_engine
+
+    opened: dict[str, list[ScriptedEngine]] = {}
+    shares = {"good": 1.0, "poor": 0.3, "idle": 0.0}
+
+    def open_engine(config: EngineConfig, source: Path, *, threads: int | None = None) -> Engine:
+        name = source.parent.name if source.name == "checkpoint" else source.name
+        if name == "broken":
+            raise EngineError("broken cannot be loaded.")
+        opened.setdefault(name, []).append(build_engine(shares.get(name, 0.6), batch_size=16))
+        return opened[name][-1]
+
+    monkeypatch.setattr("leaderboards.models.open_engine", open_engine)
+    return opened
+
+
+def asked(*texts: str | Path, config: RunConfig, **options: Any) -> Asked:
+    services = Services(config.engine, config.threads)
+    given: dict[str, Any] = {"world": "micro", "root": Path("out"), **options}
+    return Asked(candidates=parse_candidates(map(str, texts)), config=config, services=services, **given)
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+# --- what is run
+
+
+@pytest.fixture
+def two(checkpoint: Checkpoint) -> tuple[Path, Path]:
+    return checkpoint("good", 1.0), checkpoint("poor", 2.0)
+
+
+def test_two_models_on_everything_each_loaded_once(
+    world_files: Path, config: RunConfig, two: tuple[Path, Path], engines: dict[str, list[ScriptedEngine]]
+) -> None:
+    done = Session(asked(*two, config=config, benchmarks=ALL_BUT_NLP[:1] + ALL_BUT_NLP[2:])).run()
+    assert done.errors == ()
+    keys = ["micro-quality@1", "micro-alpaca-eval@1", "micro-mt-bench@1"]
+    assert [(r.checkpoint, r.benchmark) for r in done.results] == [(m, k) for m in ("good", "poor") for k in keys]
+    assert {name: len(made) for name, made in engines.items()} == {"good": 1, "poor": 1}
+    for made in engines.values():
+        with pytest.raises(EngineError, match="closed"):
+            made[0].generate([])
+    assert done.tournament is not None
+    (pair,) = done.tournament.pairs
+    assert (pair.a, pair.b) in {("good", "poor"), ("poor", "good")}
+    assert standings.read_tournament(Path("out/head-to-head")) == done.tournament
+    (match,) = standings.read_standings(Path("out")).head_to_head
+    assert {match.a, match.b} == {"good", "poor"}
+
+
+def test_what_is_there_is_not_made_again(
+    world_files: Path, config: RunConfig, two: tuple[Path, Path], engines: dict[str, list[ScriptedEngine]]
+) -> None:
+    wanted = asked(*two, config=config, benchmarks=("quality", "alpaca-eval", "head-to-head"))
+    first, before = Session(wanted).run(), files(Path("out"))
+    engines.clear()
+    assert Session(wanted).run() == first
+    assert engines == {}
+    assert files(Path("out")) == before
+
+
+def test_the_drift_matrix_needs_answers_and_judgments_of_several(
+    world_files: Path, config: RunConfig, two: tuple[Path, Path], engines: dict[str, list[ScriptedEngine]]
+) -> None:
+    assert Session(asked(*two, config=config, benchmarks=("quality", "judge-accuracy"))).run().errors == ()
+    drift = standings.read_drift(Path("out/drift.json"))
+    assert {j.name for j in drift.judges} == {"good", "poor"}
+
+
+def test_a_plan_writes_nothing_and_loads_nothing(
+    world_files: Path, config: RunConfig, two: tuple[Path, Path], engines: dict[str, list[ScriptedEngine]]
+) -> None:
+    planned = Session(asked(*two, config=config, benchmarks=ALL_BUT_NLP)).plan()
+    assert not Path("out").exists()
+    assert engines == {}
+    assert [(p.model, p.benchmark) for p in planned[:2]] == [("good", "micro-quality@1"), ("good", "micro-judge-accuracy@1")]
+    assert (planned[-1].model, planned[-1].benchmark) == ("all pairs", "head-to-head")
+    assert all(p.plan.units and not p.current and not p.problem for p in planned)
+    assert planned[-1].plan.judgments.calls == planned[-1].plan.answers.calls  # two models: one pair, two orders
+    Session(asked(two[0], config=config, benchmarks=("quality",))).run()
+    assert [p.current for p in Session(asked(*two, config=config, benchmarks=("quality",))).plan()] == [True, False]
+
+
+def test_one_broken_model_does_not_stop_the_other(
+    world_files: Path, config: RunConfig, checkpoint: Checkpoint, engines: dict[str, list[ScriptedEngine]]
+) -> None:
+    both = checkpoint("broken", 3.0), checkpoint("good", 1.0)
+    done = Session(asked(*both, config=config, benchmarks=("quality", "alpaca-eval", "head-to-head"))).run()
+    assert [r.checkpoint for r in done.results] == ["good", "good"]
+    told = [e.partition(": broken cannot")[0] for e in done.errors]
+    assert told == ["broken: micro-quality@1", "broken: micro-alpaca-eval@1", "broken: head-to-head"]
+    failure = standings.read_failure(Path("out/broken/eval/micro-quality@1/failure.json"))
+    assert (failure.error, failure.message) == ("EngineError", "broken cannot be loaded.")
+    assert standings.evaluated_models(Path("out")) == ["good"]
+
+
+def test_one_failing_benchmark_does_not_stop_the_others(
+    world_files: Path, config: RunConfig, checkpoint: Checkpoint, engines: dict[str, list[ScriptedEngine]]
+) -> None:
+    good = checkpoint("good", 1.0)
+    done = Session(asked(good, config=config, benchmarks=("nlp", "quality"))).run()
+    assert [r.benchmark for r in done.results] == ["micro-quality@1"]
+    assert len(done.errors) == 1
+    assert done.errors[0].startswith("good: micro-nlp@1: ")
+
+
+def test_a_result_of_other_settings_is_not_passed_off_as_this_ones(
+    world_files: Path, config: RunConfig, checkpoint: Checkpoint, engines: dict[str, list[ScriptedEngine]]
+) -> None:
+    good = checkpoint("good", 1.0)
+    wanted = asked(good, config=config, benchmarks=("judge-accuracy",))
+    (first,) = Session(wanted).run().results
+    rankings = world_files / "rankings.jsonl"
+    before = rankings.read_bytes()
+    rankings.unlink()
+    away = Session(wanted).run()
+    assert (away.results, len(away.errors)) == ((), 1)
+    rankings.write_bytes(before)
+    back = Session(wanted).run()
+    assert (back.results, back.errors) == ((first,), ())
+    assert not list(Path("out").rglob("failure.json"))
+
+
+def test_a_damaged_neighbour_spoils_the_comparison_alone(
+    world_files: Path, config: RunConfig, checkpoint: Checkpoint, engines: dict[str, list[ScriptedEngine]]
+) -> None:
+    neighbour = Path("out/neighbour/eval/micro-quality@1/result.json")
+    neighbour.parent.mkdir(parents=True)
+    neighbour.write_text("{")
+    done = Session(asked(checkpoint("good"), config=config, benchmarks=("quality",))).run()
+    assert [r.checkpoint for r in done.results] == ["good"]
+    assert len(done.errors) == 1
+    assert done.errors[0].startswith("comparison: out/neighbour/")
+
+
+def test_two_writers_are_refused(
+    world_files: Path, config: RunConfig, checkpoint: Checkpoint, engines: dict[str, list[ScriptedEngine]]
+) -> None:
+    Path("out").mkdir()
+    with RunDir(Path("out"), config).lock(), pytest.raises(IncompatibleRunError):
+        Session(asked(checkpoint("good"), config=config, benchmarks=("quality",))).run()
+
+
+# --- names, worlds, settings
+
+
+def test_a_suite_and_its_limit(world_files: Path, config: RunConfig, checkpoint: Checkpoint) -> None:
+    session = Session(asked(checkpoint("good"), config=config))
+    assert session.names == chosen(["quality", "judge-accuracy", "alpaca-eval", "mt-bench", "nlp", "head-to-head"], "micro")
+    assert session.setting.config.eval.limit is None
+    quick = Session(asked(checkpoint("good"), config=config, suite="quick"))
+    assert quick.setting.config.eval.limit == 32
+    limited = config.model_copy(update={"eval": config.eval.model_copy(update={"limit": 5})})
+    assert Session(asked(checkpoint("good"), config=limited, suite="quick")).setting.config.eval.limit == 5
+    assert Session(asked(checkpoint("good"), config=config, suite="quick", benchmarks=("quality",))).names == ["micro-quality"]
+    with pytest.raises(UnknownNameError, match="Did you mean 'paper'"):
+        Session(asked(checkpoint("good"), config=config, suite="papper"))
+
+
+def test_unknown_benchmarks_and_files_for_those_that_take_none(config: RunConfig, checkpoint: Checkpoint) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'quality'"):
+        Session(asked(checkpoint("good"), config=config, benchmarks=("qualty",)))
+    with pytest.raises(ConfigError, match="takes no file"):
+        Session(asked(checkpoint("good"), config=config, benchmarks=("quality:x.jsonl",)))
+    with pytest.raises(ConfigError, match="needs a file; name it as judge-accuracy-jsonl:FILE"):
+        Session(asked(checkpoint("good"), config=config, world="real", benchmarks=("judge-accuracy-jsonl",)))
+
+
+def test_a_benchmark_with_a_file(config: RunConfig, checkpoint: Checkpoint, engines: Any) -> None:
+    rows = [
+        {"id": f"r{i}", "prompt": f"Name a food, {i}.", "responses": [{"text": "Yes", "rank": 0}, {"text": "No", "rank": 1}]}
+        for i in range(6)
+    ]
+    Path("mine.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    name = "judge-accuracy-jsonl:mine.jsonl"
+    done = Session(asked(checkpoint("good"), config=config, world="real", benchmarks=(name,))).run()
+    assert done.errors == ()
+    assert [r.benchmark for r in done.results] == ["judge-accuracy-jsonl@1"]
+    assert done.results[0].metrics["pairwise_accuracy"].n_total == 6
+    assert len(done.samples("judge-accuracy-jsonl@1")) > 0
+
+
+def test_head_to_head_on_prompts_of_ones_own(
+    config: RunConfig, two: tuple[Path, Path], engines: dict[str, list[ScriptedEngine]], world_files: Path
+) -> None:
+    shutil.copy(world_files / "test.jsonl", "mine.jsonl")
+    few = (world_files / "test.jsonl").read_text().splitlines()[:5]
+    Path("mine.jsonl").write_text("\n".join(few) + "\n")
+    done = Session(asked(*two, config=config, benchmarks=("head-to-head:mine.jsonl",))).run()
+    assert done.errors == ()
+    assert done.tournament is not None
+    assert done.tournament.n_prompts == 5
+
+
+def test_what_models_outside_a_run_are_evaluated_with() -> None:
+    assert default_config("micro") == recipes.load("micro")
+    real = default_config("real", ["eval.samples=3"])
+    assert real.eval.samples == 3
+    assert real.eval.answering.max_new_tokens == 2048
+    assert (real.judge.prompt, real.judge.mode, real.threads) == ("additive-5pt", "sampled", None)
+    with pytest.raises(ConfigError, match="--set nonsense"):
+        default_config("real", ["nonsense=1"])
+
+
+def test_a_run_brings_its_own_settings_and_takes_the_results(
+    world_files: Path, config: RunConfig, engines: dict[str, list[ScriptedEngine]], checkpoint: Checkpoint
+) -> None:
+    run = RunDir.create(Path("runs/a"), config.model_copy(update={"seed": 11}))
+    shutil.copytree(checkpoint("M1"), run.path / "M1/checkpoint")
+    assert run_of(parse_candidates(["runs/a:M1"])) == run.path
+    done = leaderboards.evaluate(["runs/a:M1"], benchmarks=["quality"])
+    assert (done.root, done.errors) == (run.path, ())
+    stored = standings.read_result(run.path / "M1/eval/micro-quality@1/result.json")
+    assert done.results == (stored,)
+    elsewhere = leaderboards.evaluate(["runs/a:M1"], benchmarks=["quality"], output=Path("there"), seed=12)
+    assert elsewhere.results[0].config_hash != stored.config_hash
+    outside = leaderboards.evaluate([run.path / "M1/checkpoint", checkpoint("poor")], benchmarks=["quality"], world="micro")
+    assert outside.root == Path("runs/eval")
+    assert {r.checkpoint for r in outside.results} == {"M1", "poor"}
+
+
+# --- judges
+
+
+def test_the_oracle_judges_the_micro_world_and_it_alone(config: RunConfig, checkpoint: Checkpoint) -> None:
+    good = checkpoint("good")
+    assert Session(asked(good, config=config, benchmarks=("alpaca-eval",))).judge.name == "oracle"  # type: ignore[union-attr]
+    for judge in ("self", "openai:m@http://127.0.0.1:9/v1"):
+        with pytest.raises(ConfigError, match="oracle"):
+            Session(asked(good, config=config, judge=judge))
+    with pytest.raises(ConfigError, match="the oracle knows the micro-world alone"):
+        Session(asked(good, config=config, world="real", judge="oracle", benchmarks=("alpaca-eval",)))
+
+
+def test_a_judge_is_never_a_silent_choice(config: RunConfig, checkpoint: Checkpoint) -> None:
+    real = partial(asked, checkpoint("good"), config=config, world="real")
+    with pytest.raises(ConfigError, match=r"alpaca-eval, mt-bench: .* no judge was named.*--judge openai:MODEL@URL"):
+        Session(real(benchmarks=("alpaca-eval", "mt-bench", "nlp")))
+    with pytest.raises(ConfigError, match=r"`self` would be another one.*--benchmarks alpaca-eval,mt-bench"):
+        Session(real(judge="self"))
+    Path("outputs.json").write_text("[]")
+    with pytest.raises(ConfigError, match="finished files cannot judge"):
+        Session(real(judge="outputs.json", benchmarks=("alpaca-eval",)))
+    with pytest.raises(DataError, match="is not there"):
+        Session(real(judge="./nowhere", benchmarks=("alpaca-eval",)))
+
+
+def test_each_model_is_its_own_judge_under_self(config: RunConfig, two: tuple[Path, Path]) -> None:
+    session = Session(asked(*two, config=config, world="real", judge="self", benchmarks=("alpaca-eval",)))
+    roles = [e.settings["alpaca-eval"].judge for e in session._entries]
+    assert [r.name for r in roles if r] == ["self", "self"]
+    assert len({r.snapshot for r in roles if r}) == 2
+    assert session._entries[0].settings["alpaca-eval"].judge is not None
+
+
+# --- finished files
+
+
+TEXTS = [f"Tell me about thing {i}." for i in range(12)]
+
+
+def put(path: Path, value: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+    return path
+
+
+@pytest.fixture
+def data() -> DataDir:
+    """AlpacaEval, MT-Bench, LLMBar and PandaLM, made up."""
+    from .test_mt_bench_files import PROMPTS_OF  # noqa: F401
+
+    return DataDir(Path("data"))
