@@ -3,7 +3,8 @@
 #   make quickstart    install srbench and train M1, M2 and M3 of the embedded micro-world
 #   make test          lint, then all tests           make test-fast   without the slow ones
 #   make lint          ruff, mypy, import-linter      make docs        renews docs/cli.md
-#   make perf          the engine's speed             make perf-micro  the experiment over seeds and rewards (an hour)
+#   make perf          speed of engine, client, length control, statistics, report, evaluation
+#   make perf-micro    the experiment over seeds and rewards (an hour)
 #   make micro-base    makes the embedded base model and its data anew (an hour)
 
 PYTHON ?= python3
@@ -39,6 +40,10 @@ docs: $(DEV_STAMP)
 
 perf: $(DEV_STAMP)
 	$(RUN) perf/engine.py
+	$(RUN) perf/client.py
+	$(RUN) perf/inference.py
+	$(RUN) perf/report.py
+	$(RUN) perf/evaluation.py
 
 perf-micro: $(DEV_STAMP)
 	$(RUN) perf/micro.py run

@@ -106,14 +106,14 @@ def _stored_of(run_path: Path, names: Sequence[str], key: str) -> dict[str, Stor
 
 
 def _reference_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """``(later, earlier)``: each model with its predecessor, M1, and what stands between M0 and M1."""
+    """``(later, earlier)``: each model with its predecessor, M0, M1, and what stands between M0 and M1."""
     start = names.index("M1") if "M1" in names else len(names)
     baselines = {n for n in names[:start] if n != "M0"}
     return [
         (later, earlier)
         for i, later in enumerate(names)
         for j, earlier in enumerate(names[:i])
-        if j == i - 1 or earlier == "M1" or (earlier in baselines and i >= start)
+        if j == i - 1 or earlier in ("M0", "M1") or (earlier in baselines and i >= start)
     ]
 
 
@@ -171,6 +171,7 @@ def paired_metric(benchmark: str, metric: str, names: tuple[str, str], columns: 
         p_value=found.p_value,
         n=found.n,
         n_total=found.n_total,
+        detectable=stats.detectable_difference(columns.a, columns.b, columns.clusters),
     )
 
 

@@ -33,7 +33,7 @@ from selfreward_bench.types import Completion, EvalResult, Metric
 
 __all__ = ["measure", "write_health"]
 
-TEXTS: Final = 500  # answers that diversity is measured on, one per prompt
+TEXTS: Final = 300  # answers that diversity is measured on, one per prompt
 ANSWERS: Final = "answers.jsonl"
 FIRST: Final = "M1"  # what growth is measured against
 BASE: Final = "M0"  # not trained yet, so nothing to warn of

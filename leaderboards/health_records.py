@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationError
 
@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 HEALTH: Final = "health.json"
+
+#: a larger one is no count, and no double holds it
+Count = Annotated[int, Field(ge=0, le=10**15)]
 
 _MAX_BYTES: Final = 8 * 2**20  # a larger file is none of ours
 
@@ -67,15 +70,15 @@ class Reading(Record):
     value: float | None
     low: float | None = None
     high: float | None = None
-    n: int
-    n_total: int
+    n: Count
+    n_total: Count
     reason: str | None = None
 
 
 class Quantiles(Record):
     """Mean and deciles of ``n`` numbers."""
 
-    n: int
+    n: Count
     mean: float
     p10: float
     p50: float
@@ -101,9 +104,9 @@ class IterationHealth(Record):
     parent: str
     judge: str = ""
     rewards: str = "self"
-    grades: dict[str, int] = Field(default_factory=dict)
-    failures: dict[str, int] = Field(default_factory=dict)
-    n_judgments: int = 0
+    grades: dict[str, Count] = Field(default_factory=dict)
+    failures: dict[str, Count] = Field(default_factory=dict)
+    n_judgments: Count = 0
     margin: Quantiles | None = None
     chosen_chars: Quantiles | None = None
     rejected_chars: Quantiles | None = None

@@ -13,6 +13,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, TypeGuard, TypeVar
@@ -35,7 +36,11 @@ NUMBER_PROMPTS: Final = 4_000  # prompts whose rewards and lengths are held agai
 TEXT_PROMPTS: Final = 300  # prompts whose candidates' texts are looked at
 
 _MAX_MARKER_BYTES: Final = 2**20
+_MAX_COUNT: Final = 10**15
 _MAX_KEY: Final = 200  # characters of a judge's key or a reason
+
+#: sampled judges give few different scores
+_nearest = lru_cache(maxsize=4096)(nearest_grade)
 
 Notes = list[str]
 R = TypeVar("R", bound=Record)
@@ -127,7 +132,7 @@ class _Seen:
         if not _known(score):
             self.failures[(judgment.reason or "unknown")[:_MAX_KEY]] += 1
             return
-        if self.scale is not None and (grade := nearest_grade(score, self.scale)) is not None:
+        if self.scale is not None and (grade := _nearest(score, self.scale)) is not None:
             self.grades[grade] += 1
         if wanted:
             self.repeated[f"{judgment.prompt_id}/{judgment.index}"].append(score)
@@ -193,7 +198,7 @@ def _marker(path: Path) -> dict[str, Any]:
 def _counts(marker: Mapping[str, Any]) -> dict[str, int]:
     found = marker.get("counts")
     items = found.items() if isinstance(found, dict) else ()
-    return {str(k): int(v) for k, v in items if isinstance(v, int | float) and math.isfinite(v) and v >= 0}
+    return {str(k): int(v) for k, v in items if isinstance(v, int | float) and 0 <= v < _MAX_COUNT}
 
 
 def _rewards(marker: Mapping[str, Any]) -> str:

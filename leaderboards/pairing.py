@@ -24,7 +24,7 @@ from selfreward_bench.types import EvalResult, Metric
 __all__ = ["Evaluated", "locate", "pair"]
 
 _FEATURED: Final = 2  # of a benchmark's metrics, so many of the first are in a short table in any case
-_RUN_FILE: Final = "srbench.yaml"
+_FORMS: Final = "Give RUN:MODEL, or a directory that `srbench eval` made (runs/eval/NAME)."
 _SHOWN: Final = 200  # characters of a text in a message
 
 
@@ -58,21 +58,20 @@ def locate(text: str) -> Evaluated:
         ConfigError: it names a run, or a directory with the results of several checkpoints.
         DataError: there are no results.
     """
-    candidates = list(_candidates(text))
-    with os_errors(Path(text[:_SHOWN] or "."), "read"):
-        for found in candidates:
+    if not text.strip() or "\0" in text:
+        raise DataError(f"{text[:_SHOWN]!r} names no checkpoint. {_FORMS}")
+    with os_errors(Path(text[:_SHOWN]), "read"):
+        for found in _candidates(text):
             if found.results:
                 return found
-    raise _nothing(text)
+        raise _nothing(text)
 
 
 def _candidates(text: str) -> Iterator[Evaluated]:
     run, colon, model = text.rpartition(":")
     if colon and run and model and Path(model).name == model:
         yield Evaluated(Path(run), model, text)
-    path = Path(text) if text.strip() and "\0" not in text else None
-    if path is None:
-        return
+    path = Path(text)
     if path.name in ("checkpoint", "eval"):
         path = path.parent
     absolute = path if path.name not in ("", "..") else path.resolve()
@@ -82,7 +81,7 @@ def _candidates(text: str) -> Iterator[Evaluated]:
 def _nothing(text: str) -> SrbenchError:
     shown = text[:_SHOWN]
     run, colon, model = text.rpartition(":")
-    root = Path(run) if colon and Path(run).is_dir() else Path(text) if "\0" not in text else Path()
+    root = Path(run) if colon and Path(run).is_dir() else Path(text)
     names = standings.evaluated_models(root) if root.is_dir() else []
     listed = ", ".join(f"{root}:{name}" for name in names)
     if names and root == Path(text):
@@ -94,7 +93,7 @@ def _nothing(text: str) -> SrbenchError:
             f"{shown} has not been evaluated. Do that first: srbench eval --checkpoint {shown}; then give RUN:MODEL, "
             "or its directory under runs/eval."
         )
-    return DataError(f"{shown} is not there. Give RUN:MODEL, or a directory that `srbench eval` made (runs/eval/NAME).")
+    return DataError(f"{shown} is not there. {_FORMS}")
 
 
 # --- comparing

@@ -324,14 +324,23 @@ class Session:
         lacking = {
             name
             for entry in self._entries
-            for name, s in entry.settings.items()
-            if s.judge is None and s.finished is None and open_benchmark(name).needs_judge
+            for name, setting in entry.settings.items()
+            if _lacks_judge(open_benchmark(name), setting)
         }
         if lacking:
             raise ConfigError(
                 f"{', '.join(sorted(lacking))}: somebody has to judge, and no judge was named. Name one: "
                 "--judge openai:MODEL@URL (a served model), --judge DIR or RUN:MODEL (a local one), or --judge self."
             )
+
+
+def _lacks_judge(benchmark: Benchmark, setting: Setting) -> bool:
+    if not benchmark.needs_judge or setting.judge is not None:
+        return False
+    try:
+        return setting.finished is None or bool(benchmark.plan(setting).judgments.calls)
+    except SrbenchError:  # told when the file is scored
+        return False
 
 
 def _is_match(name: str) -> bool:

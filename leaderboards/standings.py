@@ -69,7 +69,11 @@ class Failure(Record):
 
 
 class MetricDifference(Record):
-    """Mean of ``a - b`` over the samples both checkpoints have, with its paired 95% interval and sign-flip p-value."""
+    """Mean of ``a - b`` over the samples both checkpoints have, with its paired 95% interval and sign-flip p-value.
+
+    Attributes:
+        detectable: the smallest true difference that these samples would have shown with a power of 80%.
+    """
 
     benchmark: str
     metric: str
@@ -81,6 +85,7 @@ class MetricDifference(Record):
     p_value: float | None
     n: int
     n_total: int
+    detectable: float | None = None
 
     @property
     def direction(self) -> Literal[-1, 0, 1]:

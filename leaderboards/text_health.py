@@ -23,7 +23,8 @@ _MIN_LOOP: Final = 8  # words of a loop: "no, no, no, no" is speech
 _WORD: Final = re.compile(
     "[\u0e00-\u0eff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\\W\u0e00-\u0eff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+"
 )
-_STUTTER: Final = re.compile(r"([^\s\W_]{1,4}?)\1{31}")  # without a space: hahaha...
+_MAX_WORD: Final = 31  # letters; a longer one may be a stutter
+_STUTTER: Final = re.compile(r"(\w{1,4}?)\1{23}")  # without a space: hahaha...
 
 
 def words(text: str) -> list[str]:
@@ -119,18 +120,25 @@ def is_loop(text: str) -> bool:
     >>> is_loop("I went home. " * 4), is_loop("No, no, no, no!")
     (True, False)
     """
-    tail = text[-_MAX_CHARACTERS:].lower()
-    found = words(tail)
-    return any(_repeats(found, period) for period in _PERIODS) or _STUTTER.search(tail) is not None
+    found = words(text[-_MAX_CHARACTERS:])
+    stutters = any(len(word) > _MAX_WORD and _STUTTER.search(word) for word in found)
+    return stutters or any(_repeats(found, period) for period in _PERIODS)
 
 
 def _repeats(found: Sequence[str], period: int) -> bool:
+    """Whether enough words in a row equal the one ``period`` before them.
+
+    A run of ``needed`` such words covers every ``needed``-th place, so only these are looked at first.
+    """
     needed = max(_TIMES * period, _MIN_LOOP) - period
-    if len(found) < needed + period:
-        return False
-    run = 0
-    for here, before in zip(found[period:], found, strict=False):
-        run = run + 1 if here == before else 0
-        if run == needed:
+    for place in range(period + needed - 1, len(found), needed):
+        first = last = place
+        if found[place] != found[place - period]:
+            continue
+        while first > period and last - first < needed and found[first - 1] == found[first - 1 - period]:
+            first -= 1
+        while last + 1 < len(found) and last - first < needed and found[last + 1] == found[last + 1 - period]:
+            last += 1
+        if last - first + 1 >= needed:
             return True
     return False

@@ -5,7 +5,7 @@ each has a prompt effect of its own; where a prompt has two values they share th
 Without effect the checkpoints are alike; with effect their true difference is the one ``planned_detectable_difference``
 gives for this many prompts, so that a test should find it in 80 of 100 data sets.
 
-    python perf/inference.py --data-sets 2000   the tables of perf/RESULTS.md, 8 minutes of one core
+    python perf/inference.py --data-sets 2000   the tables of perf/RESULTS.md, 8 to 9 minutes of processor time
     python perf/inference.py                    with 1,200 data sets each, 5 minutes
     python perf/inference.py --speed            milliseconds per call
 

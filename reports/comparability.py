@@ -64,8 +64,8 @@ def other_settings(results: Mapping[str, EvalResult]) -> str:
 def differing(stated: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Which stated conditions differ, a phrase each."""
     found = []
-    for key in dict.fromkeys(key for conditions in stated.values() for key in conditions):
-        values = {name: conditions.get(key, "not stated") for name, conditions in stated.items()}
+    for key in dict.fromkeys(key for made in stated.values() for key in made):
+        values = {name: made.get(key, "not stated") for name, made in stated.items()}
         if len(set(values.values())) > 1:
             found.append(f"{_NAMES.get(key, key)}: {_by_value(values)}")
     return found

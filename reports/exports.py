@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Final, Literal
+from typing import Final
 
 from leaderboards.metrics import METRICS
 from leaderboards.pairing_records import conditions
@@ -22,12 +22,11 @@ from reports.escaping import spreadsheet
 from reports.facts import RunFacts
 from reports.tables import Cell, Change, Grid, ResultTable
 from selfreward_bench import __version__
+from selfreward_bench.errors import UnknownNameError
 from selfreward_bench.rundir import hash_json
 from selfreward_bench.types import EvalResult
 
 __all__ = ["FORMATS", "Fact", "as_csv", "as_json", "as_markdown", "facts_of", "render"]
-
-Format = Literal["csv", "json", "markdown", "latex"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,14 @@ class Fact:
     fingerprint: str
 
 
-def render(runs: Sequence[RunFacts], format: Format) -> str:
-    """The runs in a format."""
+def render(runs: Sequence[RunFacts], format: str) -> str:
+    """The runs in a format.
+
+    Raises:
+        UnknownNameError: it is none of ``FORMATS``.
+    """
+    if format not in FORMATS:
+        raise UnknownNameError("format", format, FORMATS)
     return FORMATS[format](runs)
 
 
@@ -224,7 +229,7 @@ def _difference(found: MetricDifference, facts: RunFacts) -> list[str]:
     return [escaped(label), escaped(between), tables.change_of(found, facts).text, n]
 
 
-FORMATS: Final[dict[Format, Callable[[Sequence[RunFacts]], str]]] = {
+FORMATS: Final[dict[str, Callable[[Sequence[RunFacts]], str]]] = {
     "csv": as_csv,
     "json": as_json,
     "markdown": as_markdown,

@@ -94,7 +94,7 @@ def _float(caption: str, label: str, header: str, lines: Sequence[str], columns:
             r"\begin{table}",
             r"  \centering\footnotesize\setlength{\tabcolsep}{3pt}",
             rf"  \caption{{{caption}}}",
-            rf"  \label{{{label}}}",
+            rf"  \label{{{label}}}\vspace{{4pt}}",
             r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"  \begin{{tabular}}{{>{{\raggedright}}p{{0.32\linewidth}}{'r' * n}}}",
             r"    \toprule",
@@ -145,12 +145,11 @@ def _number(metric: Metric | None, unit: str, bold: bool, changes: Sequence[Chan
         return "--"
     value = _math(wording.number(metric.value, unit))
     interval = _math(wording.interval(metric.low, metric.high, unit)).strip("[]")
-    arrows = {"▲": r"\uparrow", "▼": r"\downarrow"}
-    marks = "".join(arrows.get(c.arrow, "") for c in changes if _PREVIOUS in c.roles)
-    marks += r"\ast" if metric.n_scored < metric.n_total else ""
-    above = f"^{{{marks}}}" if marks else ""
+    arrows = {"▲": r"{\uparrow}", "▼": r"{\downarrow}"}
+    before = "".join(arrows.get(c.arrow, "") for c in changes if _PREVIOUS in c.roles)
+    above = r"^{\ast}" if metric.n_scored < metric.n_total else ""
     below = f"_{{[{interval}]}}" if interval else ""
-    return f"${_bold(value) if bold else value}{above}{below}$"
+    return f"${before}{_bold(value) if bold else value}{above}{below}$"
 
 
 def _bold(value: str) -> str:

@@ -89,24 +89,23 @@ def spread(values: Sequence[float | None]) -> Spread | None:
     return Spread(statistics.fmean(known), sd, len(known), len(values))
 
 
-def compared(groups: Sequence[Group]) -> Grid | None:
-    """A table of the main metrics: groups by models, and how far the last model is from the first iteration.
+def compared(groups: Sequence[Group]) -> list[Grid]:
+    """A table per main metric: groups by models, and how far the last model is from the first iteration.
 
-    A row whose first cell alone is filled names the metric of the rows below it; ``≠`` marks unlike conditions.
+    All have the same columns; ``≠`` in a title marks unlike conditions.
     """
     runs = [facts for g in groups for facts in g.runs]
     names = model_order({m.name for facts in runs for m in facts.models if m.results})
     iterations = tables.iterations(names)
     ends = (iterations[-1], iterations[0]) if len(iterations) > 1 else None
-    marked = set(_unlike_keys(runs))
-    rows: list[tuple[str | Cell | Change, ...]] = []
+    columns = ("Run", "n", *names, *((f"{ends[0]} − {ends[1]}",) if ends else ()))  # noqa: RUF001 - a minus
+    marked = _unlike_keys(runs)
+    grids = []
     for key in tables.benchmarks(runs):
         for metric in dict.fromkeys(m for facts in runs for m in tables.headline_metrics(facts, key)):
-            label = f"{wording.title(key)}: {wording.info(key, metric).label}"
-            rows.append((f"{label} ≠" if key in marked else label,))
-            rows += [_row(g, key, metric, names, ends) for g in groups]
-    columns = ("Run", "n", *names, *((f"{ends[0]} − {ends[1]}",) if ends else ()))  # noqa: RUF001 - a minus
-    return Grid("Runs side by side", columns, tuple(rows)) if rows else None
+            title = f"{wording.title(key)}: {wording.info(key, metric).label}{' ≠' if key in marked else ''}"
+            grids.append(Grid(title, columns, tuple(_row(g, key, metric, names, ends) for g in groups)))
+    return grids
 
 
 def charts(groups: Sequence[Group]) -> list[tuple[str, Chart]]:

@@ -22,7 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Score checkpoints on AlpacaEval, MT-Bench, NLP benchmarks, head to head, and as judges.",
     ),
     "compare": ("compare:compare", "Compare two evaluated checkpoints, sample by sample."),
-    "report": ("report:report", "Build a run's report.html."),
+    "report": ("report:report", "Build the report of one run or several: a page, or tables."),
     "recipes": ("recipes:recipes", "List the recipes, or show one with every setting."),
     "validate": ("validate:validate", "Check recipes, judge prompts and data files."),
     "data": ("data:app", "Get the real benchmark files, and see which are there."),

@@ -1,24 +1,123 @@
-"""``srbench report``: builds the report of a run."""
+"""``srbench report``: the report of one run or several, as a page or as tables for elsewhere."""
 
 from __future__ import annotations
 
-from selfreward_bench.cli import options
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from selfreward_bench.cli.console import say
+from selfreward_bench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from reports.facts import RunFacts
 
 
-def report(run: options.Run) -> None:
-    """Build a run's report.html.
+class Format(StrEnum):
+    """What a report is written as."""
 
-    It is made from the run's result files alone; the main tables are printed too.
+    html = "html"
+    csv = "csv"
+    json = "json"
+    markdown = "markdown"
+    latex = "latex"
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Directories of runs, such as runs/first.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            help="Where it goes: by default the page into RUN/report.html (of several runs ./report.html), all else "
+            "to stdout.",
+        ),
+    ] = None,
+    format: Annotated[Format, typer.Option("--format", help="A page, every number, or tables.")] = Format.html,
+    model_card: Annotated[
+        Path | None,
+        typer.Option(
+            "--model-card", metavar="DIR", help="Writes a checkpoint's results into its README.md, and nothing else."
+        ),
+    ] = None,
+) -> None:
+    """Build the report of one run or several: a page, or tables.
+
+    It is made from the runs' result files alone. Of one run the main tables are printed too. --model-card fills in a
+    checkpoint's Hugging Face model card (`model-index` and a table); what else is in the card stays.
 
     \b
     Examples:
       srbench report runs/first
+      srbench report runs/first runs/second --output both.html
+      srbench report runs/first --format latex --output results.tex
+      srbench report runs/first --format csv > results.csv
+      srbench report runs/first --model-card runs/first/M2/checkpoint
     """
-    from selfreward_bench.cli import scoring
+    if model_card is not None and (output is not None or format is not Format.html):
+        raise ConfigError("--model-card writes the card and nothing else: leave --output and --format away.")
+    for path in runs:
+        _check(path)
+    if model_card is not None:
+        from reports import model_card as cards
+
+        say(f"The model card: {cards.write(_collect(runs), model_card)}")
+    elif format is not Format.html:
+        _write_export(_collect(runs), format, output)
+    elif len(runs) == 1 and output is None:
+        _renew_page(runs[0])
+    else:
+        _write_page(_collect(runs), output)
+
+
+def _check(path: Path) -> None:
+    """A run, or evaluations in its layout (runs/eval)."""
+    from leaderboards.standings import evaluated_models
+    from selfreward_bench.cli.runs import CONFIG_FILE
     from selfreward_bench.rundir import RunDir
 
-    opened = RunDir.open(run)
-    path = scoring.write_report(opened.path)
-    scoring.show_results(opened)
+    if (path / CONFIG_FILE).exists() or not evaluated_models(path):
+        RunDir.open(path)  # says what is wrong with what is no run
+
+
+def _collect(paths: Sequence[Path]) -> list[RunFacts]:
+    from reports import facts
+
+    return [facts.collect(path) for path in paths]
+
+
+def _renew_page(path: Path) -> None:
+    """The page that belongs to a run, and its tables for the terminal."""
+    from selfreward_bench.cli import scoring
+    from selfreward_bench.cli.runs import CONFIG_FILE
+    from selfreward_bench.rundir import RunDir
+
+    page = scoring.write_report(path)
+    if (path / CONFIG_FILE).exists():
+        scoring.show_results(RunDir.open(path))
+    say(f"The report: {page}")
+
+
+def _write_page(found: Sequence[RunFacts], output: Path | None) -> None:
+    from reports import html
+    from selfreward_bench.cli.scoring import REPORT
+
+    path = output or Path(REPORT)
+    html.write(found, path)
     say(f"The report: {path}")
+
+
+def _write_export(found: Sequence[RunFacts], format: Format, output: Path | None) -> None:
+    from reports import exports
+    from selfreward_bench.files import write_atomic
+
+    text = exports.render(found, format.value)
+    if output is None:
+        say(text.rstrip("\n"))
+        return
+    write_atomic(output, text.encode())
+    say(f"{format.value}: {output}")

@@ -414,7 +414,9 @@ def test_what_is_damaged_is_noted_and_the_rest_measured(run: Writer) -> None:
     with (run.path / "M2" / "judgments.jsonl").open("a") as stream:
         stream.write('{"prompt_id": "p1", "ind')
     (run.path / "M2" / "pairs.stage.json").write_text("[" * 5_000)
-    (run.path / "M2" / "prompts.stage.json").write_text('{"counts": {"continuations": NaN, "prompts": "many"}}')
+    (run.path / "M2" / "prompts.stage.json").write_text(
+        f'{{"counts": {{"continuations": NaN, "prompts": "many", "surplus": 1{"0" * 400}}}}}'
+    )
     run.answers("M1", ["fine"])
     (run.path / "M1" / "eval" / QUALITY / "result.json").write_text("{")
     found = measure(run.path)
@@ -458,7 +460,18 @@ def test_what_is_written_is_read(run: Writer) -> None:
     assert read_health(run.path) == written
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 2}', '{"readings": [{"measure": 1}]}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"format": 2}',
+        '{"readings": [{"measure": 1}]}',
+        '{"iterations": [{"model": "M2", "parent": "M1", "grades": {"1": 1' + "0" * 400 + "}}]}",
+        "[" * 100_000,
+    ],
+)
 def test_a_damaged_file_is_refused(run: Writer, content: str) -> None:
     (run.path / HEALTH).write_text(content)
     with pytest.raises(DataError, match=r"health\.json"):

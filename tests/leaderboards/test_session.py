@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,14 +24,14 @@ from leaderboards.session import Asked, Evaluation, Session, default_config, run
 from leaderboards.suites import chosen
 from selfreward_bench import jsonl, recipes
 from selfreward_bench.config import EngineConfig, RunConfig
-from selfreward_bench.data_dir import DataDir
-from selfreward_bench.engines.base import Engine
-from selfreward_bench.engines.scripted import ScriptedEngine
+from selfreward_bench.engines.base import Engine, GenerationRequest
+from selfreward_bench.engines.scripted import ScriptedEngine, prompt_text
 from selfreward_bench.errors import ConfigError, DataError, EngineError, IncompatibleRunError, UnknownNameError
-from selfreward_bench.micro import base_path
+from selfreward_bench.micro import world
 from selfreward_bench.rundir import RunDir
 from selfreward_bench.types import SampleScore
 
+ROOT_OF_DATA = Path(os.environ.get("SRBENCH_DATA_DIR", "/nowhere"))
 ALL_BUT_NLP = ("quality", "judge-accuracy", "alpaca-eval", "mt-bench", "head-to-head")  # nlp needs a model with weights
 
 Skilled = Callable[..., ScriptedEngine]
@@ -64,7 +63,13 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[ScriptedEngine]]:
         name = source.parent.name if source.name == "checkpoint" else source.name
         if name == "broken":
             raise EngineError("broken cannot be loaded.")
-        opened.setdefault(name, []).append(build_engine(shares.get(name, 0.6), batch_size=16))
+        skilled = build_engine(shares.get(name, 0.6))
+
+        def answer(request: GenerationRequest, index: int) -> str:
+            known = callable(skilled._texts) and world.parse(prompt_text(request.prompt)) is not None
+            return skilled._texts(request, index) if known else "No idea"  # type: ignore[operator]  # callable, see above
+
+        opened.setdefault(name, []).append(ScriptedEngine(answer, skilled._logprobs, batch_size=16))
         return opened[name][-1]
 
     monkeypatch.setattr("leaderboards.models.open_engine", open_engine)
@@ -133,10 +138,15 @@ def test_a_plan_writes_nothing_and_loads_nothing(
     planned = Session(asked(*two, config=config, benchmarks=ALL_BUT_NLP)).plan()
     assert not Path("out").exists()
     assert engines == {}
-    assert [(p.model, p.benchmark) for p in planned[:2]] == [("good", "micro-quality@1"), ("good", "micro-judge-accuracy@1")]
+    assert [(p.model, p.benchmark) for p in planned[:2]] == [
+        ("good", "micro-quality@1"),
+        ("good", "micro-judge-accuracy@1"),
+    ]
     assert (planned[-1].model, planned[-1].benchmark) == ("all pairs", "head-to-head")
     assert all(p.plan.units and not p.current and not p.problem for p in planned)
-    assert planned[-1].plan.judgments.calls == planned[-1].plan.answers.calls  # two models: one pair, two orders
+    assert (
+        2 * planned[-1].plan.judgments.calls == planned[-1].plan.answers.calls
+    )  # one pair, no orders
     Session(asked(two[0], config=config, benchmarks=("quality",))).run()
     assert [p.current for p in Session(asked(*two, config=config, benchmarks=("quality",))).plan()] == [True, False]
 
@@ -206,13 +216,17 @@ def test_two_writers_are_refused(
 
 def test_a_suite_and_its_limit(world_files: Path, config: RunConfig, checkpoint: Checkpoint) -> None:
     session = Session(asked(checkpoint("good"), config=config))
-    assert session.names == chosen(["quality", "judge-accuracy", "alpaca-eval", "mt-bench", "nlp", "head-to-head"], "micro")
+    assert session.names == chosen(
+        ["quality", "judge-accuracy", "alpaca-eval", "mt-bench", "nlp", "head-to-head"], "micro"
+    )
     assert session.setting.config.eval.limit is None
     quick = Session(asked(checkpoint("good"), config=config, suite="quick"))
     assert quick.setting.config.eval.limit == 32
     limited = config.model_copy(update={"eval": config.eval.model_copy(update={"limit": 5})})
     assert Session(asked(checkpoint("good"), config=limited, suite="quick")).setting.config.eval.limit == 5
-    assert Session(asked(checkpoint("good"), config=config, suite="quick", benchmarks=("quality",))).names == ["micro-quality"]
+    assert Session(asked(checkpoint("good"), config=config, suite="quick", benchmarks=("quality",))).names == [
+        "micro-quality"
+    ]
     with pytest.raises(UnknownNameError, match="Did you mean 'paper'"):
         Session(asked(checkpoint("good"), config=config, suite="papper"))
 
@@ -228,7 +242,11 @@ def test_unknown_benchmarks_and_files_for_those_that_take_none(config: RunConfig
 
 def test_a_benchmark_with_a_file(config: RunConfig, checkpoint: Checkpoint, engines: Any) -> None:
     rows = [
-        {"id": f"r{i}", "prompt": f"Name a food, {i}.", "responses": [{"text": "Yes", "rank": 0}, {"text": "No", "rank": 1}]}
+        {
+            "id": f"r{i}",
+            "prompt": f"Name a food, {i}.",
+            "responses": [{"text": "Yes", "rank": 0}, {"text": "No", "rank": 1}],
+        }
         for i in range(6)
     ]
     Path("mine.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
@@ -274,7 +292,9 @@ def test_a_run_brings_its_own_settings_and_takes_the_results(
     assert done.results == (stored,)
     elsewhere = leaderboards.evaluate(["runs/a:M1"], benchmarks=["quality"], output=Path("there"), seed=12)
     assert elsewhere.results[0].config_hash != stored.config_hash
-    outside = leaderboards.evaluate([run.path / "M1/checkpoint", checkpoint("poor")], benchmarks=["quality"], world="micro")
+    outside = leaderboards.evaluate(
+        [run.path / "M1/checkpoint", checkpoint("poor")], benchmarks=["quality"], world="micro"
+    )
     assert outside.root == Path("runs/eval")
     assert {r.checkpoint for r in outside.results} == {"M1", "poor"}
 
@@ -317,17 +337,232 @@ def test_each_model_is_its_own_judge_under_self(config: RunConfig, two: tuple[Pa
 
 
 TEXTS = [f"Tell me about thing {i}." for i in range(12)]
+LLMBAR_ROW = {"input": "Count to 3.", "output_1": "1 2 3", "output_2": "Three!", "label": 1}
+PANDALM_ROW = {"idx": 7, "instruction": "Add.", "input": "1 + 1", "response1": "2", "response2": "3"}
 
 
 def put(path: Path, value: object) -> Path:
+    """JSON, or JSONL where the name says so."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value))
+    lines = value if path.suffix == ".jsonl" and isinstance(value, list) else [value]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 
 
-@pytest.fixture
-def data() -> DataDir:
-    """AlpacaEval, MT-Bench, LLMBar and PandaLM, made up."""
-    from .test_mt_bench_files import PROMPTS_OF  # noqa: F401
+def write_alpaca_data(root: Path, texts: Sequence[str]) -> None:
+    """What AlpacaEval needs, in the data directory's layout."""
+    folder = root / "alpaca_eval"
+    sets = ("koala", "vicuna")
+    rows = [{"instruction": t, "dataset": sets[i % 2], "output": "x", "generator": "d"} for i, t in enumerate(texts)]
+    put(folder / "alpaca_eval.json", rows)
+    rows = [
+        {"instruction": t, "output": f"It is {len(t)}." * (1 + i % 5), "generator": "base"} for i, t in enumerate(texts)
+    ]
+    put(folder / "alpaca_eval_gpt4_baseline.json", rows)
+    (folder / "lc_glm").mkdir()
+    lines = [f"{i},{math.sin(i)}" for i in range(len(texts))]
+    (folder / "lc_glm/instruction_difficulty.csv").write_text("\n".join(["index,instruction_difficulty", *lines]))
+    head = "preference,index,std_delta_len,instruction_difficulty,not_gamed_baseline,model"
+    n = len(texts)
+    lines = [f"{0.5 + g * 0.3},{i},{-g * math.cos(i)},{math.sin(i)},False,{g}" for g in (-1, 1) for i in range(n)]
+    (folder / "lc_glm/df_gamed.csv").write_text("\n".join([head, *lines]))
 
-    return DataDir(Path("data"))
+
+def annotations(better: Callable[[int], bool], annotator: str = "a-judge") -> list[dict[str, Any]]:
+    return [
+        {
+            "instruction": text,
+            "output_1": f"It is {len(text)}.",
+            "generator_1": "base",
+            "output_2": "good " * (3 + i % 4),
+            "generator_2": "mine",
+            "annotator": annotator,
+            "preference": 1.9 if better(i) else 1.2,
+        }
+        for i, text in enumerate(TEXTS)
+    ]
+
+
+def judged(score: int, question: int = 81, turn: int = 1) -> dict[str, Any]:
+    return {
+        "question_id": question,
+        "model": "m",
+        "judge": ["j", "single-v1"],
+        "judgment": f"[[{score}]]",
+        "score": score,
+        "turn": turn,
+    }
+
+
+@pytest.fixture
+def data() -> Path:
+    """AlpacaEval, MT-Bench, LLMBar and PandaLM, made up."""
+    root = Path("data")
+    write_alpaca_data(root, TEXTS)
+    questions = [{"question_id": i, "category": "writing", "turns": ["Write.", "Shorter."]} for i in (81, 82)]
+    put(root / "mt_bench/mt_bench/question.jsonl", questions)
+    reference = {"question_id": 81, "model_id": "gpt-4", "choices": [{"index": 0, "turns": ["A.", "B."]}]}
+    put(root / "mt_bench/mt_bench/reference_answer/gpt-4.jsonl", [reference])
+    rows = [LLMBAR_ROW, {**LLMBAR_ROW, "input": "Other.", "label": 2}]
+    put(root / "llmbar/LLMBar/Natural/dataset.json", rows)
+    for subset in ("Neighbor", "GPTInst", "GPTOut", "Manual"):
+        put(root / f"llmbar/LLMBar/Adversarial/{subset}/dataset.json", [{**LLMBAR_ROW, "input": subset}])
+    for subset in ("FairEval", "MT-Bench"):
+        put(root / f"llmbar/Processed/{subset}/dataset.json", [{**LLMBAR_ROW, "input": subset}])
+    votes = {f"annotator{k}": 1 for k in (1, 2, 3)}
+    put(root / "pandalm/testset-v1.json", [{**PANDALM_ROW, **votes, "idx": i} for i in range(4)])
+    return root
+
+
+def values(done: Evaluation) -> dict[str, float | None]:
+    (result,) = done.results
+    return {name: m.value for name, m in result.metrics.items()}
+
+
+def test_finished_alpaca_eval_annotations(data: Path) -> None:
+    file = put(Path("mine/annotations.json"), annotations(lambda i: i % 3 == 0))
+    done = leaderboards.evaluate([file], data_dir=data)
+    assert done.errors == ()
+    (result,) = done.results
+    assert (result.checkpoint, result.benchmark, result.judge) == (
+        "mine",
+        "alpaca-eval@1",
+        "a-judge (finished annotations)",
+    )
+    assert (result.metrics["n_wins"].value, result.metrics["n_wins_base"].value) == (4, 8)
+    assert result.metrics["win_rate"].value == pytest.approx(100 * (4 * 0.9 + 8 * 0.2) / 12)
+    assert not (done.root / "head-to-head").exists()
+
+
+def test_finished_files_are_compared_where_they_were_judged_alike(data: Path) -> None:
+    for name, share, annotator in (("one", 2, "a-judge"), ("three", 3, "a-judge"), ("two", 4, "another-judge")):
+        put(Path(name, "annotations.json"), annotations(lambda i, share=share: i % share == 0, annotator))  # type: ignore[misc]
+    done = leaderboards.evaluate([f"{n}/annotations.json" for n in ("one", "three", "two")], data_dir=data)
+    assert done.errors == ()
+    compared = standings.read_standings(done.root)
+    assert {(d.a, d.b) for d in compared.differences} == {("three", "one")}
+    gain = compared.difference("alpaca-eval@1", "win_rate", "three", "one")
+    assert gain is not None
+    assert gain.value == pytest.approx(100 * 0.7 * (4 - 6) / 12)
+    (note,) = compared.notes
+    assert "two and three" in note
+    assert "unlike conditions (annotator, judge)" in note
+
+
+def test_finished_alpaca_eval_outputs_need_a_judge_and_no_model(
+    data: Path, engines: Any, checkpoint: Checkpoint
+) -> None:
+    rows = [{"instruction": t, "output": "good", "generator": "mine"} for t in TEXTS]
+    file = put(Path("mine/model_outputs.json"), rows)
+    with pytest.raises(ConfigError, match=r"alpaca-eval: somebody has to judge"):
+        leaderboards.evaluate([file], data_dir=data)
+    judge = checkpoint("judge")
+    done = leaderboards.evaluate([file], data_dir=data, judge=str(judge))
+    assert [(r.checkpoint, r.benchmark) for r in done.results] == [("mine", "alpaca-eval@1")]
+    assert engines.keys() == {"judge"}
+    assert len(engines["judge"]) == 1
+    assert done.results[0].comparability["judge"] == str(judge)
+    assert len(done.results[0].comparability["snapshot"]) > 16
+
+
+def test_finished_fastchat_judgments(data: Path) -> None:
+    lines = [
+        judged(score, question, turn) for score, question, turn in ((8, 81, 1), (6, 81, 2), (4, 82, 1), (2, 82, 2))
+    ]
+    done = leaderboards.evaluate([put(Path("m.jsonl"), lines)], data_dir=data)
+    assert done.errors == ()
+    assert done.results[0].benchmark == "mt-bench@1"
+    found = values(done)
+    assert (found["grade"], found["grade_turn_1"], found["grade_turn_2"]) == (5, 6, 4)
+
+
+def test_finished_lm_eval_results(data: Path) -> None:
+    content = {
+        "results": {"piqa": {"alias": "piqa", "acc,none": 0.5, "acc_stderr,none": 0.1, "acc_norm,none": 0.625}},
+        "configs": {"piqa": {"task": "piqa", "num_fewshot": 0, "metric_list": [{"metric": "acc"}]}},
+        "versions": {"piqa": 1.0},
+        "n-shot": {"piqa": 0},
+        "n-samples": {"piqa": {"original": 8, "effective": 8}},
+        "lm_eval_version": "0.4.9",
+        "model_name": "mine",
+    }
+    done = leaderboards.evaluate([put(Path("mine/results_2024-01-01.json"), content)], data_dir=data)
+    assert done.errors == ()
+    assert done.results[0].benchmark == "nlp@1"
+    assert values(done)["piqa"] in (0.5, 0.625)
+
+
+def test_finished_llmbar_and_pandalm_verdicts(data: Path) -> None:
+    def calls(first: str, second: str) -> dict[str, Any]:
+        return {"results": [{"swap = False": {"winner": first}, "swap = True": {"winner": second}}]}
+
+    put(
+        Path("gpt/result.json"),
+        [LLMBAR_ROW | calls("1", "2"), {**LLMBAR_ROW, "input": "Other.", "label": 2} | calls("2", "2")],
+    )
+    done = leaderboards.evaluate(["gpt/result.json"], data_dir=data)
+    assert [r.benchmark for r in done.results] == ["judge-accuracy-llmbar@1"], done.errors
+    assert values(done)["order_accuracy/Natural"] == 0.75
+    verdicts = [{"idx": i, "gpt_result": r} for i, r in enumerate(("1", "1", "2", "garbage"))]
+    done = leaderboards.evaluate([put(Path("verdicts.json"), verdicts)], data_dir=data)
+    assert [r.benchmark for r in done.results] == ["judge-accuracy-pandalm@1"]
+    found = done.results[0].metrics["label_accuracy"]
+    assert (found.value, found.n_scored, found.n_total) == (pytest.approx(2 / 3), 3, 4)
+
+
+def test_a_file_in_no_known_format(data: Path) -> None:
+    with pytest.raises(DataError, match=r"no known format.*docs/formats\.md"):
+        leaderboards.evaluate([put(Path("x.json"), {"a": 1})], data_dir=data)
+    file = put(Path("mine/annotations.json"), annotations(lambda i: True))
+    with pytest.raises(DataError, match="no known format"):
+        leaderboards.evaluate([file], data_dir=data, benchmarks=["mt-bench"])
+
+
+@pytest.mark.skipif("SRBENCH_DATA_DIR" not in os.environ, reason="SRBENCH_DATA_DIR is not set")
+def test_published_files_give_the_published_numbers() -> None:
+    root = ROOT_OF_DATA
+    results = root / "alpaca_eval/results/claude-2/weighted_alpaca_eval_gpt4_turbo/annotations.json.gz"
+    judgments = next((root / "mt_bench").rglob("gpt-4_single.jsonl*"))
+    verdicts = root / "llmbar/LLMBar"
+    done = leaderboards.evaluate([results], benchmarks=["alpaca-eval"], data_dir=root)
+    found = values(done)
+    assert done.results[0].checkpoint == "claude-2"
+    assert found["win_rate"] == pytest.approx(17.1882, abs=5e-5)
+    assert found["length_controlled_winrate"] == pytest.approx(28.1552, abs=1e-4)
+    done = leaderboards.evaluate([verdicts], data_dir=root)
+    assert [r.benchmark for r in done.results] == ["judge-accuracy-llmbar@1"], done.errors
+    assert round(100 * (values(done)["order_accuracy/Natural"] or 0), 1) == 95.5
+    assert judgments.is_file()
+
+
+# --- tables
+
+
+def test_metrics_and_samples_as_tables(
+    world_files: Path, config: RunConfig, two: tuple[Path, Path], engines: dict[str, list[ScriptedEngine]]
+) -> None:
+    done = Session(asked(*two, config=config, benchmarks=("quality", "alpaca-eval"))).run()
+    metrics = done.metrics()
+    assert list(metrics.columns[:7]) == ["checkpoint", "benchmark", "metric", "value", "low", "high", "n_scored"]
+    assert len(metrics) == sum(len(r.metrics) for r in done.results)
+    best = metrics.query("metric == 'exact_sampled' and checkpoint == 'good'").iloc[0]
+    assert (best.value, best.n_total) == (1.0, 48)
+    samples = done.samples("micro-quality@1")
+    assert set(samples.checkpoint) == {"good", "poor"}
+    means = samples.groupby("checkpoint").quality_sampled.mean()
+    for r in done.results[::2]:
+        assert means[r.checkpoint] == pytest.approx(r.metrics["quality_sampled"].value)
+    rows = jsonl.read(Path("out/good/eval/micro-quality@1/scores.jsonl"), SampleScore)
+    assert len(samples.query("checkpoint == 'good'")) == len(rows)
+    assert done.samples("nothing@1").empty
+    assert list(Evaluation(Path(), ()).metrics().columns) == list(metrics.columns)
+
+
+def test_the_package_imports_neither_torch_nor_pandas() -> None:
+    script = (
+        "import sys, leaderboards, leaderboards.session; from leaderboards import evaluate, Evaluation;"
+        "print([m for m in ('torch', 'pandas', 'transformers', 'lm_eval', 'alpaca_eval', 'trl', 'openai', 'httpx')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -76,3 +76,22 @@ def test_loops_are_found(text: str) -> None:
 )
 def test_lists_rulers_and_emphasis_are_no_loops(text: str) -> None:
     assert not is_loop(text)
+
+
+def test_loops_are_found_as_by_looking_at_every_place() -> None:
+    rng = random.Random(11)
+    seen = set()
+    for _ in range(4_000):
+        period, times = rng.randint(1, 5), rng.randint(1, 6)
+        passage = [rng.choice("abc") for _ in range(period)]
+        before, after = ([rng.choice("abc") for _ in range(rng.randint(0, 6))] for _ in range(2))
+        found = before + passage * times + after
+        looped = any(
+            found[i : i + p] * k == found[i : i + p * k]
+            for p in range(1, 17)
+            for k in [max(4, -(-8 // p))]
+            for i in range(len(found) - p * k + 1)
+        )
+        assert is_loop(" ".join(found)) == looped, found
+        seen.add(looped)
+    assert seen == {True, False}

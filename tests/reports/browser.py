@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["Chromium", "OpenPage", "chromium", "open_page"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--no-first-run")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--no-first-run",
+)
 TIMEOUT = 60_000  # milliseconds; machines that run tests are often busy
 
 OpenPage = Callable[..., "Page"]

@@ -16,7 +16,7 @@ import pytest
 from reports import html
 from reports.facts import collect
 
-from .browser import OpenPage, chromium, open_page  # noqa: F401 - the first is what the second needs
+from .browser import OpenPage, chromium, open_page  # noqa: F401 - fixtures
 
 PAYLOADS = (
     "<script>alert(1)</script>",
@@ -38,13 +38,14 @@ PAYLOADS = (
 ALLOWED = set(
     re.findall(
         r"\w+",
-        "html head meta title style body header main section article nav div p span a h1 h2 h3 h4 small strong b i em bdi "
-        "table thead tbody tr th td ul ol li dl dt dd code pre kbd details summary figure footer script noscript select "
-        "option label input button fieldset legend output template datalist time br hr wbr mark del ins",
+        "html head meta title style body header main section article nav div p span a h1 h2 h3 h4 small strong b i em "
+        "bdi table thead tbody tr th td ul ol li dl dt dd code pre kbd details summary figure footer script noscript "
+        "select option label input button fieldset legend output template datalist time br hr wbr mark del ins",
     )
 )
 VOID = ("meta", "input", "br", "hr", "wbr")
 RAW = ("script", "style")
+CELLS = ("td", "th", "li", "p", "div", "dt", "dd", "h1", "h2", "h3", "h4")
 
 
 class Page(HTMLParser):
@@ -66,6 +67,8 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+        if tag in CELLS:
+            self.text += " "
 
     def handle_data(self, data: str) -> None:
         if not {*RAW} & {*self.open}:
@@ -86,7 +89,7 @@ def words(page: Page) -> str:
 def test_the_page_says_what_the_run_shows(whole: Any) -> None:
     text = words(page_of(whole.path))
     assert "M3 follows instructions better than M1 on 2 of 3 measures; for the rest no difference is shown." in text
-    assert "Answer quality: True quality, sampled 3.00 → 3.60 ▲ +0.60 [+0.40, +0.80] vs M1" in text
+    assert "Answer quality: True quality, sampled 3.00 → 3.60 ▲ +0.60 [+0.40, +0.80] n 500 of 512 vs M1" in text
     assert "Head to head: win rate ▲ 58.0 % [54.0, 62.0] vs M1" in text
     assert "No difference to M1 is shown on the one measure there is." in text
     assert "better than M1 at name (Answer quality), and worse at sort (Answer quality)" in text
@@ -292,7 +295,7 @@ def test_checkpoints_that_are_no_run_stand_side_by_side(tmp_path: Path, builder:
     assert "50.0 %" in text
 
 
-def test_the_page_works_in_a_browser(full: Any, tmp_path: Path, open_page: OpenPage) -> None:
+def test_the_page_works_in_a_browser(full: Any, tmp_path: Path, open_page: OpenPage) -> None:  # noqa: F811
     target = tmp_path / "report.html"
     html.write([collect(full.path)], target)
     page = open_page(target)  # fails on any error, and on any request
@@ -311,7 +314,7 @@ def test_the_page_works_in_a_browser(full: Any, tmp_path: Path, open_page: OpenP
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_the_page_fits_a_phone(full: Any, tmp_path: Path, open_page: OpenPage, dark: bool) -> None:
+def test_the_page_fits_a_phone(full: Any, tmp_path: Path, open_page: OpenPage, dark: bool) -> None:  # noqa: F811
     target = tmp_path / "report.html"
     html.write([collect(full.path)], target)
     page = open_page(target, width=390, height=800, dark=dark)
@@ -319,7 +322,7 @@ def test_the_page_fits_a_phone(full: Any, tmp_path: Path, open_page: OpenPage, d
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_without_scripts_all_numbers_are_there(full: Any, tmp_path: Path, open_page: OpenPage) -> None:
+def test_without_scripts_all_numbers_are_there(full: Any, tmp_path: Path, open_page: OpenPage) -> None:  # noqa: F811
     target = tmp_path / "report.html"
     html.write([collect(full.path)], target)
     page = open_page(target, scripts=False)

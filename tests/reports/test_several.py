@@ -32,8 +32,7 @@ def runs(tmp_path: Path) -> list[RunFacts]:
     return [*seeds, run(tmp_path / "oracle", 4.5, rewards="oracle")]
 
 
-def rows(grid: Grid | None) -> dict[str, list[str]]:
-    assert grid is not None
+def rows(grid: Grid) -> dict[str, list[str]]:
     told = {}
     for first, *cells in grid.rows:
         told[str(first)] = [f"{c.value} {c.interval}".strip() if isinstance(c, Cell) else str(c) for c in cells]
@@ -43,7 +42,9 @@ def rows(grid: Grid | None) -> dict[str, list[str]]:
 def test_seeds_are_one_group_and_another_method_is_another(runs: list[RunFacts]) -> None:
     groups = several.group(runs)
     assert [(g.label, len(g.runs)) for g in groups] == [("rewards = self", 3), ("rewards = oracle", 1)]
-    found = rows(several.compared(groups))
+    (grid,) = several.compared(groups)
+    found = rows(grid)
+    assert grid.columns == ("Run", "n", "M1", "M3", "M3 \u2212 M1")
     assert found["rewards = self"] == ["3 seeds", "3.00 \u00b1 0.00", "4.00 \u00b1 1.00", "\u2014"]
     assert found["rewards = oracle"] == ["1 run", "3.00 [2.90, 3.10]", "4.50 [4.40, 4.60]", "\u2014"]
     assert several.unlike(groups) == []
@@ -68,9 +69,8 @@ def test_runs_without_settings_stand_alone(tmp_path: Path) -> None:
 
 def test_a_seed_without_a_result_is_counted(tmp_path: Path, runs: list[RunFacts]) -> None:
     lacking = runs[1].model_copy(update={"models": runs[1].models[:1]})
-    found = several.compared(several.group([runs[0], lacking, runs[2]]))
-    assert found is not None
-    cell = found.rows[1][3]
+    (found,) = several.compared(several.group([runs[0], lacking, runs[2]]))
+    cell = found.rows[0][3]
     assert isinstance(cell, Cell)
     assert (cell.value, cell.scored) == ("4.00", "2 of 3 runs")
 
@@ -78,11 +78,8 @@ def test_a_seed_without_a_result_is_counted(tmp_path: Path, runs: list[RunFacts]
 def test_paired_differences_over_seeds_are_averaged(whole: Any) -> None:
     first = collect(whole.path)
     settings = {**first.settings, "seed": "1"}
-    found = rows(several.compared(several.group([first, first.model_copy(update={"settings": settings})])))
-    assert found["2 seeds"][-1] == "\u2014"  # the last metric, which was not compared
-    everything = several.compared(several.group([first, first.model_copy(update={"settings": settings})]))
-    assert everything is not None
-    gain = everything.rows[1][-1]
+    found = several.compared(several.group([first, first.model_copy(update={"settings": settings})]))
+    gain = next(g for g in found if g.title.endswith("True quality, sampled")).rows[0][-1]
     assert isinstance(gain, Cell)
     assert (gain.value, gain.interval) == ("+0.60", "\u00b1 0.00")
 
@@ -98,7 +95,7 @@ def test_unlike_conditions_and_settings_of_evaluation_are_named(tmp_path: Path) 
         found.append(collect(builder.path))
     groups = several.group(found)
     assert several.unlike(groups) == ["AlpacaEval: judge: a (r0), b (r1)", "setting eval.samples: 2 (r0), 4 (r1)"]
-    assert any(str(row[0]).endswith("\u2260") for row in (several.compared(groups) or Grid("", (), ())).rows)
+    assert [g.title for g in several.compared(groups)] == ["AlpacaEval: Win rate \u2260"]
 
 
 def test_curves_have_a_point_per_group_and_model(runs: list[RunFacts]) -> None:

@@ -387,7 +387,8 @@ def coins(n: int, seed: int, rate: float) -> list[float | None]:
 
 @pytest.mark.parametrize(("n", "rate"), [(12, 0.5), (80, 0.3), (805, 0.55), (805, 0.5)])
 def test_mcnemar_agrees_with_statsmodels(n: int, rate: float) -> None:
-    contingency = pytest.importorskip("statsmodels.stats.contingency_tables")
+    from statsmodels.stats.contingency_tables import mcnemar as reference
+
     a, b = coins(n, 1, 0.5), coins(n, 2, rate)
     table = np.zeros((2, 2))
     for x, y in zip(a, b, strict=True):
@@ -396,7 +397,7 @@ def test_mcnemar_agrees_with_statsmodels(n: int, rate: float) -> None:
     found = mcnemar(a, b)
     assert (found.wins, found.losses, found.ties) == (table[1, 0], table[0, 1], table[0, 0] + table[1, 1])
     assert found.n_total == n
-    assert found.p_value == pytest.approx(contingency.mcnemar(table, exact=True).pvalue, rel=1e-9)
+    assert found.p_value == pytest.approx(reference(table, exact=True).pvalue, rel=1e-9)
 
 
 def test_mcnemar_takes_zeros_and_ones_only() -> None:
@@ -451,12 +452,13 @@ def test_the_three_tests_agree_on_single_values_that_are_all_zero_or_one() -> No
 @pytest.mark.parametrize("power", [0.8, 0.9])
 def test_the_detectable_difference_agrees_with_the_exact_power_of_the_t_test(n: int, rel: float, power: float) -> None:
     """The exact power is the noncentral t's; the sum of two quantiles is its usual short form."""
+    from statsmodels.stats.power import TTestPower
+
     found = planned_detectable_difference(n, 2.0, power=power)
     shift, edge = found / 2.0 * math.sqrt(n), scipy_stats.t.ppf(0.975, n - 1)
     exact = scipy_stats.nct.sf(edge, n - 1, shift) + scipy_stats.nct.cdf(-edge, n - 1, shift)
     assert exact == pytest.approx(power, abs=2 * rel)
-    weightstats = pytest.importorskip("statsmodels.stats.power")
-    solved = 2.0 * float(weightstats.TTestPower().solve_power(nobs=n, alpha=0.05, power=power))
+    solved = 2.0 * float(TTestPower().solve_power(nobs=n, alpha=0.05, power=power))
     assert found == pytest.approx(solved, rel=rel)
 
 
@@ -473,14 +475,13 @@ def test_the_detectable_difference_of_data_uses_their_standard_error() -> None:
 
 def test_the_cluster_robust_standard_error_agrees_with_statsmodels() -> None:
     """Unequal clusters: the mean as a regression on a constant with clustered errors."""
-    linear = pytest.importorskip("statsmodels.api")
+    from statsmodels.regression.linear_model import OLS
+
     rng = np.random.default_rng(9)
     clusters = np.sort(rng.integers(0, 40, 150))
     gaps = rng.normal(size=150) + rng.normal(size=40)[clusters]
     n = len(set(clusters.tolist()))
-    fitted = linear.OLS(gaps, np.ones(150)).fit(
-        cov_type="cluster", cov_kwds={"groups": clusters, "use_correction": True}
-    )
+    fitted = OLS(gaps, np.ones(150)).fit(cov_type="cluster", cov_kwds={"groups": clusters, "use_correction": True})
     quantiles = scipy_stats.t.ppf([0.975, 0.8], n - 1).sum()
     found = detectable_difference(gaps.tolist(), [0.0] * 150, clusters.tolist())
     assert found == pytest.approx(quantiles * float(fitted.bse[0]), rel=1e-9)

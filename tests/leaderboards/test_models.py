@@ -1,0 +1,150 @@
+"""What is opened for a name, when, and what a result is keyed by."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from leaderboards.candidates import Candidate, parse_candidate
+from leaderboards.models import Services, as_self, judge_role, open_candidate, served_name
+from selfreward_bench.config import EngineConfig
+from selfreward_bench.engines.base import ChoiceRequest
+from selfreward_bench.engines.scripted import ScriptedEngine
+from selfreward_bench.errors import ConfigError, EngineError
+from selfreward_bench.prices import Budget, Price, PriceTable
+from selfreward_bench.store import ResponseStore
+from selfreward_bench.types import Message
+
+from ..fake_server import fake_server
+
+Checkpoint = Callable[..., Path]
+SERVICES = Services(EngineConfig())
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What engines were opened on."""
+    sources: list[Path] = []
+
+    def open_engine(config: EngineConfig, source: Path, *, threads: int | None = None) -> ScriptedEngine:
+        sources.append(source)
+        return ScriptedEngine({"*": "Hello"})
+
+    monkeypatch.setattr("leaderboards.models.open_engine", open_engine)
+    return sources
+
+
+def test_a_directory_is_loaded_when_it_is_needed_and_keyed_by_its_weights(
+    checkpoint: Checkpoint, opened: list[Path]
+) -> None:
+    path, other = checkpoint("a", 1.0), checkpoint("b", 2.0)
+    copy = shutil.copytree(path, path.parent / "copy")
+    found = [open_candidate(parse_candidate(str(p)), SERVICES) for p in (path, copy, other)]
+    prints = [o.model.fingerprint for o in found]
+    assert prints[0] == prints[1] != prints[2]
+    assert opened == []
+    found[0].model.open()
+    found[0].model.open()
+    assert opened == [path]
+    assert open_candidate(parse_candidate(str(path)), SERVICES, name="mine").model.name == "mine"
+    with pytest.raises(EngineError):
+        open_candidate(Candidate("directory", "x", "x", path.parent / "x"), SERVICES)
+
+
+def test_finished_files_are_keyed_by_their_bytes_and_have_no_model(tmp_path: Path) -> None:
+    folder = tmp_path / "answers"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text("{}")
+    first = open_candidate(parse_candidate(str(folder)), SERVICES)
+    alone = open_candidate(parse_candidate(str(folder / "a.jsonl")), SERVICES)
+    (folder / "b.jsonl").write_text("{}")
+    assert open_candidate(parse_candidate(str(folder)), SERVICES).model.fingerprint != first.model.fingerprint
+    assert (
+        open_candidate(parse_candidate(str(folder / "b.jsonl")), SERVICES).model.fingerprint == alone.model.fingerprint
+    )
+    with pytest.raises(EngineError, match="holds finished outputs"):
+        first.model.open()
+
+
+def test_served_models_are_keyed_by_name_and_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ("openai:m@http://127.0.0.1:9/v1", "openai:m@http://127.0.0.1:9/v1#KEY", "openai:n@http://127.0.0.1:9/v1")
+    prints = [open_candidate(parse_candidate(t), SERVICES).model.fingerprint for t in texts]
+    assert prints[0] == prints[1] != prints[2]
+    assert [served_name(t) for t in (*texts, "runs/a:M1", "self")] == ["m", "m", "n", None, None]
+
+
+def test_a_hub_model_that_cannot_be_had() -> None:
+    with pytest.raises(EngineError, match=r"'owner/name' is neither a directory nor .* RUN:MODEL"):
+        open_candidate(parse_candidate("owner/name"), SERVICES)
+
+
+def test_who_judges(checkpoint: Checkpoint, tmp_path: Path, opened: list[Path]) -> None:
+    assert [judge_role(name, SERVICES).engine for name in ("oracle", "self")] == [None, None]
+    path = checkpoint("judge")
+    role = judge_role(str(path), SERVICES)
+    assert (role.name, role.snapshot) == (
+        str(path),
+        open_candidate(parse_candidate(str(path)), SERVICES).model.fingerprint,
+    )
+    assert opened == []
+    (tmp_path / "outputs.json").write_text("[]")
+    with pytest.raises(ConfigError, match="finished files cannot judge"):
+        judge_role(str(tmp_path / "outputs.json"), SERVICES)
+
+
+def test_self_is_the_model_itself_and_its_engine_stays_open(checkpoint: Checkpoint, opened: list[Path]) -> None:
+    model = open_candidate(parse_candidate(str(checkpoint("a"))), SERVICES)
+    role = as_self(judge_role("self", SERVICES), model)
+    assert role is not None
+    assert role.engine is not None
+    assert role.snapshot == model.model.fingerprint
+    list(role.engine.generate([]))
+    role.engine.close()
+    assert list(model.engine.generate([])) == []
+    assert len(opened) == 1
+    oracle = judge_role("oracle", SERVICES)
+    assert as_self(oracle, model) is oracle
+    assert as_self(None, model) is None
+
+
+# --- served models share a store and a budget
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ResponseStore]:
+    made = ResponseStore(tmp_path / "responses.sqlite")
+    yield made
+    made.close()
+
+
+def ask(services: Services, spec: str, n: int = 4) -> tuple[int, float]:
+    """How many of n questions are answered, and what that cost."""
+    found = open_candidate(parse_candidate(spec), services)
+    requests = [ChoiceRequest(f"q{i}", (Message(role="user", content=f"Is it {i}?"),), ("m", "M")) for i in range(n)]
+    answered = sum(len(batch) for batch in found.engine.choice_logprobs(requests))
+    return answered, found.model.spent()
+
+
+def test_served_models_share_store_budget_and_replay(store: ResponseStore) -> None:
+    prices = PriceTable(models={"m": Price(prompt=1e6, completion=0), "n": Price(prompt=1e6, completion=0)})
+    with fake_server() as server:
+        budget = Budget(prices)
+        services = Services(EngineConfig(), store=store, budget=budget, concurrency=3)
+        answered, cost = ask(services, f"openai:m@{server.url}")
+        assert answered == 4
+        assert cost == budget.spent > 0
+        assert server.stats()["in_flight_max"] <= 3
+        assert ask(services, f"openai:n@{server.url}")[0] == 4
+        assert budget.spent == 2 * cost
+        asked = server.stats()["requests"]
+        assert ask(services, f"openai:m@{server.url}") == (4, 0)
+        assert server.stats()["requests"] == asked
+        url = server.url
+    replayed = Services(EngineConfig(), store=store, replay=True)
+    assert ask(replayed, f"openai:m@{url}") == (4, 0)
+    assert ask(replayed, f"openai:m@{url}", 5)[0] == 4
+    poor = Services(EngineConfig(), store=store, budget=Budget(prices, max_cost=0.5))
+    assert ask(poor, f"openai:m@{url}", 6)[0] == 4
