@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -41,6 +42,7 @@ def drift(root: Path, models: Sequence[Opened], setting: Setting, world: World, 
     """
     names = {o.model.name: o for o in models}
     pool = _micro(root, names, setting) if world == "micro" else _real(root, names, setting)
+    began = time.monotonic()
     reporter.started("drift", len(models) * len(pool.items), "judgments")
     judged = {}
     for name, opened in names.items():
@@ -51,7 +53,7 @@ def drift(root: Path, models: Sequence[Opened], setting: Setting, world: World, 
         opened.engine.close()
     found = drift_matrix(pool, judged, fingerprints={n: o.model.fingerprint for n, o in names.items()})
     standings.write_record(root / standings.DRIFT, found)
-    reporter.finished("drift", {"responses": len(pool.items), "judges": len(models)}, 0.0)
+    reporter.finished("drift", {"responses": len(pool.items), "judges": len(models)}, time.monotonic() - began)
     return found
 
 

@@ -299,16 +299,18 @@ class Session:
 
     def _drift(self, reporter: Reporter) -> None:
         """Each model as a judge of all models' answers, where several have answered and judged in this call."""
-        judging = [e.opened for e in self._answering]
-        if len(judging) > 1 and set(needed(self.world)) <= set(self.names):
+        if not set(needed(self.world)) <= set(self.names):
+            return
+        wanted = [open_benchmark(name).key for name in needed(self.world) if not _is_match(name)]
+        judging = [e.opened for e in self._answering if all(_is_done(e.out_dir / key) for key in wanted)]
+        if len(judging) > 1:
             drift(self.asked.root, judging, self.setting, self.world, reporter)
 
     def _results(self) -> Iterable[EvalResult]:
-        """A result beside a failure is an older one, of other settings maybe, and none of this evaluation."""
         for entry in self._entries:
             for name in entry.settings:
                 folder = entry.out_dir / open_benchmark(name).key
-                if (folder / standings.RESULT).is_file() and not (folder / standings.FAILURE).exists():
+                if _is_done(folder):
                     yield standings.read_result(folder / standings.RESULT)
 
     def _entry(self, candidate: Candidate) -> _Entry:
@@ -341,6 +343,11 @@ def _lacks_judge(benchmark: Benchmark, setting: Setting) -> bool:
         return setting.finished is None or bool(benchmark.plan(setting).judgments.calls)
     except SrbenchError:  # told when the file is scored
         return False
+
+
+def _is_done(folder: Path) -> bool:
+    """Whether there is a result of this evaluation; one beside a failure is older, of other settings maybe."""
+    return (folder / standings.RESULT).is_file() and not (folder / standings.FAILURE).exists()
 
 
 def _is_match(name: str) -> bool:

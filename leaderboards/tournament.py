@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -57,11 +58,14 @@ class HeadToHead:
         """
         stage = f"{model.name}/eval/{head_to_head.HEAD_TO_HEAD}"
         reporter.started(stage, len(self.prompts), "answers")
+        began = time.monotonic()
         folder = self._folder(model.name)
         folder.mkdir(parents=True, exist_ok=True)
         subject = Subject(model.name, model.open, self.setting, folder, reporter.advanced)
         found = answer(subject, self.prompts, fingerprint=model.fingerprint)
-        reporter.finished(stage, {"answers": len(found.answers), "failed": len(found.failures)}, 0.0)
+        reporter.finished(
+            stage, {"answers": len(found.answers), "failed": len(found.failures)}, time.monotonic() - began
+        )
 
     def hold(self, reporter: Reporter) -> Tournament | None:
         """Judges all pairs of the models that have answered these prompts, of earlier calls too; None with one alone.
@@ -73,6 +77,7 @@ class HeadToHead:
         if len(entries) < 2:
             reporter.message("head-to-head needs two models; evaluate another one with it.")
             return None
+        began = time.monotonic()
         reporter.started("head-to-head", self.plan(len(entries)).judgments.calls, "judgments")
         result = head_to_head.compare(
             entries,
@@ -83,11 +88,12 @@ class HeadToHead:
             judge_truncated=self.judge.engine is not None,  # as AlpacaEval does; the oracle's world leaves them out
             advanced=reporter.advanced,
         )
-        reporter.finished("head-to-head", {"pairs": len(result.pairs), "unscored": result.incomplete}, 0.0)
+        counts = {"pairs": len(result.pairs), "unscored": result.incomplete}
+        reporter.finished("head-to-head", counts, time.monotonic() - began)
         return result
 
     def _entries(self, note: Callable[[str], None]) -> Sequence[Entry]:
-        """Those who answered the same prompts with the same settings as the last one; others are named."""
+        """Those who answered these prompts; others are named."""
         folders = sorted(self.root.glob(f"*/eval/{head_to_head.HEAD_TO_HEAD}"))
         found: dict[str, Entry] = {}
         for folder in folders:

@@ -31,6 +31,7 @@ _MAX_JSON_BYTES = 4 * 2**20
 _MAX_LOG_LINES = 200_000
 _MAX_LEAVES = 400
 _MAX_DEPTH = 12
+_HUGE = 1e300
 _HIDDEN_STAGES = ("eval",)
 _MATCHES = (
     "head-to-head"  # answers to its prompts are in ``NAME/eval/head-to-head@1``, what came of them in the run's root
@@ -384,8 +385,8 @@ def _numbers(values: object) -> dict[str, float]:
 
 
 def _number(value: object) -> float | None:
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if plain and math.isfinite(value) else None  # type: ignore[arg-type, return-value]
+    plain = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE  # also no NaN
+    return value if plain else None  # type: ignore[return-value]  # a number, as just tested
 
 
 def _text(value: object) -> str | None:

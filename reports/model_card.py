@@ -89,8 +89,9 @@ def updated(content: str, results: Sequence[EvalResult], place: str = CARD) -> s
     card, front = _parse(content, place)
     name = str(results[0].checkpoint) if results else "model"
     data = _data(card)
-    data.eval_results = None  # entries read and written by the hub's classes would lose what these do not know
-    data.model_name = front.get("model_name")
+    data.eval_results = data.model_name = None  # passed through the hub's class, others' entries would lose fields
+    for key, value in front.items():
+        data[key] = value  # as it stands: the class makes tags unique, for one
     data[_INDEX] = _merged(front.get(_INDEX) or [], name, list(_card_results(results)))
     card.text = _with_block(card.text, _block(results), place)
     made = str(card)

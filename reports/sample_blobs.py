@@ -12,10 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from reports import sample_files as files
 from reports import wording
 from reports.sample_records import UNPARSED, WIN_SHARE, Sample, SampleSet, Side, Texts
-from selfreward_bench.types import Metric
 
 __all__ = ["BUDGET", "Packed", "TextPool", "pack"]
 

@@ -16,7 +16,7 @@ from reports import wording
 from selfreward_bench import jsonl
 from selfreward_bench.errors import DataError
 
-__all__ = ["LIMIT", "conversation", "name", "number", "objects", "shown", "said"]
+__all__ = ["LIMIT", "conversation", "name", "number", "objects", "said", "shown"]
 
 LIMIT: Final = 8_000  # characters of one text that are kept
 _NAME: Final = 200

@@ -15,7 +15,7 @@ from leaderboards.metrics import METRICS
 from leaderboards.standings import MetricDifference
 from reports import comparability, wording
 from reports.facts import ModelFacts, RunFacts, Stage
-from selfreward_bench.types import Metric
+from selfreward_bench.types import EvalResult, Metric
 
 __all__ = [
     "ROLES",
@@ -197,7 +197,7 @@ def result_table(facts: RunFacts, benchmark: str, metrics: Sequence[str] | None 
     """
     models = [m for m in facts.models if benchmark in m.results]
     found = {m.name: m.results[benchmark] for m in models}
-    there = _metrics_of(facts, benchmark)
+    there = [n for n in _metrics_of(facts, benchmark) if any(_of_something(r, n) for r in found.values())]
     shown = _known(benchmark, [n for n in there if _is_whole(benchmark, n)]) if metrics is None else metrics
     judges = dict.fromkeys(r.judge or "" for r in found.values())
     groups = comparability.groups(found)
@@ -212,6 +212,11 @@ def result_table(facts: RunFacts, benchmark: str, metrics: Sequence[str] | None 
         tuple(groups[n] for n in found) if len(set(groups.values())) > 1 else (),
         comparability.other_settings(found),
     )
+
+
+def _of_something(result: EvalResult, metric: str) -> bool:
+    """Whether there was anything to score; of nothing, not even a dash is shown."""
+    return metric in result.metrics and result.metrics[metric].n_total > 0
 
 
 def _is_whole(benchmark: str, metric: str) -> bool:
@@ -282,7 +287,6 @@ def change_of(found: MetricDifference, facts: RunFacts) -> Change:
     """A stored difference, put into words."""
     shown = wording.info(found.benchmark, found.metric)
     value, interval = wording.change(found, shown)
-    reach: float | None = getattr(found, "detectable", None)
     return Change(
         found.b,
         value,
@@ -290,9 +294,13 @@ def change_of(found: MetricDifference, facts: RunFacts) -> Change:
         wording.arrow(found),
         wording.tone(found, shown),
         _roles(facts, found),
-        "" if reach is None else f"±{wording.number(reach, shown.unit).removesuffix(' %')}",
+        _reach(found, shown.unit),
         f"{found.n:,} of {found.n_total:,}" if found.n < found.n_total else "",
     )
+
+
+def _reach(found: MetricDifference, unit: str) -> str:
+    return "" if found.detectable is None else f"±{wording.number(found.detectable, unit).removesuffix(' %')}"
 
 
 def _roles(facts: RunFacts, found: MetricDifference) -> tuple[str, ...]:

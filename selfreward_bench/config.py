@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)]
 JudgeMode = Literal["sampled", "expected", "reasoned"]
 
 
@@ -146,7 +147,7 @@ class EvalConfig(Section):
     order: Literal["seeded", "both"] = "seeded"  # AlpacaEval: one order per instruction as it does, or both
     mt_bench_mode: Literal["single", "pairwise"] = "single"
     mt_bench_max_new_tokens: PositiveInt = 1024  # FastChat's
-    nlp_tasks: tuple[str, ...] | None = None  # None: the profile's; else names of lm-eval tasks
+    nlp_tasks: Names | None = None  # None: the profile's; else names of lm-eval tasks
     nlp_limit: PositiveInt | None = None  # documents per task; None: eval.limit
 
 

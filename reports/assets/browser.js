@@ -71,12 +71,13 @@ const browsing = (() => {
       this.items = this.source.items();
       this.heads.replaceChildren(...this.source.headings().map((h) => make("span", "", h)));
       const rows = this.items.map((item, at) => {
-        const row = make("div", "entry", ...this.source.line(item).map(([name, text]) => make("span", name, text)));
+        const spans = this.source.line(item).map(([name, text]) => make("span", name, text));
+        spans.forEach((s) => s.setAttribute("aria-hidden", "true")); // the same in a sentence is read out instead
+        const row = make("div", "entry", ...spans, make("span", "hidden", this.source.label(item)));
         row.id = `${this.root.dataset.browser}-${at}`;
         row.dataset.at = at;
         row.setAttribute("role", "option");
         row.setAttribute("aria-selected", "false");
-        row.setAttribute("aria-label", this.source.label(item));
         return row;
       });
       this.list.replaceChildren(...rows);

@@ -170,6 +170,8 @@
     const drawn = draw[spec.kind](spec, width);
     const picture = drawn.matches("svg") ? drawn : drawn.querySelector(":scope > svg");
     picture?.setAttribute("role", "img");
+    drawn.querySelectorAll("g[aria-label]").forEach((g) => g.removeAttribute("aria-label")); // a picture has one name
+    picture?.querySelectorAll("[aria-label]").forEach((part) => part.removeAttribute("aria-label")); // the whole has one
     const caption = document.createElement("figcaption");
     caption.textContent = spec.title;
     caption.hidden = small;

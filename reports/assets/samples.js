@@ -77,7 +77,8 @@ const Samples = (() => {
         .filter((s) => s[1] === this.number)
         .map((s) => this.seen(s))
         .filter((x) => (x.sides[0] || x.sides[1]) && query.every((term) => this.found(x, term)));
-      this.all.sort((x, y) => Math.abs(y.change ?? -1) - Math.abs(x.change ?? -1));
+      const size = (x) => (x.change === null ? -1 : Math.abs(x.change)); // what is not scored comes last
+      this.all.sort((x, y) => size(y) - size(x));
       const kinds = this.kinds();
       const { kind } = this.browser.controls;
       const chosen = wanted || !kind.value ? "all" : kind.value;

@@ -1,4 +1,4 @@
-"""Preference pairs a model was trained on: chosen beside rejected, with the judge's words; a few of them in the HTML."""
+"""Preference pairs a model was trained on: chosen beside rejected, with the judge's words; a few are in the HTML."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from leaderboards import standings
+from leaderboards.base import JudgeRole, Setting
 from leaderboards.comparing import compare
-from leaderboards.harness import THIN, evaluate_checkpoint, open_benchmark
+from leaderboards.harness import THIN, Model, evaluate_checkpoint, evaluate_model, open_benchmark
 from leaderboards.metrics import METRICS
 from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
@@ -171,6 +172,131 @@ def test_one_failing_benchmark_leaves_its_reason_and_the_other_result(
     assert "rankings.jsonl:1" in standings.read_failure(folder / "micro-judge-accuracy@1" / "failure.json").message
 
 
+def test_what_was_made_with_other_settings_is_put_aside_and_comes_back(
+    evaluate: Evaluate, checkpoint: Checkpoint, config: RunConfig, tmp_path: Path, skilled: Skilled
+) -> None:
+    first = evaluate(checkpoint(), skilled(0.7))
+    evals = tmp_path / "run/M1/eval"
+    before = {p.relative_to(evals): p.read_bytes() for p in evals.rglob("*") if p.is_file()}
+    few = config.model_copy(update={"eval": config.eval.model_copy(update={"limit": 3})})
+    assert evaluate(checkpoint(), skilled(0.7), config=few)[0].metrics["quality_greedy"].n_total == 3
+    aside = sorted(p.name.partition("-")[0] for p in (evals / ".other").iterdir())
+    assert aside == ["micro", "micro"]
+    assert standings.evaluated_models(tmp_path / "run") == ["M1"]
+    idle = skilled(0.0)
+    assert evaluate(checkpoint(), idle) == first
+    assert idle.requests == []
+    assert {p.relative_to(evals): p.read_bytes() for p in evals.glob("*@*/*")} == before
+    assert evaluate(checkpoint(), idle, config=few)[0].metrics["quality_greedy"].n_total == 3
+    assert idle.requests == []
+
+
+def test_models_whose_fingerprints_begin_alike_are_put_aside_apart(
+    world_files: Path, config: RunConfig, tmp_path: Path, skilled: Skilled
+) -> None:
+    setting = {"micro-quality": Setting(config)}
+    found = [
+        evaluate_model(Model("m", f"served-{i:024}", lambda i=i: skilled(i / 2)), setting, out_dir=tmp_path)  # type: ignore[misc]
+        for i in range(3)
+    ]
+    again = [
+        evaluate_model(Model("m", f"served-{i:024}", lambda: skilled(0.9)), setting, out_dir=tmp_path) for i in range(3)
+    ]
+    assert again == found
+    assert len({r.metrics["exact_sampled"].value for (r,) in found}) == 3
+
+
+class _Flaky(ScriptedEngine):
+    """Fails at some prompts for a reason that may pass, and at one that refuses."""
+
+    def __init__(self, healthy: ScriptedEngine, failing: dict[str, str]) -> None:
+        super().__init__(healthy._texts, healthy._logprobs)
+        self._failing = failing
+
+    def generate(self, requests: Sequence[GenerationRequest], done: object = ()) -> Iterator[list[Completion]]:
+        self.failures = {r.id: self._failing[r.id] for r in requests if r.id in self._failing}
+        wanted = [r for r in requests if r.id not in self._failing]
+        return super().generate(wanted, done)  # type: ignore[arg-type]
+
+
+def test_what_failed_for_a_reason_that_may_pass_is_asked_for_again_and_nothing_else(
+    evaluate: Evaluate, checkpoint: Checkpoint, skilled: Skilled
+) -> None:
+    only = {"benchmarks": ["micro-alpaca-eval"]}
+    whole = evaluate(checkpoint("M9"), skilled(0.7), name="M9", **only)[0]
+    flaky = _Flaky(skilled(0.7), {"t-1": "failed: HTTP 500", "t-2": "over_budget"})
+    part = evaluate(checkpoint(), flaky, **only)[0]
+    assert part.incomplete == 2
+    assert (part.metrics["win_rate"].n_scored, part.metrics["win_rate"].n_total) == (N_PROMPTS - 2, N_PROMPTS)
+    engine = skilled(0.7, batch_size=1)
+    mended = evaluate(checkpoint(), engine, **only)[0]
+    assert sorted(r.id for r in engine.requests) == ["t-1", "t-2"]
+    assert (mended.incomplete, mended.metrics) == (0, whole.metrics)
+
+
+def test_a_refusal_is_no_reason_to_ask_again(evaluate: Evaluate, checkpoint: Checkpoint, skilled: Skilled) -> None:
+    only = {"benchmarks": ["micro-alpaca-eval"]}
+    refusing = _Flaky(skilled(0.7), {"t-1": "refused"})
+    first = evaluate(checkpoint(), refusing, **only)[0]
+    assert (first.incomplete, first.metrics["win_rate"].n_scored) == (0, N_PROMPTS - 1)
+    idle = skilled(0.7)
+    assert evaluate(checkpoint(), idle, **only)[0] == first
+    assert idle.requests == []
+
+
+def test_all_failures_are_told_with_their_benchmark(
+    evaluate: Evaluate, checkpoint: Checkpoint, tmp_path: Path, world_files: Path, skilled: Skilled
+) -> None:
+    for name in ("rankings", "test"):
+        (world_files / f"{name}.jsonl").write_text("{}\n")
+    with pytest.raises(DataError, match=r"test\.jsonl:1") as error:
+        evaluate(checkpoint(), skilled(0.7))
+    notes = error.value.__notes__
+    assert [n.partition(":")[0] for n in notes] == ["micro-quality@1", "micro-judge-accuracy@1"]
+    assert "rankings.jsonl:1" in notes[1]
+
+
+def test_a_failure_is_forgotten_once_it_went_well(
+    evaluate: Evaluate, checkpoint: Checkpoint, tmp_path: Path, world_files: Path, skilled: Skilled
+) -> None:
+    rankings = (world_files / "rankings.jsonl").read_bytes()
+    first = evaluate(checkpoint(), skilled(0.7))
+    (world_files / "rankings.jsonl").write_text("{}\n")
+    with pytest.raises(DataError):
+        evaluate(checkpoint(), skilled(0.7))
+    folder = tmp_path / "run/M1/eval/micro-judge-accuracy@1"
+    assert (folder / "failure.json").is_file()
+    (world_files / "rankings.jsonl").write_bytes(rankings)
+    idle = skilled(0.0)
+    assert evaluate(checkpoint(), idle) == first
+    assert idle.requests == []
+    assert not (folder / "failure.json").exists()
+
+
+def test_what_an_evaluation_cost_is_what_the_model_and_its_judge_cost(
+    world_files: Path, config: RunConfig, tmp_path: Path, skilled: Skilled
+) -> None:
+    class Judge(ScriptedEngine):
+        spent = 0.0
+
+    engine, judge = skilled(0.7), Judge({"*": "x"})
+
+    def opened() -> ScriptedEngine:
+        judge.spent += 0.25  # as if it had been asked
+        return engine
+
+    def evaluated(name: str, role: JudgeRole) -> float:
+        model = Model(name, name, opened, spent=lambda: len(engine.requests) * 0.5)
+        (result,) = evaluate_model(model, {"micro-alpaca-eval": Setting(config, judge=role)}, out_dir=tmp_path / name)
+        return result.cost
+
+    assert evaluated("a", JudgeRole("oracle")) == N_PROMPTS * 0.5
+    before = judge.spent
+    with_judge = evaluated("b", JudgeRole("a-judge", judge))
+    assert with_judge == N_PROMPTS * 0.5 + judge.spent - before
+    assert evaluated("c", JudgeRole("self", judge)) == N_PROMPTS * 0.5
+
+
 def test_the_engine_of_the_caller_stays_open_and_an_own_one_is_opened_once(
     evaluate: Evaluate, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, skilled: Skilled
 ) -> None:
@@ -241,6 +367,25 @@ def test_unlike_settings_are_noted_and_not_compared(
     assert {(d.a, d.b) for d in compared.differences} == {("M1", "SFT"), ("M2", "M1"), ("M2", "SFT")}
     assert "M3" not in {h.a for h in compared.head_to_head}
     assert any("M3 and M2" in note and "unlike settings" in note for note in compared.notes)
+
+
+def test_results_of_unlike_conditions_are_noted_with_what_is_unlike(run: Path) -> None:
+    path = run / "M3/eval" / QUALITY / "result.json"
+    result = standings.read_result(path)
+    for name in ("M1", "M2", "M3"):
+        other = run / name / "eval" / QUALITY / "result.json"
+        judge = "another" if name == "M3" else "a-judge"
+        stated = {"benchmark": QUALITY, "judge": judge, "prompt": "p"}
+        standings.write_record(other, standings.read_result(other).model_copy(update={"comparability": stated}))
+    compared = compare(run)
+    pairs = {(d.a, d.b) for d in compared.differences if d.benchmark == QUALITY}
+    assert pairs == {("M2", "M1")}
+    assert any("M3 and M2" in n and "unlike conditions (judge)" in n for n in compared.notes)
+    standings.write_record(path, result.model_copy(update={"config_hash": "other", "comparability": stated}))
+    assert compare(run).difference(QUALITY, "quality_sampled", "M3", "M2") is None
+    alike = stated | {"judge": "a-judge"}
+    standings.write_record(path, result.model_copy(update={"config_hash": "other", "comparability": alike}))
+    assert compare(run).difference(QUALITY, "quality_sampled", "M3", "M2") is not None
 
 
 def test_one_checkpoint_compares_with_nothing(

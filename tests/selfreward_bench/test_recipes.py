@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from selfreward_bench import recipes
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, UnknownNameError
+from selfreward_bench.rundir import RunDir
 
 BUILT_IN = ["micro", "micro-fast", "micro-length", "micro-oracle", "micro-random", "paper-70b"]
 
@@ -267,3 +268,10 @@ def test_any_text_and_number_survives_being_dumped(text: str, number: float) -> 
     config = RunConfig(name=text, base=text, dpo=RunConfig().dpo.model_copy(update={"beta": number}))
     layer = recipes.parse(recipes.dump(config), "dumped")
     assert recipes.resolve([layer], "dumped") == config
+
+
+def test_a_list_of_names_is_a_setting(tmp_path: Path) -> None:
+    config = recipes.load("micro", ["eval.nlp_tasks=[gsm8k, mmlu]"])
+    assert config.eval.nlp_tasks == ("gsm8k", "mmlu")
+    run = RunDir.create(tmp_path / "run", config)
+    assert RunDir.open(run.path).config == config
