@@ -202,9 +202,6 @@ def _metrics(a: Stored, b: Stored, names: tuple[str, str], compared: bool) -> It
             a=a.result.metrics.get(metric),
             b=b.result.metrics.get(metric),
             difference=difference,
-            detectable=_finite(stats.detectable_difference(columns.a, columns.b, columns.clusters))
-            if columns
-            else None,
             main=main,
             featured=main or (metric in declared and "/" not in metric) or metric in told,
         )
@@ -232,10 +229,6 @@ def _is_mean(values: Sequence[float | None], metric: Metric | None) -> bool:
     if metric is None or metric.value is None or not scored:
         return False
     return math.isclose(math.fsum(scored) / len(scored), metric.value, rel_tol=1e-9, abs_tol=1e-12)
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _with_holm(found: Sequence[PairedBenchmark]) -> tuple[PairedBenchmark, ...]:

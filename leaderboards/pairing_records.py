@@ -47,7 +47,6 @@ class PairedMetric(Record):
         difference: ``b - a`` over the samples both have, so its own ``a`` is the second checkpoint; None where the
             metric is no mean over samples, or the results are unlike.
         p_holm: its p-value among the main metrics of all benchmarks (Holm); None for other metrics.
-        detectable: the smallest true difference these samples would have shown with a power of 80%.
         main: whether it is its benchmark's main metric, the first that can be compared sample by sample.
         featured: whether it belongs in a short table.
     """
@@ -57,7 +56,6 @@ class PairedMetric(Record):
     b: Metric | None
     difference: MetricDifference | None = None
     p_holm: float | None = None
-    detectable: float | None = None
     main: bool = False
     featured: bool = False
 

@@ -163,8 +163,12 @@ def _math(number: str) -> str:
 
 
 def _plain(cell: str | Cell | Change) -> str:
-    """A cell of text and finished numbers."""
+    """A cell of text, or a finished number with its interval or spread."""
     if isinstance(cell, str):
         return escaped(cell)
-    text = cell.text if isinstance(cell, Change) else f"{cell.value} {cell.interval} {cell.scored}"
-    return escaped(text)
+    if isinstance(cell, Change):
+        return escaped(cell.text)
+    bounds = cell.interval.startswith("[")
+    spread = f"$_{{{_math(cell.interval)}}}$" if bounds else f" {escaped(cell.interval)}".rstrip()
+    missing = f" ({escaped(cell.scored)})" if cell.scored else ""
+    return f"{escaped(cell.value)}{spread}{missing}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from leaderboards.metrics import METRICS
 from leaderboards.pairing_records import SETTINGS, PairedBenchmark, PairedMetric, Pairing, Unlike
 from reports import matches, wording
 from reports.comparability import differing
@@ -127,14 +128,14 @@ def _part(benchmark: PairedBenchmark, pairing: Pairing, full: bool) -> Part:
 def _line(benchmark: str, metric: PairedMetric) -> Line:
     shown = wording.info(benchmark, metric.metric)
     label = shown.label
-    if "/" in metric.metric:
+    if "/" in metric.metric and metric.metric not in METRICS.get(benchmark, {}):
         label = f"{wording.info(benchmark, metric.metric.partition('/')[0]).label}: {label}"
     a, b = (wording.number(m.value if m else None, shown.unit) for m in (metric.a, metric.b))
     found = metric.difference
     if found is None:
         return Line(label, a, b, main=metric.main)
     value, interval = wording.change(found, shown)
-    detects = wording.number(metric.detectable, shown.unit).removesuffix(" %")
+    detects = wording.number(found.detectable, shown.unit).removesuffix(" %")
     return Line(
         label,
         a,
@@ -145,7 +146,7 @@ def _line(benchmark: str, metric: PairedMetric) -> Line:
         wording.tone(found, shown),
         p_value(metric.p_holm) if metric.main else "",
         f"{found.n:,}" if found.n == found.n_total else f"{found.n:,} of {found.n_total:,}",
-        f"±{detects}" if metric.detectable else "",
+        f"±{detects}" if found.detectable else "",
         metric.main,
     )
 

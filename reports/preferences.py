@@ -16,13 +16,13 @@ from reports import wording
 from reports.facts import RunFacts
 from reports.sample_blobs import TextPool
 
-__all__ = ["Iteration", "Pair", "collect", "content"]
+__all__ = ["Iteration", "Pair", "collect", "contents"]
 
 MAX_PAIRS: Final = 200
 _EXTREMES: Final = 30  # of each kind
 _JUDGMENTS: Final = 4  # of one answer that are shown
-_BUDGET: Final = 1_500_000  # characters of an iteration's texts, before they are compressed
-_SHORT: Final = 1_500  # characters of one text where they are more
+_BUDGET: Final = 3_000_000  # characters of all texts of all iterations, before they are compressed
+_LIMITS: Final = (files.LIMIT, 3_000, 1_500, 800, 400)  # of one text: the longest that keeps to the budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,16 @@ def collect(runs: Sequence[RunFacts]) -> tuple[list[Iteration], list[str]]:
     return found, gaps
 
 
-def content(iteration: Iteration) -> bytes:
-    """The iteration's blob."""
+def contents(iterations: Sequence[Iteration]) -> tuple[list[bytes], int]:
+    """A blob per iteration, and the number of characters at which texts are cut in them."""
+    limit = next(
+        (n for n in _LIMITS if sum(_size(p, n) for it in iterations for p in it.pairs) <= _BUDGET), _LIMITS[-1]
+    )
+    return [_content(it, limit) for it in iterations], limit
+
+
+def _content(iteration: Iteration, limit: int) -> bytes:
     pool = TextPool()
-    limit = files.LIMIT if _size(iteration.pairs) <= _BUDGET else _SHORT
     rows = [
         [
             p.number,
@@ -92,8 +98,8 @@ def content(iteration: Iteration) -> bytes:
     return json.dumps(blob, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _size(pairs: Sequence[Pair]) -> int:
-    return sum(len(t) for p in pairs for t in (p.prompt, *p.texts, *p.words[0], *p.words[1]))
+def _size(pair: Pair, limit: int) -> int:
+    return sum(min(len(t), limit) for t in (pair.prompt, *pair.texts, *pair.words[0], *pair.words[1]))
 
 
 # --- reading

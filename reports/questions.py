@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from leaderboards.metrics import METRICS
 from leaderboards.standings import MetricDifference
 from reports import matches, tables, wording
 from reports.facts import RunFacts
@@ -29,7 +30,7 @@ _ALIGNMENT: Final = {
 }
 _LENGTHS: Final = {"quality": ("chars_sampled",), "alpaca-eval": ("avg_length",), "mt-bench": ("chars",)}
 _KINDS: Final = ("quality_sampled", "win_rate", "grade", "adjusted_win_rate", "pairwise_accuracy")
-_LISTED: Final = 6
+_LISTED: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,33 +164,39 @@ def _alignment(span: _Span) -> Sentence:
 def _limits(span: _Span) -> Sentence:
     """What was lost, where nothing was gained, and how much of that chance alone would bring."""
     question = "Where are the limits?"
-    kinds = _kinds(span)
-    lost = [e for e in _all_moves(span, span.last, span.first) if e.change.tone == "worse"]
-    if span.base:
-        lost += [e for e in _external(span, span.base) if e.change.tone == "worse"]
+    kinds, moved = _kinds(span), list(_all_moves(span, span.last, span.first))
+    taxed = list(_external(span, span.base)) if span.base else []
     lengths = _moves(span, span.last, span.first, lambda family: _LENGTHS.get(family, ()))
-    grown = [e for e in lengths if e.change.arrow]
-    if not kinds and not lost and not lengths:
+    n = len(kinds) + len(moved) + len(taxed)
+    if not n and not lengths:
         return _unknown(question, "categories and tasks", span.facts)
+    lost, paid = ([e for e in found if e.change.tone == "worse"] for found in (moved, taxed))
+    grown = [e for e in lengths if e.change.arrow]
     parts = [_kinds_told(span, kinds)] if kinds else []
-    parts += (
-        [f"{len(lost)} {'measure' if len(lost) == 1 else 'measures'} got worse."]
-        if lost
-        else ["No measure is shown to be worse."]
-    )
+    parts.append(_lost_told(span, lost, paid))
     parts += _lately(span)
     if grown:
         parts.append(f"Answers became {'longer' if grown[0].change.arrow == '▲' else 'shorter'}.")
-    n = len(kinds) + sum(1 for _ in _all_moves(span, span.last, span.first))
-    parts.append(f"Of {n} comparisons at 95 %, about {max(1, round(n / 20))} would seem to differ by chance alone.")
-    tone: Tone = "worse" if lost else "neutral"
-    word = f"{len(lost)} regression{'s' * (len(lost) != 1)}" if lost else "No regression shown"
-    return Sentence(question, word, " ".join(parts), tone, (*lost[:_LISTED], *grown))
+    if n:
+        parts.append(f"Of {n} comparisons at 95 %, about {max(1, round(n / 20))} would seem to differ by chance alone.")
+    worse = len(lost) + len(paid)
+    word = f"{worse} regression{'s' * (worse != 1)}" if worse else "No regression shown"
+    evidence = (*lost, *paid)[:_LISTED]
+    return Sentence(question, word, " ".join(parts), "worse" if worse else "neutral", (*evidence, *grown))
+
+
+def _lost_told(span: _Span, lost: list[Evidence], paid: list[Evidence]) -> str:
+    against = {span.first: lost, str(span.base): paid}
+    told = [
+        f"{len(x)} {'measure is' if len(x) == 1 else 'measures are'} below {name}" for name, x in against.items() if x
+    ]
+    return f"{wording.listing(told)}." if told else "No measure is shown to be worse."
 
 
 def _kinds_told(span: _Span, kinds: list[Evidence]) -> str:
     gained, lost = (_grouped(kinds, tone) for tone in ("better", "worse"))
-    told = f"Of {len(kinds)} categories, {span.last} is better than {span.first} at {gained or 'none'}"
+    categories = "category" if len(kinds) == 1 else "categories"
+    told = f"Of {len(kinds)} {categories}, {span.last} is better than {span.first} at {gained or 'none'}"
     return f"{told}, and worse at {lost or 'none'}; for the others no difference is shown."
 
 
@@ -240,9 +247,10 @@ def _move(facts: RunFacts, benchmark: str, metric: str, a: str, b: str) -> Evide
 
 def _label(benchmark: str, metric: str) -> str:
     whole, _, part = metric.partition("/")
-    label = wording.info(benchmark, whole).label if part else ""
     own = wording.info(benchmark, metric).label
-    return f"{_short_title(benchmark)}: {f'{label}, {own}' if part else own}"
+    is_part = part and metric not in METRICS.get(benchmark, {})
+    label = f"{wording.info(benchmark, whole).label}, {own}" if is_part else own
+    return f"{_short_title(benchmark)}: {label}"
 
 
 def _short_title(benchmark: str) -> str:
@@ -302,7 +310,7 @@ def _weighed(question: str, found: Sequence[Evidence], subject: str, against: st
         text = f"{subject} {'better' if up else 'worse'} than {against} {share}."
         return Sentence(question, "Yes" if up else "No, worse", text, "better" if up else "worse", evidence)
     where = "the one measure there is" if n == 1 else f"any of {n} measures"
-    text = f"No difference to {against} is shown on {where}{_reach(found)}."
+    text = f"No difference to {against} is shown on {where}.{_reach(found)}"
     return Sentence(question, "Not shown", text, "neutral", evidence)
 
 
@@ -311,8 +319,11 @@ def _on_all(n: int) -> str:
 
 
 def _reach(found: Sequence[Evidence]) -> str:
-    told = [f"{e.change.reach} ({e.label})" for e in found if e.change.reach]
-    return f"; a true difference of {told[0]} would have been found four times in five" if told else ""
+    """What the first measure would have shown, where that is known."""
+    first = next((e for e in found if e.change.reach), None)
+    if first is None:
+        return ""
+    return f" A true difference of {first.change.reach} in {first.label} would have been found four times in five."
 
 
 def _unknown(question: str, what: str, facts: RunFacts, *families: str) -> Sentence:

@@ -75,7 +75,7 @@ def _matches(
     for low, high in combinations(sorted(sides), 2):
         stored = [(v, (low, high)) for v in verdicts.get((low, high), ())]
         stored += [(v, (high, low)) for v in verdicts.get((high, low), ())]
-        if not stored and sides[low].answer == sides[high].answer:
+        if sides[low].answer == sides[high].answer:  # a verdict that is stored all the same is of former answers
             yield (low, high), Match(0.5, "the same answer: a tie, nobody was asked")
         elif not stored:
             cut = [names[k] for k in (low, high) if sides[k].flags & TRUNCATED]

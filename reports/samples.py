@@ -64,7 +64,9 @@ def _evaluated(runs: Sequence[RunFacts], labels: Sequence[str], key: str, gaps: 
     if not found:
         return None
     if unlike := sum(n > 1 for n in ids.values()):
-        gaps.append(f"{key}: under {unlike:,} ids the checkpoints were asked different questions; these stand apart.")
+        gaps.append(
+            f"{key}: checkpoints were asked different questions under the same id; they stand apart ({unlike:,} ids)."
+        )
     samples = tuple(_ranked(s) for s in found.values())
     return SampleSet(key, tuple(checkpoints), samples, start_pair(checkpoints, ends))
 

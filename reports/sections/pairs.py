@@ -20,7 +20,8 @@ _STATIC_CHARACTERS: Final = 2_000
 def build(runs: Sequence[RunFacts]) -> Section:
     """The section; see ``reports.section.Builder``."""
     iterations, gaps = preferences.collect(runs)
-    blobs = {f"pairs-{i}": preferences.content(it) for i, it in enumerate(iterations)}
+    contents, limit = preferences.contents(iterations)
+    blobs = {f"pairs-{i}": content for i, content in enumerate(contents)}
     if iterations:
         index = [
             {"model": it.model, "blob": f"pairs-{i}", "total": it.total, "shown": len(it.pairs)}
@@ -31,6 +32,7 @@ def build(runs: Sequence[RunFacts]) -> Section:
         "pairs.html.j2",
         told=[(it, _spread(it)) for it in iterations],
         most=preferences.MAX_PAIRS,
+        limit=limit,
         unread=gaps,
         characters=_STATIC_CHARACTERS,
     )

@@ -19,7 +19,7 @@ from reports.section import Section
 
 __all__ = ["build"]
 
-_STATIC: Final = 6
+_STATIC: Final = 12
 _STATIC_CHARACTERS: Final = 700
 
 
@@ -87,12 +87,9 @@ def _index(packed: Sequence[Packed]) -> dict[str, Any]:
 
 
 def _examples(sets: Sequence[SampleSet], packed: Sequence[Packed]) -> list[_Example]:
-    """Of each benchmark in turn, the largest gain and the largest loss."""
-    queues = [list(_extremes(x)) for x in sets]
-    order = [
-        (x, p, q[turn]) for turn in range(2) for x, p, q in zip(sets, packed, queues, strict=True) if turn < len(q)
-    ]
-    return [_example(x, p, sample) for x, p, sample in order[:_STATIC]]
+    """Of each benchmark the largest loss and the largest gain."""
+    found = [_example(x, p, sample) for x, p in zip(sets, packed, strict=True) for sample in _extremes(x)]
+    return found[:_STATIC]
 
 
 def _extremes(of: SampleSet) -> Iterator[Sample]:

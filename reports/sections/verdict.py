@@ -21,7 +21,7 @@ class _Line:
         anchor: of the section that has the rest.
         n: of how many samples.
         chart: id of the small picture; empty where there is none.
-        ends: the last model against the first iteration.
+        ends: the last model against M1, the baseline and M0.
         paper: what was published, in words.
         unlike: whether the numbers must not be compared.
     """
@@ -80,9 +80,7 @@ def build(runs: Sequence[RunFacts]) -> Section:
 
 def _told(facts: RunFacts, number: int, charts: dict[str, Chart]) -> _Told:
     names = [m.name for m in facts.evaluated]
-    iterations = tables.iterations(names)
-    ends = (iterations[-1], iterations[0]) if len(iterations) > 1 else None
-    lines = [*_lines(facts, number, ends, charts), *_match_lines(facts)]
+    lines = [*_lines(facts, number, charts), *_match_lines(facts)]
     unlike = [
         f"{wording.title(key)}: {phrase}"
         for key in tables.benchmarks([facts])
@@ -93,7 +91,7 @@ def _told(facts: RunFacts, number: int, charts: dict[str, Chart]) -> _Told:
         questions.answers(facts),
         [_made(m, facts) for m in facts.models],
         names,
-        f"{ends[0]} vs {ends[1]}" if ends else "",
+        names[-1] if any(line.ends for line in lines) else "",
         lines,
         unlike,
         any(wording.title(key).endswith(wording.MICRO) for key in tables.benchmarks([facts])),
@@ -103,7 +101,7 @@ def _told(facts: RunFacts, number: int, charts: dict[str, Chart]) -> _Told:
 # --- the numbers at a glance
 
 
-def _lines(facts: RunFacts, number: int, ends: tuple[str, str] | None, charts: dict[str, Chart]) -> Iterator[_Line]:
+def _lines(facts: RunFacts, number: int, charts: dict[str, Chart]) -> Iterator[_Line]:
     for key in tables.benchmarks([facts]):
         found = {m.name: m.results[key] for m in facts.models if key in m.results}
         for metric in tables.headline_metrics(facts, key):
@@ -111,7 +109,7 @@ def _lines(facts: RunFacts, number: int, ends: tuple[str, str] | None, charts: d
             chart = plots.spark(facts, key, metric)
             if chart is not None:
                 charts[name] = chart
-            difference = tables.difference(facts, key, metric, *ends) if ends else None
+            compared = (tables.difference(facts, key, metric, a, b) for a, b in _ends(list(found)))
             yield _Line(
                 wording.title(key).removesuffix(wording.MICRO),
                 _anchor(key),
@@ -119,10 +117,18 @@ def _lines(facts: RunFacts, number: int, ends: tuple[str, str] | None, charts: d
                 _n(facts, key, metric),
                 name if chart is not None else "",
                 tuple(tables.metric_cell(facts, m, key, metric) for m in facts.evaluated),
-                (tables.change_of(difference, facts),) if difference else (),
+                tuple(tables.change_of(d, facts) for d in compared if d is not None),
                 published.line(key, metric),
                 len(set(comparability.groups(found).values())) > 1,
             )
+
+
+def _ends(names: Sequence[str]) -> list[tuple[str, str]]:
+    """The last model with M1, with the baselines, and with M0."""
+    iterations = tables.iterations(names)
+    others = [n for n in names if n not in iterations and n != "M0"] if iterations else []
+    earlier = [*iterations[:1], *others, *(n for n in names if n == "M0")]
+    return [(names[-1], n) for n in earlier if n != names[-1]]
 
 
 def _anchor(key: str) -> str:
@@ -146,11 +152,9 @@ def _match_lines(facts: RunFacts) -> Iterator[_Line]:
     if against is None or len(order) < 2:
         return
     found = {n: matches.match(facts, n, against) for n in order}
-    changes = {n: matches.win_rate_change(m) for n, m in found.items() if m is not None and m.win_rate is not None}
     cells = [matches.win_rate_cell(found.get(m.name)) for m in facts.evaluated]
     prompts = max((p.n_prompts for p in matches.pairs(facts)), default=0)
-    iterations = tables.iterations(order)
-    last = changes.get(iterations[-1]) if iterations else None
+    last = [matches.match(facts, a, b) for a, b in _ends(order)]
     yield _Line(
         "Head to head",
         "head-to-head",
@@ -158,7 +162,7 @@ def _match_lines(facts: RunFacts) -> Iterator[_Line]:
         f"n = {prompts:,} prompts",
         "",
         tuple(cells),
-        (last,) if last else (),
+        tuple(matches.win_rate_change(m) for m in last if m is not None and m.win_rate is not None),
         published.match_line(against),
     )
 

@@ -27,7 +27,7 @@ class Format(StrEnum):
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Directories of runs, such as runs/first.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Directories of runs, such as runs/first.")],
     output: Annotated[
         Path | None,
         typer.Option(

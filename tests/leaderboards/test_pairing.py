@@ -82,7 +82,7 @@ def test_the_difference_is_the_second_minus_the_first(tmp_path: Path) -> None:
     assert found.difference.value == pytest.approx(5 / 6)
     assert (found.difference.low, found.difference.high) == pytest.approx((expected.low, expected.high))
     assert (found.difference.a, found.difference.b) == ("M2", "M1")
-    assert found.detectable == pytest.approx(stats.detectable_difference(b, a, [0, 0, 1, 1, 2, 2]))
+    assert found.difference.detectable == pytest.approx(stats.detectable_difference(b, a, [0, 0, 1, 1, 2, 2]))
     assert found.a is not None
     assert found.a.value == pytest.approx(14 / 6)
 

@@ -22,7 +22,17 @@ def pairing(name: str = "M2", judge: str | None = "oracle", unlike: tuple[Unlike
     def metric(key: str, low: float, high: float, p_holm: float | None) -> PairedMetric:
         value = (low + high) / 2
         difference = MetricDifference(
-            benchmark=KEY, metric=key, a=name, b="M1", value=value, low=low, high=high, p_value=0.01, n=90, n_total=99
+            benchmark=KEY,
+            metric=key,
+            a=name,
+            b="M1",
+            value=value,
+            low=low,
+            high=high,
+            p_value=0.01,
+            n=90,
+            n_total=99,
+            detectable=0.031,
         )
         numbers = [Metric(value=v, n_scored=90, n_total=99) for v in (0.5, 0.5 + value)]
         return PairedMetric(
@@ -31,7 +41,6 @@ def pairing(name: str = "M2", judge: str | None = "oracle", unlike: tuple[Unlike
             b=numbers[1],
             difference=None if unlike else difference,
             p_holm=p_holm,
-            detectable=0.031,
             main=p_holm is not None,
             featured=key != "micro_fact",
         )
@@ -117,6 +126,15 @@ def test_the_summary_tells_the_numbers() -> None:
     assert "Facts (strict match)" in ci.summary(pairing(), [], full=True)
     assert "M2 has no result of mt-bench@1" in text.replace("\\", "")
     assert "2 samples of micro-nlp@1 failed" in text.replace("\\", "")
+
+
+def test_a_part_is_named_after_its_whole_unless_it_has_a_name() -> None:
+    number = Metric(value=0.5, n_scored=9, n_total=9)
+    parts = [PairedMetric(metric=m, a=number, b=number) for m in ("micro_fact/flexible-extract", "micro_sort/x")]
+    found = pairing()
+    benchmark = found.benchmarks[0].model_copy(update={"metrics": tuple(parts)})
+    (part,) = paired.parts(found.model_copy(update={"benchmarks": (benchmark,)}), full=True)
+    assert [line.label for line in part.lines] == ["Facts (flexible match)", "Sorting (exact match): x"]
 
 
 def test_unlike_conditions_are_told() -> None:

@@ -124,7 +124,7 @@ def test_the_glance_holds_measured_and_published_numbers_apart(full: Any) -> Non
 def test_what_the_samples_could_have_shown_stands_beside_the_difference(whole: Any, difference: Any) -> None:
     still = difference("M3", "M1", 0.0, -0.1, 0.1, "quality_sampled").model_copy(update={"detectable": 0.1234})
     whole.standings([still])
-    assert "+0.00 [−0.10, +0.10] n 500 of 512 could show ±0.12" in words(page_of(whole.path))  # noqa: RUF001
+    assert "vs M1 +0.00 [−0.10, +0.10] n 500 of 512 could show ±0.12" in words(page_of(whole.path))  # noqa: RUF001
 
 
 def test_a_regression_panel_compares_with_m0_m1_and_the_baseline(full: Any) -> None:

@@ -63,11 +63,18 @@ def test_of_many_pairs_the_extremes_are_kept_and_the_others_spread(run: SampleRu
     assert "M2: 1,000 pairs, 200 of them here." in " ".join(section.body.split())
 
 
-def test_large_iterations_keep_the_beginning_of_their_texts(run: SampleRun) -> None:
-    run.pairs("M2", [(f"Ask {k}?", "x" * 9_000, "y" * 9_000, 3.0, 1.0) for k in range(120)])
-    texts = blob(run)["texts"]
-    assert max(map(len, texts)) < 1_600
-    assert any(t.endswith("more characters]") for t in texts)
+def test_the_longer_the_texts_the_shorter_what_is_kept(run: SampleRun) -> None:
+    def longest(count: int) -> int:
+        run.pairs("M2", [(f"Ask {k}?", f"{k}" + "x" * 9_000, f"{k}" + "y" * 9_000, 3.0, 1.0) for k in range(count)])
+        return max(map(len, blob(run)["texts"]))
+
+    assert 8_000 < longest(100) < 8_100
+    assert 8_000 < longest(180) < 8_100
+    run.pairs("M3", [("Ask?", "z" * 9_000, "w" * 9_000, 3.0, 1.0)] * 150)
+    assert 3_000 < longest(180) < 3_100
+    section = build([run.facts])
+    assert section is not None
+    assert "Texts are cut at 3,000 characters." in section.body
 
 
 def test_damaged_pairs_are_gaps(run: SampleRun) -> None:

@@ -70,7 +70,8 @@ def test_limits_name_what_was_lost_and_what_chance_brings(full: Any) -> None:
     found = answers(full)["limits"]
     assert "worse at sort (Answer quality)" in found.answer
     assert "Against M2, M3 lost: NLP benchmarks: GSM8K (strict match)." in found.answer
-    assert "by chance alone" in found.answer
+    assert "1 measure is below M1 and 1 measure is below M0." in found.answer
+    assert "Of 11 comparisons at 95 %, about 1 would seem to differ by chance alone." in found.answer
     lost = [(e.label, e.change.against) for e in found.evidence if e.change.tone == "worse"]
     assert lost == [("NLP benchmarks: GSM8K (strict match)", "M1"), ("NLP benchmarks: GSM8K (strict match)", "M0")]
     assert (found.word, found.tone) == ("2 regressions", "worse")
@@ -92,7 +93,10 @@ def test_what_the_samples_could_have_shown_is_told_where_it_is_known(whole: Any,
     whole.standings([none])
     assert "four times in five" not in answers(whole)["writing"].answer
     whole.standings([none.model_copy(update={"detectable": 0.12})])
-    assert "a true difference of \u00b10.12 (Answer quality: True quality, sampled)" in answers(whole)["writing"].answer
+    assert (
+        "A true difference of \u00b10.12 in Answer quality: True quality, sampled would"
+        in answers(whole)["writing"].answer
+    )
 
 
 def test_what_was_not_compared_is_unknown_with_its_reason(whole: Any) -> None:

@@ -164,7 +164,9 @@ def test_other_questions_under_the_same_id_stand_apart(run: SampleRun) -> None:
     run.scores("M2", ALPACA, [alpaca("a", 90.0, "y", prompt="Another question?")])
     (found,), gaps = samples.collect([run.facts])
     assert [(s.id, list(s.sides)) for s in found.samples] == [("a", [0]), ("a (2)", [1])]
-    assert gaps == [f"{ALPACA}: under 1 ids the checkpoints were asked different questions; these stand apart."]
+    assert gaps == [
+        f"{ALPACA}: checkpoints were asked different questions under the same id; they stand apart (1 ids)."
+    ]
 
 
 def test_head_to_head_has_both_orders_from_both_sides(run: SampleRun) -> None:
@@ -174,6 +176,7 @@ def test_head_to_head_has_both_orders_from_both_sides(run: SampleRun) -> None:
     lines = [
         verdict("M2", "M1", "p", "ab", 0.9, "First it is."),
         verdict("M2", "M1", "p", "ba", 0.8, "Again the first."),
+        verdict("M2", "M1", "same", "ab", 1.0, "Of answers given before."),
     ]
     run.tournament(("M1", "M2"), lines)
     found = only(run)
@@ -186,7 +189,7 @@ def test_head_to_head_has_both_orders_from_both_sides(run: SampleRun) -> None:
         ("Judge, M2 shown first: 90.0 % for it", "First it is."),
         ("Judge, M1 shown first: 80.0 % for it", "Again the first."),
     )
-    assert by_id["same"].matches[0, 1].value == 0.5
+    assert by_id["same"].matches[0, 1].value == 0.5  # whatever was said of former answers
     assert by_id["cut"].matches[0, 1].reason == "answer truncated: M1 and M2"
 
 

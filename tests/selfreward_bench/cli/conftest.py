@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from leaderboards import standings
+from leaderboards.base import row, summarise
+from selfreward_bench import jsonl, recipes
 from selfreward_bench.cli.app import app
 from selfreward_bench.cli.environment import _THREADS
+from selfreward_bench.fingerprint import weights_fingerprint
 from selfreward_bench.rundir import RunDir
+from selfreward_bench.types import EvalResult
 
 Cli = Callable[..., Result]
 
@@ -46,6 +52,38 @@ def seed_data(tmp_path: Path) -> list[str]:
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     values = {"seeds.ift": "ift.jsonl", "seeds.eft": "eft.jsonl", "seeds.exclude": "null"}
     return [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+
+
+def store_results(run: Path) -> None:
+    """A checkpoint with one tensor and a result for each of M1 and M2; M2 is better by half a point for sure."""
+    for number, model in enumerate(("M1", "M2")):
+        folder = run / model / "eval" / "micro-quality@1"
+        header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+        (run / model / "checkpoint").mkdir(parents=True)
+        content = struct.pack("<Q", len(header)) + header + struct.pack("<f", number)
+        (run / model / "checkpoint" / "model.safetensors").write_bytes(content)
+        measures = [{"quality_sampled": 3 + number / 2 + n % 2, "exact_greedy": n % 2} for n in range(20)]
+        rows = [row(f"s{n}", f"p{n}", numbers) for n, numbers in enumerate(measures)]
+        jsonl.write(folder / standings.SCORES, rows)
+        result = EvalResult(
+            checkpoint=model,
+            fingerprint=weights_fingerprint(run / model / "checkpoint"),
+            benchmark="micro-quality@1",
+            judge="oracle",
+            metrics=summarise(rows),
+            config_hash="c",
+            versions={},
+            seconds=1.0,
+        )
+        standings.write_record(folder / standings.RESULT, result)
+
+
+@pytest.fixture
+def two_results(tmp_path: Path) -> Path:
+    """A run with results of M1 and M2."""
+    run = RunDir.create(tmp_path / "run", recipes.load("micro"))
+    store_results(run.path)
+    return run.path
 
 
 @dataclass

@@ -16,7 +16,7 @@ from selfreward_bench.cli.docs import render
 from selfreward_bench.rundir import RunDir
 from selfreward_bench.types import EvalResult, Metric
 
-from .conftest import Cli
+from .conftest import Cli, store_results
 
 PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
 TEXT = render()
@@ -65,6 +65,10 @@ def test_every_example_runs(cli: Cli, quick: Any, monkeypatch: pytest.MonkeyPatc
         for model in ("SFT", "M1", "M2"):
             (run.path / model).mkdir()
             (run.path / model / "iteration.json").write_text("{}", encoding="utf-8")
+    if command[0] in ("compare", "report"):
+        RunDir.create(Path("runs/second"), recipes.load("micro"))
+        for name in ("runs/first", "runs/second"):
+            store_results(Path(name))
     Path("mine.yaml").write_text("extends: micro\n", encoding="utf-8")
     Path("data").mkdir()
     Path("data/ift.jsonl").write_text(

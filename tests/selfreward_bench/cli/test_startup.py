@@ -54,10 +54,20 @@ def test_no_commands_own_help_loads_what_the_command_needs() -> None:
     assert not loaded & (HEAVY | LIGHT - {"pydantic"})  # Typer itself checks a command's parameters with pydantic
 
 
-@pytest.mark.parametrize("command", ["status", "report"])
+@pytest.mark.parametrize("command", ["status", "report", "report --format csv", "report --format latex"])
 def test_reading_a_run_loads_no_torch(tmp_path: Path, command: str) -> None:
     RunDir.create(tmp_path / "run", recipes.load("micro"))
-    assert not modules_of(command, str(tmp_path / "run")) & HEAVY
+    assert not modules_of(*command.split(), str(tmp_path / "run")) & HEAVY
+
+
+def test_a_model_card_needs_no_torch(two_results: Path) -> None:
+    assert not modules_of("report", str(two_results), "--model-card", str(two_results / "M2" / "checkpoint")) & HEAVY
+
+
+def test_a_comparison_needs_statistics_and_no_torch(two_results: Path) -> None:
+    loaded = modules_of("compare", f"{two_results}:M1", f"{two_results}:M2")
+    assert "numpy" in loaded
+    assert not loaded & (HEAVY - {"numpy", "scipy"})
 
 
 def test_version(cli: Any) -> None:

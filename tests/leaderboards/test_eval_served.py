@@ -1,0 +1,338 @@
+"""``srbench eval`` with served models: faults, budgets, kills and replay change no number; real servers as they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import leaderboards
+from leaderboards import alpaca_scores, standings
+from leaderboards.length_control import length_controlled
+from leaderboards.session import Evaluation
+from selfreward_bench import jsonl, recipes
+from selfreward_bench.engines import served_protocol
+from selfreward_bench.prices import Price, PriceTable
+from selfreward_bench.types import EvalResult, Judgment
+
+from ..fake_server import FakeServer, fake_server
+from .test_session import put, write_alpaca_data
+
+N = 805
+FAULTS = {"429": 0.06, "500": 0.04, "502": 0.02, "503": 0.03, "reset": 0.05, "truncated": 0.04, "garbage": 0.03}
+FAULTS |= {"empty": 0.03}  # 30% in all
+TEXTS = [f"Tell me about thing {i}, and why it matters to {i % 7} people." for i in range(N)]
+KEY = "alpaca-eval@1"
+
+
+@pytest.fixture(autouse=True)
+def few_refits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals are tested with the length control itself."""
+    monkeypatch.setattr(alpaca_scores, "length_controlled", partial(length_controlled, n_refits=20))
+
+
+@pytest.fixture(autouse=True)
+def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("SRBENCH_DATA_DIR", "data")
+    monkeypatch.setenv("SRBENCH_STORE", "responses.sqlite")
+
+
+@pytest.fixture
+def outputs() -> Path:
+    """Somebody's finished answers to 805 made-up instructions, beside the made-up references."""
+    write_alpaca_data(Path("data"), TEXTS)
+    answers = [f"Answer {i}. " * (1 + i % 6) for i in range(N)]
+    rows = [{"instruction": t, "output": a, "generator": "mine"} for t, a in zip(TEXTS, answers, strict=True)]
+    return put(Path("mine/model_outputs.json"), rows)
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As patient as always, but with short waits in between."""
+    usual = served_protocol.Limits
+    quick: Callable[..., Any] = partial(usual, backoff=0.01, max_wait=0.2)
+    monkeypatch.setattr("selfreward_bench.engines.served.Limits", quick)
+
+
+def evaluate(outputs: Path, server: str, store: str = "responses.sqlite", **options: Any) -> Evaluation:
+    os.environ["SRBENCH_STORE"] = store
+    return leaderboards.evaluate([outputs], benchmarks=["alpaca-eval"], judge=f"openai:judge@{server}", **options)
+
+
+def numbers(result: EvalResult) -> dict[str, Any]:
+    """What must not depend on the course of things (servers on other ports are other judges)."""
+    found = result.model_dump(mode="json", exclude={"seconds", "cost", "config_hash", "judge", "comparability"})
+    return found | {"n": result.metrics["win_rate"].n_scored}
+
+
+def judged(done: Evaluation) -> dict[str, float | None]:
+    return {j.id: j.score for j in jsonl.read(done.root / "mine/eval" / KEY / "judgments.jsonl", Judgment)}
+
+
+def stored(path: Path) -> int:
+    if not path.exists():
+        return 0
+    database = sqlite3.connect(path, timeout=30)
+    try:
+        return int(database.execute("SELECT count(*) FROM responses").fetchone()[0])
+    except sqlite3.OperationalError:  # not made yet
+        return 0
+    finally:
+        database.close()
+
+
+# --- faults, budgets, kills, replay
+
+
+@pytest.mark.slow
+def test_805_judgments_with_faults_are_those_without(outputs: Path, quick_retries: None) -> None:
+    with fake_server() as calm, fake_server(faults=FAULTS) as rough:
+        expected = evaluate(outputs, calm.url, "calm.sqlite", output=Path("calm"))
+        done = evaluate(outputs, rough.url, output=Path("rough"))
+        asked = rough.stats()["requests"]
+        again = evaluate(outputs, rough.url, output=Path("rough"))
+        elsewhere = evaluate(outputs, rough.url, output=Path("elsewhere"))
+        assert rough.stats()["requests"] == asked
+    assert (expected.errors, done.errors) == ((), ())
+    (result,) = done.results
+    assert numbers(result) == numbers(expected.results[0])
+    assert judged(done) == judged(expected)
+    assert (result.metrics["win_rate"].n_scored, result.incomplete) == (N, 0)
+    assert len(asked) == N
+    assert sum(r["asked"] for r in asked.values()) > 1.25 * N  # the faults did happen
+    assert all(r["answered"] == 1 and r["repeated"] == 0 for r in asked.values())
+    assert again.results == done.results
+    assert numbers(elsewhere.results[0]) == numbers(result)
+
+
+def test_a_spent_budget_stops_cleanly_and_the_next_call_goes_on(outputs: Path) -> None:
+    prices, n_all = PriceTable(models={"judge": Price(prompt=10.0, completion=30.0)}), 200
+    with fake_server() as server:
+        whole = evaluate(outputs, server.url, "whole.sqlite", output=Path("whole"), prices=prices, limit=n_all)
+        cost = whole.results[0].cost
+        assert cost > 0
+        part = evaluate(outputs, server.url, prices=prices, max_cost=cost / 2, limit=n_all)
+        (result,) = part.results
+        n = result.metrics["win_rate"].n_scored
+        assert part.errors == ()
+        assert 0 < n < n_all
+        assert (result.metrics["win_rate"].n_total, result.incomplete) == (n_all, n_all - n)
+        assert 0 < result.cost <= cost / 2
+        reasons = part.samples(KEY).reason.value_counts()
+        assert reasons.to_dict() == {"over_budget": n_all - n}
+        before = server.stats()["requests"]
+        rest = evaluate(outputs, server.url, prices=prices, max_cost=cost, limit=n_all)
+        after = server.stats()["requests"]
+    (finished,) = rest.results
+    assert numbers(finished) == numbers(whole.results[0])
+    assert finished.incomplete == 0
+    assert finished.cost == pytest.approx(cost - result.cost)
+    assert len(after) == n_all
+    assert all(after[name]["asked"] <= 2 for name in before)  # once for `whole`, and once for `part` or for the rest
+
+
+def test_replay_needs_no_server_and_gives_the_same_bytes(outputs: Path) -> None:
+    with fake_server() as server:
+        done = evaluate(outputs, server.url, output=Path("first"), limit=40)
+        url = server.url
+    replayed = evaluate(outputs, url, output=Path("second"), limit=40, replay=True)
+    assert replayed.errors == ()
+
+    def read(root: str) -> dict[str, bytes]:
+        folder = Path(root, "mine/eval", KEY)
+        found = {p.name: p.read_bytes() for p in folder.iterdir()}
+        kept = json.loads(found["result.json"])
+        return found | {"result.json": json.dumps(kept | {"seconds": 0, "cost": 0}).encode()}
+
+    first, second = read("first"), read("second")
+    assert first.keys() == second.keys()
+    order = {name: sorted(found["judgments.jsonl"].splitlines()) for name, found in (("1", first), ("2", second))}
+    assert order["1"] == order["2"]  # in the order of arrival
+    assert {n: b for n, b in first.items() if n != "judgments.jsonl"} == {
+        n: b for n, b in second.items() if n != "judgments.jsonl"
+    }
+    assert done.results[0].cost == replayed.results[0].cost == 0
+    lacking = evaluate(outputs, url, output=Path("second"), limit=45, replay=True)
+    assert lacking.errors == ()
+    assert lacking.samples(KEY).reason.value_counts().to_dict() == {"not_in_store": 5}
+
+
+def test_a_judge_without_log_probabilities_is_asked_in_words(outputs: Path) -> None:
+    replies = {"thing 1,": "m", "thing 2,": "M", "thing 3,": "Both are fine."}
+    with fake_server(faults={"no_logprobs": 1.0}, max_faults=99, replies=replies | {"thing": "M"}) as server:
+        done = evaluate(outputs, server.url, limit=20)
+    (result,) = done.results
+    assert "text verdict" in (result.judge or "")
+    assert "text verdict" in result.comparability["parameters"]
+    win_rate = result.metrics["win_rate"]
+    assert (win_rate.n_scored, win_rate.n_total, result.incomplete) == (19, 20, 0)
+    samples = done.samples(KEY)
+    assert samples.reason.value_counts().to_dict() == {"no_verdict": 1}
+
+
+def test_a_served_model_answers_and_the_cost_of_both_is_told() -> None:
+    write_alpaca_data(Path("data"), TEXTS[:30])
+    prices = PriceTable(models={"mine": Price(prompt=1.0, completion=1.0), "judge": Price(prompt=1.0, completion=1.0)})
+    with fake_server() as server:
+        judge = f"openai:judge@{server.url}"
+        model = f"openai:mine@{server.url}"
+        done = leaderboards.evaluate([model], benchmarks=["alpaca-eval"], judge=judge, prices=prices)
+        requests = server.stats()["requests"]
+    assert done.errors == ()
+    (result,) = done.results
+    assert result.checkpoint == "mine"
+    assert result.metrics["win_rate"].n_scored == 30
+    assert len(requests) == 60
+    table = done.metrics()
+    assert set(table.judge) == {result.judge}
+    assert result.cost > 0
+    answers_alone = leaderboards.evaluate([model], benchmarks=["alpaca-eval"], judge=judge, prices=prices)
+    assert answers_alone.results == done.results
+
+
+def test_a_server_that_is_not_there_is_one_message_and_leaves_a_failure(outputs: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    done = evaluate(outputs, f"http://127.0.0.1:{port}/v1", limit=3)
+    assert done.results == ()
+    (error,) = done.errors
+    assert error.startswith(f"mine: {KEY}: ")
+    assert "127.0.0.1" in error
+    assert standings.read_failure(done.root / "mine/eval" / KEY / "failure.json").message in error
+
+
+# --- the command itself
+
+
+def command(outputs: Path, server: FakeServer, *options: str) -> list[str]:
+    srbench = [sys.executable, "-m", "selfreward_bench.cli", "eval", "--checkpoint", str(outputs), "--no-report"]
+    return [*srbench, "--benchmarks", "alpaca-eval", "--judge", f"openai:judge@{server.url}", *options]
+
+
+@pytest.mark.slow
+def test_kill_9_five_times_then_finishing_gives_the_same(outputs: Path) -> None:
+    """Kills fall while judgments arrive, and what was stored then is never asked for again."""
+    with fake_server() as calm, fake_server(latency=0.05, faults=FAULTS) as rough:
+        expected = evaluate(outputs, calm.url, "calm.sqlite", output=Path("calm"))
+        store = Path("responses.sqlite")
+        start = command(outputs, rough, "--concurrency", "8", "--output", "killed")
+        environment = os.environ | {"SRBENCH_STORE": str(store)}
+        for kill in range(1, 6):
+            with subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment) as process:
+                while stored(store) < kill * 110 and process.poll() is None:
+                    time.sleep(0.02)
+                assert process.poll() is None, process.stderr.read() if process.stderr else ""
+                process.send_signal(signal.SIGKILL)
+        kept = stored(store)
+        assert 5 * 110 <= kept < N
+        finished = subprocess.run(start, capture_output=True, text=True, env=environment, timeout=120)
+        assert finished.returncode == 0, finished.stderr
+        asked = rough.stats()["requests"]
+        folder = Path("killed/mine/eval", KEY)
+        replay = command(outputs, rough, "--replay", "--output", "replayed")
+    found = standings.read_result(folder / "result.json")
+    part = evaluate(outputs, rough.url, output=Path("killed"))  # in this process, of what is there: nothing is asked
+    assert part.results == (found,)
+    assert found.metrics["n_wins"] == expected.results[0].metrics["n_wins"]
+    assert found.metrics["win_rate"] == expected.results[0].metrics["win_rate"]
+    assert {j.id: j.score for j in jsonl.read(folder / "judgments.jsonl", Judgment)} == judged(expected)
+    assert sum(r["repeated"] for r in asked.values()) <= 5 * 2 * 8  # at most what was under way at each kill
+    done = subprocess.run(replay, capture_output=True, text=True, env=environment, timeout=120)  # the server is gone
+    assert done.returncode == 0, done.stderr
+    again = standings.read_result(Path("replayed/mine/eval", KEY, "result.json"))
+    neutral = {"seconds": 0.0, "cost": 0.0}
+    assert again.model_copy(update=neutral) == found.model_copy(update=neutral)
+    scores = [Path(root, "mine/eval", KEY, "scores.jsonl").read_bytes() for root in ("killed", "replayed")]
+    assert scores[0] == scores[1]
+
+
+# --- real servers
+
+
+def serve(root: Path, tmp_path: Path) -> Iterator[str]:
+    """``transformers serve`` on one model; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = Path(sys.executable).parent / "transformers"
+    start = [str(program), "serve", str(root), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    log = tmp_path / "server.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(start, stdout=output, stderr=output, env=os.environ | {"HF_HOME": str(tmp_path)})
+    try:
+        end = time.monotonic() + 150
+        while time.monotonic() < end and server.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.5)
+        else:
+            pytest.fail(f"the server did not start: {log.read_text()[-2000:]}")
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait(10)
+
+
+MICRO = Path(__file__).parents[2] / "selfreward_bench" / "data" / "micro" / "base"
+STORIES = Path(os.environ.get("SRBENCH_DATA_DIR", "/nowhere")).resolve() / "stories260k" / "hf_derived"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "root",
+    [
+        pytest.param(MICRO, id="micro"),
+        pytest.param(STORIES, id="stories260k", marks=pytest.mark.skipif(not STORIES.is_dir(), reason="no data")),
+    ],
+)
+def test_a_real_server_as_candidate_and_as_judge(root: Path, tmp_path: Path) -> None:
+    short = ["eval.answering.max_new_tokens=24", "eval.samples=1", "eval.sampling.max_new_tokens=24"]
+    config = recipes.load("micro", short)
+    write_alpaca_data(Path("data"), TEXTS[:4])
+    for url in serve(root, tmp_path):
+        model = f"openai:{root}@{url}"
+        micro = leaderboards.evaluate(
+            [model], benchmarks=["quality", "alpaca-eval"], world="micro", limit=4, config=config, concurrency=2
+        )
+        judged_by_it = leaderboards.evaluate(
+            [put(Path("mine/model_outputs.json"), [{"instruction": t, "output": "It is so."} for t in TEXTS[:4]])],
+            benchmarks=["alpaca-eval"],
+            judge=model,
+            concurrency=2,
+        )
+    assert micro.errors == ()
+    counts = {r.benchmark: next(iter(r.metrics.values())) for r in micro.results}
+    assert {key: m.n_total for key, m in counts.items()} == {"micro-quality@1": 4, "micro-alpaca-eval@1": 4}
+    (result,) = judged_by_it.results
+    win_rate = result.metrics["win_rate"]
+    assert win_rate.n_total == 4
+    reasons = judged_by_it.samples(KEY).reason
+    if root == MICRO:
+        assert counts["micro-quality@1"].n_scored == 4
+        assert "text verdict" in (result.judge or "")
+        assert win_rate.n_scored == 4 - int((reasons == "no_verdict").sum())
+        assert result.incomplete == 0
+        assert reasons.isin(["no_verdict"]).any()  # it was trained to say other things than m and M
+    else:  # without a chat template it answers nobody, and says why
+        assert counts["micro-quality@1"].n_scored == win_rate.n_scored == 0
+        assert all(r.incomplete for r in (*micro.results, result))
+        assert reasons.str.startswith("failed: HTTP").all()
