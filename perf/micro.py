@@ -235,21 +235,21 @@ def differences(out: Path, rows: dict[tuple[int, str, str], dict[str, Any]], see
             )
 
 
-SAMPLED = ["judge.mode=sampled", "judge.samples=3", "judge.sampling.max_new_tokens=8"]
+SAMPLED = ["judge.mode=sampled", "judge.samples=3"]
 
 
 def judges(out: Path, seeds: list[int], recipe: str) -> None:
-    """Prints how well each seed's M1 judges by the expected score and by the mean of three sampled scores."""
+    """Prints how well each seed's M1 judges by the expected score after its reasons, and by the mean of three sampled scores."""
     from leaderboards.harness import evaluate_checkpoint
     from selfreward_bench import recipes
 
     shown = ("oracle_pairwise_accuracy", "oracle_spearman", "own_pairwise_accuracy", "tie_rate", "parse_failures")
     print(f"| seed | judge | {' | '.join(shown)} |\n{'|---' * (len(shown) + 2)}|")
     for seed in seeds:
-        for mode, settings in (("expected", []), ("sampled, k = 3", SAMPLED)):
+        for mode, settings in (("reasons, then expected score", []), ("sampled, k = 3", SAMPLED)):
             config = recipes.load(recipe, [*settings, f"seed={seed}"])
             model = out / f"s{seed}-self" / "M1"
-            place = model / ("eval" if mode == "expected" else "eval-sampled")
+            place = model / ("eval-sampled" if settings else "eval")
             (result,) = evaluate_checkpoint(
                 model / "checkpoint", name="M1", config=config, out_dir=place, benchmarks=["micro-judge-accuracy"]
             )

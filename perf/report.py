@@ -5,8 +5,8 @@
 
 The synthetic texts are random words whose frequencies fall as those of a language do; gzip leaves about as much of them
 as of real answers (0.34 to 0.38 of what chat models answer to AlpacaEval). Loading is timed in headless Chromium where
-there is one, driven by playwright: to the first paint, to the `load` event, and from there to the first samples on the screen; on a busy
-machine look at the processor time of the page's thread beside it.
+there is one, driven by playwright: to the first paint, to the `load` event, and from there to the first samples on the
+screen; on a busy machine look at the processor time of the page's thread beside it.
 """
 
 from __future__ import annotations

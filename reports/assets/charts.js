@@ -180,6 +180,16 @@
   const figures = [...document.querySelectorAll("figure[data-chart]")];
   const seen = new IntersectionObserver((entries) => entries.forEach((e) => e.isIntersecting && render(e.target)), { rootMargin: "400px" });
   figures.forEach((f) => seen.observe(f));
+
+  // Charts above a link's target are drawn before the page goes there, or it would be pushed away when they are.
+  const ahead = (link) => {
+    const target = link?.startsWith("#") ? document.getElementById(link.slice(1)) : null;
+    if (target) figures.filter((f) => f.compareDocumentPosition(target) & Node.DOCUMENT_POSITION_FOLLOWING).forEach(render);
+    return target;
+  };
+  addEventListener("click", (event) => ahead(event.target.closest("a")?.getAttribute("href")));
+  ahead(location.hash)?.scrollIntoView({ behavior: "instant" });
+
   const again = () => figures.filter((f) => f.dataset.width).forEach((f) => { delete f.dataset.width; render(f); });
   let waiting = 0;
   addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(again, 150); });

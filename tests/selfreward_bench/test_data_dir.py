@@ -60,7 +60,7 @@ def test_the_usual_place_follows_the_desktop_convention(
 # --- what lies in it
 
 
-@pytest.mark.parametrize(("name", "content"), [("b.txt", CONTENT), ("b.txt.gz", gzip.compress(CONTENT))])
+@pytest.mark.parametrize(("name", "content"), [("b.txt", CONTENT), ("b.txt.gz", gzip.compress(CONTENT, mtime=0))])
 def test_plain_and_gzipped_files_read_the_same(tmp_path: Path, name: str, content: bytes) -> None:
     data = put(tmp_path, content, name)
     assert data.path(FILE.path).name == name
@@ -69,7 +69,7 @@ def test_plain_and_gzipped_files_read_the_same(tmp_path: Path, name: str, conten
     assert data.sha256(FILE.path) == FILE.sha256
 
 
-@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(CONTENT)[:-9], gzip.compress(b"x" * 999)[:20]])
+@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(CONTENT, mtime=0)[:-9], gzip.compress(b"x" * 999, mtime=0)[:20]])
 def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(DataError, match=r"b\.txt\.gz is damaged .*Remove it and get it again"):
         put(tmp_path, content, "b.txt.gz").read(FILE.path)
@@ -124,14 +124,14 @@ def test_an_unreadable_place_is_told(tmp_path: Path) -> None:
 def test_states_without_a_look_inside(tmp_path: Path) -> None:
     assert DataDir().state(FILE, verify=False) == "missing"
     assert DataDir(tmp_path).state(FILE, verify=False) == "missing"
-    assert put(tmp_path, gzip.compress(b"other"), "b.txt.gz").state(FILE, verify=False) == "unchecked"
+    assert put(tmp_path, gzip.compress(b"other", mtime=0), "b.txt.gz").state(FILE, verify=False) == "unchecked"
     assert put(tmp_path, b"x" * len(CONTENT)).state(FILE, verify=False) == "unchecked"
     assert put(tmp_path, b"x").state(FILE, verify=False) == "other"
 
 
 def test_states_of_hashed_files(tmp_path: Path) -> None:
     assert DataDir(tmp_path).state(FILE, verify=True) == "missing"
-    assert put(tmp_path, gzip.compress(CONTENT), "b.txt.gz").state(FILE, verify=True) == "same"
-    assert put(tmp_path, gzip.compress(CONTENT)[:-4], "b.txt.gz").state(FILE, verify=True) == "other"
+    assert put(tmp_path, gzip.compress(CONTENT, mtime=0), "b.txt.gz").state(FILE, verify=True) == "same"
+    assert put(tmp_path, gzip.compress(CONTENT, mtime=0)[:-4], "b.txt.gz").state(FILE, verify=True) == "other"
     assert put(tmp_path, b"x" * len(CONTENT)).state(FILE, verify=True) == "other"
     assert put(tmp_path, CONTENT).state(FILE, verify=True) == "same"
