@@ -5,6 +5,7 @@
 #   make lint          ruff, mypy, import-linter      make docs        renews docs/cli.md
 #   make perf          speed of engine, client, length control, statistics, report, evaluation
 #   make perf-micro    the experiment over seeds and rewards (an hour)
+#   make gallery REPORTED=runs/NAME   pictures of a run's report for docs/, by headless Chromium
 #   make micro-base    makes the embedded base model and its data anew (an hour)
 
 PYTHON ?= python3
@@ -14,19 +15,20 @@ RUN := $(BIN)/python
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 PIP := $(RUN) -m pip install --disable-pip-version-check --quiet -c constraints.txt
+REPORTED ?= runs/quickstart
 SOURCES := selfreward_bench trainers leaderboards reports
 
 .DELETE_ON_ERROR:
-.PHONY: quickstart test test-fast lint docs perf perf-micro micro-base clean
+.PHONY: quickstart test test-fast lint docs gallery perf perf-micro micro-base clean
 
 quickstart: $(STAMP)
 	$(BIN)/srbench quickstart
 
 test: lint
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n auto --dist loadfile
 
 test-fast: $(DEV_STAMP)
-	$(RUN) -m pytest -m "not slow"
+	$(RUN) -m pytest -n auto --dist loadfile -m "not slow"
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .
@@ -37,6 +39,9 @@ lint: $(DEV_STAMP)
 docs: $(DEV_STAMP)
 	$(RUN) -m selfreward_bench.cli.docs > docs/cli.md.new
 	mv docs/cli.md.new docs/cli.md
+
+gallery: $(DEV_STAMP)
+	$(RUN) docs/gallery.py $(REPORTED)
 
 perf: $(DEV_STAMP)
 	$(RUN) perf/engine.py

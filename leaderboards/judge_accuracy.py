@@ -109,7 +109,7 @@ class JudgeAccuracy:
         prompt = load_judge_prompt(setting.config.judge.prompt)
         comparability = {
             "prompt": prompt.key,
-            "parameters": hash_json([setting.config.judge, setting.config.seed]),
+            "parameters": hash_json(setting.config.judge),
             "order": "both" if prompt.kind == "pairwise" else "none",
             "data": data.content_hash,
         }

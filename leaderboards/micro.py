@@ -18,7 +18,7 @@ from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.micro import data_path, oracle, world
-from selfreward_bench.rundir import hash_file
+from selfreward_bench.rundir import hash_file, hash_json
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.types import Completion, Prompt, SampleScore
 
@@ -84,7 +84,12 @@ class MicroQuality:
         ]
         rows = quality_rows(prompts, answers(subject, "answers.jsonl", sampled), "sampled", samples)
         rows += quality_rows(prompts, answers(subject, "greedy.jsonl", greedy), "greedy", 1)
-        return Outcome(rows, ORACLE)
+        identity = self.identity(subject.setting)
+        comparability = {
+            "parameters": hash_json({k: v for k, v in identity.items() if k not in ("seed", "prompts")}),
+            "data": str(identity["prompts"]),
+        }
+        return Outcome(rows, ORACLE, comparability=comparability)
 
 
 def quality_rows(
@@ -111,7 +116,7 @@ def _quality_row(prompt: Prompt, decoding: str, index: int, answer: Completion |
     named = {f"{name}_{decoding}": value for name, value in numbers.items()}
     named[f"quality_{decoding}/{_family(prompt)}"] = grade
     named |= {f"grade_{decoding}/{g}": None if grade is None else float(grade == g) for g in GRADES}
-    return row(f"{decoding}/{prompt.id}/{index}", prompt.id, named, reason=reason)
+    return row(f"{decoding}/{prompt.id}/{index}", prompt.id, named, reason=reason, prompt=prompt.text)
 
 
 def _family(prompt: Prompt) -> str:

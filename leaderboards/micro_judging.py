@@ -22,7 +22,7 @@ from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.micro import data_path, oracle, rankings_name
-from selfreward_bench.rundir import hash_file
+from selfreward_bench.rundir import hash_file, hash_json
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.types import Completion, Metric, Prompt, RankedPrompt, SampleScore
 
@@ -87,7 +87,22 @@ class JudgeAccuracy:
         own_rows, pooled = _own_rows(prompts, own, own_judged, judge)
         rows += _oracle_rows(ranked, judged) + own_rows
         incomplete = sum(j.reward is None and j.reason != REFUSED for j in (*judged, *own_judged))
-        return Outcome(rows, judge.key, {**metrics, "own_spearman_pooled": pooled}, incomplete=incomplete)
+        return Outcome(
+            rows,
+            judge.key,
+            {**metrics, "own_spearman_pooled": pooled},
+            comparability=self._comparability(subject.setting),
+            incomplete=incomplete,
+        )
+
+    def _comparability(self, setting: Setting) -> dict[str, str]:
+        identity = self.identity(setting)
+        data = ("prompts", "rankings")
+        return {
+            "prompt": str(identity["judge_prompt"]),
+            "parameters": hash_json({k: v for k, v in identity.items() if k not in ("seed", "judge_prompt", *data)}),
+            "data": hash_json({k: identity[k] for k in data}),
+        }
 
 
 def _rankings(config: RunConfig) -> list[RankedPrompt]:

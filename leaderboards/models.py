@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from leaderboards.base import JudgeRole
+from leaderboards.base import Calls, Finished, JudgeRole, Setting
 from leaderboards.candidates import SERVED, Candidate, parse_candidate
-from leaderboards.harness import ORACLE, SELF, Model, fingerprint_of
+from leaderboards.harness import ORACLE, SELF, Model, fingerprint_of, open_benchmark
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.lazy import LazyEngine
-from selfreward_bench.errors import ConfigError, EngineError
+from selfreward_bench.errors import ConfigError, DataError, EngineError
 
 if TYPE_CHECKING:
     from selfreward_bench.engines.base import Engine
     from selfreward_bench.prices import Budget
     from selfreward_bench.store import ResponseStore
 
-__all__ = ["ORACLE", "SELF", "Opened", "Services", "as_self", "judge_role", "open_candidate", "served_name"]
+__all__ = [
+    "ORACLE",
+    "SELF",
+    "Opened",
+    "Services",
+    "as_self",
+    "asked_of_served",
+    "check_served",
+    "finished_settings",
+    "judge_role",
+    "open_candidate",
+    "served_name",
+]
 
 _HUB_FILES: Final = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
 
@@ -62,6 +74,28 @@ def open_candidate(candidate: Candidate, services: Services, name: str | None = 
     return Opened(model, engine)
 
 
+def finished_settings(candidate: Candidate, rows: Iterable[str], setting: Setting) -> dict[str, Setting]:
+    """The rows of benchmarks whose files these are.
+
+    Raises:
+        DataError: there are none.
+    """
+    if candidate.path is None:
+        raise DataError(f"{candidate.text} is no file.")
+    found = {row: open_benchmark(row).recognise(candidate.path) for row in rows}
+    settings = {
+        row: replace(setting, finished=Finished(kind, candidate.path))
+        for row, kind in found.items()
+        if kind is not None
+    }
+    if not settings:
+        raise DataError(
+            f"{candidate.path} is in no known format: neither outputs, annotations or judgments of AlpacaEval, "
+            "FastChat or lm-eval, nor verdicts of LLMBar or PandaLM (docs/formats.md)."
+        )
+    return settings
+
+
 def judge_role(spec: str, services: Services) -> JudgeRole:
     """The judge that a text names: ``oracle``, ``self``, or any model that could be a candidate.
 
@@ -84,6 +118,26 @@ def as_self(role: JudgeRole | None, opened: Opened) -> JudgeRole | None:
     if role is None or role.name != SELF:
         return role
     return replace(role, engine=LazyEngine(opened.engine.open, keep=True), snapshot=opened.model.fingerprint)
+
+
+def check_served(text: str, services: Services) -> None:
+    """Finds out before any work what would stop a served model from being asked; other models pass.
+
+    Raises:
+        ConfigError: the cost is limited and the model has no price, or the variable that holds its key is not set.
+    """
+    from selfreward_bench.engines.served import parse_spec
+
+    if text.startswith(SERVED) and not services.replay:
+        spec = parse_spec(text)
+        spec.key()
+        if services.budget is not None:
+            services.budget.check(spec.model)
+
+
+def asked_of_served(asked: Iterable[tuple[str, Calls]]) -> tuple[tuple[str, Calls], ...]:
+    """What is asked of served models, by their name in a price table."""
+    return tuple((known, calls) for text, calls in asked if calls.calls and (known := served_name(text)))
 
 
 def served_name(text: str) -> str | None:

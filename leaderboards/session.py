@@ -12,20 +12,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from leaderboards import standings, suites
-from leaderboards.base import Benchmark, Calls, Finished, JudgeRole, Plan, Setting
+from leaderboards.base import Benchmark, Calls, JudgeRole, Plan, Setting
 from leaderboards.candidates import Candidate, parse_candidates
 from leaderboards.comparing import compare
 from leaderboards.drifting import drift, needed
 from leaderboards.harness import evaluate_model, is_current, open_benchmark
 from leaderboards.health import write_health
-from leaderboards.models import ORACLE, SELF, Opened, Services, as_self, judge_role, open_candidate, served_name
+from leaderboards.models import (
+    ORACLE,
+    SELF,
+    Opened,
+    Services,
+    as_self,
+    asked_of_served,
+    check_served,
+    finished_settings,
+    judge_role,
+    open_candidate,
+)
 from leaderboards.standings import Tournament
-from leaderboards.suites import HEAD_TO_HEAD, World
+from leaderboards.suites import HEAD_TO_HEAD, World, bounded, default_config, run_of
 from leaderboards.tournament import HeadToHead
 from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.data_dir import DataDir
-from selfreward_bench.errors import ConfigError, DataError, SrbenchError, UnknownNameError
+from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError
 from selfreward_bench.files import os_errors
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.rundir import RunDir
@@ -36,7 +47,7 @@ if TYPE_CHECKING:
 
     from selfreward_bench.prices import PriceTable
 
-__all__ = ["Asked", "Evaluation", "Planned", "Session", "bounded", "default_config", "evaluate", "run_of"]
+__all__ = ["Asked", "Evaluation", "Planned", "Session", "evaluate"]
 
 ROOT: Final = Path("runs", "eval")  # results of models outside a run
 
@@ -199,28 +210,6 @@ def evaluate(
     return Session(asked).run(reporter)
 
 
-def run_of(candidates: Iterable[Candidate]) -> Path | None:
-    """The run that all of them are models of."""
-    runs = {c.run for c in candidates}
-    return runs.pop() if len(runs) == 1 else None
-
-
-def default_config(world: World, changes: Sequence[str] = ()) -> RunConfig:
-    """How models outside a run are evaluated: as the recipe ``micro`` says, or, on real data, by the plain defaults.
-
-    Args:
-        changes: ``key.path=value`` each, as with ``--set``.
-
-    Raises:
-        ConfigError: a change cannot be made.
-    """
-    from selfreward_bench import recipes
-
-    if world == "micro":
-        return recipes.load("micro", changes)
-    return recipes.load(None, ["name=eval", "threads=null", *changes])
-
-
 class Session:
     """An evaluation, checked as far as that is possible without loading a model.
 
@@ -252,7 +241,7 @@ class Session:
         """What is stored of it is not looked into: it counts as still to be done."""
         plan, each = matches.plan(len(self._answering)), matches.plan(1).answers
         asked = [(e.candidate.text, each) for e in self._answering]
-        served = _served([*asked, (matches.judge.name, plan.judgments)])
+        served = asked_of_served([*asked, (matches.judge.name, plan.judgments)])
         return Planned("all pairs", HEAD_TO_HEAD, False, plan, served=served)
 
     @property
@@ -268,7 +257,14 @@ class Session:
         return HeadToHead(self.asked.root, self.setting, Path(file) if file else None)
 
     def run(self, reporter: Reporter | None = None) -> Evaluation:
-        """Evaluates all, then compares; a model or benchmark that fails does not stop the others."""
+        """Evaluates all, then compares; a model or benchmark that fails does not stop the others.
+
+        Raises:
+            ConfigError: a served model cannot be asked: its price or its key is missing.
+            IncompatibleRunError: another process is writing there.
+        """
+        for text in [e.candidate.text for e in self._answering] + ([self.judge.name] if self.judge else []):
+            check_served(text, self.asked.services)
         root, shown = self.asked.root, reporter or Silent()
         with os_errors(root, "make"):
             root.mkdir(parents=True, exist_ok=True)
@@ -319,7 +315,7 @@ class Session:
         rows = [n for n in self.names if not _is_match(n)]
         settings = dict.fromkeys(rows, setting)
         if candidate.kind == "finished":
-            settings = _finished(candidate, rows if self.asked.benchmarks else _all_rows(self.world), setting)
+            settings = finished_settings(candidate, rows if self.asked.benchmarks else _all_rows(self.world), setting)
         return _Entry(candidate, opened, settings, self.asked.root / candidate.name / "eval")
 
     def _check_judges(self) -> None:
@@ -330,9 +326,11 @@ class Session:
             if _lacks_judge(open_benchmark(name), setting)
         }
         if lacking:
+            rest = ",".join(dict.fromkeys(n for e in self._entries for n in e.settings if n not in lacking))
             raise ConfigError(
                 f"{', '.join(sorted(lacking))}: somebody has to judge, and no judge was named. Name one: "
                 "--judge openai:MODEL@URL (a served model), --judge DIR or RUN:MODEL (a local one), or --judge self."
+                + (f" Without a judge there are: --benchmarks {rest}." if rest else "")
             )
 
 
@@ -372,13 +370,6 @@ def _suite(asked: Asked, world: World) -> suites.Suite:
     return chosen if asked.suite else replace(chosen, limit=None)
 
 
-def bounded(config: RunConfig, limit: int | None) -> RunConfig:
-    """The settings with ``eval.limit`` set; None leaves them as they are."""
-    if limit is None:
-        return config
-    return config.model_copy(update={"eval": config.eval.model_copy(update={"limit": limit})})
-
-
 def _judge(asked: Asked, world: World) -> JudgeRole | None:
     if world == "micro":
         if asked.judge not in (None, ORACLE):
@@ -392,33 +383,10 @@ def _judge(asked: Asked, world: World) -> JudgeRole | None:
     return judge_role(asked.judge, asked.services) if asked.judge else None
 
 
-def _finished(candidate: Candidate, rows: Iterable[str], setting: Setting) -> dict[str, Setting]:
-    """The benchmarks whose files these are."""
-    if candidate.path is None:
-        raise DataError(f"{candidate.text} is no file.")
-    found = {row: open_benchmark(row).recognise(candidate.path) for row in rows}
-    settings = {
-        row: replace(setting, finished=Finished(kind, candidate.path))
-        for row, kind in found.items()
-        if kind is not None
-    }
-    if not settings:
-        raise DataError(
-            f"{candidate.path} is in no known format: neither outputs, annotations or judgments of AlpacaEval, "
-            "FastChat or lm-eval, nor verdicts of LLMBar or PandaLM (docs/formats.md)."
-        )
-    return settings
-
-
 def _all_rows(world: World) -> list[str]:
     """All rows that need no file of their own."""
     rows = dict.fromkeys(suites.NAMES[world].values())
     return [row for row in rows if row not in (HEAD_TO_HEAD, "judge-accuracy-jsonl")]
-
-
-def _served(asked: Iterable[tuple[str, Calls]]) -> tuple[tuple[str, Calls], ...]:
-    """What is asked of served models, by their name in a price table."""
-    return tuple((known, calls) for text, calls in asked if calls.calls and (known := served_name(text)))
 
 
 def _judge_text(entry: _Entry, benchmark: Benchmark, setting: Setting) -> str:
@@ -433,7 +401,7 @@ def _planned(entry: _Entry, name: str, setting: Setting) -> Planned:
         current = is_current(entry.opened.model, benchmark, setting, entry.out_dir)
         plan = benchmark.plan(setting)
         judge = _judge_text(entry, benchmark, setting)
-        served = () if current else _served([(entry.candidate.text, plan.answers), (judge, plan.judgments)])
+        served = () if current else asked_of_served([(entry.candidate.text, plan.answers), (judge, plan.judgments)])
         return Planned(entry.opened.model.name, benchmark.key, current, plan, served=served)
     except SrbenchError as error:
         return Planned(entry.opened.model.name, benchmark.key, False, Plan(), str(error))

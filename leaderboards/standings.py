@@ -89,10 +89,11 @@ class MetricDifference(Record):
 
     @property
     def direction(self) -> Literal[-1, 0, 1]:
-        """+1 or -1 where the interval excludes zero, else 0."""
+        """+1 or -1 where the interval excludes zero, else 0; a bound that is zero but for rounding does not."""
         if self.low is None or self.high is None:
             return 0
-        return 1 if self.low > 0 else -1 if self.high < 0 else 0
+        rounding = 1e-6 * (self.high - self.low)
+        return 1 if self.low > rounding else -1 if self.high < -rounding else 0
 
 
 class Positions(Record):

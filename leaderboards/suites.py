@@ -1,17 +1,31 @@
-"""Which benchmarks are meant: names and suites as the user gives them, for the micro-world or for real data."""
+"""Which benchmarks are meant, of the micro-world or on real data, and with which settings where a user gives none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 from leaderboards.candidates import Candidate
+from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.micro import base_path
 from selfreward_bench.rundir import RunDir, hash_file
 
-__all__ = ["HEAD_TO_HEAD", "NAMES", "SUITES", "Suite", "World", "chosen", "default_suite", "world_of"]
+__all__ = [
+    "HEAD_TO_HEAD",
+    "NAMES",
+    "SUITES",
+    "Suite",
+    "World",
+    "bounded",
+    "chosen",
+    "default_config",
+    "default_suite",
+    "run_of",
+    "world_of",
+]
 
 World = Literal["micro", "real"]
 
@@ -112,3 +126,35 @@ def _world(candidate: Candidate) -> World:
     if tokenizer is None or not tokenizer.is_file():
         return "real"
     return "micro" if hash_file(tokenizer) == hash_file(base_path() / "tokenizer.json") else "real"
+
+
+# --- settings
+
+
+def run_of(candidates: Iterable[Candidate]) -> Path | None:
+    """The run that all of them are models of."""
+    runs = {c.run for c in candidates}
+    return runs.pop() if len(runs) == 1 else None
+
+
+def default_config(world: World, changes: Sequence[str] = ()) -> RunConfig:
+    """How models outside a run are evaluated: as the recipe ``micro`` says, or, on real data, by the plain defaults.
+
+    Args:
+        changes: ``key.path=value`` each, as with ``--set``.
+
+    Raises:
+        ConfigError: a change cannot be made.
+    """
+    from selfreward_bench import recipes
+
+    if world == "micro":
+        return recipes.load("micro", changes)
+    return recipes.load(None, ["name=eval", "threads=null", *changes])
+
+
+def bounded(config: RunConfig, limit: int | None) -> RunConfig:
+    """The settings with ``eval.limit`` set; None leaves them as they are."""
+    if limit is None:
+        return config
+    return config.model_copy(update={"eval": config.eval.model_copy(update={"limit": limit})})

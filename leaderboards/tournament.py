@@ -13,6 +13,7 @@ from leaderboards.harness import SELF, Model
 from leaderboards.head_to_head_answers import Entry, answer, default_prompts, hash_prompts, read_entry
 from leaderboards.head_to_head_judges import annotator_for
 from leaderboards.standings import Tournament
+from selfreward_bench import jsonl
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.progress import Reporter
 from selfreward_bench.types import Prompt
@@ -78,6 +79,7 @@ class HeadToHead:
             reporter.message("head-to-head needs two models; evaluate another one with it.")
             return None
         began = time.monotonic()
+        jsonl.write(self.root / DIRECTORY / "prompts.jsonl", self.prompts)
         reporter.started("head-to-head", self.plan(len(entries)).judgments.calls, "judgments")
         result = head_to_head.compare(
             entries,

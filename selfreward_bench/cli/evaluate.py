@@ -24,6 +24,7 @@ _BYTES_PER_TOKEN = 8  # a token's text, and its share of a record
 
 
 def evaluate(
+    context: typer.Context,
     checkpoint: Annotated[
         list[str] | None,
         typer.Option(
@@ -124,11 +125,23 @@ def evaluate(
     if dry_run:
         _show_plan(session.plan(), table)
         return
-    again = command("eval", *(["--run", run] if run else [x for c in checkpoint or () for x in ("--checkpoint", c)]))
-    with interruptible(again):
+    with interruptible(_same_command(context)):
         errors = scoring.run_session(session, asked)
     if errors:
         raise SrbenchError(_told(errors))
+
+
+def _same_command(context: typer.Context) -> str:
+    """The command line as it was given."""
+    parts: list[str] = []
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        value = context.params[option.name or ""]
+        for one in value if isinstance(value, list | tuple) else [value]:
+            parts += [option.opts[0]] if isinstance(value, bool) else [option.opts[0], str(one)]
+    return command("eval", *parts)
 
 
 def _told(errors: Sequence[str]) -> str:
@@ -145,10 +158,10 @@ def _show_plan(planned: Sequence[Planned], table: PriceTable | None) -> None:
     say(columns(header, [_plan_row(p) for p in planned], right=(3, 4, 5, 6)))
     todo = [p for p in planned if not p.current and not p.problem]
     answers, judgments = sum(p.plan.answers.calls for p in todo), sum(p.plan.judgments.calls for p in todo)
-    tokens = sum(_tokens(p.plan.answers) + _tokens(p.plan.judgments) for p in todo)
-    say(
-        f"\n{answers:,} answers and {judgments:,} judgments; at most {tokens * _BYTES_PER_TOKEN / 1e6:,.1f} MB on disk."
-    )
+    calls = [c for p in todo for c in (p.plan.answers, p.plan.judgments)]
+    size = f"{sum(map(_tokens, calls)) * _BYTES_PER_TOKEN / 1e6:,.1f} MB on disk"
+    but = " (without those whose tokens are not known, ?)" if any(map(_is_unbounded, calls)) else ""
+    say(f"\n{answers:,} answers and {judgments:,} judgments; at most {size}{but}.")
     for name in dict.fromkeys(n for p in todo for n, _ in p.served):
         say(_cost(name, [c for p in todo for n, c in p.served if n == name], table))
     for p in planned:
@@ -158,12 +171,18 @@ def _show_plan(planned: Sequence[Planned], table: PriceTable | None) -> None:
 
 def _plan_row(planned: Planned) -> tuple[str, ...]:
     state = "done" if planned.current else "impossible" if planned.problem else "to do"
-    numbers = [f"{n:,}" for c in (planned.plan.answers, planned.plan.judgments) for n in (c.calls, _tokens(c))]
-    return (planned.model, planned.benchmark, state, *numbers)
+    both = (planned.plan.answers, planned.plan.judgments)
+    numbers = [n for c in both for n in (f"{c.calls:,}", "?" if _is_unbounded(c) else f"{_tokens(c):,}")]
+    return (planned.model, planned.benchmark, state, *("" if n == "0" else n for n in numbers))
 
 
 def _tokens(calls: Calls) -> int:
     return calls.prompt_tokens + calls.completion_tokens
+
+
+def _is_unbounded(calls: Calls) -> bool:
+    """Whether nobody has said how long these calls may be."""
+    return bool(calls.calls) and not _tokens(calls)
 
 
 def _cost(name: str, calls: Sequence[Calls], table: PriceTable | None) -> str:
@@ -174,4 +193,6 @@ def _cost(name: str, calls: Sequence[Calls], table: PriceTable | None) -> str:
     known = "its price is not known (--prices)"
     if table is not None and cost is not None:
         known = f"at most {cost:,.2f} {table.currency}"
+        if unknown := sum(c.calls for c in calls if _is_unbounded(c)):
+            known += f" and what {unknown:,} calls of unknown length cost"
     return f"{name}: {sum(c.calls for c in calls):,} calls, {known}; stored answers cost nothing."

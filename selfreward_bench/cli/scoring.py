@@ -117,7 +117,7 @@ def run_session(session: Session, asked: Evaluating) -> tuple[str, ...]:
 def _what(asked: Evaluating) -> tuple[RunDir | None, list[Candidate]]:
     """The run, where all candidates are of one, and the candidates."""
     from leaderboards.candidates import parse_candidates
-    from leaderboards.session import run_of
+    from leaderboards.suites import run_of
 
     texts = list(asked.checkpoints)
     if asked.run is not None:
@@ -134,8 +134,7 @@ def _what(asked: Evaluating) -> tuple[RunDir | None, list[Candidate]]:
 
 def _settings(run: RunDir | None, candidates: Sequence[Candidate], asked: Evaluating) -> RunConfig:
     """A run's own, or a recipe's; else those of the world the models belong to."""
-    from leaderboards.session import bounded, default_config
-    from leaderboards.suites import world_of
+    from leaderboards.suites import bounded, default_config, world_of
     from selfreward_bench.cli.checks import check_config
 
     wanted = asked.wanted

@@ -23,7 +23,9 @@ from leaderboards.length_control import length_controlled
 from leaderboards.session import Evaluation
 from selfreward_bench import jsonl, recipes
 from selfreward_bench.engines import served_protocol
+from selfreward_bench.errors import ConfigError
 from selfreward_bench.prices import Price, PriceTable
+from selfreward_bench.store import ResponseStore
 from selfreward_bench.types import EvalResult, Judgment
 
 from ..fake_server import FakeServer, fake_server
@@ -83,6 +85,7 @@ def judged(done: Evaluation) -> dict[str, float | None]:
 
 
 def stored(path: Path) -> int:
+    """How many answers are in a store that another process may be writing."""
     if not path.exists():
         return 0
     database = sqlite3.connect(path, timeout=30)
@@ -92,6 +95,15 @@ def stored(path: Path) -> int:
         return 0
     finally:
         database.close()
+
+
+def stored_requests(path: Path) -> set[str]:
+    """What the fake server calls the requests whose answers are stored."""
+    store = ResponseStore(path)
+    keys = [row[0] for row in store._db.execute("SELECT key FROM responses")]
+    ids = {json.loads(response.raw)["id"].removeprefix("fake-") for response in store.get(keys).values()}
+    store.close()
+    return ids
 
 
 # --- faults, budgets, kills, replay
@@ -215,6 +227,12 @@ def test_a_server_that_is_not_there_is_one_message_and_leaves_a_failure(outputs:
     assert standings.read_failure(done.root / "mine/eval" / KEY / "failure.json").message in error
 
 
+def test_a_limit_without_a_price_is_refused_before_anything_is_asked(outputs: Path) -> None:
+    with pytest.raises(ConfigError, match="no price for 'judge'"):
+        evaluate(outputs, "http://127.0.0.1:9/v1", max_cost=1.0)
+    assert not Path("runs").exists()
+
+
 # --- the command itself
 
 
@@ -229,6 +247,7 @@ def test_kill_9_five_times_then_finishing_gives_the_same(outputs: Path) -> None:
     with fake_server() as calm, fake_server(latency=0.05, faults=FAULTS) as rough:
         expected = evaluate(outputs, calm.url, "calm.sqlite", output=Path("calm"))
         store = Path("responses.sqlite")
+        kept: dict[str, int] = {}  # request -> how often it was asked when its answer was found stored
         start = command(outputs, rough, "--concurrency", "8", "--output", "killed")
         environment = os.environ | {"SRBENCH_STORE": str(store)}
         for kill in range(1, 6):
@@ -237,8 +256,10 @@ def test_kill_9_five_times_then_finishing_gives_the_same(outputs: Path) -> None:
                     time.sleep(0.02)
                 assert process.poll() is None, process.stderr.read() if process.stderr else ""
                 process.send_signal(signal.SIGKILL)
-        kept = stored(store)
-        assert 5 * 110 <= kept < N
+            process.wait()
+            counts = rough.stats()["requests"]
+            kept |= {name: counts[name]["asked"] for name in stored_requests(store) - kept.keys()}
+        assert 5 * 110 <= len(kept) < N
         finished = subprocess.run(start, capture_output=True, text=True, env=environment, timeout=120)
         assert finished.returncode == 0, finished.stderr
         asked = rough.stats()["requests"]
@@ -250,6 +271,7 @@ def test_kill_9_five_times_then_finishing_gives_the_same(outputs: Path) -> None:
     assert found.metrics["n_wins"] == expected.results[0].metrics["n_wins"]
     assert found.metrics["win_rate"] == expected.results[0].metrics["win_rate"]
     assert {j.id: j.score for j in jsonl.read(folder / "judgments.jsonl", Judgment)} == judged(expected)
+    assert {name: asked[name]["asked"] for name in kept} == kept
     assert sum(r["repeated"] for r in asked.values()) <= 5 * 2 * 8  # at most what was under way at each kill
     done = subprocess.run(replay, capture_output=True, text=True, env=environment, timeout=120)  # the server is gone
     assert done.returncode == 0, done.stderr

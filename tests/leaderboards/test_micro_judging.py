@@ -78,7 +78,7 @@ def test_sampled_judgments_without_a_verdict_are_failures(
     assert result.metrics["tie_rate"].value == 1
     assert result.metrics["pairwise_accuracy"].value == 0.5
     assert result.judge is not None
-    assert result.judge.startswith("micro@1")
+    assert result.judge.startswith("micro@2")
 
 
 def test_health_stands_beside_agreement(judge_result: Callable[..., EvalResult], skilled: Skilled) -> None:

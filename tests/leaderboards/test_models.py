@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from leaderboards.candidates import Candidate, parse_candidate
-from leaderboards.models import Services, as_self, judge_role, open_candidate, served_name
+from leaderboards.models import Services, as_self, check_served, judge_role, open_candidate, served_name
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines.base import ChoiceRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
@@ -148,3 +148,17 @@ def test_served_models_share_store_budget_and_replay(store: ResponseStore) -> No
     assert ask(replayed, f"openai:m@{url}", 5)[0] == 4
     poor = Services(EngineConfig(), store=store, budget=Budget(prices, max_cost=0.5))
     assert ask(poor, f"openai:m@{url}", 6)[0] == 4
+
+
+def test_what_would_stop_a_served_model_is_found_out_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "openai:m@http://127.0.0.1:9/v1"
+    limited = Services(EngineConfig(), budget=Budget(PriceTable(models={"n": Price(prompt=1, completion=1)}), 1.0))
+    with pytest.raises(ConfigError, match="no price for 'm'"):
+        check_served(text, limited)
+    check_served("openai:n@http://127.0.0.1:9/v1", limited)
+    monkeypatch.delenv("NOT_THERE", raising=False)
+    with pytest.raises(ConfigError, match="NOT_THERE"):
+        check_served(f"{text}#NOT_THERE", SERVICES)
+    check_served(f"{text}#NOT_THERE", Services(EngineConfig(), budget=limited.budget, replay=True))
+    for other in ("self", "oracle", "runs/a:M1", text):
+        check_served(other, SERVICES)

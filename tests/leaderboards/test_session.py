@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,8 +21,8 @@ from leaderboards import alpaca_scores, standings
 from leaderboards.candidates import parse_candidates
 from leaderboards.length_control import length_controlled
 from leaderboards.models import Services
-from leaderboards.session import Asked, Evaluation, Session, default_config, run_of
-from leaderboards.suites import chosen
+from leaderboards.session import Asked, Evaluation, Session
+from leaderboards.suites import chosen, default_config, run_of
 from selfreward_bench import jsonl, recipes
 from selfreward_bench.config import EngineConfig, RunConfig
 from selfreward_bench.engines.base import Engine, GenerationRequest
@@ -144,9 +145,7 @@ def test_a_plan_writes_nothing_and_loads_nothing(
     ]
     assert (planned[-1].model, planned[-1].benchmark) == ("all pairs", "head-to-head")
     assert all(p.plan.units and not p.current and not p.problem for p in planned)
-    assert (
-        2 * planned[-1].plan.judgments.calls == planned[-1].plan.answers.calls
-    )  # one pair, no orders
+    assert 2 * planned[-1].plan.judgments.calls == planned[-1].plan.answers.calls  # one pair, no orders
     Session(asked(two[0], config=config, benchmarks=("quality",))).run()
     assert [p.current for p in Session(asked(*two, config=config, benchmarks=("quality",))).plan()] == [True, False]
 
@@ -316,6 +315,8 @@ def test_a_judge_is_never_a_silent_choice(config: RunConfig, checkpoint: Checkpo
     real = partial(asked, checkpoint("good"), config=config, world="real")
     with pytest.raises(ConfigError, match=r"alpaca-eval, mt-bench: .* no judge was named.*--judge openai:MODEL@URL"):
         Session(real(benchmarks=("alpaca-eval", "mt-bench", "nlp")))
+    with pytest.raises(ConfigError, match=r"Without a judge there are: --benchmarks nlp,judge-accuracy-oasst\."):
+        Session(real(benchmarks=("alpaca-eval", "nlp", "judge-accuracy")))
     with pytest.raises(ConfigError, match=r"`self` would be another one.*--benchmarks alpaca-eval,mt-bench"):
         Session(real(judge="self"))
     Path("outputs.json").write_text("[]")
@@ -566,3 +567,13 @@ def test_the_package_imports_neither_torch_nor_pandas() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_the_example_in_the_documentation_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(code, "evaluation.md", "exec"), {})  # noqa: S102  # our own page
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("micro-quality@1", "quality_sampled", "win_rate", "sample_id"))
+    assert standings.evaluated_models(tmp_path / "runs/eval") == ["base"]

@@ -26,7 +26,10 @@ FOUND = """async () => (await axe.run({resultTypes: ["violations"]})).violations
   `${v.impact} ${v.id}: ${v.nodes.slice(0, 3).map((n) => n.target.join(" ")).join(" | ")}`)"""
 UNFOLD = """async () => {
   for (const e of document.querySelectorAll("details")) e.open = true;
-  for (let y = 0; y < document.body.scrollHeight; y += 600) { scrollTo(0, y); await new Promise((r) => setTimeout(r, 30)); }
+  for (const place of document.querySelectorAll("figure, section")) {
+    place.scrollIntoView({ behavior: "instant" });
+    await new Promise((resolve) => setTimeout(resolve, 40));
+  }
 }"""
 
 

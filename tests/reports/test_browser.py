@@ -125,7 +125,8 @@ def test_nothing_is_wider_than_the_window(watched: Any, report: Path, width: int
     page = watched(report, width=width, dark=dark)
     assert page.evaluate(TOO_WIDE) <= 0
     assert page.evaluate(UNDRAWN) == []
-    page.wait_for_selector(f"{SAMPLES} .detail h3", state="attached")
+    page.evaluate("document.querySelector('#samples').scrollIntoView()")
+    page.wait_for_selector(f"{SAMPLES} .detail h3")
     assert page.evaluate(TOO_WIDE) <= 0
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (int(ground.removeprefix("rgb(").split(",")[0]) < 60) == dark

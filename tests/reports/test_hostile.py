@@ -1,4 +1,4 @@
-"""Hostile content in every place that a model, a judge or a file can fill: none of it runs, and the page stays whole."""
+"""Hostile content wherever a model, a judge or a file can put it: none of it runs, and the page stays whole."""
 
 # ruff: noqa: F811 - tests take imported fixtures as arguments
 from __future__ import annotations
@@ -121,9 +121,11 @@ PAYLOADS = (
 )
 HARMLESS = tuple(f"word {i}" for i in range(len(PAYLOADS)))
 SHIFTS = (0, 17, 34, 51, 68)
+HIDDEN = "[\u202a-\u202e\u2066-\u2069\u200b-\u200f\u2060\ufeff\u2028\u2029\x00-\x08\x0b-\x1f\x7f]"
 VOID = {"meta", "input", "br", "hr", "wbr"}
 WHOLE = """() => [document.title.length > 0, document.querySelectorAll("main > section").length,
-  document.querySelectorAll("script").length, document.querySelectorAll("iframe, img, object, embed, base, link").length,
+  document.querySelectorAll("script").length,
+  document.querySelectorAll("iframe, img, object, embed, base, link").length,
   "__pwned" in window, Object.keys(Object.prototype).length]"""
 
 
@@ -188,7 +190,8 @@ def test_hostile_words_make_the_same_page_as_harmless_ones(
 
 def test_what_hides_is_written_out_and_what_is_data_stays_data(hostile: dict[int, str]) -> None:
     for text in hostile.values():
-        assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b-\u200f\u2060\ufeff\u2028\u2029\x00-\x08\x0b-\x1f\x7f]", text)
+        data = text[: text.index("<script>")]  # what follows are our own scripts
+        assert not re.search(HIDDEN, data)
         (charts,) = re.findall(r'<script type="application/json" id="charts">(.*?)</script>', text, re.S)
         assert not set("<>&") & set(charts)
         assert json.loads(charts)
@@ -231,9 +234,13 @@ def test_files_that_are_no_text_leave_the_page_whole(template: Path, tmp_path: P
         stream.write(b'{"sample_id": "\xff\xfe", "value": 1}\n\x00\x00\n[]\nnull\n"\xc3\x28"\n' + b"[" * 60_000 + b"\n")
     for name in ("log.jsonl", "pairs.jsonl", "judgments.jsonl"):
         with (run / "M3" / name).open("ab") as stream:
-            stream.write(b'{"step": ' + big.encode() + b', "loss": ' + big.encode() + b', "prompt_id": "\\ud800"}\n\xff\n')
+            stream.write(
+                b'{"step": ' + big.encode() + b', "loss": ' + big.encode() + b', "prompt_id": "\\ud800"}\n\xff\n'
+            )
     for name in ("candidates.stage.json", "iteration.json"):
-        (run / "M2" / name).write_text('{"counts": {"x": %s, "\\ud800": NaN}, "seconds": %s, "parent": "\\udc00"}' % (big, big))
+        (run / "M2" / name).write_text(
+            f'{{"counts": {{"x": {big}, "\\ud800": NaN}}, "seconds": {big}, "parent": "\\udc00"}}'
+        )
     for name in ("drift.json", "health.json"):
         (run / name).write_bytes(b"\xff\x00{")
     result = run / "M2" / "eval" / "nlp@1" / "result.json"

@@ -111,7 +111,7 @@ def _results(run: RunBuilder, model: str, step: int, slots: Iterator[str]) -> No
     judged = {"pairwise_accuracy": 0.6 + up / 5, "pairwise_accuracy_ties_wrong": 0.5, "spearman": 0.3 + up}
     judged |= {"pairwise_accuracy_ties_dropped": 0.7, "grade/4": 0.6, "grade/5": 0.4}
     run.result(model, JUDGING, judge=f"own@1/{next(slots)}", metrics=judged, conditions=alike)
-    said = {"score": 1.5, f"score/easy {next(slots)}": 2.5}
+    said = {"score": 1.5, f"score/part {step} {next(slots)}": 2.5}
     unlike = {f"key {next(slots)}": next(slots), "prompt": next(slots)}
     run.result(model, "new-benchmark@7", judge=next(slots), metrics=said, conditions=unlike)
 
@@ -151,10 +151,13 @@ def _samples(run: RunBuilder, slots: Iterator[str]) -> None:
     for model in ("M1", "M3", OTHER):
         rows = [
             alpaca(f"s{i} slot{900 + i}x", 10.0 * i + (model == "M3"), next(slots), prompt=f"slot{950 + i}x",
-                   reference=next(slots), judgments={"ab": next(slots), "ba": next(slots)}, category=f"c slot{970 + i}x")
+                   reference=f"slot{930 + i}x", judgments={"ab": next(slots), "ba": next(slots)},
+                   category=f"c{i} slot{970 + i}x")
             for i in range(4)
         ]  # fmt: skip
-        rows.append(alpaca("unscored", None, next(slots), reason=f"reason {next(slots)}", judgments={"ab": next(slots)}))
+        rows.append(
+            alpaca("unscored", None, next(slots), reason=f"reason {next(slots)}", judgments={"ab": next(slots)})
+        )
         _lines(run.path / model / "eval" / ALPACA / "scores.jsonl", rows)
         answer = {"prompt_id": "duel", "index": 0, "n_tokens": 3, "finish_reason": "stop", "seed": 0}
         _lines(run.path / model / "eval" / "head-to-head@1" / "answers.jsonl", [answer | {"text": next(slots)}])
@@ -169,7 +172,9 @@ def _health(run: RunBuilder, slots: Iterator[str]) -> None:
         for i in (1, 2, 3)
     ]
     lost = Reading(measure="truncated", model="M3", source=QUALITY, value=None, n=0, n_total=10, reason=next(slots))
-    warned = Warned(measure="chars", model="M3", source=QUALITY, value=2.0, limit=1.5, text=next(slots), why=next(slots))
+    warned = Warned(
+        measure="chars", model="M3", source=QUALITY, value=2.0, limit=1.5, text=next(slots), why=next(slots)
+    )
     of = IterationHealth(model="M2", parent="M1", judge=next(slots), grades={"0": 3, "4": 5}, failures={next(slots): 2})
     record = Health(
         fingerprints={f"M{i}": f"f-M{i}" for i in (1, 2, 3)},
@@ -185,5 +190,3 @@ def _configuration(path: Path, slots: Iterator[str]) -> None:
     values = yaml.safe_load(path.read_text())
     values["config"] |= {"base": next(slots), f"key {next(slots)}": next(slots), "nested": {"deep": [next(slots)]}}
     path.write_text(json.dumps(values))  # JSON is YAML
-
-

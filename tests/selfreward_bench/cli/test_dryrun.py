@@ -15,9 +15,15 @@ def test_a_run_that_is_not_there_is_planned_but_not_made(cli: Cli, quick: Any, s
     assert result.exit_code == 0
     assert not Path("a").exists()
     assert not quick.calls
-    assert "M2/candidates  new    9,000 generations" in result.stdout
+    assert "M2/candidates  new    6,000 generations" in result.stdout
     assert "1,500 prompts x 6" in result.stdout
-    assert "To do: 9,000 generations, at most 9,000 judgments, at most 53 training steps" in result.stdout
+    assert "To do: 6,000 generations, at most 6,000 judgments, at most 38 training steps" in result.stdout
+    assert "at the rates of what was measured for the embedded base on another machine" in result.stdout
+
+
+def test_another_model_has_no_estimate_before_it_ran(cli: Cli, quick: Any, seed_data: list[str]) -> None:
+    cli("init", "a", *seed_data, "--set", "base=some/model")
+    result = cli("run-iteration", "a", "--dry-run", "--until", "M2")
     assert "no estimate for SFT/train, M1/train, M2/prompts" in result.stdout
     assert "nothing of this kind has run yet" in result.stdout
 

@@ -203,6 +203,41 @@ def test_one_model_that_fails_does_not_stop_the_others(
     assert (run.path / "standings.json").is_file()
 
 
+def test_when_it_is_stopped_the_whole_command_is_told(
+    cli: Cli, run: RunDir, monkeypatch: pytest.MonkeyPatch, evaluated: list[dict[str, Any]]
+) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("leaderboards.session.evaluate_model", stopped)
+    given = ["--checkpoint", "runs/a:M0", "--checkpoint", "runs/a:M1", *QUALITY, "--limit", "3", "--full"]
+    done = cli("eval", *given)
+    assert done.exit_code == 130
+    assert f"srbench eval {' '.join(given)}\n" in done.stderr
+
+
+def test_two_models_and_what_cannot_be_compared(
+    cli: Cli, run: RunDir, monkeypatch: pytest.MonkeyPatch, evaluated: list[dict[str, Any]]
+) -> None:
+    from leaderboards.standings import write_record
+
+    def evaluate(model: Model, settings: dict[str, Setting], *, out_dir: Path, reporter: Any) -> list[EvalResult]:
+        found = result(model.name, out_dir, 3.5 if model.name == "M1" else 2.5)
+        stated = {"benchmark": found.benchmark, "judge": "j", "data": model.name}
+        other = found.model_copy(update={"comparability": stated, "incomplete": 1})
+        write_record(out_dir / found.benchmark / "result.json", other)
+        return [other]
+
+    monkeypatch.setattr("leaderboards.session.evaluate_model", evaluate)
+    done = cli("eval", "--run", "runs/a", *QUALITY, "--no-report")
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["M0", "M1", "SCORED"]
+    assert "NOT COMPARABLE with each other: unlike data" in done.stdout
+    (words,) = (line.split() for line in lines if "True quality, sampled" in line)
+    assert words[-7:] == ["2.50", "[3.40,", "3.60]", "3.50", "[3.40,", "3.60]", "9/10"]
+    assert "M0, Answer quality (micro-world): 1; M1, Answer quality (micro-world): 1" in done.stdout
+
+
 def test_an_unscored_metric_is_not_zero(
     cli: Cli, run: RunDir, evaluated: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
