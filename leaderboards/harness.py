@@ -7,6 +7,7 @@ for both is not made again, and what is there for others is put aside. What was 
 from __future__ import annotations
 
 import importlib
+import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +32,7 @@ from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import Engine
 from selfreward_bench.engines.lazy import LazyEngine
 from selfreward_bench.errors import ConfigError, DataError, SrbenchError, UnknownNameError
-from selfreward_bench.files import os_errors
+from selfreward_bench.files import os_errors, write_atomic
 from selfreward_bench.fingerprint import weights_fingerprint
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.rundir import hash_file, hash_json
@@ -73,6 +74,7 @@ BENCHMARKS: Final[dict[str, str]] = {
 ORACLE: Final = "oracle"
 SELF: Final = "self"  # each model judges itself
 _START = "start.json"
+_SERVED = "served.json"  # what a served judge called itself
 _OTHER = ".other"  # results of other weights or settings, beside the current ones
 
 
@@ -240,9 +242,12 @@ class _Evaluation:
         _prepare(self.directory, start)
         self.reporter.started(stage, benchmark.plan(self.setting).units or None, "samples")
         spent, began = self._spent(), time.monotonic()
-        outcome = benchmark.run(
-            Subject(self.model.name, self.model.open, self.setting, self.directory, self.reporter.advanced)
-        )
+
+        def advanced(amount: int) -> None:
+            self._served_as(benchmark)
+            self.reporter.advanced(amount)
+
+        outcome = benchmark.run(Subject(self.model.name, self.model.open, self.setting, self.directory, advanced))
         metrics = summarise(outcome.rows) | dict(outcome.metrics)
         jsonl.write(self.directory / standings.SCORES, outcome.rows)
         result = EvalResult(
@@ -255,13 +260,24 @@ class _Evaluation:
             versions=_versions(),
             seconds=round(time.monotonic() - began, 3),
             cost=round(self._spent() - spent, 6),
-            comparability={"benchmark": benchmark.key, **outcome.comparability},
+            comparability={"benchmark": benchmark.key, **outcome.comparability, **self._served_as(benchmark)},
             incomplete=outcome.incomplete,
         )
         standings.write_record(self.directory / standings.RESULT, result)
         counts = _headline(result) | {f"unscored: {r}": n for r, n in unscored(outcome.rows).items()}
         self.reporter.finished(stage, counts, result.seconds)
         return result
+
+    def _served_as(self, benchmark: Benchmark) -> dict[str, str]:
+        """What a served judge called itself in its answers, also to earlier calls: providers change their models."""
+        judge = self.setting.judge if benchmark.needs_judge else None
+        now = str(getattr(judge.engine, "snapshot", "")) if judge else ""
+        file = self.directory / _SERVED
+        before = _names(file)
+        seen = sorted({*before, *now.split(", ")} - {""})
+        if seen != before:
+            write_atomic(file, json.dumps(seen).encode())
+        return {"served": ", ".join(seen)} if seen else {}
 
     def _spent(self) -> float:
         judge = self.setting.judge
@@ -310,6 +326,15 @@ def _bring_back(directory: Path, start: _Start) -> None:
         kept = _aside(directory, start)
         if kept.exists():
             _move(kept, directory)
+
+
+def _names(file: Path) -> list[str]:
+    """The texts a JSON file lists; none where there is no such file."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return []
+    return [str(name) for name in found] if isinstance(found, list) else []
 
 
 def _aside(directory: Path, start: _Start) -> Path:

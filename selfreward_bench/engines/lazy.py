@@ -48,6 +48,11 @@ class LazyEngine:
         """What its calls cost so far, in the currency of the price table; 0 for models in this process."""
         return float(getattr(self._engine, "spent", 0.0))
 
+    @property
+    def snapshot(self) -> str:
+        """What a server says it runs, as far as it was asked; empty for models in this process."""
+        return str(getattr(self._engine, "snapshot", ""))
+
     def generate(self, requests: Sequence[GenerationRequest], done: Collection[str] = ()) -> Iterator[list[Completion]]:
         """See ``Engine``."""
         return self.open().generate(requests, done)

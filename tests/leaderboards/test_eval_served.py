@@ -148,7 +148,11 @@ def test_a_spent_budget_stops_cleanly_and_the_next_call_goes_on(outputs: Path) -
         before = server.stats()["requests"]
         rest = evaluate(outputs, server.url, prices=prices, max_cost=cost, limit=n_all)
         after = server.stats()["requests"]
+        (rest.root / "mine/eval" / KEY / "result.json").unlink()  # as if killed at the very end
+        assert evaluate(outputs, server.url, limit=n_all).results[0].comparability == rest.results[0].comparability
+        assert server.stats()["requests"] == after
     (finished,) = rest.results
+    assert finished.comparability["served"] == "judge-2024"  # as the server calls itself
     assert numbers(finished) == numbers(whole.results[0])
     assert finished.incomplete == 0
     assert finished.cost == pytest.approx(cost - result.cost)
@@ -271,6 +275,7 @@ def test_kill_9_five_times_then_finishing_gives_the_same(outputs: Path) -> None:
     assert found.metrics["n_wins"] == expected.results[0].metrics["n_wins"]
     assert found.metrics["win_rate"] == expected.results[0].metrics["win_rate"]
     assert {j.id: j.score for j in jsonl.read(folder / "judgments.jsonl", Judgment)} == judged(expected)
+    assert found.comparability["served"] == "judge-2024"
     assert {name: asked[name]["asked"] for name in kept} == kept
     assert sum(r["repeated"] for r in asked.values()) <= 5 * 2 * 8  # at most what was under way at each kill
     done = subprocess.run(replay, capture_output=True, text=True, env=environment, timeout=120)  # the server is gone

@@ -360,12 +360,16 @@ def test_all_pairs_meet_head_to_head(run: Path) -> None:
 def test_unlike_settings_are_noted_and_not_compared(
     run: Path, evaluate: Evaluate, checkpoint: Checkpoint, config: RunConfig, skilled: Skilled
 ) -> None:
-    other = config.model_copy(update={"seed": 5})
+    again = config.model_copy(update={"seed": 5})
+    evaluate(checkpoint("M3", 3.0), skilled(1.0), name="M3", config=again)
+    assert "M3" in {d.a for d in compare(run).differences}  # a seed is no condition
+    other = config.model_copy(update={"eval": config.eval.model_copy(update={"samples": 3})})
     evaluate(checkpoint("M3", 3.0), skilled(1.0), name="M3", config=other)
     compared = compare(run)
-    assert {(d.a, d.b) for d in compared.differences} == {("M1", "SFT"), ("M2", "M1"), ("M2", "SFT")}
+    quality = {(d.a, d.b) for d in compared.differences if d.benchmark == QUALITY}
+    assert quality == {("M1", "SFT"), ("M2", "M1"), ("M2", "SFT")}
     assert "M3" not in {h.a for h in compared.head_to_head}
-    assert any("M3 and M2" in note and "unlike settings" in note for note in compared.notes)
+    assert any("M3 and M2" in note and "unlike conditions (parameters)" in note for note in compared.notes)
 
 
 def test_results_of_unlike_conditions_are_noted_with_what_is_unlike(run: Path) -> None:

@@ -16,7 +16,7 @@ def test_a_run_that_is_not_there_is_planned_but_not_made(cli: Cli, quick: Any, s
     assert not Path("a").exists()
     assert not quick.calls
     assert "M2/candidates  new    6,000 generations" in result.stdout
-    assert "1,500 prompts x 6" in result.stdout
+    assert "1,000 prompts x 6" in result.stdout
     assert "To do: 6,000 generations, at most 6,000 judgments, at most 38 training steps" in result.stdout
     assert "at the rates of what was measured for the embedded base on another machine" in result.stdout
 

@@ -14,6 +14,7 @@ class Priced(ScriptedEngine):
     """Costs something, and fails at one request."""
 
     spent = 2.5
+    snapshot = "hello-2024"
 
     def __init__(self) -> None:
         super().__init__({"*": "Hello there"}, {"*": [-1.0]})
@@ -32,7 +33,7 @@ def make() -> tuple[LazyEngine, list[Priced]]:
 
 def test_it_opens_on_first_use_and_once() -> None:
     lazy, opened = make()
-    assert (lazy.opened, lazy.failures, lazy.spent, opened) == (None, {}, 0, [])
+    assert (lazy.opened, lazy.failures, lazy.spent, lazy.snapshot, opened) == (None, {}, 0, "", [])
     lazy.close()
     assert opened == []
     assert lazy.name == "scripted"
@@ -43,7 +44,7 @@ def test_it_opens_on_first_use_and_once() -> None:
     assert lazy.count_tokens("two words") == 2
     assert len(opened) == 1
     assert lazy.opened is opened[0] is lazy.open()
-    assert (lazy.failures, lazy.spent) == ({"x": "refused"}, 2.5)
+    assert (lazy.failures, lazy.spent, lazy.snapshot) == ({"x": "refused"}, 2.5, "hello-2024")
 
 
 def test_what_is_done_is_passed_on() -> None:
