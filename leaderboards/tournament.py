@@ -95,7 +95,7 @@ class HeadToHead:
         return result
 
     def _entries(self, note: Callable[[str], None]) -> Sequence[Entry]:
-        """Those who answered these prompts; others are named."""
+        """Those who answered these prompts; who answered others is named."""
         folders = sorted(self.root.glob(f"*/eval/{head_to_head.HEAD_TO_HEAD}"))
         found: dict[str, Entry] = {}
         for folder in folders:
@@ -108,7 +108,7 @@ class HeadToHead:
         same = {name: e for name, e in found.items() if e.prompts == wanted}
         for name in sorted(found.keys() - same.keys()):
             note(f"head-to-head: {name} answered other prompts and is left out. Evaluate it again to have it in.")
-        return [same[name] for name in standings.model_order(same)]
+        return [same[name] for name in standings.model_order(same) if same[name].answers]
 
     def _folder(self, name: str) -> Path:
         return self.root / name / "eval" / head_to_head.HEAD_TO_HEAD

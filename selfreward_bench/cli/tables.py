@@ -84,9 +84,10 @@ def match_table(tournament: Tournament) -> str:
         interval = wording.interval(net.low, net.high, "share", signed=True) if net else ""
         scored = f"{pair.n_scored:,}/{pair.n_total:,}"
         rows.append((f"  {pair.a} against {pair.b}", *shares, f"{value} {interval}", scored))
-    header = (f"Head to head, judge: {tournament.judge}", "WIN", "TIE", "LOSS", "WIN - LOSS", "SCORED")
+    header = ("", "WIN", "TIE", "LOSS", "WIN - LOSS", "SCORED")
     ratings = ", ".join(f"{r.checkpoint} {wording.number(r.rating, 'rating')}" for r in tournament.ratings)
-    return columns(header, rows, right=range(1, 6)) + f"\nBradley-Terry ratings: {ratings}"
+    table = columns(header, rows, right=range(1, 6))
+    return f"Head to head, judge: {tournament.judge}\n{table}\n  Bradley-Terry ratings: {ratings}"
 
 
 def _row(found: dict[str, EvalResult], names: Sequence[str], metric: str, intervals: bool) -> tuple[str, ...]:

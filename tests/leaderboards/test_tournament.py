@@ -13,8 +13,9 @@ from leaderboards.harness import Model
 from leaderboards.tournament import HeadToHead
 from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
+from selfreward_bench.engines.base import Engine
 from selfreward_bench.engines.scripted import ScriptedEngine
-from selfreward_bench.errors import ConfigError, DataError
+from selfreward_bench.errors import ConfigError, DataError, EngineError
 from selfreward_bench.types import Completion, Prompt
 
 N_PROMPTS = 24
@@ -119,6 +120,19 @@ def test_who_answered_other_prompts_is_left_out_and_named(
     found = fewer.hold(said)
     assert found is not None
     assert (list(found.checkpoints), found.n_prompts) == (["M1", "M2"], 4)
+
+
+def test_who_could_not_answer_meets_nobody(matches: HeadToHead, said: Listener, skilled: Skilled) -> None:
+    for name in ("M0", "M1"):
+        with pytest.raises(EngineError):
+            matches.answer(Model(name, name, _cannot_be_loaded), said)
+    assert matches.hold(said) is None
+    matches.answer(model("M2", skilled(0.5)), said)
+    assert matches.hold(said) is None
+
+
+def _cannot_be_loaded() -> Engine:
+    raise EngineError("cannot be loaded")
 
 
 def test_damaged_answers_are_named_and_do_not_stop_the_others(

@@ -238,6 +238,21 @@ def test_two_models_and_what_cannot_be_compared(
     assert "M0, Answer quality (micro-world): 1; M1, Answer quality (micro-world): 1" in done.stdout
 
 
+def test_matches_are_printed(cli: Cli, run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pairs with their shares and ratings; the answers are made up, the rest is real."""
+    from selfreward_bench.engines.scripted import ScriptedEngine
+
+    monkeypatch.setattr("leaderboards.models.fingerprint_of", lambda path, finished=False: str(path))
+    monkeypatch.setattr("leaderboards.models.open_engine", lambda *_, **__: ScriptedEngine({"*": "No idea"}))
+    done = cli("eval", "--run", "runs/a", "--benchmarks", "head-to-head", "--limit", "5", "--no-report")
+    assert done.exit_code == 0, done.output
+    (words,) = (line.split() for line in done.stdout.splitlines() if "M1 against M0" in line)
+    assert words[-1] == "5/5"
+    assert "100.0" in words
+    assert "Head to head, judge: micro-oracle@1" in done.stdout
+    assert "Bradley-Terry ratings: M0 1,000, M1 1,000" in done.stdout
+
+
 def test_an_unscored_metric_is_not_zero(
     cli: Cli, run: RunDir, evaluated: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
