@@ -239,7 +239,7 @@ SAMPLED = ["judge.mode=sampled", "judge.samples=3"]
 
 
 def judges(out: Path, seeds: list[int], recipe: str) -> None:
-    """Prints how well each seed's M1 judges by the expected score after its reasons, and by the mean of three sampled scores."""
+    """Prints how well each seed's M1 judges: the expected score after its reasons, and the mean of three samples."""
     from leaderboards.harness import evaluate_checkpoint
     from selfreward_bench import recipes
 

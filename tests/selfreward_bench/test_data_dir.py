@@ -69,7 +69,9 @@ def test_plain_and_gzipped_files_read_the_same(tmp_path: Path, name: str, conten
     assert data.sha256(FILE.path) == FILE.sha256
 
 
-@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(CONTENT, mtime=0)[:-9], gzip.compress(b"x" * 999, mtime=0)[:20]])
+@pytest.mark.parametrize(
+    "content", [b"no gzip at all", gzip.compress(CONTENT, mtime=0)[:-9], gzip.compress(b"x" * 999, mtime=0)[:20]]
+)
 def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(DataError, match=r"b\.txt\.gz is damaged .*Remove it and get it again"):
         put(tmp_path, content, "b.txt.gz").read(FILE.path)
