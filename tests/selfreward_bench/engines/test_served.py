@@ -605,7 +605,8 @@ def test_a_real_server(which: str, store: ResponseStore, tmp_path: Path) -> None
         limits = Limits(attempts=2, backoff=0.05, concurrency=2)
         engine = ServedEngine(f"openai:{root}@http://127.0.0.1:{port}/v1", store=store, limits=limits)
         (text,) = written(engine, [ask("t", "Once upon a time", temperature=0, max_new_tokens=8)])
-        assert (text.n_tokens, text.finish_reason) == (8, "length")
+        assert 0 < text.n_tokens <= 8
+        assert text.finish_reason == ("length" if text.n_tokens == 8 else "stop")
         assert engine.snapshot.startswith(str(root)[:100])
         if which == "micro":
             answers = written(engine, [ask(f"c{i}", max_new_tokens=12) for i in range(4)])
@@ -614,6 +615,7 @@ def test_a_real_server(which: str, store: ResponseStore, tmp_path: Path) -> None
             assert engine.failures == {"j0": "no_logprobs", "j1": "no_logprobs"}
         else:
             assert text.text.strip().startswith(", there was a little girl")
+            assert text.finish_reason == "length"
             assert written(engine, [ask("c")]) == []
             assert engine.failures["c"].startswith("failed:")
     finally:
