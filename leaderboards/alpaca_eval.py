@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Final
+from urllib.parse import urlsplit
 
 from leaderboards import alpaca_files as files
 from leaderboards.alpaca_annotators import Annotator, load_annotator
@@ -22,14 +23,15 @@ from leaderboards.alpaca_judging import IN_WORDS, Item, Judged, ask, is_shortene
 from leaderboards.alpaca_judging import raw_completion as raw_of
 from leaderboards.alpaca_package import package_version
 from leaderboards.alpaca_scores import LengthModel, Pair, excerpt, score
-from leaderboards.base import Calls, JudgeRole, Outcome, Plan, Setting, Subject, answers
+from leaderboards.base import SETTLED, Calls, JudgeRole, Outcome, Plan, Setting, Subject, answers
 from leaderboards.micro import ORACLE, test_prompts
 from selfreward_bench.config import RunConfig, Sampling
 from selfreward_bench.engines.base import GenerationRequest
+from selfreward_bench.engines.served_protocol import PREFIX, parse_spec
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.judges.pointwise import sampling_key
 from selfreward_bench.micro import oracle, world
-from selfreward_bench.rundir import hash_file, hash_json
+from selfreward_bench.rundir import hash_json
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.types import Completion, Message, Metric, Prompt
 
@@ -37,6 +39,8 @@ __all__ = ["AlpacaEval", "MicroAlpacaEval", "micro_reference"]
 
 DATASETS: Final = ("helpful_base", "koala", "oasst", "selfinstruct", "vicuna")
 STAGE: Final = "eval/alpaca-eval"
+_MAKERS: Final = ("api.openai.com",)
+_HOSTED: Final = ".openai.azure.com"
 _PAIRED: Final = ("win_rate", "discrete_win_rate", "avg_length")
 
 
@@ -51,8 +55,6 @@ class AlpacaEval:
         """See ``Benchmark``."""
         config, finished = setting.config, setting.finished
         found: dict[str, object] = {"limit": config.eval.limit, "data": files.data_hashes(setting.data)}
-        if finished is not None:
-            found["finished"] = [finished.kind, hash_file(finished.path)]
         if finished is None:
             found |= {"seed": config.seed, "answering": config.eval.answering}
         if _annotations(setting) is None:
@@ -139,6 +141,7 @@ def _answer_and_judge(subject: Subject, tasks: Sequence[Instruction], lengths: L
         scores.metrics | extra,
         _comparability(subject.setting, annotator, judge, tasks, in_words, lengths),
         sum(given[t.id].failed for t in tasks) + sum(j.failed for j in judged.values()),
+        scores.replicates,
     )
 
 
@@ -168,7 +171,7 @@ def _answer(
 
 def _given(completion: Completion | None, reason: str) -> Given:
     if completion is None:
-        return Given(None, None, reason, failed=reason != "refused")
+        return Given(None, None, reason, failed=reason not in SETTLED)
     return Given(completion.text, completion.finish_reason == "length")
 
 
@@ -204,8 +207,18 @@ def _judged_pair(task: Instruction, given: Given, judged: Judged | None, annotat
 
 def _judge_text(annotator: Annotator, judge: JudgeRole, in_words: int) -> str:
     told = f"{judge.name}, asked as {annotator.name}" + (f", {IN_WORDS}" if in_words else "")
-    official = annotator.model in (judge.name, judge.snapshot)
-    return told if official else f"{told} (not {annotator.model}: not comparable with AlpacaEval's leaderboard)"
+    unlike = [] if _is_official(annotator, judge) else [f"not {annotator.model}"]
+    unlike += ["not by log-probabilities"] if in_words and annotator.by_logprobs else []
+    return f"{told} ({', '.join(unlike)}: not comparable with AlpacaEval's leaderboard)" if unlike else told
+
+
+def _is_official(annotator: Annotator, judge: JudgeRole) -> bool:
+    """Whether the judge is the annotator's own model, served by its maker: anybody can call a model by that name."""
+    if not judge.name.startswith(PREFIX):
+        return False
+    spec = parse_spec(judge.name)
+    host = urlsplit(spec.base_url).hostname or ""
+    return spec.model == annotator.model and (host in _MAKERS or host.endswith(_HOSTED))
 
 
 def _comparability(
@@ -304,7 +317,7 @@ class MicroAlpacaEval:
             "length_control": lengths.formula,
         }
         failed = sum(given[p.id].failed for p in prompts)
-        return Outcome(scores.rows, ORACLE, scores.metrics, comparability, failed)
+        return Outcome(scores.rows, ORACLE, scores.metrics, comparability, failed, scores.replicates)
 
 
 @lru_cache(maxsize=4096)

@@ -91,7 +91,8 @@ def score_annotations(path: Path, tasks: Sequence[Instruction], lengths: LengthM
         "data": hash_json([t.text for t in tasks]),
         "length_control": lengths.formula,
     }
-    return Outcome(scores.rows, f"{judges} (finished annotations)", scores.metrics | extra, comparability)
+    told = f"{judges} (finished annotations)"
+    return Outcome(scores.rows, told, scores.metrics | extra, comparability, replicates=scores.replicates)
 
 
 def _verdict_of(names: Sequence[str]) -> LogprobVerdict | None:

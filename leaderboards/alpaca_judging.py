@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from leaderboards.alpaca_annotators import MAX_SHOWN, Annotator, LogprobVerdict, Verdict, switched
-from leaderboards.base import JudgeRole, Subject
+from leaderboards.base import SETTLED, JudgeRole, Subject
 from selfreward_bench import jsonl
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, GenerationRequest
 from selfreward_bench.seeding import derive_seed
@@ -112,7 +112,7 @@ def _judged(
     if len(wins) == len(orders):
         return Judged(sum(wins) / len(wins), None, verdicts)
     reasons = [*missing, *(j.reason for j in verdicts.values() if j.score is None)]
-    return Judged(None, reasons[0], verdicts, failed=any(reason != "refused" for reason in missing))
+    return Judged(None, reasons[0], verdicts, failed=any(reason not in SETTLED for reason in missing))
 
 
 class _Session:

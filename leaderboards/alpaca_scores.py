@@ -6,7 +6,7 @@ A comparison's ``win`` is AlpacaEval's preference less 1: the share of the win t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -20,13 +20,16 @@ from leaderboards.length_control import (
     LengthControlled,
     length_controlled,
 )
+from leaderboards.replicates import Replicates
 from selfreward_bench.judges.fencing import clean
+from selfreward_bench.rundir import hash_json
 from selfreward_bench.types import Metric, SampleScore
 
 __all__ = ["LengthModel", "Pair", "Scores", "score"]
 
 EXCERPT: Final = 4_000  # characters of a text that a row keeps
 PARTS: Final = 4
+LENGTH_CONTROLLED: Final = "length_controlled_winrate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class Scores:
 
     rows: list[SampleScore]
     metrics: dict[str, Metric]
+    replicates: dict[str, Replicates]
 
 
 def score(pairs: Sequence[Pair], lengths: LengthModel) -> Scores:
@@ -90,7 +94,9 @@ def score(pairs: Sequence[Pair], lengths: LengthModel) -> Scores:
         pairs: in the order of the official list, whatever order files have.
     """
     answered = [p for p in pairs if p.answer is not None]
-    controlled = length_controlled(_comparisons(answered), lengths.gamed)
+    places = np.array([i for i, p in enumerate(pairs) if p.answer is not None], dtype=np.int64)
+    among = replace(_comparisons(answered), places=places, n_items=len(pairs))
+    controlled = length_controlled(among, lengths.gamed)
     fitted = {} if controlled is None else dict(zip((p.id for p in answered), controlled.fitted, strict=True))
     expected = _parts([len(p.reference) for p in pairs])
     own = dict(zip((p.id for p in answered), _parts([len(p.answer or "") for p in answered]), strict=True))
@@ -100,7 +106,15 @@ def score(pairs: Sequence[Pair], lengths: LengthModel) -> Scores:
         del metrics["lc_standard_error"]  # without difficulties all predictions are the same
     if lengths.by_position and [p.position for p in answered] != list(range(len(answered))):
         metrics |= _by_position(pairs, answered, lengths)
-    return Scores(rows, metrics)
+    return Scores(rows, metrics, _replicates(pairs, controlled))
+
+
+def _replicates(pairs: Sequence[Pair], found: LengthControlled | None) -> dict[str, Replicates]:
+    """Of the length-controlled win rate, for its difference to another model's on the same instructions."""
+    if found is None or not len(found.refits):
+        return {}
+    values = tuple(None if np.isnan(value) else round(float(value), 9) for value in found.refits)
+    return {LENGTH_CONTROLLED: Replicates(resamples=hash_json([p.id for p in pairs]), values=values)}
 
 
 def _row(pair: Pair, expected: int, own: int | None, fitted: float | None) -> SampleScore:
@@ -174,10 +188,10 @@ def _length_metrics(pairs: Sequence[Pair], found: LengthControlled | None) -> di
     n, total = sum(p.win is not None for p in pairs), len(pairs)
     if found is None:
         nothing = Metric(value=None, n_scored=0, n_total=total)
-        return {"length_controlled_winrate": nothing, "lc_standard_error": nothing}
+        return {LENGTH_CONTROLLED: nothing, "lc_standard_error": nothing}
     rate = Metric(value=found.win_rate, low=found.low, high=found.high, n_scored=n, n_total=total)
     error = Metric(value=found.standard_error, n_scored=n, n_total=total)
-    return {"length_controlled_winrate": rate, "lc_standard_error": error}
+    return {LENGTH_CONTROLLED: rate, "lc_standard_error": error}
 
 
 def _by_position(pairs: Sequence[Pair], answered: Sequence[Pair], lengths: LengthModel) -> dict[str, Metric]:
@@ -186,4 +200,4 @@ def _by_position(pairs: Sequence[Pair], answered: Sequence[Pair], lengths: Lengt
     difficulties = np.array(lengths.difficulties, dtype=np.float64)[places]
     shifted = Comparisons(found.wins, found.deltas, difficulties, places)
     controlled = length_controlled(shifted, lengths.gamed, n_refits=0)
-    return {"length_controlled_winrate_by_position": _length_metrics(pairs, controlled)["length_controlled_winrate"]}
+    return {"length_controlled_winrate_by_position": _length_metrics(pairs, controlled)[LENGTH_CONTROLLED]}

@@ -10,16 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
+from leaderboards.metrics import bounds_of
+from leaderboards.replicates import Replicates
 from selfreward_bench import jsonl, stats
 from selfreward_bench.config import RunConfig
 from selfreward_bench.data_dir import DataDir
-from selfreward_bench.engines.base import Engine, GenerationRequest
+from selfreward_bench.engines.base import TOO_LONG, Engine, GenerationRequest
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.types import Completion, Judgment, Metric, SampleScore
 
 __all__ = [
+    "SETTLED",
     "Benchmark",
     "Calls",
     "Finished",
@@ -35,6 +38,8 @@ __all__ = [
     "summarise",
 ]
 
+#: reasons for which a sample has no answer, and for which asking the same model again is of no use
+SETTLED: Final = frozenset({"refused", TOO_LONG})
 BREAKDOWN_RESAMPLES = 2_000  # metrics with a "/" in their name are breakdowns; their intervals need fewer digits
 
 
@@ -113,6 +118,7 @@ class Outcome:
             ``parameters``, ``order``, ``reference`` (hash), ``data`` (hash), as far as the benchmark has them.
         incomplete: samples that failed for a reason that may pass (a server's error, a spent budget): asked for again
             on the next call.
+        replicates: of ``metrics`` that have a difference between checkpoints all the same.
     """
 
     rows: Sequence[SampleScore]
@@ -120,6 +126,7 @@ class Outcome:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     comparability: Mapping[str, str] = field(default_factory=dict)
     incomplete: int = 0
+    replicates: Mapping[str, Replicates] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -233,10 +240,13 @@ def measures(scored: SampleScore) -> dict[str, float | None]:
     return found
 
 
-def summarise(rows: Sequence[SampleScore]) -> dict[str, Metric]:
+def summarise(rows: Sequence[SampleScore], benchmark: str = "") -> dict[str, Metric]:
     """Each metric's mean with its interval, clustered by prompt, over the rows that carry it.
 
     Rows are taken in the order of their ids, so that the last bits do not depend on the order they come in.
+
+    Args:
+        benchmark: the key under which ``METRICS`` knows the units, and with them what values there can be.
     """
     columns: dict[str, tuple[list[float | None], list[str]]] = {}
     for scored in sorted(rows, key=lambda r: r.sample_id):
@@ -245,7 +255,12 @@ def summarise(rows: Sequence[SampleScore]) -> dict[str, Metric]:
             values.append(value)
             clusters.append(scored.cluster)
     return {
-        name: stats.mean_interval(values, clusters, n_boot=BREAKDOWN_RESAMPLES if "/" in name else 10_000)
+        name: stats.mean_interval(
+            values,
+            clusters,
+            n_boot=BREAKDOWN_RESAMPLES if "/" in name else 10_000,
+            bounds=bounds_of(benchmark, name),
+        )
         for name, (values, clusters) in columns.items()
     }
 

@@ -7,21 +7,31 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 
-from leaderboards import standings
+from leaderboards import replicates, standings
 from leaderboards.base import BREAKDOWN_RESAMPLES, measures
 from leaderboards.harness import BENCHMARKS
 from leaderboards.micro import MicroQuality, head_to_head
 from leaderboards.pairing_records import SETTINGS, conditions
+from leaderboards.replicates import Replicates
 from leaderboards.standings import HeadToHead, MetricDifference, Standings
 from selfreward_bench import jsonl, stats
 from selfreward_bench.types import EvalResult, SampleScore
 
-__all__ = ["Columns", "Stored", "compare", "declared_metrics", "paired_columns", "paired_metric", "read_stored"]
+__all__ = [
+    "Columns",
+    "Stored",
+    "compare",
+    "declared_metrics",
+    "paired_columns",
+    "paired_metric",
+    "read_stored",
+    "replicated_metric",
+]
 
 RESAMPLES = 5_000  # of a paired difference
 
@@ -60,10 +70,11 @@ def compare(run_path: Path) -> Standings:
 
 @dataclass(frozen=True)
 class Stored:
-    """A result and the rows it sums up."""
+    """A result, the rows it sums up, and the replicates of what is no mean over rows."""
 
     result: EvalResult
     rows: Sequence[SampleScore]
+    replicates: Mapping[str, Replicates] = field(default_factory=dict)
 
     @cached_property
     def samples(self) -> Mapping[str, Mapping[str, tuple[float | None, str]]]:
@@ -97,6 +108,7 @@ def read_stored(folder: Path) -> Stored:
     return Stored(
         standings.read_result(folder / standings.RESULT),
         jsonl.read(folder / standings.SCORES, SampleScore, unique=lambda r: r.sample_id, allow_empty=True),
+        replicates.read(folder),
     )
 
 
@@ -141,6 +153,19 @@ def _differences(key: str, metrics: Sequence[str], a: Stored, b: Stored) -> Iter
     for metric in metrics:
         if columns := paired_columns(a, b, metric):
             yield paired_metric(key, metric, names, columns)
+    for metric in a.replicates:
+        if found := replicated_metric(key, metric, names, a, b):
+            yield found
+
+
+def replicated_metric(
+    benchmark: str, metric: str, names: tuple[str, str], a: Stored, b: Stored
+) -> MetricDifference | None:
+    """The difference of a metric that is no mean over samples; None where it cannot be paired."""
+    found, metrics = (a.replicates.get(metric), b.replicates.get(metric)), (a.result.metrics, b.result.metrics)
+    if found[0] is None or found[1] is None or metric not in metrics[0] or metric not in metrics[1]:
+        return None
+    return replicates.paired(benchmark, metric, names, (metrics[0][metric], metrics[1][metric]), (found[0], found[1]))
 
 
 def paired_columns(a: Stored, b: Stored, metric: str) -> Columns | None:

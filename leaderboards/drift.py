@@ -235,7 +235,8 @@ def _accuracy(known: Sequence[Entry], mine: Sequence[float | None]) -> Metric | 
         rows += agreement_rows("", prompt_id, [s for s, _ in pairs], [t for _, t in pairs], order=False)
     if not rows:
         return None
-    return stats.mean_interval([measures(r)["pairwise_accuracy"] for r in rows], [r.cluster for r in rows])
+    found = [measures(r)["pairwise_accuracy"] for r in rows]
+    return stats.mean_interval(found, [r.cluster for r in rows], bounds=(0, 1))
 
 
 def _agreement(a: str, b: str, pool: Pool, scores: Mapping[str, Scores]) -> JudgeAgreement:
@@ -256,6 +257,7 @@ def _agreement(a: str, b: str, pool: Pool, scores: Mapping[str, Scores]) -> Judg
         within_kendall=stats.mean_interval(
             [stats.kendall_tau_b(x, y) for x, y in groups.values() if len(x) > 1],
             [cluster for cluster, (x, _) in groups.items() if len(x) > 1],
+            bounds=(-1, 1),
         ),
     )
 

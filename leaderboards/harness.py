@@ -1,14 +1,14 @@
 """Evaluation of one model on some benchmarks; ``comparing`` holds models against each other.
 
 A result belongs to the weights (their fingerprint) and to the settings it was made with, not to a path: what is there
-for both is not made again, and what is there for others is put aside. What was interrupted goes on batch by batch.
+for both is not made again, and what is there for others is put aside (``keeping``). What was interrupted goes on batch
+by batch; an incomplete result stays until the next one takes its place.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, cast
 
-from leaderboards import standings
+from leaderboards import replicates, standings
 from leaderboards.base import (
     Benchmark,
     JudgeRole,
@@ -25,6 +25,7 @@ from leaderboards.base import (
     summarise,
     unscored,
 )
+from leaderboards.keeping import Start, begin
 from leaderboards.metrics import METRICS
 from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
@@ -34,9 +35,10 @@ from selfreward_bench.engines.lazy import LazyEngine
 from selfreward_bench.errors import ConfigError, DataError, SrbenchError, UnknownNameError
 from selfreward_bench.files import os_errors, write_atomic
 from selfreward_bench.fingerprint import weights_fingerprint
+from selfreward_bench.hardware import hardware
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.rundir import hash_file, hash_json
-from selfreward_bench.types import EvalResult, Record
+from selfreward_bench.types import EvalResult
 
 __all__ = [
     "BENCHMARKS",
@@ -73,9 +75,7 @@ BENCHMARKS: Final[dict[str, str]] = {
 
 ORACLE: Final = "oracle"
 SELF: Final = "self"  # each model judges itself
-_START = "start.json"
 _SERVED = "served.json"  # what a served judge called itself
-_OTHER = ".other"  # results of other weights or settings, beside the current ones
 
 
 def open_benchmark(name: str) -> Benchmark:
@@ -202,15 +202,10 @@ def is_current(model: Model, benchmark: Benchmark, setting: Setting, out_dir: Pa
     return _current(evaluation.directory, evaluation.start(benchmark)) is not None
 
 
-class _Start(Record):
+class _Start(Start):
     """Which evaluation the records of a directory belong to."""
 
-    fingerprint: str
     config_hash: str
-
-    @property
-    def short(self) -> str:
-        return f"{self.fingerprint[-8:]}-{self.config_hash[:8]}"  # all fingerprints of served models begin alike
 
 
 @dataclass(frozen=True)
@@ -234,12 +229,13 @@ class _Evaluation:
     def result(self, benchmark: Benchmark) -> EvalResult:
         stage = f"{self.model.name}/eval/{benchmark.key}"
         start = self.start(benchmark)
-        _bring_back(self.directory, start)
+        with os_errors(self.directory, "prepare"):
+            (self.directory / standings.FAILURE).unlink(missing_ok=True)
+        begin(self.directory, start)
         if stored := _current(self.directory, start):
-            (self.directory / standings.FAILURE).unlink(missing_ok=True)  # of a call that could not even begin
             self.reporter.finished(stage, _headline(stored), 0.0, skipped=True)
             return stored
-        _prepare(self.directory, start)
+        standings.write_record(self.directory / _Start.file, start)
         self.reporter.started(stage, benchmark.plan(self.setting).units or None, "samples")
         spent, began = self._spent(), time.monotonic()
 
@@ -248,8 +244,9 @@ class _Evaluation:
             self.reporter.advanced(amount)
 
         outcome = benchmark.run(Subject(self.model.name, self.model.open, self.setting, self.directory, advanced))
-        metrics = summarise(outcome.rows) | dict(outcome.metrics)
+        metrics = summarise(outcome.rows, benchmark.key) | dict(outcome.metrics)
         jsonl.write(self.directory / standings.SCORES, outcome.rows)
+        replicates.write(self.directory, outcome.replicates)
         result = EvalResult(
             checkpoint=self.model.name,
             fingerprint=self.model.fingerprint,
@@ -258,6 +255,7 @@ class _Evaluation:
             metrics=metrics,
             config_hash=start.config_hash,
             versions=_versions(),
+            hardware=hardware(),
             seconds=round(time.monotonic() - began, 3),
             cost=round(self._spent() - spent, 6),
             comparability={"benchmark": benchmark.key, **outcome.comparability, **self._served_as(benchmark)},
@@ -306,28 +304,6 @@ def _current(directory: Path, start: _Start) -> EvalResult | None:
     return stored if same and not stored.incomplete and (directory / standings.SCORES).is_file() else None
 
 
-def _stored_start(directory: Path) -> _Start | None:
-    try:
-        return _Start.model_validate_json((directory / _START).read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-
-
-def _bring_back(directory: Path, start: _Start) -> None:
-    """Puts what was evaluated with other weights or settings aside, and what was put aside with these back."""
-    with os_errors(directory, "prepare"):
-        before = _stored_start(directory)
-        if before == start:
-            return
-        if before is not None:
-            _move(directory, _aside(directory, before))
-        elif directory.exists():
-            shutil.rmtree(directory)  # nothing says what it was
-        kept = _aside(directory, start)
-        if kept.exists():
-            _move(kept, directory)
-
-
 def _names(file: Path) -> list[str]:
     """The texts a JSON file lists; none where there is no such file."""
     try:
@@ -335,25 +311,6 @@ def _names(file: Path) -> list[str]:
     except (FileNotFoundError, ValueError, RecursionError):
         return []
     return [str(name) for name in found] if isinstance(found, list) else []
-
-
-def _aside(directory: Path, start: _Start) -> Path:
-    return directory.parent / _OTHER / f"{directory.name}-{start.short}"
-
-
-def _move(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        shutil.rmtree(target)
-    source.replace(target)
-
-
-def _prepare(directory: Path, start: _Start) -> None:
-    """Keeps what an interrupted evaluation of the same weights and settings left."""
-    with os_errors(directory, "prepare"):
-        for old in (standings.RESULT, standings.FAILURE):
-            (directory / old).unlink(missing_ok=True)
-    standings.write_record(directory / _START, start)
 
 
 def _headline(result: EvalResult) -> dict[str, float]:

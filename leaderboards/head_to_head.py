@@ -2,7 +2,7 @@
 
 ``compare`` takes the stored answers of all checkpoints (``head_to_head_answers``), asks the judge about all pairs and
 sums up. Verdicts are stored batch by batch and belong to the texts they were made on, so that a checkpoint added later
-costs its own comparisons only.
+costs its own comparisons only, and none is asked for twice when settings change and change back.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from leaderboards import standings
-from leaderboards.base import Calls, JudgeRole, Plan
+from leaderboards.base import SETTLED, Calls, JudgeRole, Plan
 from leaderboards.head_to_head_answers import Entry, hash_prompts
 from leaderboards.head_to_head_judges import PairAnnotator, Preference, Showing, annotator_for
 from leaderboards.micro import HEAD_TO_HEAD as MICRO_HEAD_TO_HEAD
@@ -33,6 +33,7 @@ __all__ = ["HEAD_TO_HEAD", "RULES", "Rule", "Verdict", "combined", "compare", "p
 
 HEAD_TO_HEAD: Final = "head-to-head@1"
 COMPARISONS: Final = "comparisons.jsonl"
+OTHER_COMPARISONS: Final = "comparisons.other.jsonl"  # on former answers, or by other judges
 
 Rule = Literal["agree", "mean", "first-order-only"]
 
@@ -44,7 +45,7 @@ RULES: Final[Mapping[Rule, str]] = {
 }
 
 _MAX_RAW = 20_000  # characters of a judge's text that are kept
-_SETTLED = frozenset({"refused", "unknown_task"})  # reasons for which a judge is not asked again
+_SETTLED = SETTLED | {"unknown_task"}  # reasons for which a judge is not asked again
 
 
 class Verdict(Record):
@@ -261,13 +262,20 @@ def _content(identity: object, showing: Showing) -> str:
 
 
 def _stored(path: Path, content: Mapping[str, str]) -> list[Verdict]:
-    """Stored verdicts that are wanted. What is stale, or shall be asked again, is taken out of the file."""
-    stored = jsonl.resume(path, Verdict, unique=lambda v: v.id)
-    settled = [v for v in stored if v.preference is not None or v.reason in _SETTLED]
-    kept = [v for v in settled if content.get(v.id, v.content) == v.content]
-    if len(kept) < len(stored):
-        jsonl.write(path, kept)
-    return [v for v in kept if v.id in content]
+    """Stored verdicts that are wanted. Those on other texts or of other judges are put aside, and come back.
+
+    What shall be asked again is taken out of the file.
+    """
+    aside = path.with_name(OTHER_COMPARISONS)
+    stored = {(v.id, v.content): v for v in jsonl.resume(path, Verdict, unique=lambda v: v.id)}
+    known = {**stored, **{(v.id, v.content): v for v in jsonl.resume(aside, Verdict)}}
+    settled = {key: v for key, v in known.items() if v.preference is not None or v.reason in _SETTLED}
+    wanted = {key for key in settled if content.get(key[0]) == key[1]}
+    current = wanted | {key for key in settled if key[0] not in content and key in stored}
+    if current != stored.keys():
+        jsonl.write(aside, [v for key, v in settled.items() if key not in current])
+        jsonl.write(path, [v for key, v in settled.items() if key in current])
+    return [settled[key] for key in settled if key in wanted]
 
 
 def _verdict(match: _Match, order: Order, showing: Showing, content: str, said: Preference) -> Verdict:

@@ -8,26 +8,27 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from leaderboards import base, standings
-from leaderboards.base import Setting, Subject
+from leaderboards.base import SETTLED, Setting, Subject
+from leaderboards.keeping import Start, begin, read_start
 from leaderboards.micro import test_prompts
 from selfreward_bench import jsonl
 from selfreward_bench.config import Sampling
 from selfreward_bench.data_dir import DataDir
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.errors import DataError
-from selfreward_bench.files import os_errors
+from selfreward_bench.files import write_atomic
 from selfreward_bench.judges.fencing import clean
 from selfreward_bench.rundir import hash_json
 from selfreward_bench.seeding import derive_seed
-from selfreward_bench.types import Completion, Message, Prompt, Record
+from selfreward_bench.types import Completion, Message, Prompt
 
 __all__ = ["ANSWERS", "Entry", "answer", "default_prompts", "hash_prompts", "read_entry", "read_prompts"]
 
 ANSWERS: Final = "answers.jsonl"
-_START: Final = "answers.start.json"
+_FAILURES: Final = "failures.json"
 
 
 # --- prompts
@@ -108,10 +109,11 @@ class Entry:
     failures: Mapping[str, str] = field(default_factory=dict)
 
 
-class _Start(Record):
+class _Start(Start):
     """Which weights, prompts and settings the answers of a directory belong to."""
 
-    fingerprint: str
+    file: ClassVar[str] = "answers.start.json"
+
     prompts: str
     settings: str
 
@@ -119,8 +121,9 @@ class _Start(Record):
 def answer(subject: Subject, prompts: Sequence[Prompt], *, fingerprint: str) -> Entry:
     """One sampled answer per prompt (``eval.answering``), stored batch by batch in ``answers.jsonl``.
 
-    What is stored for the same weights, prompts and settings is not made again, and the engine is not opened when
-    nothing is missing. Seeds do not depend on the checkpoint.
+    What is stored for the same weights, prompts and settings is not made again; answers of others are put aside
+    (``keeping``). The engine is not opened when nothing is missing that may yet be had. Seeds do not depend on the
+    checkpoint.
     """
     config, sampling = subject.config, subject.config.eval.answering
     settings = hash_json(
@@ -131,32 +134,45 @@ def answer(subject: Subject, prompts: Sequence[Prompt], *, fingerprint: str) -> 
         }
     )
     start = _Start(fingerprint=fingerprint, prompts=hash_prompts(prompts), settings=settings)
-    stored = _begin(subject.directory, start)
-    if missing := {p.id for p in prompts} - stored:
-        completions = base.answers(subject, ANSWERS, [_request(p, config.seed, sampling) for p in prompts])
-        failures = {i: r for i, r in subject.engine.failures.items() if i in missing}
-    else:
-        completions, failures = jsonl.read(subject.directory / ANSWERS, Completion), {}
-        subject.advanced(len(stored))
-    return _entry(subject.name, start, completions, failures)
+    begin(subject.directory, start)
+    standings.write_record(subject.directory / _Start.file, start)
+    found = read_entry(subject.name, subject.directory)
+    given_up = {i for i, why in found.failures.items() if why in SETTLED}
+    if not {p.id for p in prompts} - found.answers.keys() - given_up:
+        subject.advanced(len(found.answers))
+        return found
+    completions = base.answers(subject, ANSWERS, [_request(p, config.seed, sampling) for p in prompts])
+    failures = {p.id: why for p in prompts if (why := subject.engine.failures.get(p.id))}
+    entry = _entry(subject.name, start, completions, failures)
+    write_atomic(subject.directory / _FAILURES, json.dumps(entry.failures).encode())
+    return entry
 
 
 def read_entry(name: str, directory: Path) -> Entry:
-    """The answers ``answer`` left in a directory.
+    """The answers ``answer`` left in a directory, and why others are not there.
 
     Raises:
         DataError: there are none, or they cannot be read.
     """
-    start = _read_start(directory)
+    start = read_start(directory, _Start)
     if start is None:
         raise DataError(f"{directory} holds no answers for head-to-head. Let {name} answer first.")
     answers = jsonl.resume(directory / ANSWERS, Completion, unique=lambda c: c.id)
-    return _entry(name, start, answers, {})
+    return _entry(name, start, answers, _read_failures(directory / _FAILURES))
+
+
+def _read_failures(file: Path) -> dict[str, str]:
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return {str(i): str(why) for i, why in found.items()} if isinstance(found, dict) else {}
 
 
 def _entry(name: str, start: _Start, completions: Sequence[Completion], failures: Mapping[str, str]) -> Entry:
     answers = {c.prompt_id: c for c in completions if c.index == 0}
-    return Entry(name, start.fingerprint, answers, start.prompts, start.settings, failures)
+    lost = {i: why for i, why in failures.items() if i not in answers}
+    return Entry(name, start.fingerprint, answers, start.prompts, start.settings, lost)
 
 
 def _request(prompt: Prompt, seed: int, sampling: Sampling) -> GenerationRequest:
@@ -168,19 +184,3 @@ def _request(prompt: Prompt, seed: int, sampling: Sampling) -> GenerationRequest
         top_p=sampling.top_p,
         max_new_tokens=sampling.max_new_tokens,
     )
-
-
-def _begin(directory: Path, start: _Start) -> set[str]:
-    """Ids of the prompts that have an answer; answers of other weights, prompts or settings are removed."""
-    if _read_start(directory) != start:
-        with os_errors(directory, "prepare"):
-            (directory / ANSWERS).unlink(missing_ok=True)
-        standings.write_record(directory / _START, start)
-    return {c.prompt_id for c in jsonl.resume(directory / ANSWERS, Completion, unique=lambda c: c.id)}
-
-
-def _read_start(directory: Path) -> _Start | None:
-    try:
-        return _Start.model_validate_json((directory / _START).read_bytes())
-    except (OSError, ValueError):
-        return None

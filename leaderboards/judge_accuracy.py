@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import ClassVar, Final, Literal
 
 from leaderboards import judge_data
-from leaderboards.base import Calls, Outcome, Plan, Setting, Subject, judgments, measures
+from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, judgments, measures
+from leaderboards.bounds import grading, pairing
 from leaderboards.judge_agreement import (
     PairVerdict,
     agreement_rows,
@@ -47,7 +48,6 @@ __all__ = [
     "ranked_outcome",
 ]
 
-REFUSED: Final = "refused"
 _SHOWN_CHARACTERS: Final = 1_000
 _ADVERSARIAL: Final = ("Neighbor", "GPTInst", "GPTOut", "Manual")
 
@@ -91,9 +91,8 @@ class JudgeAccuracy:
             return Plan()
         prompts, judge = _limited(self.load(setting), setting), setting.config.judge
         if load_judge_prompt(judge.prompt).kind == "pairwise":
-            return Plan(judgments=Calls(2 * len(_pair_items(prompts))))
-        per_response = judge.samples if judge.mode == "sampled" else 1
-        return Plan(judgments=Calls(per_response * len(ranked_items(prompts))))
+            return Plan(judgments=pairing(judge, _pair_items(prompts)))
+        return Plan(judgments=grading(judge, ranked_items(prompts)))
 
     def recognise(self, path: Path) -> str | None:
         """See ``Benchmark``."""
@@ -134,7 +133,7 @@ class JudgeAccuracy:
             metrics |= kappas(verdicts)
             if data.three_way:
                 rows += label_rows(verdicts)
-        incomplete = sum(j.reward is None and j.reason != REFUSED for j in judged)
+        incomplete = sum(j.reward is None and j.reason not in SETTLED for j in judged)
         return Outcome(rows, judge.key, metrics, incomplete=incomplete)
 
     def _pairwise(
@@ -151,7 +150,7 @@ class JudgeAccuracy:
         made = _pair_judgments(subject, judge, items)
         verdicts = list(_verdicts(prompts, made, ("ab", "ba"), subject.engine.failures))
         lost = {f"{i.id}/{order}" for i in items for order in ("ab", "ba")} - {request_id(j) for j in made}
-        incomplete = sum(subject.engine.failures.get(name) != REFUSED for name in lost)
+        incomplete = sum(subject.engine.failures.get(name) not in SETTLED for name in lost)
         rows, metrics = _pairwise_outcome(verdicts, made, data)
         return Outcome(rows, judge.key, metrics, incomplete=incomplete)
 
@@ -374,7 +373,8 @@ def _pairwise_outcome(
     verdicts: Sequence[PairVerdict], made: Sequence[Judgment], data: JudgeData
 ) -> tuple[list[SampleScore], dict[str, Metric]]:
     metrics = kappas(verdicts)
-    metrics["parse_failures"] = stats.mean_interval([float(j.score is None) for j in made], [j.prompt_id for j in made])
+    lost, clusters = [float(j.score is None) for j in made], [j.prompt_id for j in made]
+    metrics["parse_failures"] = stats.mean_interval(lost, clusters, bounds=(0, 1))
     return pair_rows(verdicts) + (label_rows(verdicts) if data.three_way else []), metrics
 
 

@@ -263,22 +263,8 @@ def _kappa(table: Floats) -> Floats:
 
 def subset_average(rows: Sequence[SampleScore], metric: str, subsets: Sequence[str]) -> Metric:
     """The unweighted mean of ``METRIC/SUBSET`` over subsets; None where one of them has no value."""
-    columns: dict[str, dict[str, list[float]]] = {subset: {} for subset in subsets}
-    total = 0
-    for r in rows:
-        for subset in subsets:
-            if (name := f"{metric}/{subset}") in (numbers := measures(r)):
-                total += 1
-                if (value := numbers[name]) is not None:
-                    columns[subset].setdefault(r.cluster, []).append(value)
-    codes = {cluster: i for i, cluster in enumerate(dict.fromkeys(c for column in columns.values() for c in column))}
-    sums, counts = np.zeros((len(codes), len(subsets))), np.zeros((len(codes), len(subsets)))
-    for k, column in enumerate(columns.values()):
-        for cluster, values in column.items():
-            sums[codes[cluster], k], counts[codes[cluster], k] = sum(values), len(values)
-
-    def mean(weights: Floats) -> Floats:
-        with np.errstate(invalid="ignore"):
-            return np.asarray((weights @ sums / (weights @ counts)).mean(axis=1))
-
-    return resampled_metric(mean, len(codes), int(counts.sum()), total)
+    strata = []
+    for name in (f"{metric}/{subset}" for subset in subsets):
+        found = [r for r in rows if name in measures(r)]
+        strata.append(([measures(r)[name] for r in found], [r.cluster for r in found], 1 / len(subsets)))
+    return stats.stratified_mean(strata)

@@ -135,7 +135,9 @@ def health_metrics(judged: Sequence[Judged], scale: Scale) -> dict[str, Metric]:
     return {
         "score_entropy": _entropy([nearest_grade(s, scale) for s in scores], clusters, scale),
         "length_spearman_pooled": pooled_spearman(scores, [len(j.item.response) for j in judged], clusters),
-        "parse_failures": stats.mean_interval([float(j.score is None) for j in made], [j.prompt_id for j in made]),
+        "parse_failures": stats.mean_interval(
+            [float(j.score is None) for j in made], [j.prompt_id for j in made], bounds=(0, 1)
+        ),
     }
 
 

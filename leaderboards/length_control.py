@@ -46,12 +46,16 @@ class Comparisons:
         deltas: shape (n,), characters of the reference minus characters of the answer.
         difficulties: shape (n,), of the instructions; None where they are not known (then without baselines, too).
         positions: shape (n,), of the instructions in the official list, which is what ``Gamed.positions`` refers to.
+        places: shape (n,), of the comparisons among all ``n_items`` items that were to be answered, which are what is
+            resampled; None where nothing is missing.
     """
 
     wins: Floats
     deltas: Floats
     difficulties: Floats | None = None
     positions: NDArray[np.int64] | None = None
+    places: NDArray[np.int64] | None = None
+    n_items: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,8 @@ class LengthControlled:
         weights: coefficient of each feature.
         strength: ``C``, the inverse of the penalty's strength.
         fitted: shape (n,), predicted win of each comparison at equal length, 0..1.
+        refits: shape (n_refits,), the win rate on each resample. Resamples depend on the seed and the number of items
+            alone, so that those of two models on the same items are the same, and their differences are paired.
     """
 
     win_rate: float
@@ -88,6 +94,7 @@ class LengthControlled:
     weights: dict[str, float]
     strength: float
     fitted: Floats
+    refits: Floats
 
 
 def length_controlled(
@@ -106,7 +113,7 @@ def length_controlled(
     """
     scored = ~np.isnan(found.wins)
     if len(scored) and (found.deltas == 0).all() and (found.wins == 0.5).all():
-        return _draw(len(scored))
+        return _draw(len(scored), n_refits)
     if int(scored.sum()) < 2 * FOLDS or not np.std(found.deltas, ddof=1) > 0:
         return None
     design = _Design(found, gamed)
@@ -120,7 +127,8 @@ def length_controlled(
         strength = WITHOUT_BASELINES
         coefficients = l1_logistic(x[None], wins, weights[None], strength)[0]
     fitted = _logistic(design.at_equal_length @ coefficients)
-    low, high = _interval(design, strength, coefficients, n_refits, seed)
+    refits = _refits(design, found, strength, coefficients, n_refits, seed)
+    low, high = _percentiles(refits)
     return LengthControlled(
         win_rate=float(fitted.mean() * 100),
         standard_error=float(np.std(fitted, ddof=1) / np.sqrt(len(fitted)) * 100),
@@ -129,12 +137,13 @@ def length_controlled(
         weights=dict(zip(design.names, map(float, coefficients), strict=True)),
         strength=float(strength),
         fitted=fitted,
+        refits=refits,
     )
 
 
-def _draw(n: int) -> LengthControlled:
+def _draw(n: int, n_refits: int) -> LengthControlled:
     """The reference against itself: one half by construction, as with AlpacaEval."""
-    return LengthControlled(50.0, 0.0, 50.0, 50.0, {}, float("nan"), np.full(n, 0.5))
+    return LengthControlled(50.0, 0.0, 50.0, 50.0, {}, float("nan"), np.full(n, 0.5), np.full(n_refits, 50.0))
 
 
 class _Design:
@@ -167,10 +176,10 @@ class _Design:
         Returns:
             Shapes (..., m + n, k), (m + n,) and (..., m + n).
         """
-        n = counts.sum(axis=-1, keepdims=True)
+        n = np.maximum(counts.sum(axis=-1, keepdims=True), 1)  # of few comparisons a resample may hold none
         mean = counts @ self._found.deltas / n[..., 0]
         squares = (counts * (self._found.deltas - mean[..., None]) ** 2).sum(axis=-1, keepdims=True)
-        spread = np.sqrt(squares / (n - 1))
+        spread = np.sqrt(squares / np.maximum(n - 1, 1))
         own = np.broadcast_to(self.at_equal_length, (*counts.shape, len(self.names))).copy()
         own[..., 0] = np.tanh(np.divide(self._found.deltas, spread, out=np.zeros_like(counts), where=spread > 0))
         if self._gamed is None:
@@ -309,21 +318,26 @@ def _logistic(z: Floats) -> Floats:
 # --- the interval
 
 
-def _interval(
-    design: _Design, strength: float, start: Floats, n_refits: int, seed: int
-) -> tuple[float | None, float | None]:
-    """Percentiles of the win rate when the instructions, and with them lengths and baselines, are drawn again."""
-    if not n_refits:
-        return None, None
-    n = len(design.at_equal_length)
+def _refits(design: _Design, found: Comparisons, strength: float, start: Floats, n_refits: int, seed: int) -> Floats:
+    """The win rate when the instructions, and with them lengths and baselines, are drawn again; NaN where none is."""
+    n = len(found.wins) if found.n_items is None else found.n_items
+    places = slice(None) if found.places is None else found.places
     rng = np.random.default_rng(seed)
     means = []
     for first in range(0, n_refits, _CHUNK):
         size = min(_CHUNK, n_refits - first)
-        counts = rng.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float64)
+        counts = rng.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float64)[:, places]
         x, wins, weights = design.rows(counts)
         known = ~np.isnan(wins)
         w = l1_logistic(x[:, known], wins[known], weights[:, known], strength, start)
-        means.append((counts * _logistic(design.at_equal_length @ w.T).T).sum(axis=1) / n)
-    low, high = np.quantile(np.concatenate(means) * 100, [0.025, 0.975])
+        drawn = counts.sum(axis=1)
+        total = (counts * _logistic(design.at_equal_length @ w.T).T).sum(axis=1)
+        means.append(np.divide(total, drawn, out=np.full(size, np.nan), where=drawn > 0))
+    return np.concatenate(means) * 100 if means else np.empty(0)
+
+
+def _percentiles(rates: Floats) -> tuple[float | None, float | None]:
+    if not len(rates):
+        return None, None
+    low, high = np.nanquantile(rates, [0.025, 0.975])
     return float(low), float(high)

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from selfreward_bench.types import Record
 
-__all__ = ["METRICS", "MetricInfo"]
+__all__ = ["METRICS", "MetricInfo", "bounds_of"]
 
 Unit = Literal["points", "grade", "share", "percent", "correlation", "characters", "nats", "rating", "count"]
 
@@ -36,6 +36,7 @@ _MICRO_QUALITY: Final = {
     "truncated_sampled": MetricInfo(label="Truncated, sampled", unit="share", better=-1),
     "truncated_greedy": MetricInfo(label="Truncated, greedy", unit="share", better=-1),
     "uncut_quality_sampled": MetricInfo(label="Quality with truncated answers as they stand", unit="points"),
+    "uncut_quality_greedy": MetricInfo(label="… greedy", unit="points"),
 }
 
 _HUMAN_RANKS: Final = {
@@ -73,12 +74,24 @@ _PAIRWISE_JUDGE: Final = {
     "kappa_orders": MetricInfo(label="Cohen's kappa between orders", unit="correlation"),
 }
 
+
+def _by_oracle(prefix: str, answers: str) -> dict[str, MetricInfo]:
+    """Agreement with the oracle on ``answers``."""
+    return {
+        f"{prefix}_pairwise_accuracy": MetricInfo(label=f"Pairwise accuracy, oracle, {answers}", unit="share"),
+        f"{prefix}_pairwise_accuracy_ties_wrong": MetricInfo(label="… tie = wrong", unit="share"),
+        f"{prefix}_pairwise_accuracy_ties_dropped": MetricInfo(label="… ties left out", unit="share"),
+        f"{prefix}_tie_rate": MetricInfo(label=f"Ties, {answers}", unit="share", better=0),
+        f"{prefix}_exact_match": MetricInfo(label=f"Whole order right, oracle, {answers}", unit="share"),
+        f"{prefix}_kendall_tau_b": MetricInfo(label=f"Kendall tau-b, oracle, {answers}", unit="correlation"),
+        f"{prefix}_spearman": MetricInfo(label=f"Spearman, oracle, {answers}", unit="correlation"),
+    }
+
+
 _MICRO_JUDGE_ACCURACY: Final = {
     **_HUMAN_RANKS,
-    "oracle_pairwise_accuracy": MetricInfo(label="Pairwise accuracy, oracle, same answers", unit="share"),
-    "oracle_spearman": MetricInfo(label="Spearman, oracle, same answers", unit="correlation"),
-    "own_pairwise_accuracy": MetricInfo(label="Pairwise accuracy, oracle, its own answers", unit="share"),
-    "own_spearman": MetricInfo(label="Spearman, oracle, its own answers", unit="correlation"),
+    **_by_oracle("oracle", "same answers"),
+    **_by_oracle("own", "its own answers"),
     "own_spearman_pooled": MetricInfo(label="… pooled over prompts", unit="correlation"),
     "own_mean_score": MetricInfo(label="Mean score given to its own answers", unit="points", better=0),
     "own_top_share": MetricInfo(label="Its own answers given the top grade", unit="share", better=0),
@@ -102,7 +115,7 @@ _PANDALM: Final = {
 #: fields of ``standings.HeadToHead``, ``Positions`` and ``Rating``; no result of one checkpoint has them
 _HEAD_TO_HEAD: Final = {
     "win_rate": MetricInfo(label="Win rate (tie = ½)", unit="share"),
-    "net_win": MetricInfo(label="Win − loss", unit="share"),  # noqa: RUF001
+    "net_win": MetricInfo(label="Win − loss", unit="share"),  # noqa: RUF001 - a minus sign
     "win": MetricInfo(label="Win", unit="share"),
     "tie": MetricInfo(label="Tie", unit="share", better=0),
     "loss": MetricInfo(label="Loss", unit="share", better=-1),
@@ -212,3 +225,22 @@ METRICS: Final[Mapping[str, Mapping[str, MetricInfo]]] = {
     "alpaca-eval@1": _ALPACA_EVAL,
     "micro-alpaca-eval@1": _MICRO_ALPACA_EVAL,
 }
+
+#: the least and the greatest value of a unit; points go as far as a judge's scale does
+_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+    "share": (0.0, 1.0),
+    "percent": (0.0, 100.0),
+    "correlation": (-1.0, 1.0),
+    "grade": (1.0, 10.0),
+}
+
+
+def bounds_of(benchmark: str, metric: str) -> tuple[float, float] | None:
+    """The least and the greatest value a metric can have; None where that is not known.
+
+    Args:
+        metric: a breakdown (``accuracy/PART``) has the bounds of the whole.
+    """
+    known = METRICS.get(benchmark, {})
+    info = known.get(metric) or known.get(metric.partition("/")[0])
+    return _BOUNDS.get(info.unit) if info else None

@@ -11,7 +11,8 @@ from itertools import product
 from pathlib import Path
 from typing import ClassVar, Final
 
-from leaderboards.base import Calls, Outcome, Plan, Setting, Subject, answers, measures, row
+from leaderboards.base import Outcome, Plan, Setting, Subject, answers, measures, row
+from leaderboards.bounds import generating
 from leaderboards.ratings import Comparison, pair_result
 from leaderboards.standings import HeadToHead
 from selfreward_bench import jsonl
@@ -57,7 +58,8 @@ class MicroQuality:
 
     def plan(self, setting: Setting) -> Plan:
         """See ``Benchmark``."""
-        return Plan(Calls(len(test_prompts(setting.config)) * (setting.config.eval.samples + 1)))
+        prompts = test_prompts(setting.config)
+        return Plan(generating([*_sampled(setting.config, prompts), *_greedy(setting.config, prompts)]))
 
     def recognise(self, path: Path) -> None:
         """There are no finished files of this benchmark."""
@@ -65,23 +67,8 @@ class MicroQuality:
     def run(self, subject: Subject) -> Outcome:
         """Answers in ``answers.jsonl`` (sampled) and ``greedy.jsonl``."""
         prompts = test_prompts(subject.config)
-        samples, sampling = subject.config.eval.samples, subject.config.eval.sampling
-        sampled = [
-            GenerationRequest(
-                id=p.id,
-                prompt=p.messages,
-                n=samples,
-                seeds=tuple(derive_seed(subject.config.seed, "eval/micro-quality", p.id, k) for k in range(samples)),
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                max_new_tokens=sampling.max_new_tokens,
-            )
-            for p in prompts
-        ]
-        greedy = [
-            GenerationRequest(id=p.id, prompt=p.messages, temperature=0, max_new_tokens=sampling.max_new_tokens)
-            for p in prompts
-        ]
+        samples = subject.config.eval.samples
+        sampled, greedy = _sampled(subject.config, prompts), _greedy(subject.config, prompts)
         rows = quality_rows(prompts, answers(subject, "answers.jsonl", sampled), "sampled", samples)
         rows += quality_rows(prompts, answers(subject, "greedy.jsonl", greedy), "greedy", 1)
         identity = self.identity(subject.setting)
@@ -90,6 +77,27 @@ class MicroQuality:
             "data": str(identity["prompts"]),
         }
         return Outcome(rows, ORACLE, comparability=comparability)
+
+
+def _sampled(config: RunConfig, prompts: Sequence[Prompt]) -> list[GenerationRequest]:
+    samples, sampling = config.eval.samples, config.eval.sampling
+    return [
+        GenerationRequest(
+            id=p.id,
+            prompt=p.messages,
+            n=samples,
+            seeds=tuple(derive_seed(config.seed, "eval/micro-quality", p.id, k) for k in range(samples)),
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_new_tokens=sampling.max_new_tokens,
+        )
+        for p in prompts
+    ]
+
+
+def _greedy(config: RunConfig, prompts: Sequence[Prompt]) -> list[GenerationRequest]:
+    new = config.eval.sampling.max_new_tokens
+    return [GenerationRequest(id=p.id, prompt=p.messages, temperature=0, max_new_tokens=new) for p in prompts]
 
 
 def quality_rows(

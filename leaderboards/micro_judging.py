@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
-from leaderboards.base import Calls, Outcome, Plan, Setting, Subject, answers, judgments, row
-from leaderboards.judge_accuracy import REFUSED, ranked_items, ranked_outcome
+from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, answers, judgments, row
+from leaderboards.bounds import generating, grading, total
+from leaderboards.judge_accuracy import ranked_items, ranked_outcome
 from leaderboards.judge_agreement import agreement_rows
 from leaderboards.judge_health import Judged, collect, nearest_grade
 from leaderboards.micro import test_prompts
@@ -21,7 +22,7 @@ from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.judges.prompts import load_judge_prompt
-from selfreward_bench.micro import data_path, oracle, rankings_name
+from selfreward_bench.micro import data_path, oracle, rankings_name, world
 from selfreward_bench.rundir import hash_file, hash_json
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.types import Completion, Metric, Prompt, RankedPrompt, SampleScore
@@ -36,6 +37,7 @@ class JudgeAccuracy:
     """Agreement of a checkpoint's judgments with human ranks and with the oracle."""
 
     key: ClassVar = "micro-judge-accuracy@1"
+    #: nothing ``own_``: each checkpoint judges other answers there, some harder to tell apart than others
     paired: ClassVar = (
         "pairwise_accuracy",
         "spearman",
@@ -45,6 +47,7 @@ class JudgeAccuracy:
         "mean_score",
         "top_share",
         "length_spearman",
+        *(f"pairwise_accuracy/{family}" for family in world.WEIGHTS),
     )
 
     needs_judge: ClassVar = False
@@ -65,10 +68,11 @@ class JudgeAccuracy:
     def plan(self, setting: Setting) -> Plan:
         """See ``Benchmark``."""
         config = setting.config
-        own = len(test_prompts(config)[:OWN_PROMPTS]) * OWN_SAMPLES
-        per_response = config.judge.samples if config.judge.mode == "sampled" else 1
-        judged = own + sum(len(r.responses) for r in _rankings(config))
-        return Plan(Calls(own), Calls(per_response * judged))
+        prompts, new = test_prompts(config)[:OWN_PROMPTS], config.eval.sampling.max_new_tokens
+        fixed = grading(config.judge, ranked_items(_rankings(config)))
+        to_come = [JudgeItem(p.id, k, p.messages, "") for p in prompts for k in range(OWN_SAMPLES)]
+        own = grading(config.judge, to_come, unwritten=new)
+        return Plan(generating(_own_requests(config, prompts)), total([fixed, own]))
 
     def recognise(self, path: Path) -> None:
         """There are no finished files of this benchmark."""
@@ -86,7 +90,7 @@ class JudgeAccuracy:
         rows, metrics = ranked_outcome(ranked, judged, judge.prompt)
         own_rows, pooled = _own_rows(prompts, own, own_judged, judge)
         rows += _oracle_rows(ranked, judged) + own_rows
-        incomplete = sum(j.reward is None and j.reason != REFUSED for j in (*judged, *own_judged))
+        incomplete = sum(j.reward is None and j.reason not in SETTLED for j in (*judged, *own_judged))
         return Outcome(
             rows,
             judge.key,
@@ -118,20 +122,23 @@ def _judge(subject: Subject, stage: str) -> PointwiseJudge:
     )
 
 
-def _own_answers(subject: Subject, prompts: Sequence[Prompt]) -> dict[str, Completion]:
-    seed, limit = subject.config.seed, subject.config.eval.sampling.max_new_tokens
-    requests = [
+def _own_requests(config: RunConfig, prompts: Sequence[Prompt]) -> list[GenerationRequest]:
+    return [
         GenerationRequest(
             id=p.id,
             prompt=p.messages,
             n=OWN_SAMPLES,
-            seeds=tuple(derive_seed(seed, "eval/judge-accuracy/own", p.id, k) for k in range(OWN_SAMPLES)),
+            seeds=tuple(derive_seed(config.seed, "eval/judge-accuracy/own", p.id, k) for k in range(OWN_SAMPLES)),
             temperature=1.0,
-            max_new_tokens=limit,
+            max_new_tokens=config.eval.sampling.max_new_tokens,
         )
         for p in prompts
     ]
-    return {c.id: c for c in answers(subject, "own-answers.jsonl", requests)}
+
+
+def _own_answers(subject: Subject, prompts: Sequence[Prompt]) -> dict[str, Completion]:
+    found = answers(subject, "own-answers.jsonl", _own_requests(subject.config, prompts))
+    return {c.id: c for c in found}
 
 
 def _own_items(prompts: Sequence[Prompt], own: dict[str, Completion]) -> list[JudgeItem]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from selfreward_bench.store import ResponseStore
 
 __all__ = [
+    "CONCURRENCY",
     "ORACLE",
     "SELF",
     "Opened",
@@ -35,6 +36,7 @@ __all__ = [
     "served_name",
 ]
 
+CONCURRENCY: Final = 32
 _HUB_FILES: Final = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
 
 
@@ -52,7 +54,7 @@ class Services:
     store: ResponseStore | None = None
     budget: Budget | None = None
     replay: bool = False
-    concurrency: int = 32
+    concurrency: int = CONCURRENCY
 
 
 @dataclass(frozen=True)

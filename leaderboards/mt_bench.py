@@ -21,7 +21,7 @@ from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.errors import ConfigError, DataError
-from selfreward_bench.micro import data_path, dialogue
+from selfreward_bench.micro import data_path, dialogue, world
 from selfreward_bench.rundir import hash_file
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.types import Completion, Message, SampleScore, TwoTurnQuestion
@@ -62,11 +62,10 @@ class MtBench:
 
     def identity(self, setting: Setting) -> dict[str, object]:
         """See ``Benchmark``."""
-        config, data, finished = setting.config, setting.data, setting.finished
+        config, data = setting.config, setting.data
         found: dict[str, object] = {
             "limit": config.eval.limit,
             "questions": data.sha256(files.QUESTIONS),
-            "finished": hash_file(finished.path) if finished else None,
         }
         if not _is_judged(setting):
             found |= {
@@ -171,7 +170,7 @@ class MicroMtBench:
     """Two-turn questions of the embedded world, greedily answered and graded exactly; 0..5 becomes 1 + 9/5 of it."""
 
     key: ClassVar = "micro-mt-bench@1"
-    paired: ClassVar = ("grade", "grade_turn_1", "grade_turn_2")
+    paired: ClassVar = ("grade", "grade_turn_1", "grade_turn_2", *(f"grade/{kind}" for kind in world.WEIGHTS))
     needs_judge: ClassVar = False
 
     def identity(self, setting: Setting) -> dict[str, object]:

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from leaderboards import nlp_files
 from leaderboards.base import Calls, Outcome, Plan, Setting, Subject
+from leaderboards.bounds import total
 from leaderboards.nlp_scores import Leaf, TaskScores, combine, sample_rows, unreadable_rows
 from leaderboards.nlp_sources import Documents, Unreadable, files_of, micro_documents, read_documents
 from leaderboards.nlp_tasks import (
     PROFILE,
     TASKS,
     NlpTask,
+    bound,
     lm_eval_version,
     local_task,
     micro_tasks,
@@ -46,7 +48,7 @@ class Job:
     Attributes:
         main: the key of the number that counts; empty takes the task's first.
         load: makes lm-eval's task object.
-        n: documents, as far as known beforehand.
+        bound: what it asks at most, as far as known beforehand.
         limit: documents lm-eval may take; None where ``load`` sees to it.
     """
 
@@ -55,7 +57,7 @@ class Job:
     subject: str
     main: str
     load: Callable[[], Any]
-    n: int = 0
+    bound: Calls = field(default_factory=Calls)
     unreadable: tuple[Unreadable, ...] = ()
     limit: int | None = None
 
@@ -82,7 +84,7 @@ class _LmEval:
         """One call per document; how many lm-eval's own tasks have, only loading them would tell."""
         if setting.finished:
             return Plan()
-        return Plan(Calls(sum(job.n for job in self.jobs(setting))))
+        return Plan(total(job.bound for job in self.jobs(setting)))
 
     def run(self, subject: Subject) -> Outcome:
         """Rows of each finished task in ``samples-TASK.jsonl``, its scores in ``tasks.jsonl``.
@@ -169,7 +171,7 @@ def _local_job(task: NlpTask, documents: Documents) -> Job:
         subject=task.subject,
         main=task.main,
         load=lambda: local_task(task, documents),
-        n=len(documents.scored),
+        bound=bound(task, documents),
         unreadable=documents.unreadable,
     )
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from scipy import stats as scipy_stats
 
 from leaderboards.base import measures
 from leaderboards.nlp_sources import Unreadable
+from selfreward_bench import stats
 from selfreward_bench.types import Metric, Record, SampleScore
 
 __all__ = ["Leaf", "TaskScores", "combine", "sample_rows", "stratified_mean", "unreadable_rows"]
@@ -269,32 +269,11 @@ def _is_share(leaf: Leaf) -> bool:
 
 
 def stratified_mean(strata: Sequence[tuple[Sequence[SampleScore], float, str]]) -> Metric:
-    """The weighted sum of the strata's means with its 95% interval; documents are drawn within each stratum.
-
-    The variance of each mean is that of a cluster sample (equal documents are one cluster); the interval is Student's.
+    """The weighted sum of the strata's means with its 95% interval; equal documents are one cluster.
 
     Args:
         strata: rows, the weight of their mean (weights sum to 1), the measure that counts.
     """
-    value, variance, freedom, n_scored, n_total = 0.0, 0.0, 0, 0, 0
-    for rows, weight, key in strata:
-        clusters: dict[str, list[float]] = defaultdict(list)
-        for r in rows:
-            if (x := measures(r).get(key)) is not None:
-                clusters[r.cluster].append(x)
-        n = sum(map(len, clusters.values()))
-        n_scored, n_total = n_scored + n, n_total + len(rows)
-        if not n:
-            value = math.nan
-            continue
-        mean = sum(map(sum, clusters.values())) / n
-        value += weight * mean
-        spread = sum((sum(xs) - mean * len(xs)) ** 2 for xs in clusters.values()) / n**2
-        variance += weight**2 * spread * len(clusters) / (len(clusters) - 1) if len(clusters) > 1 else math.nan
-        freedom += len(clusters) - 1
-    if math.isnan(value):
-        return Metric(value=None, n_scored=n_scored, n_total=n_total)
-    if math.isnan(variance):
-        return Metric(value=value, n_scored=n_scored, n_total=n_total)
-    half = float(scipy_stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
-    return Metric(value=value, low=value - half, high=value + half, n_scored=n_scored, n_total=n_total)
+    return stats.stratified_mean(
+        [([measures(r).get(key) for r in rows], [r.cluster for r in rows], weight) for rows, weight, key in strata]
+    )

@@ -11,19 +11,23 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from heapq import nlargest
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
+from leaderboards.base import Calls
 from leaderboards.nlp_sources import Documents
 from selfreward_bench.errors import ConfigError, DataError, MissingDependencyError
 from selfreward_bench.micro.lexicon import VALUES
 
-__all__ = ["PROFILE", "TASKS", "NlpTask", "lm_eval_version", "local_task", "micro_tasks", "profile_tasks"]
+__all__ = ["PROFILE", "TASKS", "NlpTask", "bound", "lm_eval_version", "local_task", "micro_tasks", "profile_tasks"]
 
 PROFILE: Final = "srbench-nlp@1"
+_NEW_TOKENS: Final = 256  # lm-eval's, where a task names no other number
+_JOINTS: Final = 4  # bytes between an example's question, its answer and the next example, at most
 Config = dict[str, Any]
 
 
@@ -185,6 +189,38 @@ def local_task(task: NlpTask, documents: Documents) -> Any:
         splits["shots"] = datasets.Dataset.from_list(list(documents.shots))
     config = {**task.config, "custom_dataset": lambda **_: splits}  # lm-eval would cache a copy of JSON files at home
     return TaskManager(include_defaults=False).load([config])["tasks"][task.name]
+
+
+def bound(task: NlpTask, documents: Documents) -> Calls:
+    """One call per document, and its tokens at most, told without lm-eval: given text has at most a token per byte.
+
+    Every choice is read after the whole prompt, and the longest worked examples stand for those that will be drawn.
+    """
+    config = task.config
+    form = sum(_size(config.get(key)) for key in ("doc_to_text", "doc_to_choice")) + _JOINTS
+    examples = task.shots * form + sum(nlargest(task.shots, map(_size, documents.shots)))
+    fixed = form + examples + _size(config.get("description")) + _size(config.get("fewshot_config"))
+    if config["output_type"] == "multiple_choice":
+        return Calls(len(documents.scored), sum(_n_choices(d) * (fixed + _size(d)) for d in documents.scored))
+    n, new = len(documents.scored), (config.get("generation_kwargs") or {}).get("max_gen_toks", _NEW_TOKENS)
+    return Calls(n, n * fixed + sum(map(_size, documents.scored)), n * int(new))
+
+
+def _n_choices(document: Mapping[str, Any]) -> int:
+    """Of what ``nlp_sources`` makes of a row."""
+    choices = document.get("choices")
+    if isinstance(choices, Mapping):
+        choices = choices["text"]
+    return len(choices) if choices else sum(key.startswith(("sol", "answer")) for key in document)
+
+
+def _size(value: Any) -> int:
+    """Bytes of all texts in a value of JSON's kinds."""
+    if isinstance(value, Mapping):
+        return sum(map(_size, value.values()))
+    if isinstance(value, list | tuple):
+        return sum(map(_size, value))
+    return 0 if value is None else len(str(value).encode())
 
 
 # --- the micro-world

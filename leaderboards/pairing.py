@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Final
 
 from leaderboards import standings, suites
-from leaderboards.comparing import Columns, Stored, declared_metrics, paired_columns, paired_metric, read_stored
+from leaderboards.comparing import (
+    Columns,
+    Stored,
+    declared_metrics,
+    paired_columns,
+    paired_metric,
+    read_stored,
+    replicated_metric,
+)
 from leaderboards.metrics import METRICS
 from leaderboards.pairing_records import PairedBenchmark, PairedMetric, Pairing, Side, Unlike, conditions, short_names
 from leaderboards.standings import MATCHES, RESULT, HeadToHead
@@ -197,6 +205,8 @@ def _metrics(a: Stored, b: Stored, names: tuple[str, str], compared: bool) -> It
         difference = paired_metric(key, metric, names[::-1], columns) if columns else None
         main = difference is not None and difference.value is not None and not has_main
         has_main = has_main or main
+        if difference is None and compared:
+            difference = replicated_metric(key, metric, names[::-1], b, a)
         yield PairedMetric(
             metric=metric,
             a=a.result.metrics.get(metric),

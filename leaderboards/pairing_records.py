@@ -45,7 +45,7 @@ class PairedMetric(Record):
     Attributes:
         a, b: as each was evaluated, over all its samples.
         difference: ``b - a`` over the samples both have, so its own ``a`` is the second checkpoint; None where the
-            metric is no mean over samples, or the results are unlike.
+            metric is neither a mean over samples nor was made again on resamples, or the results are unlike.
         p_holm: its p-value among the main metrics of all benchmarks (Holm); None for other metrics.
         main: whether it is its benchmark's main metric, the first that can be compared sample by sample.
         featured: whether it belongs in a short table.

@@ -93,7 +93,7 @@ def pair_result(
         wins=counts[1.0],
         ties=counts[0.0],
         losses=counts[-1.0],
-        net_win=stats.mean_interval(outcomes, clusters),
+        net_win=stats.mean_interval(outcomes, clusters, bounds=(-1, 1)),
         sign_p_value=_sign_test(clusters, outcomes),
         n_identical=n_identical,
         positions=positions,

@@ -5,49 +5,43 @@ The command line and `leaderboards.evaluate` are both this. Every model is loade
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final, TypedDict, Unpack
 
 from leaderboards import standings, suites
-from leaderboards.base import Benchmark, Calls, JudgeRole, Plan, Setting
+from leaderboards.base import Benchmark, JudgeRole, Setting
 from leaderboards.candidates import Candidate, parse_candidates
 from leaderboards.comparing import compare
 from leaderboards.drifting import drift, needed
-from leaderboards.harness import evaluate_model, is_current, open_benchmark
+from leaderboards.evaluation import Evaluation
+from leaderboards.harness import evaluate_model, open_benchmark
 from leaderboards.health import write_health
 from leaderboards.models import (
+    CONCURRENCY,
     ORACLE,
-    SELF,
-    Opened,
     Services,
     as_self,
-    asked_of_served,
     check_served,
     finished_settings,
     judge_role,
     open_candidate,
 )
-from leaderboards.standings import Tournament
+from leaderboards.planning import Entry, Planned, plan_matches, plan_row
 from leaderboards.suites import HEAD_TO_HEAD, World, bounded, default_config, run_of
 from leaderboards.tournament import HeadToHead
-from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.data_dir import DataDir
 from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError
 from selfreward_bench.files import os_errors
+from selfreward_bench.prices import Budget, PriceTable
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.rundir import RunDir
-from selfreward_bench.types import EvalResult, SampleScore
+from selfreward_bench.types import EvalResult
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from selfreward_bench.prices import PriceTable
-
-__all__ = ["Asked", "Evaluation", "Planned", "Session", "evaluate"]
+__all__ = ["Asked", "Evaluation", "Options", "Session", "evaluate", "prepare"]
 
 ROOT: Final = Path("runs", "eval")  # results of models outside a run
 
@@ -76,104 +70,48 @@ class Asked:
     data: DataDir = field(default_factory=DataDir)
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """One model with its benchmarks."""
-
-    candidate: Candidate
-    opened: Opened
-    settings: Mapping[str, Setting]
-    out_dir: Path
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One benchmark of one model, as ``--dry-run`` shows it."""
-
-    model: str
-    benchmark: str
-    current: bool
-    plan: Plan
-    problem: str = ""
-    served: tuple[tuple[str, Calls], ...] = ()  # what is asked of served models, by their name in a price table
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What came of an evaluation.
+class Options(TypedDict, total=False):
+    """What an evaluation can be told, as the options of ``srbench eval``.
 
     Attributes:
-        results: one per model and benchmark that went well, in the order asked for.
-        errors: what went wrong, in words; the other results are there all the same.
-        tournament: all pairs of the models that answered, where head-to-head was asked for and there were two.
-    """
-
-    root: Path
-    results: tuple[EvalResult, ...]
-    errors: tuple[str, ...] = ()
-    tournament: Tournament | None = None
-
-    def metrics(self) -> pd.DataFrame:
-        """One row per model, benchmark and metric: value, interval, how many samples it rests on, and the judge."""
-        import pandas as pd
-
-        rows = [
-            {"checkpoint": r.checkpoint, "benchmark": r.benchmark, "metric": name, **m.model_dump(), "judge": r.judge}
-            for r in self.results
-            for name, m in r.metrics.items()
-        ]
-        columns = ["checkpoint", "benchmark", "metric", "value", "low", "high", "n_scored", "n_total", "judge"]
-        return pd.DataFrame(rows, columns=columns)
-
-    def samples(self, benchmark: str) -> pd.DataFrame:
-        """One row per model and sample of a benchmark (``NAME@VERSION``), its measures as columns.
-
-        Raises:
-            DataError: the scores of a model cannot be read.
-        """
-        import pandas as pd
-
-        rows: list[dict[str, Any]] = []
-        for r in self.results:
-            if r.benchmark == benchmark:
-                folder = self.root / r.checkpoint / "eval" / benchmark
-                for s in jsonl.read(folder / standings.SCORES, SampleScore, allow_empty=True):
-                    measured = s.detail.get("measures", {})
-                    row = {"checkpoint": r.checkpoint, "sample_id": s.sample_id, "cluster": s.cluster}
-                    rows.append({**row, "value": s.value, "reason": s.reason, **measured})
-        return pd.DataFrame(rows)
-
-
-def evaluate(
-    checkpoints: Sequence[str | Path],
-    *,
-    benchmarks: Sequence[str] = (),
-    suite: str | None = None,
-    judge: str | None = None,
-    config: RunConfig | None = None,
-    world: World | None = None,
-    data_dir: Path | None = None,
-    limit: int | None = None,
-    seed: int | None = None,
-    output: Path | None = None,
-    prices: PriceTable | None = None,
-    max_cost: float | None = None,
-    replay: bool = False,
-    concurrency: int = 32,
-    reporter: Reporter | None = None,
-) -> Evaluation:
-    """Scores checkpoints, as ``srbench eval`` does.
-
-    Args:
-        checkpoints: directories in Hugging Face layout, ``RUN:MODEL``, hub ids, ``openai:NAME@URL`` or finished files.
         benchmarks: names as in ``suites.NAMES``; empty takes the suite.
         judge: who judges where a benchmark needs somebody; the micro-world has its oracle.
-        config: how models answer and judge; None takes the run's, where all are of one, else `default_config`.
+        world: ``micro`` or ``real``; found out from the models unless given.
         limit: the first so many items of each benchmark.
         output: gets ``NAME/eval/BENCHMARK@VERSION/`` for each model; None is the run, where all are of one, else
             ``runs/eval``.
         max_cost: of served models, in the currency of ``prices``.
         replay: answers of served models come from the store alone.
+        concurrency: calls to a served model at the same time.
+    """
+
+    benchmarks: Sequence[str]
+    suite: str | None
+    judge: str | None
+    world: str | None
+    data_dir: Path | None
+    limit: int | None
+    seed: int | None
+    output: Path | None
+    prices: PriceTable | None
+    max_cost: float | None
+    replay: bool
+    concurrency: int
+
+
+def evaluate(
+    checkpoints: Sequence[str | Path],
+    *,
+    config: RunConfig | None = None,
+    reporter: Reporter | None = None,
+    **options: Unpack[Options],
+) -> Evaluation:
+    """Scores checkpoints, as ``srbench eval`` does.
+
+    Args:
+        checkpoints: directories in Hugging Face layout, ``RUN:MODEL``, hub ids, ``openai:NAME@URL`` or finished files.
+        config: how models answer and judge; None takes the run's, where all are of one, else `default_config`.
+        options: see ``Options``.
 
     Returns:
         The results; ``metrics()`` and ``samples()`` give them as pandas tables. What failed is in ``errors``.
@@ -185,29 +123,34 @@ def evaluate(
         >>> found = evaluate(["runs/first:M2"], benchmarks=["alpaca-eval"])  # doctest: +SKIP
         >>> found.metrics().query("metric == 'win_rate'")  # doctest: +SKIP
     """
-    from selfreward_bench.prices import Budget
-    from selfreward_bench.prices import PriceTable as Prices
+    return prepare(parse_candidates(map(str, checkpoints)), config, **options).run(reporter)
 
-    candidates = parse_candidates(map(str, checkpoints))
-    run = run_of(candidates)
-    settings = config or (RunDir.open(run).config if run else default_config(suites.world_of(candidates, world)))
-    settings = bounded(settings, limit)
-    if seed is not None:
-        settings = settings.model_copy(update={"seed": seed})
-    budget = Budget(prices or Prices(), max_cost)
-    services = Services(settings.engine, settings.threads, budget=budget, replay=replay, concurrency=concurrency)
+
+def prepare(candidates: Sequence[Candidate], config: RunConfig | None = None, **options: Unpack[Options]) -> Session:
+    """The evaluation, checked; nothing is loaded or asked yet. Arguments and errors as in ``evaluate``."""
+    run, world, seed = run_of(candidates), options.get("world"), options.get("seed")
+    config = config or (RunDir.open(run).config if run else default_config(suites.world_of(candidates, world)))
+    config = bounded(config, options.get("limit"))
+    config = config if seed is None else config.model_copy(update={"seed": seed})
+    services = Services(
+        config.engine,
+        config.threads,
+        budget=Budget(options.get("prices") or PriceTable(), options.get("max_cost")),
+        replay=options.get("replay", False),
+        concurrency=options.get("concurrency", CONCURRENCY),
+    )
     asked = Asked(
         candidates=candidates,
-        root=output or run or ROOT,
-        config=settings,
+        root=options.get("output") or run or ROOT,
+        config=config,
         services=services,
-        benchmarks=benchmarks,
-        suite=suite,
-        judge=judge,
+        benchmarks=options.get("benchmarks", ()),
+        suite=options.get("suite"),
+        judge=options.get("judge"),
         world=world,
-        data=DataDir.find(data_dir),
+        data=DataDir.find(options.get("data_dir")),
     )
-    return Session(asked).run(reporter)
+    return Session(asked)
 
 
 class Session:
@@ -232,20 +175,11 @@ class Session:
 
     def plan(self) -> list[Planned]:
         """What would be done; nothing is."""
-        planned = [_planned(e, name, setting) for e in self._entries for name, setting in e.settings.items()]
-        if self._matches:
-            planned.append(self._planned_matches(self._matches))
-        return planned
-
-    def _planned_matches(self, matches: HeadToHead) -> Planned:
-        """What is stored of it is not looked into: it counts as still to be done."""
-        plan, each = matches.plan(len(self._answering)), matches.plan(1).answers
-        asked = [(e.candidate.text, each) for e in self._answering]
-        served = asked_of_served([*asked, (matches.judge.name, plan.judgments)])
-        return Planned("all pairs", HEAD_TO_HEAD, False, plan, served=served)
+        planned = [plan_row(e, name, setting) for e in self._entries for name, setting in e.settings.items()]
+        return [*planned, plan_matches(self._matches, self._answering)] if self._matches else planned
 
     @property
-    def _answering(self) -> list[_Entry]:
+    def _answering(self) -> list[Entry]:
         """Those that can be asked something: all but finished files."""
         return [e for e in self._entries if e.candidate.kind != "finished"]
 
@@ -284,7 +218,7 @@ class Session:
                 write_health(root)
             return Evaluation(root, tuple(self._results()), tuple(errors), tournament)
 
-    def _evaluate(self, entry: _Entry, reporter: Reporter, errors: list[str]) -> None:
+    def _evaluate(self, entry: Entry, reporter: Reporter, errors: list[str]) -> None:
         model = entry.opened.model
         with _noting(errors, model.name):
             evaluate_model(model, entry.settings, out_dir=entry.out_dir, reporter=reporter)
@@ -309,14 +243,14 @@ class Session:
                 if _is_done(folder):
                     yield standings.read_result(folder / standings.RESULT)
 
-    def _entry(self, candidate: Candidate) -> _Entry:
+    def _entry(self, candidate: Candidate) -> Entry:
         opened = open_candidate(candidate, self.asked.services)
         setting = replace(self.setting, judge=as_self(self.judge, opened))
         rows = [n for n in self.names if not _is_match(n)]
         settings = dict.fromkeys(rows, setting)
         if candidate.kind == "finished":
             settings = finished_settings(candidate, rows if self.asked.benchmarks else _all_rows(self.world), setting)
-        return _Entry(candidate, opened, settings, self.asked.root / candidate.name / "eval")
+        return Entry(candidate, opened, settings, self.asked.root / candidate.name / "eval")
 
     def _check_judges(self) -> None:
         lacking = {
@@ -387,21 +321,3 @@ def _all_rows(world: World) -> list[str]:
     """All rows that need no file of their own."""
     rows = dict.fromkeys(suites.NAMES[world].values())
     return [row for row in rows if row not in (HEAD_TO_HEAD, "judge-accuracy-jsonl")]
-
-
-def _judge_text(entry: _Entry, benchmark: Benchmark, setting: Setting) -> str:
-    """Who is asked for judgments: the model itself where its judging is what is measured."""
-    named = setting.judge.name if setting.judge and benchmark.needs_judge else SELF
-    return entry.candidate.text if named == SELF else named
-
-
-def _planned(entry: _Entry, name: str, setting: Setting) -> Planned:
-    benchmark = open_benchmark(name)
-    try:
-        current = is_current(entry.opened.model, benchmark, setting, entry.out_dir)
-        plan = benchmark.plan(setting)
-        judge = _judge_text(entry, benchmark, setting)
-        served = () if current else asked_of_served([(entry.candidate.text, plan.answers), (judge, plan.judgments)])
-        return Planned(entry.opened.model.name, benchmark.key, current, plan, served=served)
-    except SrbenchError as error:
-        return Planned(entry.opened.model.name, benchmark.key, False, Plan(), str(error))

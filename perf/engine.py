@@ -1,6 +1,6 @@
 """How fast the ``transformers`` engine is, against the two patterns it replaces: ratios within one run.
 
-    python perf/engine.py --threads 1 --model DIR [--model DIR ...] [--json FILE]
+    python perf/engine.py --threads 1 --model DIR [--model DIR ...] [--device cuda --dtype bfloat16] [--json FILE]
 
 Generation, 256 prompts x 4 samples at equal generated length (end tokens held back on both sides):
   one      ``model.generate``, one prompt and one sample at a time (a part of the prompts, per token)
@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from models import SIZES, random_model
 
 PROMPTS, SAMPLES, NEW_TOKENS, VERDICT_TOKENS, JUDGMENTS = 256, 4, 64, 12, 3
 TEMPERATURE, TOP_P = 0.7, 0.9
@@ -64,7 +66,7 @@ def timed(work: Callable[[], int], clock: Callable[[], float]) -> tuple[float, i
 def hf_one(model: Any, tokenizer: Any, texts: Sequence[str], new: int, repeats: int) -> int:
     """One prompt and one sample at a time; returns the tokens made."""
     for text in texts:
-        ids = tokenizer(text, return_tensors="pt")
+        ids = tokenizer(text, return_tensors="pt").to(model.device)
         for _ in range(repeats):
             model.generate(**ids, **sampling(tokenizer, new))
     return len(texts) * repeats * new
@@ -75,6 +77,7 @@ def hf_padded(model: Any, tokenizer: Any, texts: Sequence[str], new: int, repeat
     ordered = sorted(texts, key=lambda t: len(tokenizer(t)["input_ids"]))
     for start in range(0, len(ordered), batch):
         ids = tokenizer(ordered[start : start + batch], return_tensors="pt", padding=True, padding_side="left")
+        ids = ids.to(model.device)
         model.generate(**ids, **sampling(tokenizer, new), num_return_sequences=repeats)
     return len(texts) * repeats * new
 
@@ -85,6 +88,7 @@ def hf_natural(model: Any, tokenizer: Any, texts: Sequence[str], new: int, repea
     ordered = sorted(texts, key=lambda t: len(tokenizer(t)["input_ids"]))
     for start in range(0, len(ordered), batch):
         ids = tokenizer(ordered[start : start + batch], return_tensors="pt", padding=True, padding_side="left")
+        ids = ids.to(model.device)
         options = sampling(tokenizer, new) | {"min_new_tokens": 0, "stop_strings": ["."], "tokenizer": tokenizer}
         made = model.generate(**ids, **options, num_return_sequences=repeats)[:, ids["input_ids"].shape[1] :]
         kept += int((made != tokenizer.pad_token_id).sum())
@@ -137,17 +141,15 @@ def run_expected(engine: Any, texts: Sequence[str]) -> int:
 
 
 def measure(
-    directory: Path, threads: int, budgets: Sequence[int], repeats: int, clock: Callable[[], float]
+    loaded: Any, threads: int, budgets: Sequence[int], repeats: int, clock: Callable[[], float]
 ) -> Iterator[dict[str, Any]]:
-    """All figures of one model."""
+    """All figures of one ``LoadedModel``."""
     import torch
 
-    from selfreward_bench.config import EngineConfig
-    from selfreward_bench.engines.loading import load_model
     from selfreward_bench.engines.transformers import TransformersEngine
 
     torch.set_num_threads(threads)
-    loaded = load_model(EngineConfig(device="cpu"), directory)
+    name = Path(loaded.name).name
     model, tokenizer = loaded.model, loaded.tokenizer
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -158,7 +160,7 @@ def measure(
         with torch.inference_mode():
             results = [timed(work, clock) for _ in range(repeats)]
         per_second = statistics.median(count / seconds for seconds, count in results)
-        return {"model": directory.name, "threads": threads, "what": what, "rate": per_second, "unit": unit}
+        return {"model": name, "threads": threads, "what": what, "rate": per_second, "unit": unit}
 
     first = next(iter(engines.values()))
     run_engine(first, engine_requests(texts[:8], 8, 2))  # warm up
@@ -176,7 +178,10 @@ def measure(
     for budget, engine in engines.items():
         ours = partial(run_engine, engine, engine_requests(texts, NEW_TOKENS, SAMPLES, (".",)))
         yield rate(f"natural/engine-{budget}", ours, "tok/s")
-    yield equal_texts(loaded, texts[:250]) | {"model": directory.name, "threads": threads}
+    if (
+        loaded.device.type == "cpu"
+    ):  # minutes on a GPU, one prompt at a time; tests/trainers/test_accelerator.py compares
+        yield equal_texts(loaded, texts[:250]) | {"model": name, "threads": threads}
     yield rate(
         "judge/one", lambda: hf_one(model, tokenizer, judged[:6], VERDICT_TOKENS, JUDGMENTS) // VERDICT_TOKENS, "judg/s"
     )
@@ -215,24 +220,21 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def random_model(into: Path, tokenizer_from: Path) -> Path:
-    """A Llama of 0.8 M parameters with random weights, for where no trained one of that size is at hand."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+def load(directory: Path, device: str, dtype: str) -> Any:
+    """Raises EngineError for a model, and pydantic's ValidationError for a dtype, that is none."""
+    from selfreward_bench.config import EngineConfig
+    from selfreward_bench.engines.loading import load_model
 
-    torch.manual_seed(0)
-    shape = {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4, "num_attention_heads": 4}
-    config = LlamaConfig(**shape, vocab_size=800, tie_word_embeddings=True, initializer_range=0.2, bos_token_id=1)
-    directory = into / "random-llama-d128"
-    LlamaForCausalLM(config).save_pretrained(directory)
-    AutoTokenizer.from_pretrained(tokenizer_from).save_pretrained(directory)
-    return directory
+    return load_model(EngineConfig.model_validate({"device": device, "dtype": dtype}), directory)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", type=Path, help="directory in Hugging Face layout; may be repeated")
-    parser.add_argument("--random", action="store_true", help="also a random model with the first model's tokenizer")
+    parser.add_argument("--random", choices=SIZES, help="also a random model with the first model's tokenizer")
+    parser.add_argument("--only-random", action="store_true", help="the models given lend their tokenizer only")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--budgets", type=int, nargs="+", default=[16384, 65536], help="tokens_per_batch of the engine")
     parser.add_argument("--repeats", type=int, default=1, help="the median of so many runs is taken")
@@ -249,10 +251,13 @@ def main() -> None:
     results = []
     with tempfile.TemporaryDirectory() as folder:
         if args.random:
-            models.append(random_model(Path(folder), models[0]))
+            made = random_model(args.random, Path(folder) / f"random-{args.random}", models[0])
+            models = [made] if args.only_random else [*models, made]
         for directory in models:
             rows = []
-            for row in measure(directory, args.threads, args.budgets, args.repeats, clock):
+            for row in measure(
+                load(directory, args.device, args.dtype), args.threads, args.budgets, args.repeats, clock
+            ):
                 print(f"{row['model']:20} {row['what']:24} {row['rate']:12.1f} {row['unit']}", flush=True)
                 rows.append(row)
             ratios = summary(rows)

@@ -152,7 +152,8 @@ def evaluate(kind: Kind, n: int, clustered: bool, n_sets: int) -> tuple[Counter[
     happened: Counter[str] = Counter()
     estimates = []
     for seed, (a, b, null_a, null_b) in data_sets(kind, effect, n, clustered, n_sets):
-        single = stats.mean_interval(null_a, labels, seed=seed, n_boot=N_BOOT)
+        bounds = (0.0, 1.0) if kind.binary else None
+        single = stats.mean_interval(null_a, labels, seed=seed, n_boot=N_BOOT, bounds=bounds)
         paired = stats.paired_difference(a, b, labels, seed=seed, n_boot=N_BOOT)
         null = stats.paired_difference(null_a, null_b, labels, seed=seed, n_boot=N_BOOT)
         happened["mean"] += covers(single.low, single.high, mean)

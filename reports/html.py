@@ -97,7 +97,7 @@ def _plain(value: Any) -> Any:
 
 
 def _pack(content: bytes) -> Markup:
-    packed = base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
+    packed = base64.b64encode(gzip.compress(content, 6, mtime=0)).decode()
     return Markup(packed)  # noqa: S704 - letters, digits, "+", "/" and "=" alone
 
 

@@ -11,7 +11,7 @@ from reports.facts import RunFacts
 from reports.section import Chart
 from selfreward_bench.types import Metric
 
-__all__ = ["differences", "metric_dots", "scaled", "spark"]
+__all__ = ["axis", "differences", "metric_dots", "scaled", "spark"]
 
 _UNITS: Final = {
     "points": "points",
@@ -31,6 +31,11 @@ def scaled(value: float | None, unit: str) -> float | None:
     return None if value is None else 100 * value if unit == "share" else value
 
 
+def axis(unit: str) -> str:
+    """What an axis of such numbers is called."""
+    return _UNITS.get(unit, "")
+
+
 def metric_dots(
     facts: RunFacts, benchmark: str, metrics: Iterable[str], title: str, *, labels: Mapping[str, str] | None = None
 ) -> Chart | None:
@@ -45,7 +50,7 @@ def metric_dots(
             if found is not None and found.value is not None and shown.unit == unit:
                 label = (labels or {}).get(metric, shown.label)
                 rows.append({"label": label, "series": model.name, **_bounds(found, unit)})
-    return Chart("dots", title, rows, {"x": _UNITS.get(unit, "")}) if rows else None
+    return Chart("dots", title, rows, {"x": axis(unit)}) if rows else None
 
 
 def differences(found: Sequence[tuple[str, str, MetricDifference]], title: str, *, unit: str = "share") -> Chart | None:
@@ -65,8 +70,8 @@ def differences(found: Sequence[tuple[str, str, MetricDifference]], title: str, 
         for label, series, d in found
         if d.value is not None
     ]
-    axis = "percentage points" if unit in ("share", "percent") else _UNITS.get(unit, "")
-    return Chart("dots", title, rows, {"x": f"difference, {axis}", "zero": 0}) if rows else None
+    told = "percentage points" if unit in ("share", "percent") else axis(unit)
+    return Chart("dots", title, rows, {"x": f"difference, {told}", "zero": 0}) if rows else None
 
 
 def spark(facts: RunFacts, benchmark: str, metric: str) -> Chart | None:

@@ -6,19 +6,20 @@ The mean and standard deviation over seeds are of finished numbers; intervals of
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from leaderboards.standings import model_order
-from reports import comparability, tables, wording
+from reports import comparability, questions, tables, wording
 from reports.facts import RunFacts
-from reports.plots import scaled
+from reports.plots import axis, scaled
 from reports.section import Chart
 from reports.tables import Cell, Change, Grid
 from selfreward_bench.types import EvalResult, Metric
 
-__all__ = ["Group", "Spread", "charts", "compared", "group", "spread", "unlike"]
+__all__ = ["Group", "Spread", "answered", "charts", "compared", "group", "spread", "unlike"]
 
 _SEED: Final = "seed"
 _IGNORED: Final = (_SEED, "name", "threads")
@@ -76,7 +77,7 @@ def _label(members: Sequence[RunFacts], differing: Sequence[str]) -> str:
     if len(differing) > _TOLD:
         told.append(f"and {len(differing) - _TOLD} more settings")
     if not told or not members[0].settings:
-        return members[0].name if len(members) == 1 else f"{len(members)} seeds"
+        return members[0].name if len(members) == 1 else "all runs"
     return ", ".join(told)
 
 
@@ -98,7 +99,7 @@ def compared(groups: Sequence[Group]) -> list[Grid]:
     names = model_order({m.name for facts in runs for m in facts.models if m.results})
     iterations = tables.iterations(names)
     ends = (iterations[-1], iterations[0]) if len(iterations) > 1 else None
-    columns = ("Run", "n", *names, *((f"{ends[0]} − {ends[1]}",) if ends else ()))  # noqa: RUF001 - a minus
+    columns = ("Setting", "Runs", *names, *((f"{ends[0]} − {ends[1]}",) if ends else ()))  # noqa: RUF001 - a minus
     marked = _unlike_keys(runs)
     grids = []
     for key in tables.benchmarks(runs):
@@ -106,6 +107,24 @@ def compared(groups: Sequence[Group]) -> list[Grid]:
             title = f"{wording.title(key)}: {wording.info(key, metric).label}{' ≠' if key in marked else ''}"
             grids.append(Grid(title, columns, tuple(_row(g, key, metric, names, ends) for g in groups)))
     return grids
+
+
+def answered(groups: Sequence[Group]) -> Grid:
+    """The questions of a single run, and in how many runs of each group which answer was found."""
+    told = [[questions.answers(facts) for facts in g.runs] for g in groups]
+    asked = dict.fromkeys(s.question for of_group in told for of_run in of_group for s in of_run)
+    rows = tuple((question, *(_words(question, of_group) for of_group in told)) for question in asked)
+    note = "Each run's answer by itself, and in how many runs it was found; the evidence is below, run by run."
+    return Grid("Answers", ("Question", *(g.label for g in groups)), rows, note)
+
+
+def _words(question: str, told: Sequence[Sequence[questions.Sentence]]) -> str:
+    """``No, worse in 4; Not shown in 1``; how many measures regressed is not told apart."""
+    words = [s.word for of_run in told for s in of_run if s.question == question]
+    counts = Counter("Regressions" if word[0].isdecimal() else word for word in words)
+    if len(told) == 1:
+        return words[0] if words else wording.NOTHING
+    return "; ".join(f"{word} in {n}" for word, n in counts.most_common()) or wording.NOTHING
 
 
 def charts(groups: Sequence[Group]) -> list[tuple[str, Chart]]:
@@ -117,7 +136,8 @@ def charts(groups: Sequence[Group]) -> list[tuple[str, Chart]]:
         rows = _points(groups, key, metrics[0]) if metrics else []
         if rows:
             title = f"{wording.title(key)}: {wording.info(key, metrics[0]).label}"
-            found.append((title, Chart("lines", title, rows)))
+            unit = wording.info(key, metrics[0]).unit
+            found.append((title, Chart("lines", title, rows, {"y": axis(unit)})))
     return found
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "change_of",
     "difference",
     "headline_metrics",
+    "headlines",
     "highlights",
     "iterations",
     "metric_cell",
@@ -151,7 +152,11 @@ def benchmarks(runs: Iterable[RunFacts], *families: str) -> list[str]:
 
 def headline_metrics(facts: RunFacts, benchmark: str) -> list[str]:
     """The few metrics that tell a benchmark's story, as far as any model has them."""
-    there = _metrics_of(facts, benchmark)
+    return headlines(benchmark, _metrics_of(facts, benchmark))
+
+
+def headlines(benchmark: str, there: Sequence[str]) -> list[str]:
+    """Those of some metrics that tell a benchmark's story, in its order; of an unknown story, the first."""
     found = [m for m in _HEADLINES.get(wording.family(benchmark), ()) if m in there]
     return found or [m for m in _known(benchmark, there) if "/" not in m][:1]
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import Field
+
 from leaderboards.health_records import Health, read_health
 from leaderboards.standings import model_order
 from reports.facts import RunFacts
@@ -30,6 +32,7 @@ _MAX_KEYS: Final = 40
 _MAX_KEY: Final = 80  # characters
 _MAX_JSON_BYTES: Final = 2**20
 _MAX_HASHES: Final = 40
+_MAX_TEXT: Final = 200  # characters
 
 
 class Curve(Record):
@@ -67,6 +70,7 @@ class Marker(Record):
     Attributes:
         inputs, outputs: name -> hash of what it read and made.
         seed: the run's seed, as the stage was given it.
+        hardware: what the process that finished it ran on; empty where that was not recorded.
     """
 
     model: str
@@ -74,6 +78,7 @@ class Marker(Record):
     inputs: dict[str, str]
     outputs: dict[str, str]
     seed: str = ""
+    hardware: dict[str, str] = Field(default_factory=dict)
 
 
 def logs(folder: Path) -> list[Log]:
@@ -206,7 +211,15 @@ def _marker(model: str, path: Path, values: Mapping[str, Any]) -> Marker:
         inputs=_texts(identity.get("inputs")),
         outputs=_texts(values.get("outputs")),
         seed=str(seed) if isinstance(seed, int) and abs(seed) < 2**64 else "",
+        hardware=_hardware(values.get("hardware")),
     )
+
+
+def _hardware(values: object) -> dict[str, str]:
+    items = list(values.items())[:_MAX_HASHES] if isinstance(values, dict) else []
+    return {
+        key[:_MAX_KEY]: str(value)[:_MAX_TEXT] for key, value in items if isinstance(value, str) or _is_number(value)
+    }
 
 
 def _texts(values: object) -> dict[str, str]:

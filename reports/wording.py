@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from functools import lru_cache
 from typing import Final, Literal
 
 from leaderboards.metrics import METRICS, MetricInfo
@@ -137,6 +138,7 @@ def title(benchmark: str) -> str:
     return f"{known}{MICRO}" if name.startswith(_MICRO) else known
 
 
+@lru_cache(maxsize=4096)
 def info(benchmark: str, metric: str) -> MetricInfo:
     """How a metric is shown. A part (``win_rate/koala``) is like its whole; what srbench does not know is a number."""
     known = METRICS.get(benchmark) or _other_version(benchmark)
@@ -168,13 +170,15 @@ def _part(name: str) -> str:
 
 
 def number(value: float | None, unit: str, *, signed: bool = False, extra_digits: int = 0) -> str:
-    """A value with its unit's digits: ``3.90``, ``65.1 %``, ``0.253``, ``31.4``; a dash for none."""
+    """A value with its unit's digits: ``3.90``, ``65.1 %``, ``0.253``, ``31.4``; a dash for none. Zero has no sign."""
     if value is None or not math.isfinite(value):
         return NOTHING
     digits = _DIGITS.get(unit, 2) + extra_digits
     scaled = 100 * value if unit == "share" else value
-    text = f"{scaled:{'+' if signed else ''},.{digits}f}" + (" %" if unit in _PER_CENT and not signed else "")
-    return text.replace("-", "\u2212")
+    text = f"{scaled:{'+' if signed else ''},.{digits}f}"
+    if not text.strip("+-0."):
+        text = text.lstrip("+-")
+    return text.replace("-", "\u2212") + (" %" if unit in _PER_CENT and not signed else "")
 
 
 def interval(low: float | None, high: float | None, unit: str, *, signed: bool = False, extra_digits: int = 0) -> str:
@@ -192,7 +196,7 @@ def change(difference: MetricDifference, shown: MetricInfo) -> tuple[str, str]:
     """
     for extra in range(3):
         bounds = interval(difference.low, difference.high, shown.unit, signed=True, extra_digits=extra)
-        touches_zero = any(not bound.strip("[+\u22120.]") for bound in bounds.split(", "))
+        touches_zero = any(not bound.strip("[0.]") for bound in bounds.split(", "))
         if not direction(difference) or not touches_zero:
             break
     return number(difference.value, shown.unit, signed=True, extra_digits=extra), bounds
@@ -222,7 +226,7 @@ def count(value: float) -> str:
     """``12,345`` or ``0.6931``."""
     if not math.isfinite(value):
         return NOTHING
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
+    return f"{value + 0.0:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
 
 
 def duration(seconds: float | None) -> str:

@@ -35,7 +35,7 @@ class EngineConfig(Section):
     kind: str = "transformers"
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    tokens_per_batch: PositiveInt = 16384
+    tokens_per_batch: PositiveInt = 16384  # rows x (prompt + new tokens) of a batch; a GPU takes 262,144 and more
     trust_remote_code: bool = False
 
 

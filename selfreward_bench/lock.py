@@ -1,7 +1,9 @@
 """One writer at a time: a lock file that knows its process.
 
 Where the file system has kernel locks, they decide: such a lock ends with its process, however that ends. The process,
-host and start time written in the file are for the message, and decide where there are no kernel locks.
+host and start time written in the file are for the message, and decide where there are no kernel locks. Whether the
+kernel's locks reach another machine cannot be told, so its lock stays until it is deleted by hand; a container that
+died on this machine (the same kernel under another host name) is this machine.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
@@ -58,28 +60,36 @@ class _Owner:
     pid: int
     host: str
     started: float  # seconds since the epoch
+    boot: str  # of the kernel since it started; empty where the system does not tell
 
     @classmethod
     def this_process(cls) -> _Owner:
-        return cls(os.getpid(), socket.gethostname(), psutil.Process().create_time())
+        return cls(os.getpid(), socket.gethostname(), psutil.Process().create_time(), _boot())
 
     @classmethod
     def read(cls, descriptor: int) -> _Owner | None:
         """Who is written in the lock file; None when nobody is, or when its writer was killed while writing."""
         try:
             values = json.loads(os.pread(descriptor, 4096, 0))
-            return cls(int(values["pid"]), str(values["host"]), float(values["started"]))
+            place = str(values["host"]), float(values["started"]), str(values.get("boot", ""))
+            return cls(int(values["pid"]), *place)
         except (ValueError, KeyError, TypeError, OverflowError):
             return None
 
     def write(self, descriptor: int) -> None:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": self.pid, "host": self.host, "started": self.started}).encode(), 0)
+        os.pwrite(descriptor, json.dumps(asdict(self)).encode(), 0)
         os.fsync(descriptor)
 
     @property
     def is_local(self) -> bool:
         return self.host == socket.gethostname()
+
+    def is_gone(self, kernel_lock: bool) -> bool:
+        """Whether the lock has outlived its process; ``kernel_lock``: the kernel has just given it to this process."""
+        if self.is_local:
+            return not self.is_alive()
+        return kernel_lock and bool(self.boot) and self.boot == _boot()
 
     def is_alive(self) -> bool:
         """Whether that very process runs on this host, not another one that got its number later."""
@@ -92,25 +102,35 @@ class _Owner:
 
 
 def _acquire(descriptor: int, path: Path) -> None:
-    is_free = _kernel_lock(descriptor, path)
+    ours = _kernel_lock(descriptor, path)
     owner = _Owner.read(descriptor)
-    if not is_free or (owner and (not owner.is_local or owner.is_alive())):
+    if ours is False or (owner and not owner.is_gone(kernel_lock=ours is True)):
         raise IncompatibleRunError(_in_use(owner, path))
     if owner:
         _log.warning("Taking over %s: process %d, which had locked it, is gone.", path, owner.pid)
     _Owner.this_process().write(descriptor)
 
 
-def _kernel_lock(descriptor: int, path: Path) -> bool:
-    """False when another process holds it; True when it is ours now, or when the file system knows no locks."""
-    if fcntl is not None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            _log.info("The file system of %s has no locks: %s", path, error)
+def _kernel_lock(descriptor: int, path: Path) -> bool | None:
+    """Whether it is ours now; False when another process holds it, None where there are no such locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        _log.info("The file system of %s has no locks: %s", path, error)
+        return None
     return True
+
+
+def _boot() -> str:
+    """Names this start of this machine's kernel; all its containers share it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _release(descriptor: int) -> None:
@@ -124,14 +144,14 @@ def _release(descriptor: int) -> None:
 
 
 def _in_use(owner: _Owner | None, path: Path) -> str:
-    run = path.parent
+    place = path.parent
     if owner is None:
-        return f"{run} is in use by another process, which is just starting or ending. Try again."
+        return f"{place} is in use by another process, which is just starting or ending. Try again."
     if not owner.is_local:
         return (
-            f"{run} is in use by process {owner.pid} on host {owner.host!r}, which cannot be looked at from here. Wait "
-            f"for it to end; if it surely is gone, delete {path} and start again."
+            f"{place} is in use by process {owner.pid} on host {owner.host!r}, which cannot be looked at from here. "
+            f"Wait for it to end; if it surely is gone, delete {path} and start again."
         )
     if not owner.is_alive():
-        return f"{run} is in use: process {owner.pid} is gone, but a process it started still runs. End that one."
-    return f"{run} is in use by process {owner.pid}; a run has one writer. Wait for it to end, or stop it."
+        return f"{place} is in use: process {owner.pid} is gone, but a process it started still runs. End that one."
+    return f"{place} is in use by process {owner.pid}; one process writes at a time. Wait for it to end, or stop it."

@@ -22,7 +22,19 @@ from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError, did_you_mean
 from selfreward_bench.files import os_errors
 
-__all__ = ["Layer", "describe", "dump", "dump_values", "load", "names", "parse", "read_text", "resolve", "source"]
+__all__ = [
+    "Layer",
+    "change",
+    "describe",
+    "dump",
+    "dump_values",
+    "load",
+    "names",
+    "parse",
+    "read_text",
+    "resolve",
+    "source",
+]
 
 _MAX_BYTES = 2**20
 _MAX_EXTENDS = 8
@@ -86,6 +98,15 @@ def load(name_or_path: str | Path | None, overrides: Sequence[str] = ()) -> RunC
     recipe = [] if name_or_path is None else _read_chain(str(name_or_path))
     what = "What --set says" if name_or_path is None else f"Recipe {name_or_path}"
     return resolve([*recipe, *(_override(text) for text in overrides)], what)
+
+
+def change(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """A configuration with ``--set`` options laid over it.
+
+    Raises:
+        ConfigError: anything in ``overrides`` is wrong.
+    """
+    return resolve([Layer(config.model_dump()), *(_override(text) for text in overrides)], "What --set says")
 
 
 def resolve(layers: Sequence[Layer], what: str) -> RunConfig:

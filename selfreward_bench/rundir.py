@@ -3,10 +3,10 @@
     runs/NAME/srbench.yaml               the resolved configuration, written before any work
     runs/NAME/.lock                      the one writer: process, host, start time
     runs/NAME/M2/candidates.start.json   what the stage is made from, written when it starts
-    runs/NAME/M2/candidates.stage.json   written last: the stage is done; counts, hashes, seconds, date
+    runs/NAME/M2/candidates.stage.json   written last: the stage is done; counts, hashes, seconds, date, hardware
 
-Dates and durations are in ``*.stage.json`` alone, so all other files of a run that was killed and resumed equal those
-of an undisturbed one. This module knows no stage by name; who runs stages passes their names and order in.
+Dates, durations and hardware are in ``*.stage.json`` alone, so all other files of a run that was killed and resumed
+equal those of an undisturbed one. This module knows no stage by name; who runs stages passes their names and order in.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from selfreward_bench import __version__, recipes
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import IncompatibleRunError, UnknownNameError
 from selfreward_bench.files import os_errors, sync_directory, write_atomic
+from selfreward_bench.hardware import Hardware, hardware
 from selfreward_bench.lock import writer_lock
 
 __all__ = ["FORMAT", "RunDir", "Stage", "StageStatus", "hash_file", "hash_json"]
@@ -117,6 +118,23 @@ class RunDir:
             )
         inner = {place[1:]: line for place, line in layer.places.items() if place[0] == "config" and len(place) > 1}
         return cls(path, recipes.resolve([recipes.Layer(config, inner, layer.problems)], str(file)))
+
+    def change_evaluation(self, config: RunConfig) -> None:
+        """Keeps other settings of the section ``eval``, on which no stage depends.
+
+        Args:
+            config: the run's own but for that section.
+
+        Raises:
+            ValueError: another section differs.
+            IncompatibleRunError: another process is writing.
+            DataError: the operating system refuses.
+        """
+        if config != self.config.model_copy(update={"eval": config.eval}):
+            raise ValueError("only the settings of the evaluation can change in a run that is there")
+        with self.lock():
+            write_atomic(self.path / _CONFIG_FILE, _config_text(config).encode())
+        self.config = config
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -288,6 +306,7 @@ class Stage:
             resumed=self._resumed,
             finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
             srbench=__version__,
+            hardware=hardware(),
         )
         write_atomic(self.done_path, _json_bytes(done.model_dump()))
         self.done = done
@@ -307,7 +326,7 @@ class _Identity(_Marker):
 
 
 class _Done(_Marker):
-    """``seconds`` is the time of the process that finished; with ``resumed`` an earlier one had begun."""
+    """``seconds`` and ``hardware`` are of the process that finished; with ``resumed`` an earlier one had begun."""
 
     identity: _Identity
     counts: dict[str, int | float]
@@ -316,6 +335,7 @@ class _Done(_Marker):
     resumed: bool
     finished_at: str
     srbench: str
+    hardware: Hardware = {}
 
 
 def _read_marker(path: Path, model: type[_M], stage: str) -> _M:
@@ -358,7 +378,7 @@ def _config_text(config: RunConfig) -> str:
     values = {"format": FORMAT, "srbench": __version__, "config": config.model_dump(mode="json")}
     return (
         "# The resolved configuration of this run. Stages that are done or begun hold on to what they were made with:\n"
-        "# a change here is refused by them, unless they are made anew with --from-stage.\n"
+        "# a change here is refused by them, unless they are made anew with --from-stage. Only `eval` may change.\n"
         f"{recipes.dump_values(values)}"
     )
 

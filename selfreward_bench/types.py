@@ -202,6 +202,7 @@ class EvalResult(Record):
     Attributes:
         comparability: what two numbers must share to be compared (judge and its snapshot, prompt hash, parameters,
             order policy, reference and data hashes).
+        hardware: what it was computed on (``selfreward_bench.hardware``); it is no part of comparability.
         incomplete: samples to be asked for again on the next call.
         cost: of this evaluation's calls, in the currency of the price table.
     """
@@ -213,6 +214,7 @@ class EvalResult(Record):
     metrics: dict[str, Metric]
     config_hash: str
     versions: dict[str, str]
+    hardware: dict[str, str | int | float] = {}
     seconds: float
     cost: float = 0.0
     comparability: dict[str, str] = {}

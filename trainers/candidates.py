@@ -11,7 +11,7 @@ from pathlib import Path
 
 from selfreward_bench import jsonl
 from selfreward_bench.config import CandidatesConfig
-from selfreward_bench.engines.base import Engine, GenerationRequest
+from selfreward_bench.engines.base import TOO_LONG, Engine, GenerationRequest
 from selfreward_bench.errors import DataError, EngineError
 from selfreward_bench.judges.fencing import clean
 from selfreward_bench.progress import Reporter
@@ -34,11 +34,12 @@ def write_candidates(
     """Answers every prompt ``config.count`` times; what ``path`` holds already is not made again.
 
     Returns:
-        Counts over the whole file, whether it was written now or earlier: ``prompts``, ``completions``, ``truncated``
-        (cut at ``max_new_tokens``), ``empty``, ``distinct`` (texts that differ, summed over prompts), ``tokens``.
+        Counts over the whole file, whether it was written now or earlier: ``prompts``, ``no_room`` (prompts that leave
+        no room for an answer in the model's context: they get none), ``completions``, ``truncated`` (cut at
+        ``max_new_tokens``), ``empty``, ``distinct`` (texts that differ, summed over prompts), ``tokens``.
 
     Raises:
-        DataError: there are no prompts, or the file holds answers to others.
+        DataError: there are no prompts, none of them leaves room, or the file holds answers to others.
     """
     if not prompts:
         raise DataError("There are no prompts to answer. Make some first (stage prompts), or check its filters.")
@@ -48,8 +49,15 @@ def write_candidates(
     refuse_strangers(path, stored, requests)
     reporter.advanced(len(stored))
     completions = generate_missing(engine, requests, path, stored, reporter.advanced)
+    answered = {c.prompt_id for c in completions}
+    if not answered:
+        raise DataError(
+            f"Each of the {len(prompts)} prompts with an answer of {config.sampling.max_new_tokens} tokens exceeds the "
+            "model's context. Lower candidates.sampling.max_new_tokens or prompts.max_words."
+        )
     return {
         "prompts": len(prompts),
+        "no_room": len(prompts) - len(answered),
         "completions": len(completions),
         "truncated": sum(c.finish_reason == "length" for c in completions),
         "empty": sum(not c.text for c in completions),
@@ -88,10 +96,12 @@ def generate_missing(
             jsonl.append(path, new)
             stored.update((c.id, c) for c in new)
             advanced(len(new))
-    missing = [s for samples in ids.values() for s in samples if s not in stored]
+    failures = engine.failures
+    given = {name: samples for name, samples in ids.items() if failures.get(name) != TOO_LONG}
+    missing = [s for samples in given.values() for s in samples if s not in stored]
     if missing:
         raise EngineError(f"Engine {engine.name!r} gave no answer for {len(missing)} sample(s), first {missing[0]!r}.")
-    return [stored[s] for samples in ids.values() for s in samples]
+    return [stored[s] for samples in given.values() for s in samples]
 
 
 def refuse_strangers(path: Path, stored: Iterable[str], requests: Sequence[GenerationRequest]) -> None:

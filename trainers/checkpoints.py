@@ -162,7 +162,11 @@ def refused_writes(path: Path) -> Iterator[None]:
         with os_errors(path, "write", TrainingError):
             yield
     except (SafetensorError, RuntimeError) as error:  # torch's and safetensors' writers have errors of their own
-        raise TrainingError(f"Cannot write {path}: {error}. Check the space left and the permissions.") from error
+        there = next(p for p in path.absolute().parents if p.exists())
+        raise TrainingError(
+            f"Cannot write {path}: {error}. {shutil.disk_usage(there).free:,} bytes are free there. Free some space "
+            "or change the permissions, and start again; what is complete stays as it is."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -17,10 +17,13 @@ from selfreward_bench.rundir import RunDir
 
 __all__ = ["Rate", "rates"]
 
-#: of the embedded base on one thread of the machine in perf/RESULTS.md: seconds per prompt, answer, judgment, and per
-#: step and example of its batch
-_EMBEDDED: Final = {"sft": 0.0078, "prompts": 0.0053, "candidates": 0.0017, "judgments": 0.0052, "dpo": 0.0140}
-_PER_EXAMPLE: Final = ("sft", "dpo")
+#: of the embedded base on one thread of the machine in perf/RESULTS.md: seconds per step and example of its batch, and
+#: per prompt, answer and judgment (medians of five runs of the micro recipe)
+_PER_EXAMPLE: Final = {"baseline": 0.0044, "sft": 0.0097, "dpo": 0.0140}
+_PER_UNIT: Final = {"prompts": 0.0053, "candidates": 0.0018}
+_PER_JUDGMENT: Final = {"reasoned": 0.0082}
+#: a kind -> the one that tells where nothing of the kind itself does
+_NEAREST: Final = {"sft": "baseline", "baseline": "sft"}
 _MAX_NEIGHBOURS: Final = 50
 
 OwnRates = Callable[[RunDir], Mapping[str, float]]
@@ -48,12 +51,15 @@ def rates(run: RunDir, own: OwnRates) -> dict[str, Rate]:
     for source, known in sources:
         for kind, seconds in known.items():
             found.setdefault(kind, Rate(seconds, source))
-    return found
+    return {kind: found[other] for kind, other in _NEAREST.items() if other in found} | found
 
 
 def _embedded(run: RunDir) -> dict[str, float]:
-    batches = {"sft": run.config.sft.batch_size, "dpo": run.config.dpo.batch_size}
-    return {kind: seconds * (batches[kind] if kind in _PER_EXAMPLE else 1) for kind, seconds in _EMBEDDED.items()}
+    sft, dpo = run.config.sft.batch_size, run.config.dpo.batch_size
+    batches = {"baseline": sft, "sft": sft, "dpo": dpo}
+    known = {kind: seconds * batches[kind] for kind, seconds in _PER_EXAMPLE.items()} | _PER_UNIT
+    mode = run.config.judge.mode
+    return known | ({"judgments": _PER_JUDGMENT[mode]} if mode in _PER_JUDGMENT else {})
 
 
 def _neighbours(run: RunDir) -> Iterator[RunDir]:

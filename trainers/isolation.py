@@ -7,8 +7,11 @@ one. On a CPU the memory does come back, and a process of its own would cost its
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import sys
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,7 @@ def run_training(
 
     Raises:
         TrainingError: training stopped; also when its process ended without a word.
+        KeyboardInterrupt: interrupted, with the state of the last step saved.
     """
     watch = _Watch(reporter, stage)
     if isolate if isolate is not None else _has_accelerator():
@@ -88,36 +92,52 @@ def _train(
 
 
 def _in_own_process(task: tuple[Any, ...], watch: _Watch) -> TrainResult:
+    """Ctrl-C is passed on: the first asks the training to save and stop after its step, a second stops it at once."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     child = context.Process(target=_child, args=(there, task))
+    interrupted = False
     child.start()
     there.close()
     try:
         while True:
-            message = here.recv()
-            if isinstance(message, TrainProgress):
-                watch(message)
-            elif isinstance(message, TrainResult):
+            try:
+                wait([here])
+                message = here.recv()
+                if isinstance(message, TrainProgress):
+                    watch(message)
+                    continue
+            except KeyboardInterrupt:
+                interrupted = True
+                if child.pid is not None:
+                    os.kill(child.pid, signal.SIGINT)
+                continue
+            if isinstance(message, TrainResult):
                 return message
-            else:
-                raise message
+            raise message
     except EOFError:
         child.join()
+        if interrupted:
+            raise KeyboardInterrupt from None
         raise TrainingError(
             f"The training process ended with exit code {child.exitcode} and without a result (out of memory?). What "
             "it saved is kept: run the same command again to go on."
         ) from None
     finally:
+        here.close()  # a training that nobody listens to any more stops at its next step
         child.join(timeout=60)
         if child.is_alive():
             child.terminate()
 
 
 def _child(connection: Connection, task: tuple[Any, ...]) -> None:
+    if hasattr(os, "setsid"):
+        os.setsid()  # a terminal's Ctrl-C goes to the parent alone, which passes it on
     try:
         kind, parent, records, config, out_dir, seed, threads = task
         connection.send(_train(kind, parent, records, config, out_dir, seed, threads, connection.send))
+    except BrokenPipeError:  # the parent is gone; what was saved is kept
+        sys.exit(1)
     except BaseException as error:
         connection.send(error)
-        raise
+        sys.exit(1)  # the parent says it; a traceback here would say it twice

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ from selfreward_bench.rundir import RunDir, Stage, hash_file, hash_json
 from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, Prompt
 from trainers import candidates, checks, eft, pairs, prompts, rewards, seeds
 from trainers.checkpoints import logit_probe
-from trainers.dpo import check_first_step
+from trainers.dpo import FIRST_LOSS_TOLERANCE, FIRST_LOSS_TOLERANCE_BF16, check_first_step
 from trainers.isolation import run_training
+from trainers.rendering import local_directory
 from trainers.stages import BASELINE, check_model, models, parent_of, stages
 from trainers.training import TrainResult
 
@@ -52,8 +54,18 @@ class Iteration:
 
 
 def base_directory(config: RunConfig) -> Path:
-    """Where M0 is: the embedded base, or what the recipe names."""
-    return base_path() if config.base == "micro" else Path(config.base)
+    """Where M0 is: the embedded base, or what the recipe names (a hub id is downloaded when it is first asked for).
+
+    Raises:
+        TrainingError: the recipe names no directory and nothing the hub can give.
+        EngineError: it is no whole checkpoint in safetensors.
+    """
+    return base_path() if config.base == "micro" else _directory_of(config.base)
+
+
+@cache
+def _directory_of(base: str) -> Path:
+    return local_directory(base)
 
 
 def checkpoint_of(run: RunDir, model: str) -> Path:
@@ -210,6 +222,7 @@ class _Loop:
             if stage:
                 self.reporter.started(stage.name, None, "examples")
                 examples = seeds.load_ift(section, self.config.seed)
+                seeds.load_eft(section, self.config.seed)  # what is wrong with it is said before anything is trained
                 jsonl.write(stage.records_path("ift.jsonl"), examples)
                 self._finish(stage, {"examples": len(examples)}, "ift.jsonl")
 
@@ -390,7 +403,7 @@ class _Loop:
                     stage=stage.name,
                 )
                 if kind == "dpo":
-                    check_first_step(result)
+                    check_first_step(result, FIRST_LOSS_TOLERANCE_BF16 if section.bf16 else FIRST_LOSS_TOLERANCE)
                 stage.finish(_training_counts(result, len(records)), {"checkpoint": self.fingerprint(model)})
 
     def conclude(self, model: str, names: list[str]) -> Iteration:

@@ -133,11 +133,13 @@ def stages_from(config: RunConfig, first: str) -> list[str]:
 
 
 def stage_kind(name: str) -> str:
-    """Stages of one kind do work that takes alike: ``sft`` and ``dpo`` for training, else the stage's own name."""
+    """Stages of one kind do work that takes alike.
+
+    Training is ``baseline`` (on IFT alone, whose examples are short), ``sft`` or ``dpo``; other stages are of the kind
+    of their own name.
+    """
     model, _, stage = name.partition("/")
-    if stage == "train":
-        return "sft" if model in (BASELINE, "M1") else "dpo"
-    return stage
+    return {BASELINE: "baseline", "M1": "sft"}.get(model, "dpo") if stage == "train" else stage
 
 
 def stage_work(run: RunDir, spec: StageSpec) -> int | None:
@@ -193,7 +195,7 @@ def _describe(run: RunDir, spec: StageSpec, seeds: _SeedCounts, anew: Collection
 
 def _work(run: RunDir, spec: StageSpec, seeds: _SeedCounts, anew: Collection[str]) -> tuple[Amount, str, str]:
     config, model, kind = run.config, spec.model, stage_kind(spec.name)
-    if kind == "sft":
+    if kind in ("baseline", "sft"):
         return _sft_steps(config, model, seeds)
     if kind == "dpo":
         pairs = _records(run, f"{model}/pairs", "pairs", anew) or _most_pairs(run, model, anew)

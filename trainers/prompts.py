@@ -28,8 +28,10 @@ from trainers.filters import Seen, fault
 
 __all__ = ["LOSSES", "Selection", "read_task", "round_requests", "write_prompts"]
 
-#: why a continuation is no new prompt, in the order the reasons are looked for; ``surplus``: enough were there already
+#: why a continuation is no new prompt, in the order the reasons are looked for; ``no_room``: the examples with it
+#: exceed the writer's context; ``surplus``: enough were there already
 LOSSES: Final = (
+    "no_room",
     "truncated",
     "empty",
     "malformed",
@@ -90,7 +92,7 @@ def write_prompts(
             config, n_contexts, rounds, _examples(seed_prompts, config), generated, run_seed=run_seed, stage=stage
         )
         before = len(selection.accepted)
-        selection.consider(generate_missing(engine, asked, raw_path, stored))
+        selection.consider(generate_missing(engine, asked, raw_path, stored), sum(r.n for r in asked))
         reporter.advanced(len(selection.accepted) - before)
         requests += asked
         rounds += 1
@@ -117,10 +119,11 @@ class Selection:
         self._lost: Counter[str] = Counter()
         self._considered = self._tokens = 0
 
-    def consider(self, continuations: Iterable[Completion]) -> None:
-        """Accepts or counts each continuation."""
+    def consider(self, continuations: Sequence[Completion], asked: int) -> None:
+        """Accepts or counts each continuation; of those asked for, the ones that had no room are missing."""
+        self._considered += asked
+        self._lost["no_room"] += asked - len(continuations)
         for continuation in continuations:
-            self._considered += 1
             self._tokens += continuation.n_tokens
             text = read_task(continuation.text, self._config.format)
             loss = "truncated" if continuation.finish_reason == "length" else self._loss(text)
@@ -277,7 +280,7 @@ def _nothing_new(raw_path: Path, counts: dict[str, float]) -> str:
     lost = ", ".join(f"{reason} {counts[reason]:g}" for reason in LOSSES if counts[reason])
     return (
         f"None of {counts['continuations']:g} continuations is a new prompt ({lost}). Look at {raw_path}. "
-        "Many truncated: raise prompts.sampling.max_new_tokens. Duplicate or similar: raise "
-        "prompts.sampling.temperature or prompts.max_rouge_l. Malformed or short: the writer does not suit "
-        "prompts.format (document for a base model, chat for a chat model) or prompts.min_words."
+        "Many truncated: raise prompts.sampling.max_new_tokens. No room: lower it or prompts.seed_shots. Duplicate or "
+        "similar: raise prompts.sampling.temperature or prompts.max_rouge_l. Malformed or short: the writer does not "
+        "suit prompts.format (document for a base model, chat for a chat model) or prompts.min_words."
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from selfreward_bench import jsonl
+from selfreward_bench.engines.base import TOO_LONG
 from selfreward_bench.errors import ConfigError, DataError, UnknownNameError
 from selfreward_bench.judges.fencing import clean
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
@@ -28,7 +29,7 @@ __all__ = ["REWARDS", "Oracle", "RewardInputs", "judge_items", "rewards_for", "w
 
 Oracle = Callable[[Prompt, str], float | None]
 
-_REASONS: Final = ("no_verdict", "out_of_range", "conflicting", "truncated")
+_REASONS: Final = ("no_verdict", "out_of_range", "conflicting", "truncated", TOO_LONG)
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,11 @@ def write_items(
 
     Returns:
         Counts over the whole file: ``judged`` (responses), ``judgments``, ``parsed``, ``no_verdict``, ``out_of_range``,
-        ``conflicting``, ``truncated`` (why the others did not parse), ``tokens``, and ``mean_score`` of the parsed.
+        ``conflicting``, ``truncated`` (why the others did not parse), ``too_long`` (the judge prompt with the response
+        exceeds the judge's context, so it was not asked), ``tokens``, and ``mean_score`` of the parsed.
 
     Raises:
-        DataError: the file holds judgments of another judge or of other responses.
+        DataError: the file holds judgments of another judge or of other responses, or every response is too long.
     """
     n_each = judge.samples if judge.mode == "sampled" else 1
     reporter.started(stage, len(items) * n_each, "judgments")
@@ -103,7 +105,18 @@ def write_items(
         jsonl.append(path, new)
         stored.update((j.id, j) for j in new)
         reporter.advanced(len(new))
-    return _counts(len(items), list(stored.values()))
+    refused = [i for i in items if i.id not in done and judge.engine.failures.get(i.id) == TOO_LONG]
+    lost = [_not_asked(i, k, judge.key) for i in refused for k in range(n_each) if f"{i.id}/{k}" not in stored]
+    jsonl.append(path, lost)
+    counts = _counts(len(items), [*stored.values(), *lost])
+    if counts["judgments"] and counts["judgments"] == counts[TOO_LONG]:
+        raise DataError(
+            f"The judge prompt {judge.prompt.name!r} with any of the {len(items)} responses exceeds the judging "
+            "model's context, so none was judged. Choose a shorter judge.prompt, or lower "
+            "judge.sampling.max_new_tokens or candidates.sampling.max_new_tokens, in srbench.yaml. Then go on with "
+            f"--from-stage {stage}, or an earlier one."
+        )
+    return counts
 
 
 def rewards_for(
@@ -205,6 +218,12 @@ def _refuse_others(path: Path, stored: Iterable[Judgment], items: Sequence[Judge
                 f"{path}: judgment {judgment.id!r} of judge {judgment.judge} is not one that {key} is asked for here. "
                 "The file belongs to another judge or other responses; start over from this stage (--from-stage)."
             )
+
+
+def _not_asked(item: JudgeItem, sample: int, key: str) -> Judgment:
+    return Judgment(
+        prompt_id=item.prompt_id, index=item.index, sample=sample, judge=key, score=None, raw="", reason=TOO_LONG
+    )
 
 
 def _storable(judgment: Judgment) -> Judgment:

@@ -37,7 +37,7 @@ const browsing = (() => {
 
   // --- numbers, as the tables of the page write them
 
-  const minus = (text) => text.replace("-", "\u2212");
+  const minus = (text) => (/^[-+][0.]*$/.test(text) ? text.slice(1) : text.replace("-", "\u2212")); // zero has no sign
   const shownValue = (group, value) => {
     if (value === null || value === undefined) return "\u2014";
     const word = { 0: "wrong", 0.5: "tie", 1: "right" }[value];

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from leaderboards.standings import HeadToHead, Tournament
 from reports import comparability, matches, published, rendering, wording
@@ -15,6 +15,11 @@ from reports.tables import Cell, Grid
 __all__ = ["build"]
 
 _ID = "head-to-head"
+_RULES: Final = {
+    "agree": "Where each pair was shown in both orders, a win is one that both verdicts agree on; else it is a tie.",
+    "mean": "Where each pair was shown in both orders, the mean of both preferences counts.",
+    "first-order-only": "Each pair was shown in one order, drawn by the seed.",
+}
 
 
 def build(runs: Sequence[RunFacts]) -> Section | None:
@@ -38,8 +43,9 @@ def _caption(facts: RunFacts) -> str:
     found = matches.pairs(facts)
     prompts = sorted({p.n_prompts for p in found})
     n = f"{prompts[0]:,}" if len(prompts) == 1 else f"{prompts[0]:,} to {prompts[-1]:,}"
-    rule = f" Rule: {facts.tournament.rule}." if facts.tournament else ""
-    return f"Judge: {matches.judge_of(facts)}. {n} prompts.{rule}"
+    rule = facts.tournament.rule if facts.tournament else ""
+    told = _RULES.get(rule) or (f"Rule: {wording.clip(rule, 80)}." if rule else "")
+    return f"Judge: {matches.judge_of(facts)}. {n} prompts. {told}".rstrip()
 
 
 def _unlike(facts: RunFacts) -> list[str]:

@@ -24,6 +24,7 @@ __all__ = ["build"]
 
 _HASH: Final = 12  # characters of a hash
 _VALUE: Final = 300  # characters of a setting
+_USERS: Final = 4  # of a machine, by name
 _KINDS: Final = {
     "ift": "seed data",
     "reviews": "seed data",
@@ -107,10 +108,32 @@ def _identity(facts: RunFacts, markers: Sequence[Marker]) -> Iterator[tuple[str,
         yield f"Judge of {told.model}'s rewards", key
     if threads := facts.settings.get("threads"):
         yield "Threads", threads
-    yield (
-        "Device",
-        f"{facts.settings.get('engine.device', 'not recorded')} (as configured; the hardware is not recorded)",
-    )
+    yield "Device", f"{facts.settings.get('engine.device', 'not recorded')} (as configured)"
+    yield from _hardware(facts, markers)
+
+
+def _hardware(facts: RunFacts, markers: Sequence[Marker]) -> Iterator[tuple[str, str]]:
+    """The machines that stages and evaluations ran on, and which of them where there are several.
+
+    What ran without torch knows less of its machine; it is told with what ran on the same one.
+    """
+    ran = [(f"{m.model}/{m.stage}", m.hardware) for m in markers]
+    ran += [(f"{m.name}/{key}", {k: str(v) for k, v in r.hardware.items()}) for m, key, r in _all_results(facts)]
+    machines: dict[str, tuple[dict[str, str], list[str]]] = {}
+    for user, found in sorted(ran, key=lambda r: -len(r[1])):
+        known = (m for m in machines.values() if found and found.items() <= m[0].items())
+        machine = next(known, None) or machines.setdefault(str(found), (found, []))
+        machine[1].append(user)
+    for found, users in machines.values():
+        told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found.items())
+        of = f" of {wording.listing(users, _USERS)}" if len(machines) > 1 else ""
+        yield f"Hardware{of}", wording.clip(told, _VALUE * 2) or "not recorded"
+    if not machines:
+        yield "Hardware", "not recorded"
+
+
+def _all_results(facts: RunFacts) -> Iterator[tuple[ModelFacts, str, EvalResult]]:
+    return ((m, key, r) for m in facts.models for key, r in m.results.items())
 
 
 # --- how to make it again

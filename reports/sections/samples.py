@@ -140,4 +140,5 @@ def _value(metric: dict[str, Any], value: float | None) -> str:
         return "not scored"
     if metric["words"] and value in (0, 0.5, 1):
         return {0: "wrong", 0.5: "tie", 1: "right"}[value]
-    return f"{value * metric['scale']:.{metric['digits']}f}{metric['suffix']}".replace("-", "\u2212")
+    number = f"{value * metric['scale']:z.{metric['digits']}f}"  # z: zero has no sign
+    return f"{number}{metric['suffix']}".replace("-", "\u2212")

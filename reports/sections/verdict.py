@@ -70,6 +70,7 @@ def build(runs: Sequence[RunFacts]) -> Section:
         "verdict.html.j2",
         told=told,
         groups=groups,
+        answered=several.answered(groups) if groups else None,
         compared=several.compared(groups),
         pictures=pictures,
         unlike=several.unlike(groups),

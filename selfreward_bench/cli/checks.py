@@ -12,18 +12,21 @@ if TYPE_CHECKING:
     from selfreward_bench.config import RunConfig
 
 
-def check_config(config: RunConfig) -> None:
+def check_config(config: RunConfig, *, rewards: bool = True) -> None:
     """Looks up everything a configuration names. No model is loaded.
+
+    Args:
+        rewards: whether the judge is to reward, so that its prompt must grade one answer.
 
     Raises:
         ConfigError: naming all that is missing, each with its key.
     """
-    if problems := list(config_problems(config)):
+    if problems := list(config_problems(config, rewards)):
         listing = "\n".join(f"  {problem}" for problem in problems)
         raise ConfigError(f"The settings name what is not there:\n{listing}")
 
 
-def config_problems(config: RunConfig) -> Iterator[str]:
+def config_problems(config: RunConfig, rewards: bool = True) -> Iterator[str]:
     """``KEY: MESSAGE`` for each name or file that cannot be found."""
     from selfreward_bench.engines import ENGINES
     from selfreward_bench.judges.prompts import load_judge_prompt
@@ -38,13 +41,26 @@ def config_problems(config: RunConfig) -> Iterator[str]:
             yield f"{key}: {UnknownNameError(kind, name, known)}"
     try:
         judge = load_judge_prompt(config.judge.prompt)
-        if judge.kind != "pointwise":
+        if rewards and judge.kind != "pointwise":
             yield f"judge.prompt: {config.judge.prompt!r} compares two answers; rewards need a pointwise judge prompt."
     except SrbenchError as error:
         yield f"judge.prompt: {error}"
+    yield from _base_problems(config.base)
     for key, value in (("ift", config.seeds.ift), ("eft", config.seeds.eft), ("exclude", config.seeds.exclude)):
         if value is None or value == "micro":
             continue
         path = Path(value.removeprefix("oasst:"))
         if not path.is_file():
             yield f"seeds.{key}: no file {str(path)!r} (from {Path.cwd()}). Give `micro` or the path of a file."
+
+
+def _base_problems(base: str) -> Iterator[str]:
+    """Of a base model that is a directory; whether the hub has a model is known when it is asked for it."""
+    from selfreward_bench.fingerprint import check_checkpoint
+
+    looks_like_a_path = base.startswith((".", "/", "~")) or base.count("/") > 1
+    if base != "micro" and (Path(base).is_dir() or looks_like_a_path):
+        try:
+            check_checkpoint(Path(base))
+        except SrbenchError as error:
+            yield f"base: {error}"

@@ -151,8 +151,9 @@ def check_device() -> Iterator[Finding]:
 def check_machine() -> Iterator[Finding]:
     import psutil
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("ok", "CPU", f"{cores} core(s) for this process")
+    from selfreward_bench.hardware import usable_cores
+
+    yield Finding("ok", "CPU", f"{usable_cores()} core(s) for this process")
     free = psutil.virtual_memory().available
     low = free < _MEMORY_NEEDED
     yield Finding(

@@ -14,7 +14,9 @@ def idle_threads(most: int = 2) -> int:
     """
     import psutil
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from selfreward_bench.hardware import usable_cores
+
+    cores = usable_cores()
     idle = cores - (psutil.cpu_count() or 1) * psutil.cpu_percent(interval=0.5) / 100
     return max(1, min(most, cores, round(idle)))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from leaderboards.base import Calls
-    from leaderboards.session import Planned
+    from leaderboards.planning import Planned
     from selfreward_bench.prices import PriceTable
 
 _BYTES_PER_TOKEN = 8  # a token's text, and its share of a record
@@ -98,14 +98,13 @@ def evaluate(
     """
     if bool(checkpoint) == (run is not None):
         raise typer.BadParameter("give either --checkpoint or --run")
-    wanted = Wanted(recipe, change or ())
     from selfreward_bench.cli import scoring
 
     table = scoring.price_table(prices)
-    asked = scoring.Evaluating(
-        checkpoints=tuple(checkpoint or ()),
-        run=run,
-        wanted=wanted,
+    session = scoring.open_session(
+        checkpoint or (),
+        run,
+        Wanted(recipe, change or ()),
         benchmarks=tuple(filter(None, (benchmarks or "").split(","))),
         suite=suite,
         judge=judge,
@@ -118,15 +117,12 @@ def evaluate(
         max_cost=max_cost,
         replay=replay,
         concurrency=concurrency,
-        report=not no_report,
-        full=full,
     )
-    session = scoring.open_session(asked)
     if dry_run:
         _show_plan(session.plan(), table)
         return
     with interruptible(_same_command(context)):
-        errors = scoring.run_session(session, asked)
+        errors = scoring.run_session(session, full=full, report=not no_report)
     if errors:
         raise SrbenchError(_told(errors))
 
@@ -159,7 +155,7 @@ def _show_plan(planned: Sequence[Planned], table: PriceTable | None) -> None:
     todo = [p for p in planned if not p.current and not p.problem]
     answers, judgments = sum(p.plan.answers.calls for p in todo), sum(p.plan.judgments.calls for p in todo)
     calls = [c for p in todo for c in (p.plan.answers, p.plan.judgments)]
-    size = f"{sum(map(_tokens, calls)) * _BYTES_PER_TOKEN / 1e6:,.1f} MB on disk"
+    size = f"{sum(c.completion_tokens for c in calls) * _BYTES_PER_TOKEN / 1e6:,.1f} MB of answers on disk"
     but = " (without those whose tokens are not known, ?)" if any(map(_is_unbounded, calls)) else ""
     say(f"\n{answers:,} answers and {judgments:,} judgments; at most {size}{but}.")
     for name in dict.fromkeys(n for p in todo for n, _ in p.served):

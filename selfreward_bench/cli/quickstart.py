@@ -25,6 +25,7 @@ _KINDS = {
     "ift": "seed data",
     "reviews": "seed data",
     "eft": "seed data",
+    "baseline": "supervised fine-tuning (SFT, M1)",
     "sft": "supervised fine-tuning (SFT, M1)",
     "prompts": "new prompts",
     "candidates": "candidate answers",

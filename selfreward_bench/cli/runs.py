@@ -44,13 +44,28 @@ class Wanted:
         from selfreward_bench import recipes
         from selfreward_bench.cli.checks import check_config
 
+        config = recipes.load(self.recipe or "micro", self._overrides())
+        check_config(config)
+        return config
+
+    def over(self, config: RunConfig) -> RunConfig:
+        """What they make of a run's own configuration.
+
+        A recipe counts for all but the evaluation, which the options alone can change.
+
+        Raises:
+            ConfigError, UnknownNameError: as in ``config``.
+        """
+        from selfreward_bench import recipes
+
+        changed = recipes.change(config, self._overrides())
+        return self.config().model_copy(update={"eval": changed.eval}) if self.recipe else changed
+
+    def _overrides(self) -> list[str]:
         overrides = list(self.changes)
         overrides += [] if self.judge is None else [f"judge.prompt={json.dumps(self.judge)}"]
         overrides += [] if self.seed is None else [f"seed={self.seed}"]
-        overrides += ["with_baseline=true"] if self.with_baseline else []
-        config = recipes.load(self.recipe or "micro", overrides)
-        check_config(config)
-        return config
+        return overrides + (["with_baseline=true"] if self.with_baseline else [])
 
 
 def make_run(path: Path, wanted: Wanted) -> RunDir:
@@ -69,7 +84,12 @@ def make_run(path: Path, wanted: Wanted) -> RunDir:
 
 
 def open_run(path: Path, wanted: Wanted, *, make: bool = True) -> RunDir:
-    """Opens a run; one that is not there is made when settings for it are given, unless ``make`` is False.
+    """Opens a run; one that is not there is made when settings for it are given.
+
+    Settings of the evaluation (``eval``) that are given for a run that is there take the place of its own.
+
+    Args:
+        make: whether anything is written; without, there must be a run, and its evaluation changes for this call only.
 
     Raises:
         ConfigError: the run is there, made with other settings than the ones given.
@@ -80,8 +100,13 @@ def open_run(path: Path, wanted: Wanted, *, make: bool = True) -> RunDir:
     if make and wanted and not (path / CONFIG_FILE).exists():
         return make_run(path, wanted)
     run = RunDir.open(path)
-    if wanted:
-        _refuse_other_settings(run, wanted)
+    asked = wanted.over(run.config) if wanted else run.config
+    if changes := _differences(run.config, asked):
+        _refuse_unless_evaluation(run, changes)
+        if make:
+            run.change_evaluation(asked)
+            say("Changed in {}:\n{}".format(path / CONFIG_FILE, "\n".join(changes.values())), err=True)
+        run.config = asked
     announce_control(run.config)
     return run
 
@@ -92,7 +117,7 @@ def peek_run(path: Path, wanted: Wanted) -> RunDir:
 
     if wanted and not (path / CONFIG_FILE).exists():
         return RunDir(path, wanted.config())
-    return open_run(path, wanted)
+    return open_run(path, wanted, make=False)
 
 
 def announce_control(config: RunConfig) -> None:
@@ -114,16 +139,19 @@ def command(*parts: str | Path) -> str:
     return shlex.join(["srbench", *(str(part) for part in parts)])
 
 
-def _refuse_other_settings(run: RunDir, wanted: Wanted) -> None:
-    present, asked = (dict(_leaves(c.model_dump(mode="json"))) for c in (run.config, wanted.config()))
-    differences = [
-        f"  {key}: {_show(present[key])} -> {_show(asked[key])}" for key in present if present[key] != asked[key]
-    ]
-    if differences:
-        listing = "\n".join(differences)
+def _differences(present: RunConfig, asked: RunConfig) -> dict[str, str]:
+    """Key -> ``  KEY: BEFORE -> NOW`` of each setting that differs."""
+    before, now = (dict(_leaves(c.model_dump(mode="json"))) for c in (present, asked))
+    return {key: f"  {key}: {_show(before[key])} -> {_show(now[key])}" for key in before if before[key] != now[key]}
+
+
+def _refuse_unless_evaluation(run: RunDir, changes: Mapping[str, str]) -> None:
+    if refused := [text for key, text in changes.items() if not key.startswith("eval.")]:
+        listing = "\n".join(refused)
         raise ConfigError(
             f"{run.path} was made with other settings than the ones given now:\n{listing}\n"
-            f"Leave the options away to go on with it, or make another run with them (`srbench init`)."
+            "Leave the options away to go on with it, or make another run with them (`srbench init`). Only settings of "
+            "the evaluation (eval) can change in a run that is there."
         )
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from selfreward_bench.cli.console import say
 from selfreward_bench.cli.environment import use_threads
@@ -17,7 +16,7 @@ from selfreward_bench.files import os_errors
 
 if TYPE_CHECKING:
     from leaderboards.candidates import Candidate
-    from leaderboards.session import Session
+    from leaderboards.session import Options, Session
     from selfreward_bench.config import RunConfig
     from selfreward_bench.prices import PriceTable
     from selfreward_bench.progress import Reporter
@@ -29,29 +28,6 @@ REPORT = "report.html"
 PLAIN_WIDTH = 120  # characters, where there is no terminal to ask
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluating:
-    """What ``srbench eval`` was asked for; see its options."""
-
-    checkpoints: tuple[str, ...]
-    run: Path | None
-    wanted: Wanted
-    benchmarks: tuple[str, ...] = ()
-    suite: str | None = None
-    judge: str | None = None
-    world: str | None = None
-    data_dir: Path | None = None
-    limit: int | None = None
-    seed: int | None = None
-    output: Path | None = None
-    prices: PriceTable | None = None
-    max_cost: float | None = None
-    replay: bool = False
-    concurrency: int = 32
-    report: bool = True
-    full: bool = False
-
-
 def price_table(path: Path | None) -> PriceTable | None:
     """The user's price table, where there is one."""
     from selfreward_bench.prices import load_prices
@@ -59,43 +35,25 @@ def price_table(path: Path | None) -> PriceTable | None:
     return load_prices(path) if path else None
 
 
-def open_session(asked: Evaluating) -> Session:
+def open_session(checkpoints: Sequence[str], run: Path | None, wanted: Wanted, **options: Unpack[Options]) -> Session:
     """The evaluation, checked; nothing is loaded or asked yet.
+
+    Args:
+        checkpoints: models as the user names them; none where a ``run`` is given, all of whose models are meant.
+        wanted: how they answer and judge, where that is not as usual.
 
     Raises:
         SrbenchError: it cannot be done as asked.
     """
-    from leaderboards.models import Services
-    from leaderboards.session import ROOT, Asked, Session
-    from selfreward_bench.data_dir import DataDir
-    from selfreward_bench.prices import Budget, PriceTable
+    from leaderboards.session import prepare
 
-    run, candidates = _what(asked)
-    config = _settings(run, candidates, asked)
+    opened, candidates = _what(checkpoints, run, wanted)
+    config = opened.config if opened else _settings(candidates, wanted, options.get("world"))
     use_threads(config.threads)
-    services = Services(
-        config.engine,
-        config.threads,
-        budget=Budget(asked.prices or PriceTable(), asked.max_cost),
-        replay=asked.replay,
-        concurrency=asked.concurrency,
-    )
-    return Session(
-        Asked(
-            candidates=candidates,
-            root=run.path if run and asked.output is None else asked.output or ROOT,
-            config=config,
-            services=services,
-            benchmarks=asked.benchmarks,
-            suite=asked.suite,
-            judge=asked.judge,
-            world=asked.world,
-            data=DataDir.find(asked.data_dir),
-        )
-    )
+    return prepare(candidates, config, **options)
 
 
-def run_session(session: Session, asked: Evaluating) -> tuple[str, ...]:
+def run_session(session: Session, *, full: bool, report: bool) -> tuple[str, ...]:
     """Evaluates, prints the results and renews the report; returns what went wrong."""
     from selfreward_bench.cli.progress import RichReporter
     from selfreward_bench.cli.tables import compact_table, match_table, metric_table
@@ -105,48 +63,42 @@ def run_session(session: Session, asked: Evaluating) -> tuple[str, ...]:
         done = session.run(reporter)
     if done.results:
         width = shutil.get_terminal_size((PLAIN_WIDTH, 0)).columns
-        say(metric_table(done.results) if asked.full else compact_table(done.results, width))
+        say(metric_table(done.results) if full else compact_table(done.results, width))
     if done.tournament:
         say("\n" + match_table(done.tournament))
-    if asked.report:
+    if report:
         say(f"\nThe report: {write_report(root)}")
     say(f"The results are in {root}.")
     return done.errors
 
 
-def _what(asked: Evaluating) -> tuple[RunDir | None, list[Candidate]]:
+def _what(checkpoints: Sequence[str], run: Path | None, wanted: Wanted) -> tuple[RunDir | None, list[Candidate]]:
     """The run, where all candidates are of one, and the candidates."""
     from leaderboards.candidates import parse_candidates
     from leaderboards.suites import run_of
 
-    texts = list(asked.checkpoints)
-    if asked.run is not None:
-        opened = open_run(asked.run, asked.wanted, make=False)
-        texts = [f"{asked.run}:{model}" for model in models_to_evaluate(opened, None)]
-    candidates = parse_candidates(texts)
+    if run is not None:
+        opened = open_run(run, wanted, make=False)
+        return opened, parse_candidates(f"{run}:{model}" for model in models_to_evaluate(opened, None))
+    candidates = parse_candidates(checkpoints)
     if (only := run_of(candidates)) is None:
         return None, candidates
-    run = open_run(only, asked.wanted, make=False)
+    opened = open_run(only, wanted, make=False)
     for candidate in candidates:
-        models_to_evaluate(run, candidate.model)
-    return run, candidates
+        models_to_evaluate(opened, candidate.model)
+    return opened, candidates
 
 
-def _settings(run: RunDir | None, candidates: Sequence[Candidate], asked: Evaluating) -> RunConfig:
-    """A run's own, or a recipe's; else those of the world the models belong to."""
-    from leaderboards.suites import bounded, default_config, world_of
+def _settings(candidates: Sequence[Candidate], wanted: Wanted, world: str | None) -> RunConfig:
+    """A recipe's, or those of the world that models outside a run belong to."""
+    from leaderboards.suites import default_config, world_of
     from selfreward_bench.cli.checks import check_config
 
-    wanted = asked.wanted
-    if run is not None:
-        config = run.config
-    elif wanted.recipe:
-        config = wanted.config()
-    else:
-        config = default_config(world_of(candidates, asked.world), wanted.changes)
-        check_config(config)
-    config = bounded(config, asked.limit)
-    return config if asked.seed is None else config.model_copy(update={"seed": asked.seed})
+    if wanted.recipe:
+        return wanted.config()
+    config = default_config(world_of(candidates, world), wanted.changes)
+    check_config(config, rewards=False)
+    return config
 
 
 def evaluate_models(run: RunDir, models: Sequence[str], reporter: Reporter) -> None:

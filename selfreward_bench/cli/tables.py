@@ -12,13 +12,6 @@ if TYPE_CHECKING:
     from leaderboards.standings import Tournament
     from selfreward_bench.types import EvalResult, Metric
 
-#: family of benchmarks -> the metrics that tell its story; of others, the first one
-_MAIN: Final = {
-    "quality": ("quality_sampled", "quality_greedy"),
-    "alpaca-eval": ("win_rate", "length_controlled_winrate", "avg_length"),
-    "mt-bench": ("grade", "adjusted_win_rate", "grade_turn_1", "grade_turn_2"),
-    "judge-accuracy": ("pairwise_accuracy", "spearman", "consistency", "parse_failures"),
-}
 _NO_SCORES: Final = ("truncated_prompts",)  # of the NLP benchmarks, whose metrics are tasks otherwise
 
 
@@ -41,7 +34,7 @@ def compact_table(results: Sequence[EvalResult], width: int) -> str:
     names = list(dict.fromkeys(r.checkpoint for r in results))
     tables = [_joined(results, names, intervals) for intervals in (True, False)]
     fitting = next((t for t in tables if max(map(len, t.splitlines())) <= width), tables[-1])
-    hint = "" if fitting == tables[0] else "\nIntervals and all other metrics: --full."
+    hint = "\n" + ("All" if fitting == tables[0] else "Intervals and all") + " other metrics: --full."
     return "\n".join([fitting + hint, *_remarks(results)])
 
 
@@ -106,13 +99,12 @@ def _row(found: dict[str, EvalResult], names: Sequence[str], metric: str, interv
 
 
 def _main(found: Sequence[EvalResult]) -> list[str]:
-    from reports import wording
+    from reports import tables, wording
 
-    family = wording.family(found[0].benchmark)
-    there = dict.fromkeys(name for result in found for name in _named(result))
-    if family == "nlp":
+    there = list(dict.fromkeys(name for result in found for name in _named(result)))
+    if wording.family(found[0].benchmark) == "nlp":
         return [name for name in there if "/" not in name and name not in _NO_SCORES]
-    return [name for name in _MAIN.get(family, ()) if name in there] or list(there)[:1]
+    return tables.headlines(found[0].benchmark, there)
 
 
 def _remarks(results: Sequence[EvalResult]) -> Iterator[str]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from selfreward_bench.errors import EngineError
 from selfreward_bench.types import Completion, Message
+
+#: the reason for which a prompt, with all that may follow it, is not given to a model: it exceeds the context
+TOO_LONG: Final = "too_long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,8 @@ class Engine(Protocol):
     called, before the first batch.
 
     Attributes:
-        failures: request id -> why it got no answer in the latest call (a server's error, a spent budget). Such a
-            request yields nothing and may be asked for again. Engines in this process have none.
+        failures: request id -> why it got no answer when it was last asked for (a server's error, a spent budget, a
+            prompt that is ``TOO_LONG``). Such a request yields nothing.
     """
 
     @property

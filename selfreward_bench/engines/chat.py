@@ -66,10 +66,9 @@ class PromptEncoder:
         """The text to tokenize, and whether control tokens are in it already (chat) or the tokenizer adds its own.
 
         Raises:
-            EngineError: the prompt cannot fit, or its messages cannot be rendered.
+            EngineError: its messages cannot be rendered.
         """
         prompt, prefix = request.prompt, neutralise(request.assistant_prefix, self.specials)
-        self._check_characters(request)
         if isinstance(prompt, str):
             return neutralise(prompt, self.specials) + prefix, False
         if not self.tokenizer.chat_template:
@@ -87,26 +86,31 @@ class PromptEncoder:
             ) from e
         return str(text) + prefix, True
 
-    def encode(self, requests: Sequence[Request], new_tokens: Sequence[int]) -> list[list[int]]:
-        """Token ids of each prompt with its assistant prefix.
+    def encode(self, requests: Sequence[Request], new_tokens: Sequence[int]) -> list[list[int] | None]:
+        """Token ids of each prompt with its assistant prefix; None where what may follow makes it exceed the context.
 
         Args:
             new_tokens: how many tokens may follow each.
 
         Raises:
-            EngineError: a prompt is empty, or does not fit the model's context with what may follow.
+            EngineError: a prompt is empty or cannot be rendered, or no prompt at all leaves room for what may follow.
         """
-        rendered = [self.render(r) for r in requests]
-        ids = self.tokenize(rendered)
-        for request, prompt, new in zip(requests, ids, new_tokens, strict=True):
-            if not prompt:
+        may_fit = [self._may_fit(r) for r in requests]
+        tokenized = iter(self.tokenize([self.render(r) for r, may in zip(requests, may_fit, strict=True) if may]))
+        found = [next(tokenized) if may else None for may in may_fit]
+        for request, prompt, new in zip(requests, found, new_tokens, strict=True):
+            if prompt is not None and not prompt:
                 raise EngineError(f"Request {request.id!r}: the prompt is empty; the model needs at least one token.")
-            if self.context is not None and len(prompt) + new > self.context:
+            if not self.fits(1, new):
                 raise EngineError(
-                    f"Request {request.id!r}: {len(prompt)} prompt tokens and {new} new ones do not fit the context of "
-                    f"{self.name}, {self.context} tokens. Shorten the prompt or lower max_new_tokens."
+                    f"Request {request.id!r}: {new} new tokens leave no room for a prompt in the context of "
+                    f"{self.name}, {self.context} tokens. Lower max_new_tokens."
                 )
-        return ids
+        return [p if p and self.fits(len(p), new) else None for p, new in zip(found, new_tokens, strict=True)]
+
+    def fits(self, prompt_tokens: int, new_tokens: int) -> bool:
+        """Whether so many tokens are within the model's context."""
+        return self.context is None or prompt_tokens + new_tokens <= self.context
 
     def tokenize(self, rendered: Sequence[tuple[str, bool]]) -> list[list[int]]:
         """Token ids of rendered texts; the tokenizer is called once per kind, as each call has its overhead."""
@@ -116,7 +120,9 @@ class PromptEncoder:
             if not places:
                 continue
             texts = [rendered[i][0] for i in places]
-            for i, ids in zip(places, self.tokenizer(texts, add_special_tokens=not chat)["input_ids"], strict=True):
+            # verbose warns of lengths, which are looked at here
+            found = self.tokenizer(texts, add_special_tokens=not chat, verbose=False)["input_ids"]
+            for i, ids in zip(places, found, strict=True):
                 result[i] = ids if chat or not self._suffix else ids[: -self._suffix]
         return result
 
@@ -154,17 +160,12 @@ class PromptEncoder:
             self._tails[key] = self.tokenize([key])[0]
         return self._tails[key]
 
-    def _check_characters(self, request: Request) -> None:
-        """Refuses what cannot fit by its characters alone, before anything is rendered or tokenized."""
+    def _may_fit(self, request: Request) -> bool:
+        """Whether a prompt may fit by its characters alone: an endless one is neither rendered nor tokenized."""
         if self.context is None:
-            return
+            return True
         texts = [request.prompt] if isinstance(request.prompt, str) else [m.content for m in request.prompt]
-        characters = sum(map(len, texts))
-        if characters > self.context * self._longest:
-            raise EngineError(
-                f"Request {request.id!r}: a prompt of {characters} characters cannot fit the context of {self.name}, "
-                f"{self.context} tokens of at most {self._longest} characters. Shorten the prompt."
-            )
+        return sum(map(len, texts)) <= self.context * self._longest
 
 
 class TextDecoder:

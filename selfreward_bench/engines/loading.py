@@ -95,7 +95,8 @@ def choose_device(device: str) -> torch.device:
     except RuntimeError as e:
         raise EngineError(f"engine.device={device!r} is no device. Use auto, cpu, cuda, cuda:1 or mps.") from e
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(chosen.type, False):
+    beyond = chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count()
+    if beyond or not there.get(chosen.type, False):
         raise EngineError(f"engine.device={device!r} is not available on this machine. Use auto or cpu.")
     return chosen
 

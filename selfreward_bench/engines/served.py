@@ -245,7 +245,8 @@ class ServedEngine:
     def _run(
         self, requests: Sequence[R], done: Collection[str], calls_of: Callable[[R], list[Call]], read: _Read[R, T]
     ) -> Iterator[list[T]]:
-        failures: dict[str, str] = {}
+        asked = {request.id for request in requests}
+        failures = {name: why for name, why in self.failures.items() if name not in asked}
         self.failures = failures
         wanted = [request for request in requests if request.id not in done]
         return self._answers(wanted, calls_of, read, failures)

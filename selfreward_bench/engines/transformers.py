@@ -10,6 +10,7 @@ import torch
 
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines.base import (
+    TOO_LONG,
     ChoiceLogprobs,
     ChoiceRequest,
     GenerationRequest,
@@ -51,19 +52,18 @@ class TransformersEngine:
         """Answers requests; see ``Engine``. All of them are checked and planned before the first batch.
 
         Raises:
-            EngineError: a request is not valid or does not fit the model.
+            EngineError: a request is not valid, or its answer alone does not fit the model.
         """
         runner = self._open()
         check_generation(requests)
         prompts = self._encoder.encode(requests, [r.max_new_tokens for r in requests])
-        jobs = [
-            Job(i, r.id, len(p), rows=r.n, new=r.max_new_tokens)
-            for i, (r, p) in enumerate(zip(requests, prompts, strict=True))
-        ]
+        asked = [(r, p) for r, p in zip(requests, prompts, strict=True) if p is not None]
+        self._fail_others(requests, {r.id for r, _ in asked})
+        jobs = [Job(i, r.id, len(p), rows=r.n, new=r.max_new_tokens) for i, (r, p) in enumerate(asked)]
 
         def answer(batch: list[Job]) -> list[Completion]:
-            chosen = [requests[j.index] for j in batch]
-            return generate_batch(runner, self._decoder, self._eos, chosen, [prompts[j.index] for j in batch])
+            chosen = [asked[j.index] for j in batch]
+            return generate_batch(runner, self._decoder, self._eos, [r for r, _ in chosen], [p for _, p in chosen])
 
         return _run(answer, self._plan(jobs, done))
 
@@ -73,11 +73,12 @@ class TransformersEngine:
         """Scores choices; see ``Engine``.
 
         Raises:
-            EngineError: a request is not valid or does not fit the model.
+            EngineError: a request is not valid.
         """
         runner = self._open()
         check_choices(requests)
         items = self._scorables(requests)
+        self._fail_others(requests, {s.id for s in items})
         jobs = [
             Job(i, s.id, len(s.context), rows=max(1, s.long_choices), new=max(map(len, s.choices)) - 1)
             for i, s in enumerate(items)
@@ -114,23 +115,19 @@ class TransformersEngine:
         return [b for b in batches if not all(j.id in done for j in b)]
 
     def _scorables(self, requests: Sequence[ChoiceRequest]) -> list[Scorable]:
-        longest = [max(map(len, r.choices)) for r in requests]  # characters: a bound on tokens, checked exactly below
-        prompts = self._encoder.encode(requests, [0] * len(longest))
+        """Those that fit the model's context."""
+        prompts = self._encoder.encode(requests, [0] * len(requests))
         items = []
         for request, prompt in zip(requests, prompts, strict=True):
-            shared, choices = self._encoder.continuations(request, prompt)
-            item = Scorable(request.id, tuple(prompt[:shared]), tuple(map(tuple, choices)), len(prompt))
-            items.append(item)
-            self._check_fits(item)
-        return items
+            if prompt is not None:
+                shared, choices = self._encoder.continuations(request, prompt)
+                items.append(Scorable(request.id, tuple(prompt[:shared]), tuple(map(tuple, choices)), len(prompt)))
+        return [s for s in items if self._encoder.fits(len(s.context), max(map(len, s.choices)))]
 
-    def _check_fits(self, item: Scorable) -> None:
-        context, longest = self._encoder.context, max(map(len, item.choices))
-        if context is not None and len(item.context) + longest > context:
-            raise EngineError(
-                f"Request {item.id!r}: {len(item.context)} prompt tokens and a choice of {longest} do not fit the "
-                f"model's context of {context} tokens."
-            )
+    def _fail_others(self, requests: Sequence[GenerationRequest] | Sequence[ChoiceRequest], fitting: set[str]) -> None:
+        asked = {r.id for r in requests}
+        earlier = {name: why for name, why in self.failures.items() if name not in asked}
+        self.failures = earlier | {r.id: TOO_LONG for r in requests if r.id not in fitting}
 
 
 def _run(answer: Callable[[list[Job]], list[T]], batches: Sequence[list[Job]]) -> Iterator[list[T]]:

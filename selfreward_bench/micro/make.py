@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from selfreward_bench.types import (
 SEED = 8
 STEPS = 7000
 IFT, EFT_PROMPTS, HELD_OUT, RANKED = 3200, 2400, 256, 256
+QUESTIONS = 10  # of two turns, a family
 
 Drawn = tuple[str, Task]
 
@@ -98,19 +100,29 @@ def prompts(tag: str, drawn: list[Drawn]) -> Iterator[Prompt]:
         yield Prompt(id=f"{tag}-{i:04d}", messages=user(prompt), source="micro", category=task.family)
 
 
-def two_turns(rng: random.Random, drawn: list[Drawn]) -> Iterator[TwoTurnQuestion]:
-    """Ten questions a family, each with a follow-up; references for both turns."""
-    for family in FAMILIES:
-        for i, (prompt, task) in enumerate([d for d in drawn if d[1].family == family][:10]):
-            first, noun = task.perfect(rng), rng.choice(NOUNS)
-            follow, second = (
-                ("Say it again.", first)
-                if rng.random() < 0.5
-                else (f"Now describe {article(noun)}.", describe_facts(noun, place=True))
-            )
-            yield TwoTurnQuestion(
-                id=f"turns-{family}-{i}", category=family, turns=(prompt, follow), reference=(first, second)
-            )
+def two_turns(rng: random.Random, drawn: list[Drawn], other: list[Drawn]) -> Iterator[TwoTurnQuestion]:
+    """Ten questions a family, each with a follow-up; references for both turns.
+
+    Args:
+        other: held-out prompts of other sets. The test split asks few things to describe and few facts: where ``drawn``
+            has not ten left, these make up the number, after all others.
+    """
+    fresh = {f: [d for d in drawn if d[1].family == f][:QUESTIONS] for f in FAMILIES}
+    more = {f: [d for d in other if d[1].family == f][: QUESTIONS - len(fresh[f])] for f in FAMILIES}
+    number = Counter[str]()
+    for prompt, task in itertools.chain(*fresh.values(), *more.values()):
+        yield two_turn(rng, f"turns-{task.family}-{number[task.family]}", prompt, task)
+        number[task.family] += 1
+
+
+def two_turn(rng: random.Random, name: str, prompt: str, task: Task) -> TwoTurnQuestion:
+    first, noun = task.perfect(rng), rng.choice(NOUNS)
+    follow, second = (
+        ("Say it again.", first)
+        if rng.random() < 0.5
+        else (f"Now describe {article(noun)}.", describe_facts(noun, place=True))
+    )
+    return TwoTurnQuestion(id=name, category=task.family, turns=(prompt, follow), reference=(first, second))
 
 
 def choices(rng: random.Random, count: int) -> Iterator[ChoiceQuestion]:
@@ -169,7 +181,7 @@ def make_data(engine: Engine, seed: int, path: Callable[[str], Path] = data_path
         "rankings-validation": ranked(engine, rng, validation_ranked, "rank-validation"),
         "ift": ift,
         "eft": ranked(engine, rng, draw_distinct(rng, "train", EFT_PROMPTS, taken), "eft"),
-        "two_turn": two_turns(rng, turns),
+        "two_turn": two_turns(rng, turns, [*test_ranked, *test]),
         "choices": multiple,
     }
     for name, records in files.items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 from selfreward_bench.stats.intervals import (
     bootstrap_interval,
     mean_interval,
+    stratified_mean,
 )
 from selfreward_bench.stats.paired import (
     Difference,
@@ -47,4 +48,5 @@ __all__ = [
     "resampled_interval",
     "sign_test",
     "spearman",
+    "stratified_mean",
 ]

@@ -1,16 +1,17 @@
-"""A mean, or any statistic, with an interval that keeps clusters whole."""
+"""A mean, a mean of means, or any statistic, with an interval that keeps clusters whole."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
+from scipy import special
 
 from selfreward_bench.stats.resampling import mean_bca, resampled_interval
-from selfreward_bench.stats.samples import Floats, array, cluster_totals, codes_of, table_of
+from selfreward_bench.stats.samples import ROUNDING, Floats, array, cluster_totals, codes_of, is_share, table_of
 from selfreward_bench.types import Metric
 
-__all__ = ["bootstrap_interval", "mean_interval"]
+__all__ = ["bootstrap_interval", "mean_interval", "stratified_mean"]
 
 Statistic = Callable[..., float | None]
 
@@ -22,6 +23,7 @@ def mean_interval(
     seed: int = 0,
     n_boot: int = 10_000,
     level: float = 0.95,
+    bounds: tuple[float, float] | None = None,
 ) -> Metric:
     """The mean with a cluster bootstrap interval.
 
@@ -30,19 +32,78 @@ def mean_interval(
     they are for a mean; its tails are widened for few clusters as Student's t asks (Hesterberg 2015, "What Teachers
     Should Know About the Bootstrap").
 
-    Assumes independent clusters from the population one speaks of. Not for values that are nearly all equal: where all
-    are, the interval is that one point, though 0 of n still allows a rate of about 3/n. Not for medians or correlations
+    Where all clusters are alike there is nothing to resample, though 0 of n still allows a rate of about 3.7/n. Where
+    ``bounds`` are known the interval is then Clopper and Pearson's of "none of n clusters is unlike" (the exact form of
+    the rule of three), with an unlike cluster as far away as they allow: on the wide side for clusters of several
+    values. Where they are not, it is that one point.
+
+    Assumes independent clusters from the population one speaks of. Not for medians or correlations
     (``bootstrap_interval``).
 
     Args:
         values: shape (n,); None, NaN and infinite values are not scored.
         clusters: shape (n,); None makes every value its own cluster.
+        bounds: the least and the greatest value there can be; (0, 1) for a share. No end lies beyond them.
+
+    >>> found = mean_interval([0.0] * 80, bounds=(0, 1))
+    >>> found.value, found.low, round(found.high, 3)
+    (0.0, 0.0, 0.045)
     """
     sums, counts = cluster_totals(array(values), clusters)
-    low, high = mean_bca(sums, counts, seed, n_boot, level)
+    low, high = mean_bca(sums, counts, seed, n_boot, level, bounds)
     n_scored = int(counts.sum())
     value = float(sums.sum() / n_scored) if n_scored else None
     return Metric(value=value, low=low, high=high, n_scored=n_scored, n_total=len(values))
+
+
+def stratified_mean(
+    strata: Sequence[tuple[Sequence[float | None], Sequence[Hashable], float]], *, level: float = 0.95
+) -> Metric:
+    """The weighted sum of the strata's means; clusters are drawn within each stratum, as of MMLU's subjects.
+
+    Each mean's variance is that of a cluster sample, the interval Student's, at most as wide as shares can be where all
+    values are shares. A stratum of shares whose clusters are all alike gets the variance that two more successes and
+    two more failures would give it (Agresti & Coull 1998), because it is not certain.
+
+    Args:
+        strata: values, clusters, and the weight of their mean; weights sum to 1.
+
+    Returns:
+        Without a value where a stratum has none; without an interval where one has a single cluster.
+    """
+    value, variance, freedom, n_scored, shares = 0.0, 0.0, 0, 0, True
+    for column, clusters, weight in strata:
+        scores = array(column)
+        sums, counts = cluster_totals(scores, clusters)
+        n_scored += int(counts.sum())
+        mean = float(sums.sum() / counts.sum()) if len(sums) else np.nan
+        value += weight * mean
+        variance += weight**2 * _variance(sums, counts, alike=is_share(scores))
+        freedom += len(sums) - 1
+        shares &= not ((scores < 0) | (scores > 1)).any()
+    n_total = sum(len(column) for column, _, _ in strata)
+    if np.isnan(value) or np.isnan(variance):
+        return Metric(value=None if np.isnan(value) else value, n_scored=n_scored, n_total=n_total)
+    half = float(special.stdtrit(freedom, (1 + level) / 2) * np.sqrt(variance))
+    low, high = (max(0.0, value - half), min(1.0, value + half)) if shares else (value - half, value + half)
+    return Metric(value=value, low=low, high=high, n_scored=n_scored, n_total=n_total)
+
+
+def _variance(sums: Floats, counts: Floats, *, alike: bool) -> float:
+    """Of ``sum(sums) / sum(counts)``; NaN for fewer than two clusters.
+
+    Args:
+        alike: whether clusters that are all alike are shares, of which more is known.
+    """
+    n = len(sums)
+    if n < 2:
+        return np.nan
+    mean = sums.sum() / counts.sum()
+    spread = float(((sums - mean * counts) ** 2).sum())
+    if alike and spread <= (ROUNDING * counts.sum()) ** 2:
+        share = (n * mean + 2) / (n + 4)
+        return float(share * (1 - share) / (n + 4))
+    return float(spread / counts.sum() ** 2 * n / (n - 1))
 
 
 def bootstrap_interval(

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from selfreward_bench.stats.resampling import mean_bca, sign_flip
-from selfreward_bench.stats.samples import ROUNDING, Floats, array, cluster_totals, gaps_of
+from selfreward_bench.stats.samples import ROUNDING, Floats, array, cluster_totals, gaps_of, is_share
 
 __all__ = [
     "Difference",
@@ -83,7 +83,7 @@ def paired_difference(
     n = int(counts.sum())
     if not n:
         return Difference(None, None, None, None, 0, len(gaps))
-    low, high = mean_bca(sums, counts, seed, n_boot, level)
+    low, high = mean_bca(sums, counts, seed, n_boot, level, _bounds(array(a), array(b)))
     return Difference(float(sums.sum() / n), low, high, sign_flip(sums, seed, n_boot), n, len(gaps))
 
 
@@ -202,6 +202,13 @@ def planned_detectable_difference(n: int, sd: float, *, alpha: float = 0.05, pow
     if n < 2 or not sd >= 0:
         raise ValueError(f"n = {n} and sd = {sd}: a comparison needs at least two prompts and sd >= 0")
     return _quantiles(n, alpha, power) * sd / float(np.sqrt(n))
+
+
+def _bounds(a: Floats, b: Floats) -> tuple[float, float] | None:
+    """Of ``a - b`` where both are shares; 1/2 throughout is what a win rate is held against."""
+    if not (is_share(a) and is_share(b)):
+        return None
+    return (-0.5, 0.5) if (b[~np.isnan(b)] == 0.5).all() else (-1.0, 1.0)
 
 
 def _votes(gaps: Floats) -> tuple[int, int, int]:

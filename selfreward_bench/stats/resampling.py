@@ -38,8 +38,10 @@ def _resamples(n: int, n_boot: int, seed: int) -> Iterator[NDArray[np.uint8]]:
         yield _resample(n, rows, seed, block)
 
 
-def mean_bca(sums: Floats, counts: Floats, seed: int, n_boot: int, level: float) -> tuple[float | None, float | None]:
-    """BCa interval of ``sum(sums) / sum(counts)``."""
+def mean_bca(
+    sums: Floats, counts: Floats, seed: int, n_boot: int, level: float, bounds: tuple[float, float] | None = None
+) -> tuple[float | None, float | None]:
+    """BCa interval of ``sum(sums) / sum(counts)``; where all clusters are alike, what one unlike them could change."""
     n = len(sums)
     if n < 2:
         return None, None
@@ -47,12 +49,15 @@ def mean_bca(sums: Floats, counts: Floats, seed: int, n_boot: int, level: float)
     residuals = sums - mean * counts
     scale = float(np.sqrt((residuals**2).sum()))
     if scale <= ROUNDING * np.abs(sums).sum():
-        return mean, mean
+        least, greatest = bounds or (mean, mean)
+        unlike = 1 - ((1 - level) / 2) ** (1 / n)  # Clopper & Pearson 1934: the largest share that none of n has
+        return mean - unlike * (mean - least), mean + unlike * (greatest - mean)
     skewness = float(((residuals / scale) ** 3).sum()) / 6
     columns = np.stack([residuals / scale, counts], axis=1).astype(np.float32)  # centred: float32 loses nothing
     totals = np.concatenate([times.astype(np.float32) @ columns for times in _resamples(n, n_boot, seed)])
-    low, high = np.quantile(totals[:, 0] / totals[:, 1], _tails(n, level, skewness, skewness))
-    return mean + scale * float(low), mean + scale * float(high)
+    ends = mean + scale * np.quantile(totals[:, 0] / totals[:, 1], _tails(n, level, skewness, skewness))
+    low, high = np.clip(ends, *bounds) if bounds else ends  # float32 may go beyond by a hair
+    return float(low), float(high)
 
 
 def resampled_interval(

@@ -31,6 +31,11 @@ def gaps_of(a: Sequence[float | None], b: Sequence[float | None]) -> Floats:
     return np.asarray(table[0] - table[1], dtype=np.float64)
 
 
+def is_share(values: Floats) -> bool:
+    """Whether all that is scored is 0, 1/2 or 1: a share of successes, of which a tie may be half a one."""
+    return bool(np.isin(values[~np.isnan(values)], (0.0, 0.5, 1.0)).all())
+
+
 def codes_of(clusters: Sequence[Hashable] | None, n: int) -> NDArray[np.intp]:
     """Labels as integers, in the order of their first appearance."""
     if clusters is None:

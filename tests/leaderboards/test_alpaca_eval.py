@@ -169,11 +169,37 @@ def test_the_key_tells_what_a_number_depends_on(data: DataDir, tmp_path: Path) -
     assert metrics["order_agreement"].n_scored == N
     other = [k for k in first.comparability if first.comparability[k] != both.comparability[k]]
     assert other == ["order"]
-    official = JudgeRole("openai:x", judge().engine, "gpt-4-1106-preview")
-    same, _ = run(tmp_path / "c", Setting(config(), data, official), model())
-    assert first.judge is not None
-    assert "not comparable" in first.judge
-    assert same.judge == "openai:x, asked as weighted_alpaca_eval_gpt4_turbo"
+
+
+@pytest.mark.parametrize(
+    ("name", "unlike"),
+    [
+        ("openai:gpt-4-1106-preview@https://api.openai.com/v1", None),
+        ("openai:gpt-4-1106-preview@https://mine.openai.azure.com/v1", None),
+        ("openai:gpt-4o@https://api.openai.com/v1", "not gpt-4-1106-preview"),
+        ("openai:gpt-4-1106-preview@http://localhost:8000/v1", "not gpt-4-1106-preview"),  # whoever answers there
+        ("openai:gpt-4-1106-preview@https://evil-api.openai.com.example/v1", "not gpt-4-1106-preview"),
+        ("models/gpt-4-1106-preview", "not gpt-4-1106-preview"),
+    ],
+)
+def test_a_judge_that_is_not_the_annotators_own_says_so(
+    data: DataDir, tmp_path: Path, name: str, unlike: str | None
+) -> None:
+    found, _ = run(tmp_path, Setting(config(limit=12), data, JudgeRole(name, judge().engine)), model())
+    told = f" ({unlike}: not comparable with AlpacaEval's leaderboard)" if unlike else ""
+    assert found.judge == f"{name}, asked as weighted_alpaca_eval_gpt4_turbo{told}"
+
+
+def test_the_annotators_own_judge_without_log_probabilities_says_so(data: DataDir, tmp_path: Path) -> None:
+    class Wordy(ScriptedEngine):
+        def choice_logprobs(self, requests: Any, done: Any = ()) -> Any:
+            self.failures = {r.id: "no_logprobs" for r in requests}
+            return iter(())
+
+    role = JudgeRole("openai:gpt-4-1106-preview@https://api.openai.com/v1", Wordy({"*": "m"}))
+    found, _ = run(tmp_path, Setting(config(limit=12), data, role), model())
+    assert found.judge is not None
+    assert found.judge.endswith("text verdict (not by log-probabilities: not comparable with AlpacaEval's leaderboard)")
 
 
 def test_verdicts_in_words_are_named_as_such(data: DataDir, tmp_path: Path) -> None:

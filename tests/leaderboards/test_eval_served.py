@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from selfreward_bench.store import ResponseStore
 from selfreward_bench.types import EvalResult, Judgment
 
 from ..fake_server import FakeServer, fake_server
+from ..transformers_server import MICRO, STORIES, transformers_server
 from .test_session import put, write_alpaca_data
 
 N = 805
@@ -289,39 +290,6 @@ def test_kill_9_five_times_then_finishing_gives_the_same(outputs: Path) -> None:
 # --- real servers
 
 
-def serve(root: Path, tmp_path: Path) -> Iterator[str]:
-    """``transformers serve`` on one model; its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = Path(sys.executable).parent / "transformers"
-    start = [str(program), "serve", str(root), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    log = tmp_path / "server.log"
-    with log.open("wb") as output:
-        server = subprocess.Popen(start, stdout=output, stderr=output, env=os.environ | {"HF_HOME": str(tmp_path)})
-    try:
-        end = time.monotonic() + 150
-        while time.monotonic() < end and server.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.5)
-        else:
-            pytest.fail(f"the server did not start: {log.read_text()[-2000:]}")
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait(10)
-
-
-MICRO = Path(__file__).parents[2] / "selfreward_bench" / "data" / "micro" / "base"
-STORIES = Path(os.environ.get("SRBENCH_DATA_DIR", "/nowhere")).resolve() / "stories260k" / "hf_derived"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "root",
@@ -336,7 +304,7 @@ def test_a_real_server_as_candidate_and_as_judge(root: Path, tmp_path: Path, mon
     config = recipes.load("micro", ["eval.samples=1"])
     write_alpaca_data(Path("data"), TEXTS[:4])
     answers = put(Path("mine/model_outputs.json"), [{"instruction": t, "output": "It is so."} for t in TEXTS[:4]])
-    for url in serve(root, tmp_path):
+    with transformers_server(root, tmp_path) as url:
         model = f"openai:{root}@{url}"
         as_candidate = leaderboards.evaluate(
             [model], benchmarks=["quality", "alpaca-eval"], world="micro", limit=4, config=config, concurrency=2

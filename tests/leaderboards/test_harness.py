@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -234,9 +235,43 @@ def test_what_failed_for_a_reason_that_may_pass_is_asked_for_again_and_nothing_e
     assert (mended.incomplete, mended.metrics) == (0, whole.metrics)
 
 
-def test_a_refusal_is_no_reason_to_ask_again(evaluate: Evaluate, checkpoint: Checkpoint, skilled: Skilled) -> None:
+def test_an_incomplete_result_stays_until_the_next_one_is_there(
+    evaluate: Evaluate, checkpoint: Checkpoint, tmp_path: Path, skilled: Skilled
+) -> None:
+    class Cut(_Flaky):
+        def generate(self, requests: Sequence[GenerationRequest], done: object = ()) -> Iterator[list[Completion]]:
+            raise KeyboardInterrupt
+
     only = {"benchmarks": ["micro-alpaca-eval"]}
-    refusing = _Flaky(skilled(0.7), {"t-1": "refused"})
+    evaluate(checkpoint(), _Flaky(skilled(0.7), {"t-1": "failed: HTTP 500"}), **only)
+    file = tmp_path / "run/M1/eval/micro-alpaca-eval@1/result.json"
+    before = standings.read_result(file)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(checkpoint(), Cut(skilled(0.7), {}), **only)
+    assert (before.incomplete, standings.read_result(file)) == (1, before)
+    assert evaluate(checkpoint(), skilled(0.7), **only)[0].incomplete == 0
+    assert standings.read_result(file).incomplete == 0
+
+
+def test_records_of_which_nothing_says_what_they_are_are_kept_aside(
+    evaluate: Evaluate, checkpoint: Checkpoint, tmp_path: Path, skilled: Skilled
+) -> None:
+    for content in ("first", "second"):
+        folder = tmp_path / "run/M1/eval/micro-alpaca-eval@1"
+        folder.mkdir(parents=True)
+        (folder / "answers.jsonl").write_text(content)
+        evaluate(checkpoint(), skilled(0.7), benchmarks=["micro-alpaca-eval"])
+        shutil.rmtree(folder)
+    kept = sorted((tmp_path / "run/M1/eval/.other").glob("*-unknown-*/answers.jsonl"))
+    assert [p.read_text() for p in kept] == ["first", "second"]
+
+
+@pytest.mark.parametrize("settled", ["refused", "too_long"])
+def test_what_asking_again_cannot_mend_is_unscored_and_not_asked_again(
+    evaluate: Evaluate, checkpoint: Checkpoint, skilled: Skilled, settled: str
+) -> None:
+    only = {"benchmarks": ["micro-alpaca-eval"]}
+    refusing = _Flaky(skilled(0.7), {"t-1": settled})
     first = evaluate(checkpoint(), refusing, **only)[0]
     assert (first.incomplete, first.metrics["win_rate"].n_scored) == (0, N_PROMPTS - 1)
     idle = skilled(0.7)

@@ -210,6 +210,23 @@ def test_verdicts_on_something_else_are_not_used(tmp_path: Path, change: str) ->
     assert len(jsonl.read(tmp_path / COMPARISONS, Verdict, unique=lambda v: v.id)) == 24
 
 
+@pytest.mark.parametrize("change", ["answer", "judge"])
+def test_verdicts_on_something_else_are_put_aside_and_come_back(tmp_path: Path, change: str) -> None:
+    entries = [entry("M1", ["a"] * 12), entry("M2", ["bb"] * 12)]
+    others = [entries[0], entry("M2", ["bb"] * 11 + ["ccc"])] if change == "answer" else entries
+    other = Judge(longer)
+    other.parameters = {"prompt": "v2"} if change == "judge" else {}
+    first = run(tmp_path, entries, Judge(longer))
+    run(tmp_path, others, other)
+    for again, judge in ((others, other), (entries, Judge(longer)), (others, other), (entries, idle := Judge(longer))):
+        asked = len(judge.asked)
+        result = run(tmp_path, again, judge)
+        assert len(judge.asked) == asked
+    assert result == first
+    assert idle.asked == []
+    assert len(jsonl.read(tmp_path / COMPARISONS, Verdict, unique=lambda v: v.id)) == 24
+
+
 # --- what is unscored
 
 

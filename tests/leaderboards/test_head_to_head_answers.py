@@ -57,7 +57,7 @@ class Losing(ScriptedEngine):
     """Gets no answer for some prompts."""
 
     def generate(self, requests, done=()) -> Iterator[list[Completion]]:  # type: ignore[no-untyped-def,override]
-        self.failures = {"p3": "refused", "p4": "failed: timeout"}
+        self.failures = {"p3": "refused", "p4": "failed: timeout", "another benchmark's": "refused"}
         yield from super().generate([r for r in requests if r.id not in self.failures], done)
 
 
@@ -97,12 +97,28 @@ def test_answers_of_something_else_are_not_used(tmp_path: Path, change: str) -> 
     entry = answer(subject(tmp_path, ScriptedEngine({"*": "new"}), config=config), prompts, fingerprint=fingerprint)
     assert {c.text for c in entry.answers.values()} == {"new"}
     assert len(entry.answers) == len(prompts)
+    back = answer(subject(tmp_path, None), PROMPTS, fingerprint="f")  # nothing is asked again
+    assert {c.text for c in back.answers.values()} == {"old"}
+    again = answer(subject(tmp_path, None, config=config), prompts, fingerprint=fingerprint)
+    assert again == entry
 
 
 def test_lost_answers_keep_their_reason_and_are_asked_for_again(tmp_path: Path) -> None:
     entry = answer(subject(tmp_path, Losing(say)), PROMPTS, fingerprint="f")
+    assert read_entry("M1", tmp_path) == entry
     assert (len(entry.answers), entry.failures) == (8, {"p3": "refused", "p4": "failed: timeout"})
     assert len(answer(subject(tmp_path, ScriptedEngine(say)), PROMPTS, fingerprint="f").answers) == 10
+
+
+def test_what_can_never_be_answered_opens_no_engine_again(tmp_path: Path) -> None:
+    class Short(Losing):
+        def generate(self, requests, done=()) -> Iterator[list[Completion]]:  # type: ignore[no-untyped-def,override]
+            yield from super().generate(requests, done)
+            self.failures = dict.fromkeys(self.failures, "too_long")
+
+    entry = answer(subject(tmp_path, Short(say)), PROMPTS, fingerprint="f")
+    assert entry.failures == {"p3": "too_long", "p4": "too_long"}
+    assert answer(subject(tmp_path, None), PROMPTS, fingerprint="f") == entry
 
 
 def test_a_directory_without_answers_is_named(tmp_path: Path) -> None:

@@ -171,6 +171,17 @@ def test_the_limit_takes_the_first_prompts(ranked: Path, tmp_path: Path) -> None
     )
 
 
+@pytest.mark.parametrize("prompt", ["additive-5pt", "pairwise"])
+def test_the_plan_bounds_the_tokens_of_what_is_asked(ranked: Path, tmp_path: Path, prompt: str) -> None:
+    benchmark, settings = JsonlJudgeAccuracy(ranked), config(prompt)
+    engine = comparer(lambda a, b: "A") if prompt == "pairwise" else grader(lambda r, k: 3)
+    benchmark.run(subject(tmp_path / "out", engine, settings))
+    planned = benchmark.plan(Setting(settings)).judgments
+    assert planned.calls == sum(r.n for r in engine.requests)
+    assert planned.prompt_tokens == sum(r.n * len(r.prompt[0].content.encode()) for r in engine.requests)
+    assert planned.completion_tokens == sum(r.n * r.max_new_tokens for r in engine.requests)
+
+
 def test_identity_knows_data_judge_and_limit(ranked: Path) -> None:
     benchmark = JsonlJudgeAccuracy(ranked)
     first = benchmark.identity(Setting(config()))

@@ -153,6 +153,52 @@ def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     assert 33 <= hits <= 40
 
 
+def rival(seed: int, n: int = 150) -> tuple[Comparisons, Comparisons]:
+    """Two models that find the same instructions hard; the second is better, and writes longer answers."""
+    rng = np.random.default_rng(seed)
+    hardness = rng.normal(size=n)
+    found = []
+    for skill, length in ((0.0, 0.0), (0.4, -500.0)):
+        deltas = np.round(rng.normal(length, 600, size=n))
+        z = skill + 1.5 * hardness - 1.5 * np.tanh(deltas / deltas.std(ddof=1)) + 0.5 * rng.normal(size=n)
+        found.append(Comparisons(1 / (1 + np.exp(-z)), deltas))
+    return found[0], found[1]
+
+
+def test_differences_on_the_same_resamples_cover_the_true_one_and_are_narrower_than_unpaired_ones() -> None:
+    a, b = (fitted(length_controlled(c, None, n_refits=0)) for c in rival(0, n=40_000))
+    truth = b.win_rate - a.win_rate
+    hits, paired, unpaired = 0, [], []
+    for seed in range(60):
+        x, y = (fitted(length_controlled(c, None, n_refits=150)).refits for c in rival(1_000 + seed))
+        low, high = np.quantile(y - x, [0.025, 0.975])
+        hits += low <= truth <= high
+        paired.append(high - low)
+        unpaired.append(np.diff(np.quantile(y - np.roll(x, 1), [0.025, 0.975]))[0])
+    assert 52 <= hits <= 60
+    assert np.mean(paired) < 0.7 * np.mean(unpaired)
+
+
+def test_a_model_that_lacks_answers_is_refitted_on_the_same_resamples() -> None:
+    whole = comparisons(11)
+    places = np.delete(np.arange(150), [3, 70, 149])
+    rest = (whole.wins[places], whole.deltas[places], None)
+    lacking = length_controlled(Comparisons(*rest, places=places, n_items=150), None, n_refits=200)
+    shifted = length_controlled(Comparisons(*rest), None, n_refits=200)
+    reference = fitted(length_controlled(Comparisons(whole.wins, whole.deltas), None, n_refits=200)).refits
+    assert np.corrcoef(fitted(lacking).refits, reference)[0, 1] > 0.9
+    assert abs(np.corrcoef(fitted(shifted).refits, reference)[0, 1]) < 0.5
+
+
+def test_few_answers_among_many_items_can_be_refitted() -> None:
+    few = comparisons(12, n=10)
+    found = Comparisons(few.wins, few.deltas, places=np.arange(10), n_items=40)
+    result = fitted(length_controlled(found, None, n_refits=300))
+    assert result.low is not None
+    assert np.isfinite(result.low)
+    assert len(result.refits) == 300
+
+
 def test_interval_depends_on_its_seed_only() -> None:
     found, gamed = comparisons(6), baselines()
     first, again, other = (length_controlled(found, gamed, n_refits=100, seed=s) for s in (0, 0, 1))

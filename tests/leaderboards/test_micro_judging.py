@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from leaderboards.harness import evaluate_checkpoint
+from leaderboards.metrics import METRICS
+from leaderboards.micro_judging import JudgeAccuracy
 from selfreward_bench import jsonl
 from selfreward_bench.config import JudgeConfig, RunConfig
 from selfreward_bench.engines.base import GenerationRequest
@@ -49,6 +51,17 @@ def test_a_judge_that_turns_the_truth_round_is_always_wrong(
     assert metrics["pairwise_accuracy"].value == metrics["own_pairwise_accuracy"].value == 0
     assert metrics["spearman"].value is not None
     assert metrics["spearman"].value < -0.9
+
+
+def test_every_number_has_a_label_and_fixed_answers_alone_are_paired(
+    judge_result: Callable[..., EvalResult], skilled: Skilled
+) -> None:
+    known = METRICS[JudgeAccuracy.key]
+    found = judge_result(skilled(0.5)).metrics.keys()
+    assert {name for name in found if "/" not in name} <= known.keys()
+    assert not [name for name in JudgeAccuracy.paired if name.startswith("own_")]
+    assert {name for name in JudgeAccuracy.paired if "/" not in name} <= known.keys() & found
+    assert "pairwise_accuracy/sort" in JudgeAccuracy.paired
 
 
 def test_human_ranks_and_oracle_are_told_apart(

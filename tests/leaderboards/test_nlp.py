@@ -336,7 +336,11 @@ def test_prompts_of_the_profile(profile_data: Path, use_model: Callable[[Any], N
     lm = scripted(prefers_right, writes_right)
     use_model(lm)
     names = ("arc_challenge", "siqa", "gsm8k", "nq_open", "hellaswag", "piqa")
-    Nlp().run(subject(setting(profile_data, nlp_tasks=names, nlp_limit=1), tmp_path / "out"))
+    asked = setting(profile_data, nlp_tasks=names, nlp_limit=1)
+    Nlp().run(subject(asked, tmp_path / "out"))
+    plan, read = Nlp().plan(asked).answers, sum(len(p.encode()) for p in lm.prompts)
+    assert read < plan.prompt_tokens < 3 * read
+    assert (plan.calls, plan.completion_tokens) == (6, 2 * 256)  # of GSM8K and NQ one answer each
     by_task = {n: next(p for p in lm.prompts if mark in p) for n, mark in MARKS.items()}
     assert by_task["arc_challenge"].count("Question: Which planet") == 25
     assert by_task["arc_challenge"].endswith("\n\nQuestion: Which star is number 0?\nAnswer:")

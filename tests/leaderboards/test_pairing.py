@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from leaderboards import standings
+from leaderboards import replicates, standings
 from leaderboards.base import row, summarise
+from leaderboards.comparing import compare
 from leaderboards.pairing import locate, pair
 from leaderboards.pairing_records import PairedBenchmark, PairedMetric, Pairing, short_names
 from leaderboards.standings import HeadToHead, Tournament, write_record
@@ -116,6 +117,40 @@ def test_what_is_no_mean_over_samples_has_no_difference(tmp_path: Path) -> None:
     assert compared == {"win_rate", "extra"}
     assert metric_of(paired, "length_controlled_winrate", ALPACA).featured
     assert not metric_of(paired, "standard_error", ALPACA).featured
+
+
+@pytest.mark.parametrize(("resamples", "compared"), [("r", True), ("other", False)])
+def test_a_number_that_is_no_mean_is_compared_on_the_same_resamples(
+    tmp_path: Path, resamples: str, compared: bool
+) -> None:
+    rng = random.Random(0)
+    drawn = [rng.gauss(20, 5) for _ in range(200)]
+    for model, gain, of in (("M1", 0.0, "r"), ("M2", 2.0, resamples)):
+        lc = {"length_controlled_winrate": Metric(value=20 + gain, n_scored=4, n_total=4)}
+        store(tmp_path, model, rows(win_rate=[1, 0, 1, 0]), ALPACA, metrics=lc)
+        values = tuple(d + gain + rng.gauss(0, 0.1) for d in drawn)
+        found = {"length_controlled_winrate": replicates.Replicates(resamples=of, values=values)}
+        replicates.write(tmp_path / model / "eval" / ALPACA, found)
+    metric = metric_of(pair(locate(f"{tmp_path}:M1"), locate(f"{tmp_path}:M2")), "length_controlled_winrate", ALPACA)
+    assert not metric.main  # without a test it is in no Holm adjustment
+    assert (metric.difference is not None) == compared
+    if metric.difference is not None:
+        found_it = metric.difference
+        assert (found_it.a, found_it.b, found_it.value, found_it.p_value) == ("M2", "M1", 2.0, None)
+        assert found_it.low is not None
+        assert found_it.high is not None
+        assert 1.6 < found_it.low < 2 < found_it.high < 2.4
+        assert found_it.detectable == pytest.approx(2.8 * 0.1 * 2**0.5, rel=0.2)
+    stored = {d.metric for d in compare(tmp_path).differences}
+    assert ("length_controlled_winrate" in stored) == compared
+
+
+def test_replicates_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "replicates.json").write_text('{"metrics": {"x": 1}}')
+    with pytest.raises(DataError, match=r"replicates\.json is no file of replicates"):
+        replicates.read(tmp_path)
+    replicates.write(tmp_path, {})
+    assert replicates.read(tmp_path) == {}
 
 
 def test_an_undeclared_metric_of_other_samples_has_no_difference(tmp_path: Path) -> None:

@@ -192,6 +192,54 @@ def test_what_results_share_and_what_they_do_not(builder: Any) -> None:
     assert "torch 2" in text
 
 
+MACHINE = {"cpu": "A processor", "usable_cores": 2, "memory_gib": 7.6}
+
+
+def identity_of(path: Any) -> dict[str, str]:
+    """The page's list of names and values."""
+    page = str(provenance.build([collect(path)]).body)
+    found = re.findall(r"<dt>([^<]*)</dt><dd>(.*?)</dd>", page, flags=re.S)
+    return {unescape(key): unescape(re.sub(r"<[^>]*>", "", value)) for key, value in found}
+
+
+def ran_on(path: Any, model: str, stage: str, hardware: object) -> None:
+    (path / model).mkdir(parents=True, exist_ok=True)
+    (path / model / f"{stage}.stage.json").write_text(json.dumps({"finished_at": "2026-01-01", "hardware": hardware}))
+
+
+def test_hardware_that_nobody_recorded_is_said_to_be(builder: Any) -> None:
+    assert identity_of(builder.path)["Hardware"] == "not recorded"
+
+
+def test_one_machine_is_told_once_though_torch_tells_more_of_it(tmp_path: Any) -> None:
+    RunDir.create(tmp_path, RunConfig())
+    ran_on(tmp_path, "M1", "ift", MACHINE)
+    ran_on(tmp_path, "M1", "train", {**MACHINE, "torch_device": "cpu"})
+    told = {k: v for k, v in identity_of(tmp_path).items() if k.startswith("Hardware")}
+    assert told == {"Hardware": "cpu A processor, usable cores 2, memory gib 7.6, torch device cpu"}
+
+
+def test_several_machines_are_told_apart(tmp_path: Any) -> None:
+    RunDir.create(tmp_path, RunConfig())
+    ran_on(tmp_path, "M1", "train", MACHINE)
+    ran_on(tmp_path, "M2", "train", {"cpu": "<b>Another</b>", "nested": [1], "nan": float("nan")})
+    ran_on(tmp_path, "M2", "pairs", "not a record")
+    told = {k: v for k, v in identity_of(tmp_path).items() if k.startswith("Hardware")}
+    assert told == {
+        "Hardware of M1/train": "cpu A processor, usable cores 2, memory gib 7.6",
+        "Hardware of M2/train": "cpu <b>Another</b>",
+        "Hardware of M2/pairs": "not recorded",
+    }
+
+
+def test_the_hardware_of_an_evaluation_is_told(builder: Any) -> None:
+    builder.result("M1", quality_sampled=3.0)
+    (path,) = builder.path.glob("M1/eval/*/result.json")
+    write_record(path, read_result(path).model_copy(update={"hardware": MACHINE}))
+    told = {k: v for k, v in identity_of(builder.path).items() if k.startswith("Hardware")}
+    assert "cpu A processor, usable cores 2, memory gib 7.6" in told.values()
+
+
 def test_hashes_name_the_stage_that_made_them(builder: Any) -> None:
     for model, stage, inputs, outputs in (
         ("M2", "candidates", {"model": "outside"}, {"completions.jsonl": "h1"}),

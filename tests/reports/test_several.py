@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reports import several
+from reports import questions, several
 from reports.facts import RunFacts, collect
 from reports.tables import Cell, Grid
 
@@ -44,7 +44,7 @@ def test_seeds_are_one_group_and_another_method_is_another(runs: list[RunFacts])
     assert [(g.label, len(g.runs)) for g in groups] == [("rewards = self", 3), ("rewards = oracle", 1)]
     (grid,) = several.compared(groups)
     found = rows(grid)
-    assert grid.columns == ("Run", "n", "M1", "M3", "M3 \u2212 M1")
+    assert grid.columns == ("Setting", "Runs", "M1", "M3", "M3 \u2212 M1")
     assert found["rewards = self"] == ["3 seeds", "3.00 \u00b1 0.00", "4.00 \u00b1 1.00", "\u2014"]
     assert found["rewards = oracle"] == ["1 run", "3.00 [2.90, 3.10]", "4.50 [4.40, 4.60]", "\u2014"]
     assert several.unlike(groups) == []
@@ -52,7 +52,7 @@ def test_seeds_are_one_group_and_another_method_is_another(runs: list[RunFacts])
 
 def test_seeds_alone_are_named_so(runs: list[RunFacts]) -> None:
     (found,) = several.group(runs[:3])
-    assert found.label == "3 seeds"
+    assert found.label == "all runs"
 
 
 def test_the_same_seed_twice_is_no_spread(runs: list[RunFacts]) -> None:
@@ -98,9 +98,35 @@ def test_unlike_conditions_and_settings_of_evaluation_are_named(tmp_path: Path) 
     assert [g.title for g in several.compared(groups)] == ["AlpacaEval: Win rate \u2260"]
 
 
+def test_answers_are_counted_over_seeds_and_told_of_a_single_run(whole: Any, tmp_path: Path) -> None:
+    first = collect(whole.path)
+    seeds = [first.model_copy(update={"settings": {**first.settings, "seed": str(k)}}) for k in range(2)]
+    unanswered = seeds[1].model_copy(update={"standings": None})
+    control = first.model_copy(update={"settings": {**first.settings, "rewards": "oracle"}})
+    grid = several.answered(several.group([seeds[0], unanswered, control]))
+    assert grid.columns == ("Question", "rewards = self", "rewards = oracle")
+    found = rows(grid)
+    word = {s.question: s.word for s in questions.answers(first)}
+    judging = "Does the model become a better judge?"
+    assert found[judging] == [f"{word[judging]} in 1; Unknown in 1", word[judging]]
+    assert list(found) == list(word)
+
+
+def test_regressions_are_counted_as_one_answer_whatever_their_number(
+    monkeypatch: pytest.MonkeyPatch, whole: Any
+) -> None:
+    words = iter(("1 regression", "4 regressions", "No regression shown"))
+    monkeypatch.setattr(questions, "answers", lambda facts: [questions.Sentence("Limits?", next(words), "", "worse")])
+    first = collect(whole.path)
+    seeds = [first.model_copy(update={"settings": {**first.settings, "seed": str(k)}}) for k in range(3)]
+    grid = several.answered(several.group(seeds))
+    assert rows(grid) == {"Limits?": ["Regressions in 2; No regression shown in 1"]}
+
+
 def test_curves_have_a_point_per_group_and_model(runs: list[RunFacts]) -> None:
     ((title, chart),) = several.charts(several.group(runs))
     assert title == "Answer quality (micro-world): True quality, sampled"
+    assert chart.options == {"y": "points"}
     last = [r for r in chart.rows if r["x"] == "M3"]
     assert [(r["series"], r["y"], r["low"], r["high"]) for r in last] == [
         ("rewards = self", 4.0, 3.0, 5.0),

@@ -43,6 +43,10 @@ def test_stacks_of_marks_are_cut_and_single_ones_kept() -> None:
         (0.2534, "correlation", False, "0.253"),
         (31.44, "characters", False, "31.4"),
         (None, "points", False, wording.NOTHING),
+        (-0.0001, "share", False, "0.0 %"),
+        (-0.001, "points", True, "0.00"),
+        (0.0, "points", True, "0.00"),
+        (-0.4, "rating", True, "0"),
     ],
 )
 def test_numbers_carry_their_units_digits(value: float | None, unit: str, signed: bool, expected: str) -> None:
@@ -61,7 +65,7 @@ def test_an_interval_that_excludes_zero_never_reads_as_if_it_touched_it(
     shown = wording.info(QUALITY, "chars_sampled")
     assert wording.change(difference("M2", "M1", 1.9, 0.02, 3.9, "chars_sampled"), shown) == ("+1.90", "[+0.02, +3.90]")
     touching = wording.change(difference("M2", "M1", 1.9, -0.02, 3.9, "chars_sampled"), shown)
-    assert touching == ("+1.9", "[\u22120.0, +3.9]")
+    assert touching == ("+1.9", "[0.0, +3.9]")
 
 
 @pytest.mark.parametrize(
@@ -113,6 +117,10 @@ def test_families_and_titles() -> None:
 def test_listings() -> None:
     assert [wording.listing(list("abc"[:n])) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
     assert wording.listing(list("abcdefghijk"), 2) == "a, b and 9 more"
+
+
+def test_a_count_that_is_zero_has_no_sign() -> None:
+    assert [wording.count(n) for n in (-0.0, 0, -3.0)] == ["0", "0", "-3"]
 
 
 def test_durations() -> None:

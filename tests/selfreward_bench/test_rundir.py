@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from selfreward_bench import files, recipes
+from selfreward_bench import files, lock, recipes
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, DataError, IncompatibleRunError, UnknownNameError
 from selfreward_bench.rundir import RunDir, hash_file, hash_json
@@ -110,6 +110,17 @@ def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
         RunDir.create(tmp_path / "file" / "run", RunConfig())
 
 
+def test_only_the_evaluation_changes_in_a_run_that_is_there(run: RunDir) -> None:
+    run.change_evaluation(recipes.change(run.config, ["eval.limit=3"]))
+    assert RunDir.open(run.path).config == run.config
+    assert run.config.eval.limit == 3
+    with pytest.raises(ValueError, match="only the settings of the evaluation"):
+        run.change_evaluation(recipes.change(run.config, ["eval.limit=4", "seed=9"]))
+    with run.lock(), pytest.raises(IncompatibleRunError, match="in use"):
+        run.change_evaluation(recipes.change(run.config, ["eval.limit=4"]))
+    assert RunDir.open(run.path).config.eval.limit == 3
+
+
 # --- one writer
 
 
@@ -156,8 +167,8 @@ def test_the_lock_of_a_killed_process_is_taken_over_with_a_message(
         assert owner["pid"] == os.getpid()
 
 
-def write_lock(run: RunDir, pid: int, started: float, host: str | None = None) -> None:
-    owner = {"pid": pid, "host": host or socket.gethostname(), "started": started}
+def write_lock(run: RunDir, pid: int, started: float, host: str | None = None, boot: str = "") -> None:
+    owner = {"pid": pid, "host": host or socket.gethostname(), "started": started, "boot": boot}
     (run.path / ".lock").write_text(json.dumps(owner))
 
 
@@ -171,6 +182,30 @@ def test_without_kernel_locks_the_living_process_in_the_file_decides(
     write_lock(run, parent.pid, parent.create_time() - 3600)  # the number was given to another process since
     with caplog.at_level(logging.WARNING), run.lock():
         assert "Taking over" in caplog.text
+
+
+def test_the_lock_of_a_dead_container_on_this_machine_is_taken_over(
+    run: RunDir, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_boot", lambda: "this start of the kernel")
+    write_lock(run, 1, 0.0, host="container", boot="this start of the kernel")
+    with caplog.at_level(logging.WARNING), run.lock():
+        assert "process 1, which had locked it, is gone" in caplog.text
+    write_lock(run, 1, 0.0, host="container", boot="another one")
+    with pytest.raises(IncompatibleRunError, match="on host 'container'"), run.lock():
+        pass
+    write_lock(run, 1, 0.0, host="container", boot="this start of the kernel")
+    monkeypatch.setattr(lock, "fcntl", None)  # without the kernel's word a process in a container cannot be looked at
+    with pytest.raises(IncompatibleRunError, match="on host 'container'"), run.lock():
+        pass
+
+
+def test_a_message_of_the_lock_suits_any_directory(tmp_path: Path) -> None:
+    path = tmp_path / "data" / ".lock"
+    path.parent.mkdir()
+    message = f"{path.parent} is in use by process [0-9]+; one process writes at a time"
+    with lock.writer_lock(path), pytest.raises(IncompatibleRunError, match=message), lock.writer_lock(path):
+        pass
 
 
 def test_a_process_on_another_host_is_not_guessed_about(run: RunDir) -> None:

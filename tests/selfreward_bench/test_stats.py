@@ -25,6 +25,7 @@ from selfreward_bench.stats import (
     resampled_interval,
     sign_test,
     spearman,
+    stratified_mean,
 )
 
 
@@ -38,6 +39,69 @@ def test_a_mean_leaves_the_unscored_out_and_counts_them() -> None:
     nothing = mean_interval([None, None])
     assert (nothing.value, nothing.low, nothing.high, nothing.n_scored, nothing.n_total) == (None, None, None, 0, 2)
     assert mean_interval([]).n_total == 0
+
+
+@pytest.mark.parametrize("n", [2, 28, 256])
+def test_none_of_n_and_all_of_n_have_clopper_and_pearsons_interval(n: int) -> None:
+    exact = scipy_stats.binomtest(0, n).proportion_ci(0.95, "exact")
+    none, every = mean_interval([0.0] * n, bounds=(0, 1)), mean_interval([1.0] * n, bounds=(0, 1))
+    assert (none.value, none.low, none.high) == pytest.approx((0.0, 0.0, exact.high))
+    assert (every.value, every.low, every.high) == pytest.approx((1.0, 1 - exact.high, 1.0))
+    by_cluster = mean_interval([0.0] * (2 * n), [i // 2 for i in range(2 * n)], bounds=(0, 1))
+    assert by_cluster.high == none.high  # two values of a prompt are one observation
+    ties = mean_interval([0.5] * n, bounds=(0, 1))
+    assert (ties.low, ties.high) == pytest.approx((0.5 - exact.high / 2, 0.5 + exact.high / 2))
+    edge = paired_difference([0.5] * n, [0.5] * n)
+    assert (edge.low, edge.high) == pytest.approx((-exact.high / 2, exact.high / 2))
+
+
+def test_the_interval_of_a_share_stays_within_its_bounds() -> None:
+    ends = [mean_interval([1.0] * k + [0.0] * (n - k), bounds=(0, 1)) for n in (2, 3, 12, 40) for k in range(n + 1)]
+    assert all(0 <= m.low <= m.high <= 1 for m in ends)  # type: ignore[operator]
+
+
+def test_values_that_are_all_alike_reach_as_far_as_their_bounds() -> None:
+    unlike = 1 - 0.025 ** (1 / 10)
+    found = mean_interval([4.0] * 10, bounds=(0.0, 5.0))
+    assert (found.low, found.high) == pytest.approx((4 - 4 * unlike, 4 + unlike))
+    unknown = mean_interval([4.0] * 10)
+    assert (unknown.low, unknown.high) == (4.0, 4.0)
+
+
+@pytest.mark.parametrize(("n", "share"), [(20, 0.05), (80, 0.005), (80, 0.02), (256, 0.002), (256, 0.02)])
+def test_rare_shares_are_covered(n: int, share: float) -> None:
+    """Over all outcomes, each with its probability. With the point 0 for none of n, 0.02 of 80 was covered in 78%."""
+    covered = 0.0
+    for k in range(n + 1):
+        if (weight := float(scipy_stats.binom.pmf(k, n, share))) > 1e-6:
+            found = mean_interval([1.0] * k + [0.0] * (n - k), n_boot=2000, bounds=(0, 1))
+            covered += weight * (found.low <= share <= found.high)  # type: ignore[operator]
+    assert covered > 0.93
+
+
+def test_a_stratified_mean_adds_up_the_strata() -> None:
+    a, b = [1.0, 0.0, 1.0, 1.0, None], [0.0, 1.0, 0.0, 1.0, 1.0, 0.0]
+    found = stratified_mean([(a, range(5), 0.25), (b, range(6), 0.75)])
+    assert (found.value, found.n_scored, found.n_total) == (0.25 * 0.75 + 0.75 * 0.5, 10, 11)
+    variance = 0.25**2 * np.var(a[:4], ddof=1) / 4 + 0.75**2 * np.var(b, ddof=1) / 6  # type: ignore[arg-type]
+    half = scipy_stats.t.ppf(0.975, 8) * math.sqrt(variance)
+    assert found.low == pytest.approx(max(0.0, found.value - half))  # type: ignore[operator]
+    assert found.high == pytest.approx(min(1.0, found.value + half))  # type: ignore[operator]
+    assert stratified_mean([(a, range(5), 0.5), ([None], ["x"], 0.5)]).value is None
+    assert stratified_mean([(a, range(5), 0.5), ([1.0], ["x"], 0.5)]).low is None
+    points = stratified_mean([([1.0, 5.0, 3.0], range(3), 1.0)])
+    assert points.high > 5  # type: ignore[operator]  # Student's, with two degrees of freedom
+
+
+def test_a_stratum_that_is_all_right_is_not_certain() -> None:
+    statsmodels_proportion = pytest.importorskip("statsmodels.stats.proportion")
+    alone = stratified_mean([([1.0] * 28, range(28), 1.0)])
+    low, _ = statsmodels_proportion.proportion_confint(30, 32, method="normal")  # two successes and failures more
+    assert alone.value == alone.high == 1.0
+    assert 1 - alone.low == pytest.approx((30 / 32 - low) / 1.95996 * scipy_stats.t.ppf(0.975, 27), rel=1e-4)  # type: ignore[operator]
+    mixed, rest = ([1.0, 0.0] * 40, range(80), 0.5), ([0.0] * 28, range(28), 0.5)
+    both, known = stratified_mean([mixed, rest]), stratified_mean([(mixed[0], mixed[1], 1.0)])
+    assert both.high - both.low > 0.5 * (known.high - known.low)  # type: ignore[operator]
 
 
 def test_one_cluster_has_no_interval() -> None:
@@ -135,6 +199,9 @@ def test_no_difference_is_no_difference() -> None:
     values = normal(50)
     found = paired_difference(values, values)
     assert (found.value, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
+    answers = [float(x > 0) for x in values]
+    found, unlike = paired_difference(answers, answers), 1 - 0.025 ** (1 / 50)
+    assert (found.value, found.low, found.high, found.p_value) == (0.0, -unlike, unlike, 1.0)
 
 
 def test_pairing_narrows_the_interval() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from selfreward_bench import jsonl
 from selfreward_bench.config import CandidatesConfig, Sampling
-from selfreward_bench.engines.base import GenerationRequest
+from selfreward_bench.engines.base import TOO_LONG, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import DataError, EngineError
 from selfreward_bench.progress import Silent
@@ -204,3 +204,54 @@ def test_completions_are_joined_by_id_not_by_position(tmp_path: Path) -> None:
         by_prompt(PROMPTS, [records[0], records[0]])
     with pytest.raises(DataError, match="none of the 1 prompts"):
         by_prompt(PROMPTS[:1], records)
+
+
+class ShortContext(Interrupted):
+    """Gives no answer where the prompt names one of the numbers; as the engines of this process do."""
+
+    def __init__(self, long: Collection[str]) -> None:
+        super().__init__(answer, batch_size=2)
+        self.long = long
+
+    def generate(self, requests: Sequence[GenerationRequest], done: Collection[str] = ()) -> Iterator[list[Completion]]:
+        self.failures = {r.id: TOO_LONG for r in requests if r.id in self.long}
+        return super().generate([r for r in requests if r.id not in self.failures], done)
+
+
+def test_a_prompt_that_leaves_no_room_gets_no_answer_and_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+
+    def go(engine: ShortContext) -> dict[str, float]:
+        return write_candidates(engine, PROMPTS, CONFIG, path=path, run_seed=3, stage="s", reporter=Silent())
+
+    engine = ShortContext({PROMPTS[2].id})
+    engine.batches_left = 1
+    with pytest.raises(KeyboardInterrupt):
+        go(engine)
+    counts = go(ShortContext({PROMPTS[2].id}))  # resumed
+    assert counts["no_room"] == 1
+    assert counts["completions"] == 18
+    assert counts == go(ShortContext({PROMPTS[2].id}))
+    groups = by_prompt(PROMPTS, jsonl.read(path, Completion))
+    assert [len(groups[p.id]) for p in PROMPTS] == [3, 3, 0, 3, 3, 3, 3]
+
+
+def test_no_room_for_any_answer_is_an_error_with_the_way_out(tmp_path: Path) -> None:
+    engine = ShortContext({p.id for p in PROMPTS})
+    with pytest.raises(DataError, match=r"Lower candidates\.sampling\.max_new_tokens"):
+        write_candidates(engine, PROMPTS, CONFIG, path=tmp_path / "c", run_seed=3, stage="s", reporter=Silent())
+
+
+def test_another_failure_of_the_engine_is_never_dropped(tmp_path: Path) -> None:
+    class Failing(ShortContext):
+        def generate(
+            self, requests: Sequence[GenerationRequest], done: Collection[str] = ()
+        ) -> Iterator[list[Completion]]:
+            batches = super().generate(requests, done)
+            self.failures = dict.fromkeys(self.failures, "the server is away")
+            return batches
+
+    with pytest.raises(EngineError, match="gave no answer for 3 sample"):
+        write_candidates(
+            Failing({"M2-p0002"}), PROMPTS, CONFIG, path=tmp_path / "c", run_seed=3, stage="s", reporter=Silent()
+        )

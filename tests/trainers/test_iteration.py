@@ -88,6 +88,13 @@ def test_a_changed_setting_is_refused_with_its_name_and_the_way_out(copy: RunDir
         run_iteration(RunDir.open(copy.path), until="M2")
 
 
+def test_another_evaluation_leaves_every_stage_as_it_is(copy: RunDir) -> None:
+    copy.change_evaluation(recipes.change(copy.config, ["eval.limit=3", "eval.samples=5"]))
+    before = files(copy)
+    assert run_iteration(RunDir.open(copy.path), until="M2") == []
+    assert files(copy) == before
+
+
 def test_from_stage_makes_that_stage_and_the_later_ones_anew(copy: RunDir) -> None:
     kept = (copy.path / "M2/candidates.stage.json").read_bytes()
     old = (copy.path / "M2/checkpoint/model.safetensors").read_bytes()

@@ -11,7 +11,7 @@ import pytest
 
 from selfreward_bench import jsonl
 from selfreward_bench.config import PromptsConfig, Sampling
-from selfreward_bench.engines.base import GenerationRequest
+from selfreward_bench.engines.base import TOO_LONG, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine, prompt_text
 from selfreward_bench.errors import DataError
 from selfreward_bench.progress import Silent
@@ -265,3 +265,20 @@ def test_reading_a_chat_reply(reply: str, task: str) -> None:
 def test_reading_hostile_replies_ends() -> None:
     for piece in ("\n", " ", "*", "Task", "Task \n", "Sure: ", "1. ", '"', "#_*", "Answer"):
         read_task(piece * 20_000, "chat")
+
+
+def test_examples_that_leave_no_room_are_counted_and_come_to_an_end(tmp_path: Path) -> None:
+    class ShortContext(Interrupted):
+        def generate(
+            self, requests: Sequence[GenerationRequest], done: Collection[str] = ()
+        ) -> Iterator[list[Completion]]:
+            self.failures = {r.id: TOO_LONG for r in requests if r.id.endswith(lost)}
+            return super().generate([r for r in requests if r.id not in self.failures], done)
+
+    lost: tuple[str, ...] = ("c1", "c3")
+    counts, texts, _ = run(tmp_path, engine=ShortContext(continuation, batch_size=5))
+    assert counts["no_room"] > 0
+    assert counts["continuations"] == len(texts) + sum(counts[reason] for reason in LOSSES)
+    lost = ("",)
+    with pytest.raises(DataError, match=r"no_room [0-9]+.*No room: lower it"):
+        run(tmp_path / "none", engine=ShortContext(continuation, batch_size=5))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from selfreward_bench import jsonl
-from selfreward_bench.engines.base import GenerationRequest
+from selfreward_bench.engines.base import TOO_LONG, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import ConfigError, DataError, UnknownNameError
 from selfreward_bench.judges.pointwise import PointwiseJudge
@@ -179,3 +179,37 @@ def test_nothing_to_judge_still_leaves_a_file(tmp_path: Path) -> None:
     counts = run(tmp_path / "j", completions=[])
     assert counts["judgments"] == 0
     assert (tmp_path / "j").read_bytes() == b""
+
+
+def test_a_response_too_long_to_be_judged_is_an_unparsed_judgment_with_its_reason(tmp_path: Path) -> None:
+    class ShortContext(Interrupted):
+        def generate(
+            self, requests: Sequence[GenerationRequest], done: Collection[str] = ()
+        ) -> Iterator[list[Completion]]:
+            self.failures = {r.id: TOO_LONG for r in requests if r.id.endswith(long)}
+            return super().generate([r for r in requests if r.id not in self.failures], done)
+
+    long = "p2/1"
+    path = tmp_path / "j.jsonl"
+    engine = ShortContext(verdict, batch_size=4)
+    counts = run(path, judge(engine))
+    assert counts["too_long"] == 3
+    assert counts["judgments"] == len(jsonl.read(path, Judgment, unique=lambda j: j.id)) == 54
+    given = {r.id: r for r in give("self", judgments=jsonl.read(path, Judgment))}
+    assert (given["p2/1"].score, given["p2/1"].n_parsed, given["p2/1"].n_judgments) == (None, 0, 3)
+    undisturbed = path.read_bytes()
+    path.write_bytes(undisturbed[:-30])  # killed within the last write
+    assert run(path, judge(ShortContext(verdict, batch_size=4))) == counts
+    assert path.read_bytes() == undisturbed
+    long = ""
+    with pytest.raises(DataError, match=r"none was judged.*judge\.prompt.*--from-stage M2/judgments"):
+        run(tmp_path / "none.jsonl", judge(ShortContext(verdict, batch_size=4)))
+
+
+def test_a_judgment_that_did_not_parse_is_kept_and_not_asked_for_again(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    counts = run(path)
+    assert counts["no_verdict"] > 0
+    engine = ScriptedEngine(lambda request, k: "Score: 5", batch_size=4)
+    assert run(path, judge(engine)) == counts
+    assert engine.requests == []

@@ -142,6 +142,19 @@ def test_limit_and_seed_are_settings(cli: Cli, run: RunDir, evaluated: list[dict
     assert (config.eval.limit, config.seed) == (7, 3)
 
 
+def test_settings_of_the_evaluation_change_for_one_call_and_others_are_refused(
+    cli: Cli, run: RunDir, evaluated: list[dict[str, Any]]
+) -> None:
+    before = (run.path / "srbench.yaml").read_bytes()
+    assert cli("eval", "--checkpoint", "runs/a:M1", *QUALITY, "--set", "eval.samples=5").exit_code == 0
+    assert evaluated[0]["settings"]["micro-quality"].config.eval.samples == 5
+    assert (run.path / "srbench.yaml").read_bytes() == before
+    done = cli("eval", "--checkpoint", "runs/a:M1", *QUALITY, "--set", "dpo.beta=3.0")
+    assert done.exit_code == 2
+    assert "dpo.beta: 0.1 -> 3.0" in done.stderr
+    assert len(evaluated) == 1
+
+
 def test_real_data_need_a_judge_that_is_named(cli: Cli, evaluated: list[dict[str, Any]]) -> None:
     mine()
     done = cli("eval", "--checkpoint", "mine", "--benchmarks", "alpaca-eval,mt-bench")

@@ -111,6 +111,29 @@ def test_a_recipe_makes_the_run_that_is_not_there(cli: Any, quick: Any) -> None:
     assert made(quick.calls) == ["M1", "M2"]
 
 
+def test_the_evaluation_of_a_run_can_change_and_nothing_else(cli: Any, quick: Any) -> None:
+    cli("init", "a", "--recipe", "micro-fast", "--seed", "4")
+    result = cli("run-iteration", "a", "--set", "eval.limit=7", "--dry-run")
+    assert result.exit_code == 0
+    assert RunDir.open(Path("a")).config.eval.limit == 64
+    result = cli("run-iteration", "a", "--set", "eval.limit=7")
+    assert result.exit_code == 0, result.stderr
+    assert "eval.limit: 64 -> 7" in result.stderr
+    assert RunDir.open(Path("a")).config.eval.limit == 7
+    again = cli("run-iteration", "a", "--recipe", "micro-fast", "--seed", "4")  # a recipe does not put it back
+    assert again.exit_code == 0
+    assert RunDir.open(Path("a")).config.eval.limit == 7
+    before = Path("a/srbench.yaml").read_bytes()
+    result = cli("run-iteration", "a", "--set", "eval.limit=8", "--set", "dpo.beta=0.5")
+    assert result.exit_code == 2
+    assert "dpo.beta: 0.1 -> 0.5" in result.stderr
+    assert "eval.limit" not in result.stderr
+    result = cli("run-iteration", "a", "--set", "eval.limits=8")
+    assert result.exit_code == 2
+    assert "Did you mean 'eval.limit'" in result.stderr
+    assert Path("a/srbench.yaml").read_bytes() == before
+
+
 def test_without_settings_a_missing_run_is_an_error(cli: Any, quick: Any) -> None:
     result = cli("run-iteration", "none")
     assert result.exit_code == 2
@@ -166,6 +189,14 @@ def checkpoint(path: Path) -> Path:
     return path
 
 
+def init_on_base(cli: Any, seed_data: list[str], *options: str) -> None:
+    """A run on the base model ``base``, which nobody looked at when the run was made."""
+    checkpoint(Path("base"))
+    cli("init", "a", *seed_data, *options)
+    file = Path("a/srbench.yaml")
+    file.write_text(file.read_text(encoding="utf-8").replace("base: micro", "base: base"), encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
@@ -182,13 +213,37 @@ def checkpoint(path: Path) -> Path:
 def test_a_checkpoint_that_cannot_be_loaded_is_an_error(
     cli: Any, seed_data: list[str], file: str | None, content: bytes, words: list[str]
 ) -> None:
-    base = checkpoint(Path("base"))
+    init_on_base(cli, seed_data, "--set", "with_baseline=false")
     if file:
-        (base / file).write_bytes(content)
-    cli("init", "a", *seed_data, "--set", "base=base", "--set", "with_baseline=false")
-    result = cli("run-iteration", "a")
+        Path("base", file).write_bytes(content)
+    early = cli("init", "b", *seed_data, "--set", "base=base")
+    assert (early.exit_code, Path("b").exists()) == (2, False)
+    for result in (early, cli("run-iteration", "a")):
+        assert result.exit_code == 2
+        assert all(word in result.stderr for word in words), result.stderr
+
+
+def test_a_path_that_is_no_base_model_is_found_before_any_work(cli: Any) -> None:
+    result = cli("init", "a", "--set", "base=./nowhere")
     assert result.exit_code == 2
-    assert all(word in result.stderr for word in words), result.stderr
+    assert "base: There is no checkpoint directory nowhere" in result.stderr
+
+
+def test_a_base_that_the_hub_names_is_asked_of_the_hub(
+    cli: Any, seed_data: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def download(name: str, **options: Any) -> str:
+        asked.append(name)
+        return str(Path("base").absolute())
+
+    checkpoint(Path("base"))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    cli("init", "a", *seed_data, "--set", "base=hub-owner/hub-model", "--set", "with_baseline=false")
+    result = cli("run-iteration", "a")
+    assert asked == ["hub-owner/hub-model"]
+    assert "has no weights" in result.stderr
 
 
 def test_a_run_of_another_version_is_refused(cli: Any) -> None:
@@ -206,11 +261,11 @@ def test_two_writers_are_refused(cli: Any, seed_data: list[str]) -> None:
     with RunDir.open(Path("a")).lock():
         result = cli("run-iteration", "a")
     assert result.exit_code == 2
-    assert "one writer" in result.stderr
+    assert "one process writes" in result.stderr
 
 
 def test_a_setting_changed_in_mid_run_is_refused_with_the_difference(cli: Any, seed_data: list[str]) -> None:
-    cli("init", "a", *seed_data, "--set", f"base={checkpoint(Path('base'))}")
+    init_on_base(cli, seed_data)
     assert cli("run-iteration", "a").exit_code == 2  # stops at the base, after the seed data
     file = Path("a/srbench.yaml")
     file.write_text(file.read_text(encoding="utf-8").replace("ift_size: 1200", "ift_size: 5"), encoding="utf-8")

@@ -25,7 +25,9 @@ def chat(*contents: str, prefix: str = "") -> GenerationRequest:
 
 
 def encode(encoder: PromptEncoder, request: GenerationRequest | ChoiceRequest) -> list[int]:
-    return encoder.encode([request], [1])[0]
+    (ids,) = encoder.encode([request], [1])
+    assert ids is not None
+    return ids
 
 
 def special_ids(encoder: PromptEncoder, ids: list[int]) -> list[str]:
@@ -127,21 +129,23 @@ def test_a_template_that_refuses_is_an_error_that_names_the_request(encoder: Pro
         tokenizer.chat_template = kept
 
 
-def test_too_long_prompts_name_the_request_and_the_lengths(encoder: PromptEncoder) -> None:
-    request = GenerationRequest(id="long-one", prompt="1" * 250)
-    assert len(encoder.encode([request], [5])[0]) == 251
-    with pytest.raises(EngineError, match=r"'long-one': 251 prompt tokens and 6 new .* 256 tokens"):
-        encoder.encode([request], [6])
+def test_prompts_that_exceed_the_context_with_what_may_follow_have_no_ids(encoder: PromptEncoder) -> None:
+    long, short = GenerationRequest(id="long", prompt="1" * 250), GenerationRequest(id="short", prompt="1")
+    fits = encoder.encode([long, short], [5, 5])
+    assert [len(ids) for ids in fits if ids] == [251, 2]
+    assert encoder.encode([long, short], [6, 6]) == [None, fits[1]]
 
 
-def test_a_huge_prompt_is_refused_before_it_is_tokenized(
-    encoder: PromptEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(encoder, "tokenize", lambda texts: pytest.fail("tokenized"))
-    monkeypatch.setattr("selfreward_bench.engines.chat.neutralise", lambda text, specials: text[:0])
-    for request in (chat("x" * 10_000_000), GenerationRequest(id="r", prompt="x" * 10_000_000)):
-        with pytest.raises(EngineError, match=r"10000000 characters cannot fit"):
-            encode(encoder, request)
+def test_no_room_for_any_prompt_is_an_error(encoder: PromptEncoder) -> None:
+    with pytest.raises(EngineError, match=r"'r': 256 new tokens leave no room .* 256 tokens. Lower max_new_tokens"):
+        encoder.encode([GenerationRequest(id="r", prompt="1")], [256])
+
+
+def test_a_huge_prompt_is_never_tokenized(encoder: PromptEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "tokenize", lambda texts: [] if not texts else pytest.fail("tokenized"))
+    monkeypatch.setattr(encoder, "render", lambda request: pytest.fail("rendered"))
+    huge = [chat("x" * 10_000_000), GenerationRequest(id="r", prompt="x" * 10_000_000)]
+    assert encoder.encode(huge, [1, 1]) == [None, None]
 
 
 def test_an_empty_prompt_is_an_error(tokenizer: Any) -> None:

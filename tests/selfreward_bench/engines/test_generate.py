@@ -251,7 +251,7 @@ def test_messages_and_assistant_prefix(engine: Any) -> None:
         ({"max_new_tokens": 0}, "max_new_tokens=0"),
         ({"min_new_tokens": 99}, "min_new_tokens=99"),
         ({"stop": ("",)}, "empty stop string"),
-        ({"max_new_tokens": 1000}, "do not fit the context"),
+        ({"max_new_tokens": 1000}, "1000 new tokens leave no room"),
     ],
 )
 def test_bad_requests_are_refused_before_anything_is_computed(
@@ -260,6 +260,19 @@ def test_bad_requests_are_refused_before_anything_is_computed(
     items = requests(2)
     with pytest.raises(EngineError, match=rf"'r001'.*{message}"):
         engine.generate([items[0], replace(items[1], **change)])
+
+
+def test_a_prompt_beyond_the_context_fails_alone_and_changes_no_other_answer(engine: Any) -> None:
+    items = requests(3)
+    long = replace(items[1], prompt="1" * 300)
+    alone = answers(engine, [items[0], items[2]])
+    assert not engine.failures.keys() & {i.id for i in items}
+    assert answers(engine, [items[0], long, items[2]]) == alone
+    assert engine.failures[long.id] == "too_long"
+    assert answers(engine, [items[0]])
+    assert engine.failures[long.id] == "too_long"  # it was not asked for again
+    assert answers(engine, [items[1]])
+    assert long.id not in engine.failures
 
 
 def test_ids_must_be_unique(engine: Any) -> None:

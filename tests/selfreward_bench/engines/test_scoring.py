@@ -100,6 +100,8 @@ def test_missing_choices_are_refused(engine: Any, choices: tuple[str, ...]) -> N
         engine.choice_logprobs([request(0, "a", choices)])
 
 
-def test_a_choice_beyond_the_context_is_refused(engine: Any) -> None:
-    with pytest.raises(EngineError, match=r"'j0'.*do not fit"):
-        engine.choice_logprobs([request(0, "a", ("1" * 250,))])
+def test_a_request_beyond_the_context_fails_alone(engine: Any) -> None:
+    long_choice, long_prompt = request(0, "a", ("1" * 250,)), request(1, "1" * 300, GRADES)
+    fits = request(2, ANSWERS[0], GRADES)
+    assert [s.id for batch in engine.choice_logprobs([long_choice, long_prompt, fits]) for s in batch] == ["j2"]
+    assert engine.failures == {"j0": "too_long", "j1": "too_long"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import math
-import os
 import socket
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from selfreward_bench.store import ResponseStore
 from selfreward_bench.types import Completion, Message
 
 from ...fake_server import fake_server, request_hash
+from ...transformers_server import MICRO, STORIES, transformers_server
 
 FAST = Limits(attempts=6, backoff=0.01, max_wait=0.5, read_timeout=5, total_timeout=10)
 FAULTS = {"429": 0.06, "500": 0.04, "502": 0.02, "503": 0.03, "reset": 0.05, "truncated": 0.04, "garbage": 0.03}
@@ -584,31 +584,23 @@ def test_kill_9_five_times_then_finishing_gives_the_same(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", ["micro", "stories260k"])
-def test_a_real_server(which: str, store: ResponseStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "root",
+    [
+        pytest.param(MICRO, id="micro"),
+        pytest.param(STORIES, id="stories260k", marks=pytest.mark.skipif(not STORIES.is_dir(), reason="no data")),
+    ],
+)
+def test_a_real_server(root: Path, store: ResponseStore, tmp_path: Path) -> None:
     """``transformers serve``: chat and text answers, no log-probabilities, no chat template in the second model."""
-    root = Path(__file__).parents[3] / "selfreward_bench" / "data" / "micro" / "base"
-    if which == "stories260k":
-        if not os.environ.get("SRBENCH_DATA_DIR"):
-            pytest.skip("SRBENCH_DATA_DIR is not set")
-        root = Path(os.environ["SRBENCH_DATA_DIR"]) / "stories260k" / "hf_derived"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = Path(sys.executable).parent / "transformers"
-    command = [str(program), "serve", str(root), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    log = tmp_path / "server.log"
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | {"HF_HOME": str(tmp_path)})
-    try:
-        _wait_for(port, server, log)
+    with transformers_server(root, tmp_path) as url:
         limits = Limits(attempts=2, backoff=0.05, concurrency=2)
-        engine = ServedEngine(f"openai:{root}@http://127.0.0.1:{port}/v1", store=store, limits=limits)
+        engine = ServedEngine(f"openai:{root}@{url}", store=store, limits=limits)
         (text,) = written(engine, [ask("t", "Once upon a time", temperature=0, max_new_tokens=8)])
         assert 0 < text.n_tokens <= 8
         assert text.finish_reason == ("length" if text.n_tokens == 8 else "stop")
         assert engine.snapshot.startswith(str(root)[:100])
-        if which == "micro":
+        if root == MICRO:
             answers = written(engine, [ask(f"c{i}", max_new_tokens=12) for i in range(4)])
             assert [c.id for c in answers] == ["c0/0", "c1/0", "c2/0", "c3/0"]
             assert judged(engine, judgments(2)) == {}
@@ -618,20 +610,3 @@ def test_a_real_server(which: str, store: ResponseStore, tmp_path: Path) -> None
             assert text.finish_reason == "length"
             assert written(engine, [ask("c")]) == []
             assert engine.failures["c"].startswith("failed:")
-    finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait(10)
-
-
-def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 150
-    while time.monotonic() < end and server.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.5)
-    pytest.fail(f"the server did not start: {log.read_text()[-2000:]}")

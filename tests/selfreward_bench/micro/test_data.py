@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 from selfreward_bench import jsonl
 from selfreward_bench.fingerprint import weights_fingerprint
 from selfreward_bench.micro import BASE_FINGERPRINT, FILES, base_path, data_path, oracle
-from selfreward_bench.micro.world import parse, split_of
+from selfreward_bench.micro.families import Task
+from selfreward_bench.micro.make import two_turns
+from selfreward_bench.micro.world import WEIGHTS, draw_prompt, parse, split_of
 from selfreward_bench.types import ChoiceQuestion, Example, Prompt, RankedPrompt, TwoTurnQuestion
 
 
@@ -51,6 +54,30 @@ def test_everything_that_evaluates_is_excluded_from_training() -> None:
         assert set(questions(name)) <= excluded
     two_turn = jsonl.read(data_path("two_turn"), TwoTurnQuestion)
     assert {q.turns[0] for q in two_turn} <= excluded
+
+
+def test_ten_two_turn_questions_a_family_each_asked_once() -> None:
+    two_turn = jsonl.read(data_path("two_turn"), TwoTurnQuestion)
+    assert Counter(q.category for q in two_turn) == dict.fromkeys(WEIGHTS, 10)
+    assert len({q.turns[0] for q in two_turn}) == 80
+    assert {split(q.turns[0]) for q in two_turn} == {"test"}
+
+
+def test_families_that_lack_questions_take_them_from_other_held_out_sets() -> None:
+    def drawn(family: str, n: int, start: int = 0) -> list[tuple[str, Task]]:
+        rng, found = random.Random(start), dict[str, Task]()
+        while len(found) < n:
+            prompt, task = draw_prompt(rng, "test")
+            if task.family == family:
+                found.setdefault(prompt, task)
+        return list(found.items())
+
+    sorts, facts, others = drawn("sort", 12), drawn("fact", 4), drawn("fact", 8, 1)
+    found = list(two_turns(random.Random(0), [*facts, *sorts], [*others, *drawn("sort", 3, 2)]))
+    assert [q.turns[0] for q in found if q.category == "sort"] == [p for p, _ in sorts[:10]]
+    assert [q.turns[0] for q in found if q.category == "fact"] == [p for p, _ in [*facts, *others[:6]]]
+    assert len({q.id for q in found}) == 20
+    assert list(two_turns(random.Random(0), [*facts, *sorts], [])) == found[:14]  # what is there does not change
 
 
 def test_references_of_two_turn_questions_are_perfect_and_choices_have_one_right_answer() -> None:

@@ -1,0 +1,83 @@
+"""Which evaluation a directory's records belong to, and where those of other weights or settings are kept.
+
+A directory says in its start file what it was begun for. What was begun for something else is put aside beside it, in
+``.other``, and comes back when that is asked for again: what was paid for is never thrown away.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from typing import ClassVar, Final, TypeVar
+
+from selfreward_bench.files import os_errors
+from selfreward_bench.rundir import hash_json
+from selfreward_bench.types import Record
+
+__all__ = ["Start", "begin", "read_start"]
+
+_OTHER: Final = ".other"
+
+
+class Start(Record):
+    """What a directory's records were begun for; a subclass adds what else than the weights they depend on.
+
+    Attributes:
+        file: the name of the start file.
+    """
+
+    file: ClassVar[str] = "start.json"
+
+    fingerprint: str
+
+    @property
+    def short(self) -> str:
+        """Tells it from others in a folder's name; all fingerprints of served models begin alike."""
+        return f"{self.fingerprint[-8:]}-{hash_json(self)[:8]}"
+
+
+S = TypeVar("S", bound=Start)
+
+
+def read_start(directory: Path, kind: type[S]) -> S | None:
+    """What a directory was begun for; None where nothing says it."""
+    try:
+        return kind.model_validate_json((directory / kind.file).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def begin(directory: Path, start: Start) -> None:
+    """Makes a directory hold what was begun for ``start`` earlier, or nothing; what else was in it is put aside.
+
+    Raises:
+        DataError: the operating system refuses.
+    """
+    with os_errors(directory, "prepare"):
+        before = read_start(directory, type(start))
+        if before == start:
+            return
+        if directory.exists() and any(directory.iterdir()):
+            _move(directory, _free_place(directory, before))
+        kept = _place(directory, start)
+        if kept.exists():
+            _move(kept, directory)
+
+
+def _place(directory: Path, start: Start) -> Path:
+    return directory.parent / _OTHER / f"{directory.name}-{start.short}"
+
+
+def _free_place(directory: Path, start: Start | None) -> Path:
+    """Where records are put; those of which nothing says what they are get a number."""
+    if start is not None and not (place := _place(directory, start)).exists():
+        return place
+    places = (directory.parent / _OTHER / f"{directory.name}-unknown-{n}" for n in count(1))
+    return next(place for place in places if not place.exists())
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        target.rmdir()  # empty
+    source.replace(target)

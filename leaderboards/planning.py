@@ -1,0 +1,71 @@
+"""What an evaluation would do, before it does it: one benchmark of one model at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from leaderboards.base import Benchmark, Calls, Plan, Setting
+from leaderboards.candidates import Candidate
+from leaderboards.harness import is_current, open_benchmark
+from leaderboards.models import SELF, Opened, asked_of_served
+from leaderboards.suites import HEAD_TO_HEAD
+from leaderboards.tournament import HeadToHead
+from selfreward_bench.errors import SrbenchError
+
+__all__ = ["Entry", "Planned", "plan_matches", "plan_row"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model with its benchmarks: name of a row of ``BENCHMARKS`` -> what it is run with."""
+
+    candidate: Candidate
+    opened: Opened
+    settings: Mapping[str, Setting]
+    out_dir: Path
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One benchmark of one model, as ``--dry-run`` shows it.
+
+    Attributes:
+        current: whether its result is there.
+        problem: why it cannot be done, in words.
+        served: what is asked of served models, by their name in a price table.
+    """
+
+    model: str
+    benchmark: str
+    current: bool
+    plan: Plan
+    problem: str = ""
+    served: tuple[tuple[str, Calls], ...] = ()
+
+
+def plan_row(entry: Entry, name: str, setting: Setting) -> Planned:
+    """The plan of one row of ``BENCHMARKS``."""
+    benchmark, model = open_benchmark(name), entry.opened.model
+    try:
+        current = is_current(model, benchmark, setting, entry.out_dir)
+        plan = benchmark.plan(setting)
+    except SrbenchError as error:
+        return Planned(model.name, benchmark.key, False, Plan(), str(error))
+    asked = [(entry.candidate.text, plan.answers), (_judge_of(entry, benchmark, setting), plan.judgments)]
+    return Planned(model.name, benchmark.key, current, plan, served=() if current else asked_of_served(asked))
+
+
+def plan_matches(matches: HeadToHead, answering: Sequence[Entry]) -> Planned:
+    """The plan of head to head. What is stored of it is not looked into: it counts as still to be done."""
+    plan, each = matches.plan(len(answering)), matches.plan(1).answers
+    asked = [(e.candidate.text, each) for e in answering]
+    served = asked_of_served([*asked, (matches.judge.name, plan.judgments)])
+    return Planned("all pairs", HEAD_TO_HEAD, False, plan, served=served)
+
+
+def _judge_of(entry: Entry, benchmark: Benchmark, setting: Setting) -> str:
+    """Who is asked for judgments: the model itself where its judging is what is measured."""
+    named = setting.judge.name if setting.judge and benchmark.needs_judge else SELF
+    return entry.candidate.text if named == SELF else named

@@ -1,0 +1,89 @@
+"""A training in a process of its own: the same result, the same errors, and Ctrl-C reaches it once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selfreward_bench.config import SftConfig
+from selfreward_bench.errors import TrainingError
+from selfreward_bench.fingerprint import weights_fingerprint
+from trainers.isolation import run_training
+from trainers.resume import ResumeStore
+from trainers.training import TrainResult
+
+from .conftest import examples
+
+pytestmark = pytest.mark.slow  # each training starts a process, which imports torch
+CONFIG = SftConfig(learning_rate=1e-3, epochs=2.0, batch_size=4, dropout=0.0, max_length=64)
+
+
+class Steps:
+    """A reporter that acts after a number of steps."""
+
+    def __init__(self, action: Any = None, at: int = 3) -> None:
+        self.seen, self._action, self._at = 0, action, at
+
+    def started(self, stage: str, total: int | None, unit: str) -> None:
+        pass
+
+    def advanced(self, by: int = 1) -> None:
+        self.seen += by
+        if self._action is not None and self.seen == self._at:
+            self._action()
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **kwargs: None
+
+
+def train(base: Path, out: Path, reporter: Any = None, config: SftConfig = CONFIG, isolate: bool = True) -> TrainResult:
+    return run_training(
+        "sft",
+        base,
+        examples(32),
+        config,
+        out,
+        seed=1,
+        threads=1,
+        reporter=reporter or Steps(),
+        stage="SFT/train",
+        isolate=isolate,
+    )
+
+
+@pytest.fixture(scope="module")
+def here(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    return train(tiny_model, tmp_path_factory.mktemp("here") / "SFT", isolate=False)
+
+
+def test_the_weights_are_those_of_a_training_in_this_process(
+    tiny_model: Path, here: TrainResult, tmp_path: Path
+) -> None:
+    reporter = Steps()
+    there = train(tiny_model, tmp_path / "SFT", reporter)
+    assert weights_fingerprint(there.checkpoint) == weights_fingerprint(here.checkpoint)
+    assert reporter.seen == there.steps == 16
+
+
+def test_its_errors_arrive_as_they_are_and_print_no_traceback(
+    tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(TrainingError, match=r"sft\.max_length = 3"):
+        train(tiny_model, tmp_path / "SFT", config=CONFIG.model_copy(update={"max_length": 3}))
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_ctrl_c_saves_the_step_and_the_next_call_ends_the_same(
+    tiny_model: Path, here: TrainResult, tmp_path: Path
+) -> None:
+    out = tmp_path / "SFT"
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_model, out, Steps(lambda: os.kill(os.getpid(), signal.SIGINT)))
+    saved = ResumeStore(out / "resume").latest()
+    assert saved is not None
+    assert 3 <= saved.step < 16
+    assert weights_fingerprint(train(tiny_model, out).checkpoint) == weights_fingerprint(here.checkpoint)
