@@ -156,7 +156,10 @@ def _alignment(span: _Span) -> Sentence:
     parts = [f"up: {wording.listing(up)}"] if up else []
     parts += [f"down: {wording.listing(down)}"] if down else []
     parts += [f"no movement shown: {wording.listing([e.label for e in still])}"] if still else []
-    word = "Mixed" if up and down else "Up" if up else "Down" if down else "Not shown"
+    moved = "up" if up else "down"
+    word = (
+        "Mixed" if up and down else "Not shown" if not (up or down) else f"Partly {moved}" if still else moved.title()
+    )
     tone: Tone = "mixed" if up and down else "better" if up else "worse" if down else "neutral"
     return Sentence(question, word, f"From {span.first} to {span.last}, {'; '.join(parts)}.", tone, tuple(found))
 

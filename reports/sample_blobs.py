@@ -17,9 +17,8 @@ from reports.sample_records import UNPARSED, WIN_SHARE, Sample, SampleSet, Side,
 
 __all__ = ["BUDGET", "Packed", "TextPool", "pack"]
 
-_BLOCK: Final = 2**17  # bytes; of every fourth block the size of all is guessed
-_EVERY: Final = 4
 BUDGET: Final = 11_500_000  # characters of all blobs together, compressed and written in base64
+_BLOCK: Final = 2**17  # bytes
 MAX_SAMPLES: Final = 3_000  # of one benchmark
 SHORT: Final = 400  # characters that a shortened text keeps
 _ROUNDS: Final = 4
@@ -138,9 +137,15 @@ def _packed_size(contents: Sequence[bytes], budget: int) -> int:
     """In base64. What is small enough as it is, or by far too large, is not compressed as a whole to find out."""
     if sum(map(len, contents)) * 4 / 3 <= budget:
         return 0
-    parts = (c[i : i + _BLOCK] for c in contents for i in range(0, len(c), _EVERY * _BLOCK))
-    guess = sum(len(zlib.compress(p, 6)) for p in parts) * _EVERY * 4 // 3
+    guess = sum(map(_guessed, contents)) * 4 // 3
     return guess if guess > 1.1 * budget else sum(len(zlib.compress(c, 6)) for c in contents) * 4 // 3
+
+
+def _guessed(content: bytes) -> int:
+    """How large it is when compressed, from every fourth block of it."""
+    parts = [content[i : i + _BLOCK] for i in range(0, len(content), 4 * _BLOCK)]
+    taken = sum(map(len, parts))
+    return sum(len(zlib.compress(part, 6)) for part in parts) * len(content) // max(1, taken)
 
 
 # --- JSON

@@ -20,7 +20,16 @@ from selfreward_bench.errors import DataError, LoopViolation
 from selfreward_bench.fingerprint import weights_fingerprint
 from selfreward_bench.types import PreferencePair, Record
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
-from trainers.rendering import Turn, digest, end_token_ids, load_tokenizer, local_directory, render_turns, within
+from trainers.rendering import (
+    Turn,
+    digest,
+    end_token_ids,
+    load_tokenizer,
+    local_directory,
+    longest,
+    render_turns,
+    within,
+)
 from trainers.stepping import ExactTrainer
 from trainers.training import (
     TrainProgress,
@@ -86,7 +95,7 @@ def train_dpo(
     started = time.perf_counter()
     source = local_directory(policy)
     tokenizer = load_tokenizer(source)
-    tokens, truncated = render_pairs(tokenizer, pairs, config.max_length)
+    tokens, truncated = render_pairs(tokenizer, pairs, longest(source, config.max_length))
     rows = preference_rows(tokens)
     fingerprint = weights_fingerprint(source)
     args = TrlDpoConfig(

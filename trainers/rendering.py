@@ -192,6 +192,22 @@ class _Encoder:
         return self._rendered[key]
 
 
+def longest(source: Path, max_length: int) -> int:
+    """Tokens a record may have: ``max_length``, or what the model has positions for where these are fewer.
+
+    Raises:
+        TrainingError: the model's configuration cannot be read.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(str(source)).get_text_config()
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"{source}/config.json does not describe a model: {error}") from error
+    positions = getattr(config, "max_position_embeddings", None)
+    return min(max_length, int(positions)) if positions else max_length
+
+
 def within(items: Sequence[S], max_length: int, method: str, what: str, way_out: str) -> tuple[list[S], int]:
     """The items of at most ``max_length`` tokens, and how many are longer and left out.
 
@@ -201,7 +217,7 @@ def within(items: Sequence[S], max_length: int, method: str, what: str, way_out:
     kept = [item for item in items if len(item) <= max_length]
     if not kept:
         raise TrainingError(
-            f"{method} has nothing to train on: of {len(items)} {what}, {len(items)} exceed "
-            f"{method.lower()}.max_length = {max_length} tokens. {way_out}"
+            f"{method} has nothing to train on: of {len(items)} {what}, {len(items)} exceed {max_length} tokens "
+            f"({method.lower()}.max_length, or the model's positions where these are fewer). {way_out}"
         )
     return kept, len(items) - len(kept)

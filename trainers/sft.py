@@ -14,7 +14,16 @@ from selfreward_bench.config import SftConfig
 from selfreward_bench.fingerprint import weights_fingerprint
 from selfreward_bench.types import Example
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
-from trainers.rendering import Turn, digest, end_token_ids, load_tokenizer, local_directory, render_turns, within
+from trainers.rendering import (
+    Turn,
+    digest,
+    end_token_ids,
+    load_tokenizer,
+    local_directory,
+    longest,
+    render_turns,
+    within,
+)
 from trainers.stepping import ExactTrainer
 from trainers.training import (
     TrainProgress,
@@ -68,7 +77,7 @@ def train_sft(
     started = time.perf_counter()
     source = local_directory(base)
     tokenizer = load_tokenizer(source, default_template=True)
-    turns, truncated = render_examples(tokenizer, examples, config.max_length)
+    turns, truncated = render_examples(tokenizer, examples, longest(source, config.max_length))
     rows = labelled_rows(turns)
     fingerprint = weights_fingerprint(source)
     args = TrlSftConfig(

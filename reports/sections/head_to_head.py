@@ -16,8 +16,8 @@ __all__ = ["build"]
 
 _ID = "head-to-head"
 _RULES: Final = {
-    "agree": "Where each pair was shown in both orders, a win is one that both verdicts agree on; else it is a tie.",
-    "mean": "Where each pair was shown in both orders, the mean of both preferences counts.",
+    "agree": "Each pair was shown in both orders: a win is one that both verdicts agree on, else it is a tie.",
+    "mean": "Each pair was shown in both orders: the mean of both preferences counts.",
     "first-order-only": "Each pair was shown in one order, drawn by the seed.",
 }
 
@@ -43,9 +43,16 @@ def _caption(facts: RunFacts) -> str:
     found = matches.pairs(facts)
     prompts = sorted({p.n_prompts for p in found})
     n = f"{prompts[0]:,}" if len(prompts) == 1 else f"{prompts[0]:,} to {prompts[-1]:,}"
-    rule = facts.tournament.rule if facts.tournament else ""
-    told = _RULES.get(rule) or (f"Rule: {wording.clip(rule, 80)}." if rule else "")
-    return f"Judge: {matches.judge_of(facts)}. {n} prompts. {told}".rstrip()
+    return f"Judge: {matches.judge_of(facts)}. {n} prompts. {_rule(facts)}".rstrip()
+
+
+def _rule(facts: RunFacts) -> str:
+    """How the orders of a pair became one verdict; nothing where the judge sees no order."""
+    if facts.tournament is None:
+        return ""
+    rule = facts.tournament.rule
+    is_ordered = rule not in ("agree", "mean") or any(p.positions for p in facts.tournament.pairs)
+    return _RULES.get(rule, f"Rule: {wording.clip(rule, 80)}.") if is_ordered else ""
 
 
 def _unlike(facts: RunFacts) -> list[str]:

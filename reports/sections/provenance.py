@@ -125,7 +125,7 @@ def _hardware(facts: RunFacts, markers: Sequence[Marker]) -> Iterator[tuple[str,
         machine = next(known, None) or machines.setdefault(str(found), (found, []))
         machine[1].append(user)
     for found, users in machines.values():
-        told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found.items())
+        told = ", ".join(f"{key.replace('_gib', ' (GiB)').replace('_', ' ')} {value}" for key, value in found.items())
         of = f" of {wording.listing(users, _USERS)}" if len(machines) > 1 else ""
         yield f"Hardware{of}", wording.clip(told, _VALUE * 2) or "not recorded"
     if not machines:

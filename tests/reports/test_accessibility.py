@@ -70,6 +70,19 @@ def test_no_violation_that_is_more_than_minor(chromium: Chromium, report: Path, 
 
 
 @pytest.mark.slow
+def test_several_runs_in_one_page_have_none_either(chromium: Chromium, tmp_path: Path) -> None:
+    runs = [collect(whole_run.write(tmp_path / name)) for name in ("first", "second")]
+    html.write(runs, tmp_path / "report.html")
+    with chromium.driving():
+        context = chromium.browser.new_context(bypass_csp=True)
+        try:
+            found = violations(context.new_page(), tmp_path / "report.html")
+        finally:
+            context.close()
+    assert [v for v in found if not v.startswith("minor ")] == []
+
+
+@pytest.mark.slow
 def test_a_page_with_a_fault_is_found_out(chromium: Chromium, report: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.html"
     text = report.read_text(encoding="utf-8")

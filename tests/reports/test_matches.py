@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from leaderboards.standings import HeadToHead
+from leaderboards.standings import HeadToHead, Positions
 from reports import matches
 from reports.facts import collect
+from reports.sections import head_to_head
 
 Match = Callable[..., HeadToHead]
 
@@ -38,3 +39,19 @@ def test_a_run_without_matches(builder: Any) -> None:
     builder.result("M1", quality_sampled=3.0)
     facts = collect(builder.path)
     assert (list(matches.pairs(facts)), matches.names(facts), matches.match(facts, "M1", "M0")) == ([], [], None)
+
+
+def test_the_rule_is_told_in_words_where_the_judge_sees_an_order(whole: Any, match: Match) -> None:
+    found = collect(whole.path)
+    assert found.tournament is not None
+
+    def caption(rule: str, positions: Positions | None) -> str:
+        pairs = tuple(p.model_copy(update={"positions": positions}) for p in (match("M3", "M1"),))
+        told = found.tournament.model_copy(update={"rule": rule, "pairs": pairs}) if found.tournament else None
+        return head_to_head._caption(found.model_copy(update={"tournament": told}))
+
+    both = Positions(consistency=0.9, first_preferred=0.5, n_both=9, n_decided=9)
+    assert "a win is one that both verdicts agree on" in caption("agree", both)
+    assert caption("agree", None).endswith("prompts.")
+    assert "in one order, drawn by the seed" in caption("first-order-only", None)
+    assert caption("some <new> rule", None).endswith("Rule: some <new> rule.")

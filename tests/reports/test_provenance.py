@@ -216,7 +216,7 @@ def test_one_machine_is_told_once_though_torch_tells_more_of_it(tmp_path: Any) -
     ran_on(tmp_path, "M1", "ift", MACHINE)
     ran_on(tmp_path, "M1", "train", {**MACHINE, "torch_device": "cpu"})
     told = {k: v for k, v in identity_of(tmp_path).items() if k.startswith("Hardware")}
-    assert told == {"Hardware": "cpu A processor, usable cores 2, memory gib 7.6, torch device cpu"}
+    assert told == {"Hardware": "cpu A processor, usable cores 2, memory (GiB) 7.6, torch device cpu"}
 
 
 def test_several_machines_are_told_apart(tmp_path: Any) -> None:
@@ -226,7 +226,7 @@ def test_several_machines_are_told_apart(tmp_path: Any) -> None:
     ran_on(tmp_path, "M2", "pairs", "not a record")
     told = {k: v for k, v in identity_of(tmp_path).items() if k.startswith("Hardware")}
     assert told == {
-        "Hardware of M1/train": "cpu A processor, usable cores 2, memory gib 7.6",
+        "Hardware of M1/train": "cpu A processor, usable cores 2, memory (GiB) 7.6",
         "Hardware of M2/train": "cpu <b>Another</b>",
         "Hardware of M2/pairs": "not recorded",
     }
@@ -237,7 +237,7 @@ def test_the_hardware_of_an_evaluation_is_told(builder: Any) -> None:
     (path,) = builder.path.glob("M1/eval/*/result.json")
     write_record(path, read_result(path).model_copy(update={"hardware": MACHINE}))
     told = {k: v for k, v in identity_of(builder.path).items() if k.startswith("Hardware")}
-    assert "cpu A processor, usable cores 2, memory gib 7.6" in told.values()
+    assert "cpu A processor, usable cores 2, memory (GiB) 7.6" in told.values()
 
 
 def test_hashes_name_the_stage_that_made_them(builder: Any) -> None:

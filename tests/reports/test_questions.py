@@ -61,7 +61,7 @@ def test_a_head_to_head_is_evidence_from_either_side(
 
 def test_alignment_tells_up_down_and_still(full: Any) -> None:
     found = answers(full)["alignment"]
-    assert found.word == "Up"
+    assert found.word == "Partly up"
     assert "up: MT-Bench: Grade" in found.answer
     assert "no movement shown: AlpacaEval: Win rate and NLP benchmarks: Average of the tasks" in found.answer
 

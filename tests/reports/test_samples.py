@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -294,6 +295,15 @@ def test_every_text_is_packed_once(run: SampleRun) -> None:
         run.scores(name, ALPACA, [alpaca("a", 10.0, "The same answer."), alpaca("b", 20.0, "The same answer.")])
     _, (blob,) = packed(run)
     assert sorted(blob["texts"]) == ["The reference.", "The same answer.", "What is a?", "What is b?"]
+
+
+def test_the_guessed_size_is_near_the_true_one() -> None:
+    words = [f"word{n * n % 7_919}" for n in range(400_000)]
+    content = " ".join(words).encode()
+    true = len(zlib.compress(content, 6))
+    assert abs(sample_blobs._guessed(content) - true) < 0.08 * true
+    assert sample_blobs._guessed(content[:1_000]) == len(zlib.compress(content[:1_000], 6))
+    assert sample_blobs._guessed(b"") == 0
 
 
 def test_what_changed_least_is_shortened_first(run: SampleRun) -> None:

@@ -201,7 +201,7 @@ def test_reference_of_other_pairs_is_refused(policy: Path, tmp_path: Path) -> No
 def test_nothing_to_train_on(policy: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="of 0 pairs, 0 exceed"):
         train(policy, tmp_path / "a", n=0)
-    with pytest.raises(TrainingError, match=r"of 5 pairs, 5 exceed dpo\.max_length = 4"):
+    with pytest.raises(TrainingError, match=r"of 5 pairs, 5 exceed 4 tokens \(dpo\.max_length"):
         train(policy, tmp_path / "b", CONFIG.model_copy(update={"max_length": 4}), n=5)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -344,7 +345,7 @@ def test_killed_in_another_process_equals_undisturbed(undisturbed: Path, tiny_mo
 def test_nothing_to_train_on(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="of 0 examples, 0 exceed"):
         train(tiny_model, tmp_path / "a", n=0)
-    with pytest.raises(TrainingError, match=r"of 5 examples, 5 exceed sft\.max_length = 4"):
+    with pytest.raises(TrainingError, match=r"of 5 examples, 5 exceed 4 tokens \(sft\.max_length"):
         train(tiny_model, tmp_path / "b", CONFIG.model_copy(update={"max_length": 4}), n=5)
 
 
@@ -416,3 +417,16 @@ def test_batches_hold_like_lengths_and_every_record_once() -> None:
     assert means != sorted(means, reverse=True)  # batches do not come in the order of their lengths
     assert order != list(LengthBatches(lengths, 8, seed=1, epoch=lambda: 1))
     assert order == list(LengthBatches(lengths, 8, seed=1, epoch=lambda: 0))
+
+
+def test_an_example_beyond_the_models_positions_is_left_out(tiny_model: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    lengths = sorted(
+        len(t) for t in render_turns(load_tokenizer(base), [(e.id, e.prompt, e.completion) for e in examples(16)])
+    )
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"max_position_embeddings": lengths[-1] - 1}))
+    result = train_sft(base, examples(16), CONFIG, tmp_path / "SFT", seed=1)
+    assert result.truncated == lengths.count(lengths[-1])
+    assert CONFIG.max_length >= lengths[-1], "only the positions can be what left them out"
