@@ -50,6 +50,7 @@ class AlpacaEval:
     key: ClassVar = "alpaca-eval@1"
     paired: ClassVar = (*_PAIRED, *(f"win_rate/{name}" for name in DATASETS))
     needs_judge: ClassVar = True
+    local_only: ClassVar = False
 
     def identity(self, setting: Setting) -> dict[str, object]:
         """See ``Benchmark``."""
@@ -288,6 +289,7 @@ class MicroAlpacaEval:
     key: ClassVar = "micro-alpaca-eval@1"
     paired: ClassVar = (*_PAIRED, *(f"win_rate/{family}" for family in world.WEIGHTS))
     needs_judge: ClassVar = False
+    local_only: ClassVar = False
 
     def identity(self, setting: Setting) -> dict[str, object]:
         """See ``Benchmark``."""

@@ -159,6 +159,7 @@ class Benchmark(Protocol):
         key: ``name@version``; the version is raised when the numbers change their meaning.
         paired: metrics whose differences between checkpoints are worth an interval.
         needs_judge: whether ``Setting.judge`` must be there.
+        local_only: whether the model must be loaded in this process; a served one cannot be asked.
     """
 
     @property
@@ -169,6 +170,9 @@ class Benchmark(Protocol):
 
     @property
     def needs_judge(self) -> bool: ...
+
+    @property
+    def local_only(self) -> bool: ...
 
     def identity(self, setting: Setting) -> dict[str, object]:
         """Everything but the weights that the numbers depend on: settings and hashes of the data."""

@@ -70,6 +70,7 @@ class JudgeAccuracy:
     key: ClassVar[str]
     paired: ClassVar[tuple[str, ...]] = ("pairwise_accuracy", "spearman", "exact_match", "consistency", "mean_score")
     needs_judge: ClassVar = False
+    local_only: ClassVar = False
     stored: ClassVar[_Stored | None] = None
 
     def load(self, setting: Setting) -> JudgeData:

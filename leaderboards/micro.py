@@ -50,6 +50,7 @@ class MicroQuality:
     )
 
     needs_judge: ClassVar = False
+    local_only: ClassVar = False
 
     def identity(self, setting: Setting) -> dict[str, object]:
         """See ``Benchmark``."""

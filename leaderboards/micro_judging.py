@@ -51,6 +51,7 @@ class JudgeAccuracy:
     )
 
     needs_judge: ClassVar = False
+    local_only: ClassVar = False
 
     def identity(self, setting: Setting) -> dict[str, object]:
         """See ``Benchmark``."""

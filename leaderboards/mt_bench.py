@@ -56,6 +56,7 @@ class MtBench:
         *(f"{metric}/{category}" for metric in ("grade", "adjusted_win_rate") for category in TEMPERATURES),
     )
     needs_judge: ClassVar = True
+    local_only: ClassVar = False
 
     def __init__(self, baseline: Path | None = None) -> None:
         self.baseline = baseline
@@ -172,6 +173,7 @@ class MicroMtBench:
     key: ClassVar = "micro-mt-bench@1"
     paired: ClassVar = ("grade", "grade_turn_1", "grade_turn_2", *(f"grade/{kind}" for kind in world.WEIGHTS))
     needs_judge: ClassVar = False
+    local_only: ClassVar = False
 
     def identity(self, setting: Setting) -> dict[str, object]:
         """See ``Benchmark``."""

@@ -66,6 +66,7 @@ class _LmEval:
     """What both benchmarks share: run what is not finished, store it task by task, sum up."""
 
     needs_judge: ClassVar = False
+    local_only: ClassVar = True
     key: ClassVar[str]
 
     def jobs(self, setting: Setting) -> list[Job]:

@@ -48,6 +48,9 @@ class Planned:
 def plan_row(entry: Entry, name: str, setting: Setting) -> Planned:
     """The plan of one row of ``BENCHMARKS``."""
     benchmark, model = open_benchmark(name), entry.opened.model
+    if benchmark.local_only and entry.candidate.kind == "served":
+        problem = "It needs the log-probabilities of given texts, which a served model does not tell."
+        return Planned(model.name, benchmark.key, False, Plan(), problem)
     try:
         current = is_current(model, benchmark, setting, entry.out_dir)
         plan = benchmark.plan(setting)

@@ -17,19 +17,9 @@ from reports.training_facts import Log
 
 __all__ = ["build"]
 
-#: what becomes of things on the way -> the stage that counts it, and its losses in the order they are looked for
-_PROMPTS: Final = (
-    "truncated",
-    "empty",
-    "malformed",
-    "too_short",
-    "too_long",
-    "keyword",
-    "excluded",
-    "duplicate",
-    "similar",
-    "surplus",
-)
+#: what a stage counts that is not lost on the way; of new prompts everything else is a reason for a loss
+_PROMPT_TOTALS: Final = frozenset({"prompts", "asked", "rounds", "continuations", "tokens"})
+#: losses of the stage ``pairs``, in the order they are looked for: of candidates, and of prompts
 _CANDIDATES: Final = ("truncated", "empty", "unparsed", "duplicate")
 _OUTCOMES: Final = ("too_few", "tied", "below_gap", "over_max")
 
@@ -165,10 +155,12 @@ def _fates(counts: Mapping[str, Mapping[str, Numbers]]) -> Iterator[Panel]:
     for model, stages in counts.items():
         written, answered, paired = (stages.get(name, {}) for name in ("prompts", "candidates", "pairs"))
         if "continuations" in written:
-            prompts[model] = _parts("new", written.get("prompts", 0), written, _PROMPTS)
+            prompts[model] = _parts(
+                "new", written.get("prompts", 0), written, [k for k in written if k not in _PROMPT_TOTALS]
+            )
         if "completions" in answered and "pairs" in paired:
-            lost = sum(paired.get(name, 0) for name in _CANDIDATES)
-            candidates[model] = _parts("usable", answered["completions"] - lost, paired, _CANDIDATES)
+            usable = answered["completions"] - sum(paired.get(name, 0) for name in _CANDIDATES)
+            candidates[model] = _parts("usable", usable, paired, _CANDIDATES)
         if "pairs" in paired and "prompts" in paired:
             outcomes[model] = _parts("pair", paired["pairs"], paired, _OUTCOMES)
     yield from _fate_panel(

@@ -150,6 +150,15 @@ def test_a_plan_writes_nothing_and_loads_nothing(
     assert [p.current for p in Session(asked(*two, config=config, benchmarks=("quality",))).plan()] == [True, False]
 
 
+def test_a_plan_says_what_a_served_model_cannot_do(world_files: Path, config: RunConfig) -> None:
+    served = "openai:x@http://127.0.0.1:9/v1"
+    quality, nlp = Session(asked(served, config=config, benchmarks=("quality", "nlp"))).plan()
+    assert (quality.benchmark, quality.problem) == ("micro-quality@1", "")
+    assert nlp.benchmark == "micro-nlp@1"
+    assert "log-probabilities" in nlp.problem
+    assert not nlp.served
+
+
 def test_one_broken_model_does_not_stop_the_other(
     world_files: Path, config: RunConfig, checkpoint: Checkpoint, engines: dict[str, list[ScriptedEngine]]
 ) -> None:

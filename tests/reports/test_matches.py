@@ -41,8 +41,8 @@ def test_a_run_without_matches(builder: Any) -> None:
     assert (list(matches.pairs(facts)), matches.names(facts), matches.match(facts, "M1", "M0")) == ([], [], None)
 
 
-def test_the_rule_is_told_in_words_where_the_judge_sees_an_order(whole: Any, match: Match) -> None:
-    found = collect(whole.path)
+def test_the_rule_is_told_in_words_where_the_judge_sees_an_order(full: Any, match: Match) -> None:
+    found = collect(full.path)
     assert found.tournament is not None
 
     def caption(rule: str, positions: Positions | None) -> str:

@@ -152,7 +152,7 @@ def test_what_became_of_prompts_and_candidates(builder: Any) -> None:
         for title in ("Written prompts", "Candidates", "Prompts that gave a pair")
     }
     assert bars == {
-        "Written prompts": [("new", 60.0), ("too short", 10.0), ("duplicate", 30.0)],
+        "Written prompts": [("new", 60.0), ("duplicate", 30.0), ("too short", 10.0)],
         "Candidates": [("usable", 75.0), ("duplicate", 25.0)],
         "Prompts that gave a pair": [("pair", 25.0), ("tied", 75.0)],
     }
