@@ -157,7 +157,7 @@ def test_what_became_of_prompts_and_candidates(builder: Any) -> None:
         "Prompts that gave a pair": [("pair", 25.0), ("tied", 75.0)],
     }
     text = text_of(section)
-    assert "M2 100 60 60.0 % 10 10.0 % 30 30.0 %" in text
+    assert "M2 100 60 60.0 % 30 30.0 % 10 10.0 %" in text
     assert "M2 60 15 25.0 % 45 75.0 %" in text
 
 
