@@ -145,3 +145,30 @@ def test_tests_cannot_leave_this_machine(address: tuple[str, int]) -> None:
 def test_tests_can_reach_this_machine() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname(), timeout=5):
         pass
+
+
+# --- the documents
+
+
+def test_every_test_that_a_document_names_is_there() -> None:
+    named = {
+        (path, name)
+        for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "perf" / "RESULTS.md"]
+        for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", document.read_text("utf-8"))
+    }
+    assert len(named) > 20
+    missing = [
+        f"{path}::{name}" for path, name in sorted(named) if f"\ndef {name}(" not in (ROOT / path).read_text("utf-8")
+    ]
+    assert missing == []
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    links = [
+        (document, target)
+        for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "perf" / "RESULTS.md"]
+        for target in re.findall(r"\]\(([\w./-]+\.\w+)(?:#[\w-]*)?\)", document.read_text("utf-8"))
+    ]
+    assert len(links) > 20
+    broken = [f"{document.name}: {target}" for document, target in links if not (document.parent / target).exists()]
+    assert broken == []
