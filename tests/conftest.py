@@ -83,3 +83,15 @@ def ctrl_c_interrupts() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in a browser or on real benchmark data are slow ones, too. The longest files begin first: one process has
+    a file to itself, and the others would wait for it at the end."""
+    for item in items:
+        if "open_page" in getattr(item, "fixturenames", ()) or item.path.stem.endswith("_conformance"):
+            item.add_marker(pytest.mark.slow)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    longest = {item.path for item in items if item.path in slow and item.get_closest_marker("timeout")}
+    items.sort(key=lambda item: (item.path not in longest, item.path not in slow))

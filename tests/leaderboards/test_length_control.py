@@ -142,6 +142,7 @@ def _rest(found: Comparisons) -> tuple[Floats, Floats | None, np.ndarray | None]
     return found.deltas, found.difficulties, found.positions
 
 
+@pytest.mark.slow
 def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     truth = fitted(length_controlled(comparisons(0, n=40_000), None, n_refits=0)).win_rate
     hits = 0
@@ -165,6 +166,7 @@ def rival(seed: int, n: int = 150) -> tuple[Comparisons, Comparisons]:
     return found[0], found[1]
 
 
+@pytest.mark.slow
 def test_differences_on_the_same_resamples_cover_the_true_one_and_are_narrower_than_unpaired_ones() -> None:
     a, b = (fitted(length_controlled(c, None, n_refits=0)) for c in rival(0, n=40_000))
     truth = b.win_rate - a.win_rate

@@ -159,6 +159,7 @@ def kill_at(step: int) -> Any:
     return progress
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_undisturbed(
     undisturbed: Path, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +172,7 @@ def test_killed_and_resumed_equals_undisturbed(
     assert contents(out) == contents(undisturbed)
 
 
+@pytest.mark.slow
 def test_killed_while_the_reference_is_written(undisturbed: Path, policy: Path, tmp_path: Path) -> None:
     out = tmp_path / "train"
 
@@ -234,6 +236,7 @@ def test_a_loss_that_is_no_number_stops(policy: Path, tmp_path: Path) -> None:
     assert ResumeStore(tmp_path / "train" / "resume").latest() is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("SRBENCH_DATA_DIR" not in os.environ, reason="needs the data directory")
 def test_stories260k(tmp_path: Path) -> None:
     base = Path(os.environ["SRBENCH_DATA_DIR"]) / "stories260k" / "hf_derived"

@@ -60,15 +60,6 @@ def here(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainRes
     return train(tiny_model, tmp_path_factory.mktemp("here") / "SFT", isolate=False)
 
 
-def test_the_weights_are_those_of_a_training_in_this_process(
-    tiny_model: Path, here: TrainResult, tmp_path: Path
-) -> None:
-    reporter = Steps()
-    there = train(tiny_model, tmp_path / "SFT", reporter)
-    assert weights_fingerprint(there.checkpoint) == weights_fingerprint(here.checkpoint)
-    assert reporter.seen == there.steps == 16
-
-
 def test_its_errors_arrive_as_they_are_and_print_no_traceback(
     tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,7 +68,7 @@ def test_its_errors_arrive_as_they_are_and_print_no_traceback(
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_ctrl_c_saves_the_step_and_the_next_call_ends_the_same(
+def test_ctrl_c_saves_the_step_and_the_next_call_ends_as_a_training_in_this_process(
     tiny_model: Path, here: TrainResult, tmp_path: Path
 ) -> None:
     out = tmp_path / "SFT"
@@ -86,4 +77,7 @@ def test_ctrl_c_saves_the_step_and_the_next_call_ends_the_same(
     saved = ResumeStore(out / "resume").latest()
     assert saved is not None
     assert 3 <= saved.step < 16
-    assert weights_fingerprint(train(tiny_model, out).checkpoint) == weights_fingerprint(here.checkpoint)
+    reporter = Steps()
+    resumed = train(tiny_model, out, reporter)
+    assert weights_fingerprint(resumed.checkpoint) == weights_fingerprint(here.checkpoint)
+    assert reporter.seen == resumed.steps == 16

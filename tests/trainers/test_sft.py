@@ -222,6 +222,7 @@ def kill_at(step: int) -> Callable[[TrainProgress], None]:
     return progress
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [2, 5])  # before any state was saved; after one, in the middle of an epoch
 def test_killed_and_resumed_equals_undisturbed(step: int, undisturbed: Path, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "train"
@@ -232,6 +233,7 @@ def test_killed_and_resumed_equals_undisturbed(step: int, undisturbed: Path, tin
     assert contents(out) == contents(undisturbed)
 
 
+@pytest.mark.slow
 def test_killed_while_a_state_is_saved(undisturbed: Path, tiny_model: Path, tmp_path: Path) -> None:
     """The torn state of step 6 is not used; that of step 3 is."""
     out = tmp_path / "train"
@@ -256,6 +258,7 @@ def test_killed_while_a_state_is_saved(undisturbed: Path, tiny_model: Path, tmp_
     assert contents(out) == contents(undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before the checkpoint", "after the checkpoint"])
 def test_killed_after_the_last_step(moment: str, undisturbed: Path, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "train"
@@ -276,6 +279,7 @@ def test_killed_after_the_last_step(moment: str, undisturbed: Path, tiny_model: 
     assert contents(out) == contents(undisturbed)
 
 
+@pytest.mark.slow
 def test_a_damaged_state_is_not_used(undisturbed: Path, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "train"
     run_until_killed(lambda: train(tiny_model, out, progress=kill_at(8)))

@@ -61,6 +61,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # transformers' own deprecations differ between architectures
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_greedy_text_is_that_of_model_generate(
