@@ -44,7 +44,7 @@ from trainers.training import (
 )
 
 FIRST_LOSS_TOLERANCE = 1e-3
-FIRST_LOSS_TOLERANCE_BF16 = 2e-2  # 6e-4 was seen at 1 billion parameters and 400 tokens; other weights give far more
+FIRST_LOSS_TOLERANCE_BF16 = 2e-2  # a margin, not measured: 6e-4 was seen once, at 1 billion random parameters
 
 
 class ReferenceLogps(Record):

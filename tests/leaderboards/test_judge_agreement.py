@@ -152,6 +152,21 @@ def test_kappas_of_both_orders_and_of_subsets() -> None:
     assert found["kappa_orders/x"].value == 0
 
 
+def test_kappa_of_raters_with_unlike_labels_is_over_one_label_set() -> None:
+    with_ties, without = [1.0, 0.5, 0.0, 1.0, 0.5, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0]
+    found = cohen_kappa([(with_ties, without)], [str(i) for i in range(8)])
+    agree, chance = 5 / 8, (4 * 4 + 2 * 0 + 2 * 4) / 64  # by hand: labels 1, 0.5, 0
+    assert found.value == pytest.approx((agree - chance) / (1 - chance))
+
+
+def test_kappa_of_two_orders_is_each_with_the_truth() -> None:
+    truths, ab, ba = (1, 0, 0, 1), (1, 0, 1, 0), (1, 0, 1, 1)
+    rows = [verdict(name, t, x, y, "x") for name, t, x, y in zip("abcd", truths, ab, ba, strict=True)]
+    found = kappas(rows)
+    assert found["kappa/x"].value == pytest.approx((0 + 0.5) / 2)  # ab agrees in 2 of 4, ba in 3 of 4
+    assert found["kappa_orders/x"].value == pytest.approx(0.5)
+
+
 def test_subset_average_weighs_subsets_alike() -> None:
     rows = pair_rows([*(verdict(f"x{i}", 1, 1, 1, "x") for i in range(9)), verdict("y", 1, 0, 0, "y")])
     found = subset_average(rows, "pairwise_accuracy", ("x", "y"))

@@ -38,6 +38,23 @@ def path(tmp_path: Path) -> Path:
 # --- there and back
 
 
+def test_appending_writes_the_new_lines_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jsonl"
+    written: list[int] = []
+    write = os.write
+
+    def watched(descriptor: int, data: bytes) -> int:
+        written.append(len(data))
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", watched)
+    records = [Prompt(id=f"p{i}", messages=(Message(role="user", content="x"),)) for i in range(4)]
+    for record in records:
+        jsonl.append(path, [record])
+    assert len(set(written)) == 1, "a later record costs more than the first"
+    assert sum(written) == path.stat().st_size
+
+
 def test_batches_are_appended_in_order_and_read_back(path: Path) -> None:
     jsonl.append(path, [judgment(0), judgment(1, score=None, reason="no_verdict")])
     jsonl.append(path, [])
