@@ -160,11 +160,11 @@ def test_kappa_of_raters_with_unlike_labels_is_over_one_label_set() -> None:
 
 
 def test_kappa_of_two_orders_is_each_with_the_truth() -> None:
-    truths, ab, ba = (1, 0, 0, 1), (1, 0, 1, 0), (1, 0, 1, 1)
+    truths, ab, ba = (1, 0, 0, 1), (1, 0, 1, 0), (1, 0, 0, 1)
     rows = [verdict(name, t, x, y, "x") for name, t, x, y in zip("abcd", truths, ab, ba, strict=True)]
     found = kappas(rows)
-    assert found["kappa/x"].value == pytest.approx((0 + 0.5) / 2)  # ab agrees in 2 of 4, ba in 3 of 4
-    assert found["kappa_orders/x"].value == pytest.approx(0.5)
+    assert found["kappa/x"].value == pytest.approx((0 + 1) / 2)  # ab agrees in 2 of 4, ba in all
+    assert found["kappa_orders/x"].value == pytest.approx(0)
 
 
 def test_subset_average_weighs_subsets_alike() -> None:
