@@ -1,15 +1,20 @@
-"""The drift matrix within an evaluation: when all models have answered, each judges the same pool of their answers."""
+"""The drift matrix within an evaluation: when all models have answered, each judges the same pool of their answers.
+
+The pool is of ``POOL_PROMPTS`` prompts, and on real data of as many more that people ranked answers to: every model
+judges what every model wrote, so that the judgments grow with the square of their number.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from leaderboards import standings
-from leaderboards.base import Setting, Subject
-from leaderboards.drift import Pool, answer_pool, drift_matrix, judge_pool, micro_pool, ranked_pool
+from leaderboards.base import Calls, Setting, Subject
+from leaderboards.bounds import grading, total
+from leaderboards.drift import POOL_PROMPTS, Pool, answer_pool, drift_matrix, judge_pool, micro_pool, ranked_pool
 from leaderboards.head_to_head import HEAD_TO_HEAD
 from leaderboards.head_to_head_answers import default_prompts, read_entry
 from leaderboards.judge_accuracy import OasstJudgeAccuracy
@@ -17,9 +22,11 @@ from leaderboards.micro import MicroQuality, test_prompts
 from leaderboards.models import Opened
 from leaderboards.standings import DriftMatrix
 from leaderboards.suites import World
+from selfreward_bench.judges.pointwise import JudgeItem
 from selfreward_bench.progress import Reporter
+from selfreward_bench.types import Prompt
 
-__all__ = ["drift", "needed"]
+__all__ = ["DIRECTORY", "asked_of_each", "drift", "needed"]
 
 #: what a drift matrix is made of: answers, and the setting of the judges
 _NEEDED: Final[dict[World, tuple[str, str]]] = {
@@ -28,10 +35,28 @@ _NEEDED: Final[dict[World, tuple[str, str]]] = {
 }
 DIRECTORY: Final = "drift"
 
+T = TypeVar("T")
+
 
 def needed(world: World) -> tuple[str, str]:
     """The benchmarks whose answers and settings a drift matrix needs."""
     return _NEEDED[world]
+
+
+def asked_of_each(n_models: int, setting: Setting, world: World) -> Calls:
+    """What each of so many models is asked as a judge, at most: equal answers are one response.
+
+    Raises:
+        DataError: the prompts, or the human-ranked slice, cannot be read.
+    """
+    config, known = setting.config, []
+    if world == "micro":
+        prompts, new = test_prompts(config)[:POOL_PROMPTS], config.eval.sampling.max_new_tokens
+    else:
+        prompts, new = _prompts(setting), config.eval.answering.max_new_tokens
+        known = _ranked(setting).items
+    written = [JudgeItem(p.id, n, p.messages, "") for n in range(n_models) for p in prompts]
+    return total([grading(config.judge, written, new), grading(config.judge, known)])
 
 
 def drift(root: Path, models: Sequence[Opened], setting: Setting, world: World, reporter: Reporter) -> DriftMatrix:
@@ -63,15 +88,23 @@ def _micro(root: Path, names: Mapping[str, Opened], setting: Setting) -> Pool:
 
 
 def _real(root: Path, names: Mapping[str, Opened], setting: Setting) -> Pool:
-    """The models' answers for head-to-head, and the human-ranked slice."""
+    """Of the models' answers for head-to-head, and of what people ranked."""
     answers = {}
     for name in names:
         entry = read_entry(name, root / name / "eval" / HEAD_TO_HEAD)
         answers[name] = {i: c.text for i, c in entry.answers.items()}
-    written = answer_pool(default_prompts(setting), answers)
-    return Pool(
-        (
-            *written.entries,
-            *ranked_pool(OasstJudgeAccuracy().load(setting).prompts[: setting.config.eval.limit]).entries,
-        )
-    )
+    return answer_pool(_prompts(setting), answers) + _ranked(setting)
+
+
+def _prompts(setting: Setting) -> list[Prompt]:
+    return _spread(default_prompts(setting))
+
+
+def _ranked(setting: Setting) -> Pool:
+    return ranked_pool(_spread(OasstJudgeAccuracy().load(setting).prompts[: setting.config.eval.limit]))
+
+
+def _spread(items: Sequence[T]) -> list[T]:
+    """At most ``POOL_PROMPTS`` of them, at equal distances: files are often sorted by where their prompts come from."""
+    n = min(len(items), POOL_PROMPTS)
+    return [items[i * len(items) // n] for i in range(n)]

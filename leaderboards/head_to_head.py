@@ -1,39 +1,33 @@
 """Head-to-head: checkpoints on the same prompts, all pairs, judged in both orders (arXiv 2401.10020).
 
 ``compare`` takes the stored answers of all checkpoints (``head_to_head_answers``), asks the judge about all pairs and
-sums up. Verdicts are stored batch by batch and belong to the texts they were made on, so that a checkpoint added later
-costs its own comparisons only, and none is asked for twice when settings change and change back.
+sums up. Verdicts are kept (``head_to_head_verdicts``), so that a checkpoint added later costs its own comparisons only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Final, Literal
 
 from leaderboards import standings
-from leaderboards.base import SETTLED, Calls, JudgeRole, Plan
+from leaderboards.base import Calls, JudgeRole, Plan
 from leaderboards.head_to_head_answers import Entry, hash_prompts
-from leaderboards.head_to_head_judges import PairAnnotator, Preference, Showing, annotator_for
+from leaderboards.head_to_head_judges import PairAnnotator, annotator_for
+from leaderboards.head_to_head_verdicts import COMPARISONS, NOT_ASKED_AGAIN, Match, Verdict, judged, kind_of
 from leaderboards.micro import HEAD_TO_HEAD as MICRO_HEAD_TO_HEAD
 from leaderboards.ratings import Comparison, bradley_terry, pair_result
 from leaderboards.standings import HeadToHead, Positions, Tournament
-from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, DataError, UnknownNameError
-from selfreward_bench.judges.fencing import clean
 from selfreward_bench.judges.pairwise import Order
-from selfreward_bench.rundir import hash_json
 from selfreward_bench.seeding import derive_seed
-from selfreward_bench.types import Prompt, Record
+from selfreward_bench.types import Prompt
 
-__all__ = ["HEAD_TO_HEAD", "RULES", "Rule", "Verdict", "combined", "compare", "plan"]
+__all__ = ["HEAD_TO_HEAD", "RULES", "Rule", "combined", "compare", "plan"]
 
 HEAD_TO_HEAD: Final = "head-to-head@1"
-COMPARISONS: Final = "comparisons.jsonl"
-OTHER_COMPARISONS: Final = "comparisons.other.jsonl"  # on former answers, or by other judges
 
 Rule = Literal["agree", "mean", "first-order-only"]
 
@@ -43,60 +37,6 @@ RULES: Final[Mapping[Rule, str]] = {
     "mean": "both orders, mean of their preferences",
     "first-order-only": "one order, drawn per comparison by a seeded coin",
 }
-
-_MAX_RAW = 20_000  # characters of a judge's text that are kept
-_SETTLED = SETTLED | {"unknown_task"}  # reasons for which a judge is not asked again
-
-
-class Verdict(Record):
-    """One stored judgment of one showing.
-
-    Attributes:
-        order: ``ab``: the answer of ``a`` was shown first.
-        content: hash of the judge and of everything it was shown; a verdict on other texts is not used.
-        preference: for what was shown FIRST, 0..1.
-        way: what it was read from, as ``Preference.way``.
-    """
-
-    a: str
-    b: str
-    prompt_id: str
-    order: Order
-    content: str
-    preference: float | None
-    raw: str = ""
-    reason: str | None = None
-    way: str = "words"
-
-    @property
-    def id(self) -> str:
-        """``A|B|prompt|order``."""
-        return f"{self.a}|{self.b}|{self.prompt_id}|{self.order}"
-
-    @property
-    def for_a(self) -> float | None:
-        """The preference from the side of ``a``, whatever the order."""
-        return self.preference if self.preference is None or self.order == "ab" else 1 - self.preference
-
-
-@dataclass(frozen=True)
-class _Match:
-    """Two answers to one prompt; with ``reason`` it cannot be judged."""
-
-    a: str
-    b: str
-    prompt: Prompt
-    texts: tuple[str, str]
-    reason: str | None
-    orders: tuple[Order, ...]
-
-    @property
-    def identical(self) -> bool:
-        return self.reason is None and self.texts[0] == self.texts[1]
-
-    def showing(self, order: Order) -> Showing:
-        first, second = self.texts if order == "ab" else self.texts[::-1]
-        return Showing(f"{self.a}|{self.b}|{self.prompt.id}|{order}", self.prompt.messages, first, second)
 
 
 def plan(
@@ -159,7 +99,7 @@ def compare(
         for b, a in combinations(names, 2)
         for p in prompts
     ]
-    verdicts, reasons = _judged(matches, asked, judge, directory / COMPARISONS, advanced)
+    verdicts, reasons = judged(matches, asked, judge, directory / COMPARISONS, advanced)
     comparability = _comparability(by_name.values(), prompts, judge, asked, rule, judge_truncated, verdicts)
     scored = [_comparison(m, verdicts, reasons, rule) for m in matches]
     benchmark = MICRO_HEAD_TO_HEAD if judge.engine is None else HEAD_TO_HEAD
@@ -174,7 +114,7 @@ def compare(
         pairs=tuple(_pairs(matches, scored, verdicts, benchmark, asked.key, comparability)),
         ratings=table.ratings,
         comparability=comparability,
-        incomplete=sum(reason not in _SETTLED for reason in reasons.values()),
+        incomplete=sum(reason not in NOT_ASKED_AGAIN for reason in reasons.values()),
         notes=(*_notes(by_name.values(), judge), *table.notes),
     )
     standings.write_record(directory / standings.TOURNAMENT, result)
@@ -210,91 +150,20 @@ def _orders(annotator: PairAnnotator, rule: Rule, seed: int, name: str) -> tuple
     return ("ab", "ba")
 
 
-def _match(a: Entry, b: Entry, prompt: Prompt, orders: tuple[Order, ...], judge_truncated: bool) -> _Match:
+def _match(a: Entry, b: Entry, prompt: Prompt, orders: tuple[Order, ...], judge_truncated: bool) -> Match:
     found = (a.answers.get(prompt.id), b.answers.get(prompt.id))
     reasons: dict[str, list[str]] = {}
     for entry, completion in zip((a, b), found, strict=True):
         if completion is None:
-            reasons.setdefault(_kind(entry.failures.get(prompt.id, "no_answer")), []).append(entry.name)
+            reasons.setdefault(kind_of(entry.failures.get(prompt.id, "no_answer")), []).append(entry.name)
         elif completion.finish_reason == "length" and not judge_truncated:
             reasons.setdefault("answer_truncated", []).append(entry.name)
     reason = "; ".join(f"{why}: {', '.join(who)}" for why, who in reasons.items()) or None
     texts = ("" if found[0] is None else found[0].text, "" if found[1] is None else found[1].text)
-    return _Match(a.name, b.name, prompt, texts, reason, orders)
+    return Match(a.name, b.name, prompt, texts, reason, orders)
 
 
-def _kind(reason: str) -> str:
-    """``failed: timeout after ...`` is ``failed``: reasons are counted."""
-    return reason.split(":")[0][:60]
-
-
-def _judged(
-    matches: Sequence[_Match],
-    annotator: PairAnnotator,
-    judge: JudgeRole,
-    path: Path,
-    advanced: Callable[[int], None],
-) -> tuple[dict[str, Verdict], dict[str, str]]:
-    """Verdicts with a preference, and for the other showings the reason, both by id."""
-    wanted = {
-        (s := m.showing(order)).id: (m, order, s)
-        for m in matches
-        if m.reason is None and not m.identical
-        for order in m.orders
-    }
-    identity = [annotator.key, judge.snapshot, dict(annotator.parameters)]
-    content = {i: _content(identity, s) for i, (_, _, s) in wanted.items()}
-    found = {v.id: v for v in _stored(path, content)}
-    advanced(len(found))
-    for batch in annotator.preferences([s for _, _, s in wanted.values()], found.keys()):
-        fresh = [_verdict(*wanted[p.id], content[p.id], p) for p in batch if p.id in wanted and p.id not in found]
-        jsonl.append(path, fresh)
-        found |= {v.id: v for v in fresh}
-        advanced(len(fresh))
-    reasons = {v.id: v.reason or "no_verdict" for v in found.values() if v.preference is None}
-    reasons |= {i: _kind(annotator.failures.get(i, "no_judgment")) for i in wanted if i not in found}
-    return {i: v for i, v in found.items() if v.preference is not None}, reasons
-
-
-def _content(identity: object, showing: Showing) -> str:
-    shown = [identity, [m.model_dump() for m in showing.messages], showing.first, showing.second]
-    return hash_json(shown)[:24]
-
-
-def _stored(path: Path, content: Mapping[str, str]) -> list[Verdict]:
-    """Stored verdicts that are wanted. Those on other texts or of other judges are put aside, and come back.
-
-    What shall be asked again is taken out of the file.
-    """
-    aside = path.with_name(OTHER_COMPARISONS)
-    stored = {(v.id, v.content): v for v in jsonl.resume(path, Verdict, unique=lambda v: v.id)}
-    known = {**stored, **{(v.id, v.content): v for v in jsonl.resume(aside, Verdict)}}
-    settled = {key: v for key, v in known.items() if v.preference is not None or v.reason in _SETTLED}
-    wanted = {key for key in settled if content.get(key[0]) == key[1]}
-    current = wanted | {key for key in settled if key[0] not in content and key in stored}
-    if current != stored.keys():
-        jsonl.write(aside, [v for key, v in settled.items() if key not in current])
-        jsonl.write(path, [v for key, v in settled.items() if key in current])
-    return [settled[key] for key in settled if key in wanted]
-
-
-def _verdict(match: _Match, order: Order, showing: Showing, content: str, said: Preference) -> Verdict:
-    valid = said.value is not None and 0 <= said.value <= 1  # also refuses NaN
-    reason = None if valid else said.reason or ("no_verdict" if said.value is None else "out_of_range")
-    return Verdict(
-        a=match.a,
-        b=match.b,
-        prompt_id=match.prompt.id,
-        order=order,
-        content=content,
-        preference=said.value if valid else None,
-        raw=clean(said.raw[:_MAX_RAW]),
-        reason=None if reason is None else clean(_kind(reason)),
-        way=said.way,
-    )
-
-
-def _comparison(match: _Match, verdicts: Mapping[str, Verdict], reasons: Mapping[str, str], rule: Rule) -> Comparison:
+def _comparison(match: Match, verdicts: Mapping[str, Verdict], reasons: Mapping[str, str], rule: Rule) -> Comparison:
     def result(points: float | None, reason: str | None = None) -> Comparison:
         return Comparison(match.a, match.b, match.prompt.id, points, reason)
 
@@ -329,14 +198,14 @@ def _outcome(preference: float) -> float:
 
 
 def _pairs(
-    matches: Sequence[_Match],
+    matches: Sequence[Match],
     scored: Sequence[Comparison],
     verdicts: Mapping[str, Verdict],
     benchmark: str,
     judge: str,
     comparability: Mapping[str, str],
 ) -> Iterator[HeadToHead]:
-    of: dict[tuple[str, str], list[tuple[_Match, Comparison]]] = {}
+    of: dict[tuple[str, str], list[tuple[Match, Comparison]]] = {}
     for match, comparison in zip(matches, scored, strict=True):
         of.setdefault((match.a, match.b), []).append((match, comparison))
     for (a, b), both in of.items():
@@ -352,7 +221,7 @@ def _pairs(
         )
 
 
-def _positions(matches: Sequence[_Match], verdicts: Mapping[str, Verdict]) -> Positions | None:
+def _positions(matches: Sequence[Match], verdicts: Mapping[str, Verdict]) -> Positions | None:
     shown = [[verdicts.get(m.showing(order).id) for order in m.orders] for m in matches if len(m.orders) == 2]
     if not shown:
         return None

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leaderboards.base import Benchmark, Calls, Plan, Setting
+from leaderboards.bounds import total
 from leaderboards.candidates import Candidate
+from leaderboards.drifting import DIRECTORY, asked_of_each
 from leaderboards.harness import is_current, open_benchmark
 from leaderboards.models import SELF, Opened, asked_of_served
-from leaderboards.suites import HEAD_TO_HEAD
+from leaderboards.suites import HEAD_TO_HEAD, World
 from leaderboards.tournament import HeadToHead
 from selfreward_bench.errors import SrbenchError
 
-__all__ = ["Entry", "Planned", "plan_matches", "plan_row"]
+__all__ = ["Entry", "Planned", "plan_drift", "plan_matches", "plan_row"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,16 @@ def plan_matches(matches: HeadToHead, answering: Sequence[Entry]) -> Planned:
     asked = [(e.candidate.text, each) for e in answering]
     served = asked_of_served([*asked, (matches.judge.name, plan.judgments)])
     return Planned("all pairs", HEAD_TO_HEAD, False, plan, served=served)
+
+
+def plan_drift(answering: Sequence[Entry], setting: Setting, world: World) -> Planned:
+    """The plan of the drift matrix. What is stored of it is not looked into: it counts as still to be done."""
+    try:
+        each = asked_of_each(len(answering), setting, world)
+    except SrbenchError as error:
+        return Planned("all models", DIRECTORY, False, Plan(), str(error))
+    served = asked_of_served([(e.candidate.text, each) for e in answering])
+    return Planned("all models", DIRECTORY, False, Plan(judgments=total([each] * len(answering))), served=served)
 
 
 def _judge_of(entry: Entry, benchmark: Benchmark, setting: Setting) -> str:

@@ -29,7 +29,7 @@ from leaderboards.models import (
     judge_role,
     open_candidate,
 )
-from leaderboards.planning import Entry, Planned, plan_matches, plan_row
+from leaderboards.planning import Entry, Planned, plan_drift, plan_matches, plan_row
 from leaderboards.suites import HEAD_TO_HEAD, World, bounded, default_config, run_of
 from leaderboards.tournament import HeadToHead
 from selfreward_bench.config import RunConfig
@@ -176,12 +176,20 @@ class Session:
     def plan(self) -> list[Planned]:
         """What would be done; nothing is."""
         planned = [plan_row(e, name, setting) for e in self._entries for name, setting in e.settings.items()]
-        return [*planned, plan_matches(self._matches, self._answering)] if self._matches else planned
+        if self._matches:
+            planned.append(plan_matches(self._matches, self._answering))
+        if self._wants_drift and len(self._answering) > 1:
+            planned.append(plan_drift(self._answering, self.setting, self.world))
+        return planned
 
     @property
     def _answering(self) -> list[Entry]:
         """Those that can be asked something: all but finished files."""
         return [e for e in self._entries if e.candidate.kind != "finished"]
+
+    @property
+    def _wants_drift(self) -> bool:
+        return set(needed(self.world)) <= set(self.names)
 
     def _head_to_head(self) -> HeadToHead | None:
         name = next((n for n in self.names if _is_match(n)), None)
@@ -229,7 +237,7 @@ class Session:
 
     def _drift(self, reporter: Reporter) -> None:
         """Each model as a judge of all models' answers, where several have answered and judged in this call."""
-        if not set(needed(self.world)) <= set(self.names):
+        if not self._wants_drift:
             return
         wanted = [open_benchmark(name).key for name in needed(self.world) if not _is_match(name)]
         judging = [e.opened for e in self._answering if all(_is_done(e.out_dir / key) for key in wanted)]

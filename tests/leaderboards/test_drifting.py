@@ -11,7 +11,7 @@ import pytest
 
 from leaderboards import standings
 from leaderboards.base import JudgeRole, Setting
-from leaderboards.drifting import drift, needed
+from leaderboards.drifting import asked_of_each, drift, needed
 from leaderboards.harness import Model, evaluate_model
 from leaderboards.judge_accuracy import OasstJudgeAccuracy
 from leaderboards.models import Opened
@@ -74,7 +74,9 @@ def test_answers_that_are_missing_are_named(
     assert not (tmp_path / "drift.json").exists()
 
 
-def test_real_models_judge_their_answers_and_a_slice_that_people_ranked(tmp_path: Path) -> None:
+def test_real_models_judge_their_answers_and_a_slice_that_people_ranked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     instructions = [{"instruction": f"Tell me of {i}.", "output": "x", "dataset": "d"} for i in range(5)]
     path = tmp_path / "data/alpaca_eval/alpaca_eval.json"
     path.parent.mkdir(parents=True)
@@ -114,3 +116,11 @@ def test_real_models_judge_their_answers_and_a_slice_that_people_ranked(tmp_path
     assert {(s.judge, s.author) for s in found.scores} == {(j, w) for j in "ab" for w in ("a", "b", "human")}
     assert [j.own_advantage is not None for j in found.judges] == [True, True]
     assert len(OasstJudgeAccuracy().load(setting).prompts) == 4
+    monkeypatch.setattr("leaderboards.drifting.POOL_PROMPTS", 3)
+    few = drift(tmp_path / "run", models, setting, "real", Silent())
+    assert (few.n_prompts, few.n_responses) == (3 + 3, 2 * 3 + 3 * 3)  # spread over all of them
+    assert asked_of_each(2, setting, "real").calls == few.n_responses
+    monkeypatch.undo()
+    planned = asked_of_each(2, setting, "real").calls
+    assert planned == 2 * 5 + 4 * 3 == found.n_responses
+    assert planned == sum(isinstance(r, ChoiceRequest) for r in models[0].model.open().requests)  # type: ignore[attr-defined]  # scripted

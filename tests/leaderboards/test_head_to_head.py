@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from leaderboards.base import Calls, JudgeRole, Setting, Subject
-from leaderboards.head_to_head import COMPARISONS, Rule, Verdict, combined, compare, plan
+from leaderboards.head_to_head import Rule, combined, compare, plan
 from leaderboards.head_to_head_answers import Entry, answer, default_prompts, hash_prompts
 from leaderboards.head_to_head_judges import OracleAnnotator, Preference, Showing, annotator_for
+from leaderboards.head_to_head_verdicts import COMPARISONS, Verdict
 from leaderboards.ratings import bradley_terry
 from leaderboards.standings import Tournament, read_tournament
 from selfreward_bench import jsonl

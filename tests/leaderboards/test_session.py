@@ -128,9 +128,23 @@ def test_what_is_there_is_not_made_again(
 def test_the_drift_matrix_needs_answers_and_judgments_of_several(
     world_files: Path, config: RunConfig, two: tuple[Path, Path], engines: dict[str, list[ScriptedEngine]]
 ) -> None:
-    assert Session(asked(*two, config=config, benchmarks=("quality", "judge-accuracy"))).run().errors == ()
+    session = Session(asked(*two, config=config, benchmarks=("quality", "judge-accuracy")))
+    planned = session.plan()[-1]
+    assert session.run().errors == ()
     drift = standings.read_drift(Path("out/drift.json"))
     assert {j.name for j in drift.judges} == {"good", "poor"}
+    assert drift.n_responses < 2 * drift.n_prompts  # equal answers are judged once, and planned twice
+    assert planned.plan.judgments.calls == 2 * 2 * drift.n_prompts
+    alone = Session(asked(two[0], config=config, benchmarks=("quality", "judge-accuracy")))
+    assert "drift" not in [p.benchmark for p in alone.plan()]
+
+
+def test_served_models_are_paid_for_judging_each_other(world_files: Path, config: RunConfig) -> None:
+    both = [f"openai:{name}@http://127.0.0.1:9/v1" for name in ("x", "y")]
+    *_, drift = Session(asked(*both, config=config, benchmarks=("quality", "judge-accuracy"))).plan()
+    assert [name for name, _ in drift.served] == ["x", "y"]
+    assert sum(calls.calls for _, calls in drift.served) == drift.plan.judgments.calls
+    assert all(calls.prompt_tokens > 0 < calls.completion_tokens for _, calls in drift.served)
 
 
 def test_a_plan_writes_nothing_and_loads_nothing(
@@ -143,9 +157,11 @@ def test_a_plan_writes_nothing_and_loads_nothing(
         ("good", "micro-quality@1"),
         ("good", "micro-judge-accuracy@1"),
     ]
-    assert (planned[-1].model, planned[-1].benchmark) == ("all pairs", "head-to-head")
+    matches, drift = planned[-2:]
+    assert (matches.model, matches.benchmark) == ("all pairs", "head-to-head")
+    assert (drift.model, drift.benchmark) == ("all models", "drift")
     assert all(p.plan.units and not p.current and not p.problem for p in planned)
-    assert 2 * planned[-1].plan.judgments.calls == planned[-1].plan.answers.calls  # one pair, no orders
+    assert 2 * matches.plan.judgments.calls == matches.plan.answers.calls  # one pair, no orders
     Session(asked(two[0], config=config, benchmarks=("quality",))).run()
     assert [p.current for p in Session(asked(*two, config=config, benchmarks=("quality",))).plan()] == [True, False]
 
