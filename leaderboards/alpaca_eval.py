@@ -19,13 +19,14 @@ from leaderboards import alpaca_files as files
 from leaderboards.alpaca_annotators import Annotator, load_annotator
 from leaderboards.alpaca_files import Annotation, Instruction, ModelOutput
 from leaderboards.alpaca_finished import Given, read_given, score_annotations
-from leaderboards.alpaca_judging import IN_WORDS, Item, Judged, ask, is_shortened, orders_of
+from leaderboards.alpaca_judging import IN_WORDS, Item, Judged, ask, is_shortened, planned
 from leaderboards.alpaca_judging import raw_completion as raw_of
 from leaderboards.alpaca_package import package_version
 from leaderboards.alpaca_scores import LengthModel, Pair, excerpt, score
 from leaderboards.base import SETTLED, Calls, JudgeRole, Outcome, Plan, Setting, Subject, answers
+from leaderboards.bounds import generating
 from leaderboards.micro import ORACLE, test_prompts
-from selfreward_bench.config import RunConfig, Sampling
+from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.engines.served_protocol import PREFIX, parse_spec
 from selfreward_bench.errors import ConfigError
@@ -39,6 +40,7 @@ __all__ = ["AlpacaEval", "MicroAlpacaEval", "micro_reference"]
 
 DATASETS: Final = ("helpful_base", "koala", "oasst", "selfinstruct", "vicuna")
 STAGE: Final = "eval/alpaca-eval"
+_MICRO_STAGE: Final = f"{STAGE}/micro"
 _MAKERS: Final = ("api.openai.com",)
 _HOSTED: Final = ".openai.azure.com"
 _PAIRED: Final = ("win_rate", "discrete_win_rate", "avg_length")
@@ -64,19 +66,18 @@ class AlpacaEval:
         return found
 
     def plan(self, setting: Setting) -> Plan:
-        """See ``Benchmark``. Tokens are bounded by bytes; of a judge's question, too."""
+        """See ``Benchmark``. Tokens are bounded by bytes; of a judge's question, too. Finished outputs are read."""
         if _annotations(setting) is not None:
             return Plan()
         config = setting.config.eval
         tasks, annotator = files.load_instructions(setting.data)[: config.limit], load_annotator(config.annotator)
+        if setting.finished is not None:
+            given, _ = read_given(setting.finished.path, tasks)
+            answered = {t: text for t in tasks if (text := given[t.id].text) is not None}
+            return Plan(Calls(), planned([_item(t, text) for t, text in answered.items()], annotator, config.order))
+        written = generating(_requests(setting.config, _prompts(tasks), STAGE))
         new = config.answering.max_new_tokens
-        n_orders = [len(orders_of(t.text, config.order, annotator)) for t in tasks]
-        asked = sum(
-            k * (_size(annotator.render(t.text, t.reference, "")) + new) for t, k in zip(tasks, n_orders, strict=True)
-        )
-        judgments = Calls(sum(n_orders), asked, sum(n_orders) * annotator.max_tokens)
-        written = Calls(len(tasks), sum(_bytes(t.text) for t in tasks), len(tasks) * new)
-        return Plan(Calls() if setting.finished else written, judgments)
+        return Plan(written, planned([_item(t, "") for t in tasks], annotator, config.order, unwritten=new))
 
     def recognise(self, path: Path) -> str | None:
         """See ``Benchmark``: ``alpaca-outputs`` or ``alpaca-annotations``."""
@@ -106,14 +107,6 @@ def _annotations(setting: Setting) -> Path | None:
     return finished.path if finished is not None and finished.kind == files.ANNOTATIONS else None
 
 
-def _bytes(text: str) -> int:
-    return len(text.encode("utf-8", "replace"))
-
-
-def _size(messages: Sequence[Message]) -> int:
-    return sum(_bytes(m.content) for m in messages)
-
-
 # --- answers to be judged
 
 
@@ -127,10 +120,10 @@ def _answer_and_judge(subject: Subject, tasks: Sequence[Instruction], lengths: L
     annotator = load_annotator(config.annotator)
     extra: dict[str, Metric] = {}
     if subject.setting.finished is None:
-        given = _generated(subject, tasks)
+        given = _answer(subject, _prompts(tasks), STAGE)
     else:
         given, extra = read_given(subject.setting.finished.path, tasks)
-    items = [Item(t.id, t.text, t.reference, text) for t in tasks if (text := given[t.id].text) is not None]
+    items = [_item(t, text) for t in tasks if (text := given[t.id].text) is not None]
     judged = ask(subject, items, annotator, judge, config.order)
     pairs = [_judged_pair(t, given[t.id], judged.get(t.id), annotator) for t in tasks]
     scores = score(pairs, lengths)
@@ -146,26 +139,31 @@ def _answer_and_judge(subject: Subject, tasks: Sequence[Instruction], lengths: L
     )
 
 
-def _generated(subject: Subject, tasks: Sequence[Instruction]) -> dict[str, Given]:
-    prompts: dict[str, tuple[Message, ...]] = {t.id: (Message(role="user", content=t.text),) for t in tasks}
-    return _answer(subject, prompts, subject.config.eval.answering, STAGE)
+def _item(task: Instruction, answer: str) -> Item:
+    return Item(task.id, task.text, task.reference, answer)
 
 
-def _answer(
-    subject: Subject, prompts: Mapping[str, tuple[Message, ...]], sampling: Sampling, stage: str
-) -> dict[str, Given]:
-    requests = [
+def _prompts(tasks: Sequence[Instruction]) -> dict[str, tuple[Message, ...]]:
+    return {t.id: (Message(role="user", content=t.text),) for t in tasks}
+
+
+def _requests(config: RunConfig, prompts: Mapping[str, tuple[Message, ...]], stage: str) -> list[GenerationRequest]:
+    sampling = config.eval.answering
+    return [
         GenerationRequest(
             id=name,
             prompt=messages,
-            seeds=(derive_seed(subject.config.seed, stage, name, 0),),
+            seeds=(derive_seed(config.seed, stage, name, 0),),
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             max_new_tokens=sampling.max_new_tokens,
         )
         for name, messages in prompts.items()
     ]
-    found = {c.prompt_id: c for c in answers(subject, "answers.jsonl", requests)}
+
+
+def _answer(subject: Subject, prompts: Mapping[str, tuple[Message, ...]], stage: str) -> dict[str, Given]:
+    found = {c.prompt_id: c for c in answers(subject, "answers.jsonl", _requests(subject.config, prompts, stage))}
     failures = {} if len(found) >= len(prompts) else dict(subject.engine.failures)
     return {name: _given(found.get(name), failures.get(name, "failed: no answer")) for name in prompts}
 
@@ -184,7 +182,7 @@ def _judged_pair(task: Instruction, given: Given, judged: Judged | None, annotat
     if given.text is not None:
         measures["quotes_judge_prompt"] = float(annotator.quoted_in(given.text))
     if judged is not None:
-        item = Item(task.id, task.text, task.reference, given.text or "")
+        item = _item(task, given.text or "")
         measures["shortened_for_judge"] = float(is_shortened(item))
         if judged.verdicts:
             measures["first_shown_win_rate"] = None if judged.first_shown is None else 100 * judged.first_shown
@@ -298,8 +296,8 @@ class MicroAlpacaEval:
 
     def plan(self, setting: Setting) -> Plan:
         """See ``Benchmark``. Tokens are bounded by bytes."""
-        prompts, new = test_prompts(setting.config), setting.config.eval.answering.max_new_tokens
-        return Plan(Calls(len(prompts), sum(_size(p.messages) for p in prompts), len(prompts) * new))
+        prompts = {p.id: p.messages for p in test_prompts(setting.config)}
+        return Plan(generating(_requests(setting.config, prompts, _MICRO_STAGE)))
 
     def recognise(self, path: Path) -> None:
         """There are no finished files of this benchmark."""
@@ -308,7 +306,7 @@ class MicroAlpacaEval:
         """Answers in ``answers.jsonl``."""
         config: RunConfig = subject.config
         prompts = test_prompts(config)
-        given = _answer(subject, {p.id: p.messages for p in prompts}, config.eval.answering, f"{STAGE}/micro")
+        given = _answer(subject, {p.id: p.messages for p in prompts}, _MICRO_STAGE)
         lengths = LengthModel()
         scores = score([_micro_pair(p, given[p.id]) for p in prompts], lengths)
         comparability = {

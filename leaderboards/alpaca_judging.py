@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from leaderboards.alpaca_annotators import MAX_SHOWN, Annotator, LogprobVerdict, Verdict, switched
-from leaderboards.base import SETTLED, JudgeRole, Subject
+from leaderboards.base import SETTLED, Calls, JudgeRole, Subject
+from leaderboards.bounds import total
 from selfreward_bench import jsonl
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, GenerationRequest
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.types import Completion, Judgment
 
-__all__ = ["Item", "Judged", "Order", "ask", "first_token_verdict", "orders_of", "raw_completion"]
+__all__ = ["Item", "Judged", "Order", "ask", "first_token_verdict", "orders_of", "planned", "raw_completion"]
 
 FILE: Final = "judgments.jsonl"
 IN_WORDS: Final = "text verdict"
@@ -78,6 +79,24 @@ def orders_of(instruction: str, policy: str, annotator: Annotator) -> tuple[Orde
     if policy == "both":
         return ("ab", "ba")
     return ("ba",) if annotator.randomized and switched(instruction) else ("ab",)
+
+
+def planned(items: Sequence[Item], annotator: Annotator, policy: str, unwritten: int = 0) -> Calls:
+    """What `ask` will ask, its tokens at most: given text has at most a token per byte.
+
+    A judge that turns out to give no log-probabilities is asked a second time, in words: these calls are not counted.
+
+    Args:
+        unwritten: tokens that each answer may still get, where it is not there yet.
+    """
+    parts = []
+    for item in items:
+        asked = unwritten or item.answer != item.reference
+        n = len(orders_of(item.instruction, policy, annotator)) if asked else 0
+        shown = annotator.render(item.instruction, item.reference, item.answer)
+        size = sum(len(m.content.encode("utf-8", "replace")) for m in shown)
+        parts.append(Calls(n, n * (size + unwritten), n * annotator.max_tokens))
+    return total(parts)
 
 
 def ask(

@@ -2,7 +2,7 @@
 
     directory    ./models/mine                              a checkpoint in Hugging Face layout
     run-model    runs/first:M2, runs/first/M2/checkpoint    a model of a run
-    hub          owner/name                                 a model of the Hugging Face hub, where no such path is
+    hub          owner/name, owner/name@revision            a model of the Hugging Face hub, where no such path is
     served       openai:NAME@URL, openai:NAME@URL#VARIABLE  a model behind an OpenAI-compatible server
     finished     model_outputs.json, answers/               files in the formats of AlpacaEval, FastChat or lm-eval
 
@@ -20,17 +20,20 @@ from typing import Final, Literal
 
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.files import os_errors
+from selfreward_bench.hub import is_hub_name
 
 __all__ = ["Candidate", "Kind", "parse_candidate", "parse_candidates"]
 
 Kind = Literal["directory", "run-model", "hub", "served", "finished"]
 
 SERVED: Final = "openai:"
-FORMS: Final = "a checkpoint's directory, RUN:MODEL, OWNER/NAME of the hub, openai:NAME@URL, or finished files"
+FORMS: Final = (
+    "a checkpoint's directory, RUN:MODEL, the hub's OWNER/NAME[@REVISION], openai:NAME@URL, or finished files"
+)
 
 _RUN_FILE: Final = "srbench.yaml"
 _MODEL: Final = re.compile(r"M\d+|SFT")
-_HUB: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _FINISHED: Final = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 _WEIGHTS: Final = ("config.json", "adapter_config.json", "*.safetensors", "pytorch_model*.bin")
 _UNTOLD: Final = re.compile(r"model_outputs|results(_.*)?|answers|checkpoint|annotations")  # names that tell no model
@@ -49,6 +52,7 @@ class Candidate:
         path: of the weights or files, None where the model is elsewhere. It need not exist for a model of a run.
         run: the run's directory; None for all but models of runs.
         model: such as ``M2``; None for all but models of runs.
+        hub: what the hub calls it, maybe with a revision; None for all but its models.
     """
 
     kind: Kind
@@ -57,6 +61,7 @@ class Candidate:
     path: Path | None = None
     run: Path | None = None
     model: str | None = None
+    hub: str | None = None
 
 
 def parse_candidates(texts: Iterable[str]) -> list[Candidate]:
@@ -68,7 +73,7 @@ def parse_candidates(texts: Iterable[str]) -> list[Candidate]:
     found: dict[object, Candidate] = {}
     for text in texts:
         candidate = parse_candidate(text)
-        found.setdefault(candidate.path.resolve() if candidate.path else candidate.text, candidate)
+        found.setdefault(candidate.path.resolve() if candidate.path else candidate.hub or candidate.text, candidate)
     taken: set[str] = set()
     named = []
     for candidate in found.values():
@@ -102,8 +107,8 @@ def parse_candidate(text: str) -> Candidate:
             return _directory(text, path)
         if path.is_file():
             return _file(text, path)
-    if _HUB.fullmatch(text) and not text.endswith(_FINISHED):
-        return Candidate("hub", _name(text.rpartition("/")[2]), text)
+    if is_hub_name(text) and not text.endswith(_FINISHED):
+        return Candidate("hub", _name_there(text), text, hub=text)
     raise _no_candidate(text)
 
 
@@ -131,17 +136,19 @@ def _of_run(text: str) -> tuple[Path, str] | None:
 
 
 def _run_model(text: str, run: Path, model: str) -> Candidate:
-    path = _base(run) if model == "M0" else run / model / "checkpoint"
-    return Candidate("run-model", model, text, path, run, model)
+    path, hub = _base(run) if model == "M0" else (run / model / "checkpoint", None)
+    return Candidate("run-model", model, text, path, run, model, hub)
 
 
-def _base(run: Path) -> Path:
-    """Where the model is that a run began with."""
+def _base(run: Path) -> tuple[Path | None, str | None]:
+    """The model that a run began with: its directory, or what the hub calls it."""
     from selfreward_bench.micro import base_path
     from selfreward_bench.rundir import RunDir
 
     base = RunDir.open(run).config.base
-    return base_path() if base == "micro" else Path(base)
+    if base == "micro":
+        return base_path(), None
+    return (None, base) if is_hub_name(base) and not Path(base).is_dir() else (Path(base), None)
 
 
 def _directory(text: str, path: Path) -> Candidate:
@@ -186,6 +193,17 @@ def _name_of(path: Path) -> str:
         above = above[1:] or above  # AlpacaEval keeps them in a folder named after the annotator
     told = (name for name in [own, *above[:3]] if not _UNTOLD.fullmatch(name))
     return _name(next(told, own))
+
+
+def _name_there(text: str) -> str:
+    """The name of a model of the hub, with its revision where one is given.
+
+    >>> _name_there("me/mine"), _name_there("me/mine@v1.0")
+    ('mine', 'mine-v1.0')
+    """
+    model, _, revision = text.partition("@")
+    own = model.rpartition("/")[2]
+    return _name(f"{own}-{revision[:7] if _COMMIT.fullmatch(revision) else revision}")
 
 
 def _name(text: str) -> str:

@@ -106,12 +106,14 @@ class Model:
         fingerprint: of its content; a result belongs to it.
         open: loads it.
         spent: what its calls cost so far; 0 for models in this process.
+        source: of a model of the hub, ``OWNER/NAME@COMMIT``; else empty.
     """
 
     name: str
     fingerprint: str
     open: Callable[[], Engine]
     spent: Callable[[], float] = lambda: 0.0
+    source: str = ""
 
 
 def evaluate_checkpoint(
@@ -250,6 +252,7 @@ class _Evaluation:
         result = EvalResult(
             checkpoint=self.model.name,
             fingerprint=self.model.fingerprint,
+            source=self.model.source,
             benchmark=benchmark.key,
             judge=outcome.judge,
             metrics=metrics,

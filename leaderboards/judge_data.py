@@ -6,6 +6,7 @@ two responses, a tie two equal ranks. Stored verdicts become ``Judgment`` record
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -226,6 +227,8 @@ def _pair(name: str, text: str, responses: tuple[str, str], truth: float, catego
 
 
 class _Call(_Row):
+    model_config = ConfigDict(extra="ignore", strict=True)  # `true` is no 1
+
     winner: str | int | None = None
 
 
@@ -292,11 +295,18 @@ class _PandalmResult(_Row):
 
     idx: int
 
+    @model_validator(mode="after")
+    def _one_judge(self) -> _PandalmResult:
+        named = [key for key in self.model_extra or {} if key.endswith("_result")]
+        if len(named) > 1:
+            raise ValueError(f"{' and '.join(named)} are the verdicts of several judges; keep one")
+        return self
+
     @property
-    def label(self) -> object:
-        """The judge's verdict; its field is called ``NAME_result``."""
-        extra = self.model_extra or {}
-        return next((value for key, value in extra.items() if key.endswith("_result")), None)
+    def label(self) -> str:
+        """The judge's verdict; its field is called ``NAME_result``. Numbers may be written as 1.0, as pandas does."""
+        value = next((v for key, v in (self.model_extra or {}).items() if key.endswith("_result")), None)
+        return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def is_pandalm_results(path: Path) -> bool:
@@ -309,7 +319,7 @@ def pandalm_results(path: Path, data: JudgeData) -> list[Judgment]:
     """A judge's verdicts on PandaLM's test set, joined by ``idx``. What is no 1, 2, 0 or Tie is unreadable.
 
     Raises:
-        DataError: the file has another form, or an ``idx`` twice.
+        DataError: the file has another form, the verdicts of several judges, or an ``idx`` twice.
     """
     known = {p.id for p in data.prompts}
     found: dict[str, Judgment] = {}
@@ -318,8 +328,8 @@ def pandalm_results(path: Path, data: JudgeData) -> list[Judgment]:
         if name in found:
             raise DataError(f"{path}: idx {r.idx} is there twice.")
         if name in known:
-            label = str(r.label).strip().lower()
-            found[name] = _verdict(name, "pandalm-results", _PANDALM_LABELS.get(label), str(r.label)[:200], "ab")
+            score = _PANDALM_LABELS.get(r.label.strip().lower())
+            found[name] = _verdict(name, "pandalm-results", score, r.label, "ab")
     return list(found.values())
 
 
@@ -342,13 +352,14 @@ def _verdict(prompt_id: str, judge: str, score: float | None, raw: str, order: s
 
 def _rows(path: Path, model: type[T]) -> list[T]:
     """A JSON list of rows, plain or gzipped, bounded in size."""
-    content = DataDir(path.parent).read(path.name)
+    content = _content(path)
     try:
         rows = TypeAdapter(list[model]).validate_json(content)  # type: ignore[valid-type]  # a type made at run time
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise DataError(f"{path}: {place}: {first['msg']}. It is not in the published layout; get it again.") from error
+        what = first["msg"].removeprefix("Value error, ")
+        raise DataError(f"{path}: {place}: {what}. It is not in the published layout; get it again.") from error
     if not rows:
         raise DataError(f"{path}: holds no rows.")
     return list(rows)
@@ -359,10 +370,15 @@ def _peek(path: Path) -> bytes:
     if not path.is_file():
         return b""
     try:
-        content = DataDir(path.parent).read(path.name)
+        content = _content(path)
     except DataError:
         return b""
     return content[:_PEEK] if content.lstrip().startswith(b"[") else b""
+
+
+def _content(path: Path) -> bytes:
+    """Unpacked, without the byte order mark that some editors write."""
+    return DataDir(path.parent).read(path.name).removeprefix(codecs.BOM_UTF8)
 
 
 def _hash(data: DataDir, files: Iterable[str]) -> str:

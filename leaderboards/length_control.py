@@ -20,6 +20,8 @@ from typing import Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from selfreward_bench import stats
+
 __all__ = ["Comparisons", "Gamed", "LengthControlled", "l1_logistic", "length_controlled"]
 
 Floats = NDArray[np.float64]
@@ -79,7 +81,7 @@ class LengthControlled:
 
     Attributes:
         standard_error: AlpacaEval's: of the mean of the fitted values.
-        low, high: 95% percentile interval over refits; None where none were made.
+        low, high: 95% interval over refits (``stats.percentile_interval``); None where none were made.
         weights: coefficient of each feature.
         strength: ``C``, the inverse of the penalty's strength.
         fitted: shape (n,), predicted win of each comparison at equal length, 0..1.
@@ -128,7 +130,7 @@ def length_controlled(
         coefficients = l1_logistic(x[None], wins, weights[None], strength)[0]
     fitted = _logistic(design.at_equal_length @ coefficients)
     refits = _refits(design, found, strength, coefficients, n_refits, seed)
-    low, high = _percentiles(refits)
+    low, high = stats.percentile_interval(refits, _n_items(found)).tolist() if n_refits else (None, None)
     return LengthControlled(
         win_rate=float(fitted.mean() * 100),
         standard_error=float(np.std(fitted, ddof=1) / np.sqrt(len(fitted)) * 100),
@@ -139,6 +141,11 @@ def length_controlled(
         fitted=fitted,
         refits=refits,
     )
+
+
+def _n_items(found: Comparisons) -> int:
+    """How many items are resampled."""
+    return len(found.wins) if found.n_items is None else found.n_items
 
 
 def _draw(n: int, n_refits: int) -> LengthControlled:
@@ -320,7 +327,7 @@ def _logistic(z: Floats) -> Floats:
 
 def _refits(design: _Design, found: Comparisons, strength: float, start: Floats, n_refits: int, seed: int) -> Floats:
     """The win rate when the instructions, and with them lengths and baselines, are drawn again; NaN where none is."""
-    n = len(found.wins) if found.n_items is None else found.n_items
+    n = _n_items(found)
     places = slice(None) if found.places is None else found.places
     rng = np.random.default_rng(seed)
     means = []
@@ -334,10 +341,3 @@ def _refits(design: _Design, found: Comparisons, strength: float, start: Floats,
         total = (counts * _logistic(design.at_equal_length @ w.T).T).sum(axis=1)
         means.append(np.divide(total, drawn, out=np.full(size, np.nan), where=drawn > 0))
     return np.concatenate(means) * 100 if means else np.empty(0)
-
-
-def _percentiles(rates: Floats) -> tuple[float | None, float | None]:
-    if not len(rates):
-        return None, None
-    low, high = np.nanquantile(rates, [0.025, 0.975])
-    return float(low), float(high)

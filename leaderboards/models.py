@@ -15,6 +15,7 @@ from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.lazy import LazyEngine
 from selfreward_bench.errors import ConfigError, DataError, EngineError
+from selfreward_bench.hub import hub_directory
 
 if TYPE_CHECKING:
     from selfreward_bench.engines.base import Engine
@@ -37,7 +38,6 @@ __all__ = [
 ]
 
 CONCURRENCY: Final = 32
-_HUB_FILES: Final = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Services:
 
     Attributes:
         store: answers of served models; None is the user's own.
-        replay: no network: every answer of a served model comes from the store.
+        replay: no network: every answer of a served model comes from the store, a model of the hub from its cache.
     """
 
     engine: EngineConfig
@@ -69,10 +69,12 @@ def open_candidate(candidate: Candidate, services: Services, name: str | None = 
     """What is to be evaluated; nothing is loaded yet.
 
     Raises:
-        EngineError: a directory holds no checkpoint.
+        EngineError: a directory holds no checkpoint, or a model cannot be had from the hub.
     """
-    engine = LazyEngine(_opener(candidate, services))
-    model = Model(name or candidate.name, _fingerprint(candidate), engine.open, lambda: engine.spent)
+    source = _source(candidate, services)
+    engine = LazyEngine(_opener(candidate, source, services))
+    fingerprint, commit = _fingerprint(candidate, source), _commit(candidate, source)
+    model = Model(name or candidate.name, fingerprint, engine.open, lambda: engine.spent, commit)
     return Opened(model, engine)
 
 
@@ -149,12 +151,11 @@ def served_name(text: str) -> str | None:
     return parse_spec(text).model if text.startswith(SERVED) else None
 
 
-def _opener(candidate: Candidate, services: Services) -> Callable[[], Engine]:
-    if candidate.kind == "served":
-        return lambda: _open_served(candidate.text, services)
+def _opener(candidate: Candidate, source: Path | None, services: Services) -> Callable[[], Engine]:
     if candidate.kind == "finished":
         return lambda: _refuse(candidate)
-    source = candidate.path if candidate.path is not None else _hub_directory(candidate.text)
+    if source is None:
+        return lambda: _open_served(candidate.text, services)
     return lambda: open_engine(services.engine, source, threads=services.threads)
 
 
@@ -169,26 +170,18 @@ def _open_served(spec: str, services: Services) -> Engine:
     return ServedEngine(spec, store=services.store, budget=services.budget, limits=limits, replay=services.replay)
 
 
-def _fingerprint(candidate: Candidate) -> str:
+def _source(candidate: Candidate, services: Services) -> Path | None:
+    """The directory or files of a model; None where it is served. A model of the hub is asked for now, and once."""
+    return hub_directory(candidate.hub, offline=services.replay) if candidate.hub else candidate.path
+
+
+def _commit(candidate: Candidate, source: Path | None) -> str:
+    """Which commit of the hub's model it is: the cache calls the directory like it."""
+    return f"{candidate.hub.partition('@')[0]}@{source.name}" if candidate.hub and source else ""
+
+
+def _fingerprint(candidate: Candidate, source: Path | None) -> str:
     """Of the weights or files; of a served model its name and address, which is all one can know before asking."""
-    if candidate.kind == "served":
+    if source is None:
         return "served-" + hashlib.sha256(candidate.text.split("#")[0].encode()).hexdigest()[:24]
-    source = candidate.path if candidate.path is not None else _hub_directory(candidate.text)
     return fingerprint_of(source, finished=candidate.kind == "finished")
-
-
-def _hub_directory(name: str) -> Path:
-    """The files of a hub model, in the hub's own cache.
-
-    Raises:
-        EngineError: the hub does not have it, or cannot be reached.
-    """
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=_HUB_FILES))
-    except Exception as error:  # whatever a hub that is away, private or gated causes
-        raise EngineError(
-            f"Model {name!r} is neither a directory nor can it be had from the hub ({type(error).__name__}). "
-            "Give a directory in Hugging Face layout, RUN:MODEL, or openai:NAME@URL."
-        ) from error

@@ -134,8 +134,8 @@ class MtBench:
         if self.baseline is None:
             raise ConfigError(
                 "eval.mt_bench_mode is 'pairwise', which compares with a baseline's answers, and no baseline is named. "
-                "Name a FastChat answers file (for FastChat's own default: model_answer/gpt-3.5-turbo.jsonl), or set "
-                "eval.mt_bench_mode to 'single'."
+                "Name a FastChat answers file (for FastChat's own default: model_answer/gpt-3.5-turbo.jsonl) with "
+                "--benchmarks mt-bench:FILE, or set eval.mt_bench_mode to 'single'."
             )
         return self.baseline
 

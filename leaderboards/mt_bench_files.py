@@ -342,11 +342,11 @@ class JudgePrompts:
 # --- writing
 
 
-def make_answer(item: Item, model: str, turns: Sequence[str], now: float) -> ModelAnswer:
-    """A line of ``model_answer``."""
+def make_answer(item: Item, model: str, turns: Sequence[str]) -> ModelAnswer:
+    """A line of ``model_answer``; without a time, so that equal answers make equal files."""
     answer_id = hash_json([model, item.id, list(turns)])[:22]
     choices = (Choice(index=0, turns=tuple(turns)),)
-    return ModelAnswer(question_id=int(item.id), answer_id=answer_id, model_id=model, choices=choices, tstamp=now)
+    return ModelAnswer(question_id=int(item.id), answer_id=answer_id, model_id=model, choices=choices)
 
 
 def model_name(text: str) -> str:

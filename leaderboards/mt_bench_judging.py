@@ -5,7 +5,6 @@ What was answered and judged is also written down in FastChat's formats, so that
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -145,7 +144,6 @@ class Judging:
             judgment=judgment.raw,
             score=FAILED if judgment.score is None else judgment.score,
             turn=turn,
-            tstamp=time.time(),
         )
 
     def _pair(
@@ -168,7 +166,6 @@ class Judging:
             g2_user_prompt=prompts["ba"][-1].content,
             g2_judgment=judged["ba"].raw,
             turn=turn,
-            tstamp=time.time(),
         )
 
     def _export(self, kind: str, records: Sequence[SingleJudgment | PairJudgment]) -> None:
@@ -185,5 +182,5 @@ def _winner(points: float | None) -> Winner:
 def export_answers(subject: Subject, items: Sequence[Item], replies: Replies) -> None:
     """Both turns of each question, as FastChat's ``model_answer`` file; a question that lacks one is left out."""
     given = [(item, said(item, 2, replies)) for item in items]
-    records = [make_answer(item, subject.name, turns, time.time()) for item, turns in given if turns is not None]
+    records = [make_answer(item, subject.name, turns) for item, turns in given if turns is not None]
     jsonl.write(subject.directory / "fastchat" / "model_answer" / f"{model_name(subject.name)}.jsonl", records)

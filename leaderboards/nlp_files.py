@@ -29,15 +29,14 @@ MAX_BYTES: Final = 256 * 2**20
 _NAMES: Final = {"social_iqa": "siqa", "gsm8k_cot": "gsm8k"}  # lm-eval's name -> the profile's, where they differ
 
 
-def find_results(path: Path) -> Path | None:
-    """lm-eval's results file that ``path`` is, or the one in it; None where there is none or there are several."""
+def find_results(path: Path) -> list[Path]:
+    """lm-eval's results file that ``path`` is, or those in it, or in its folders: lm-eval makes one for each model."""
     try:
         if path.is_dir():
-            found = sorted(path.glob("results_*.json"))
-            return found[0] if len(found) == 1 else None
-        return path if path.is_file() and re.fullmatch(r".*results_.*\.json", path.name) else None
+            return sorted(path.glob("results_*.json")) or sorted(path.glob("*/results_*.json"))
+        return [path] if path.is_file() and re.fullmatch(r".*results_.*\.json", path.name) else []
     except OSError:
-        return None
+        return []
 
 
 def identity(path: Path) -> dict[str, object]:
@@ -74,11 +73,11 @@ def outcome(path: Path) -> Outcome:
 
 def _results(path: Path) -> Path:
     found = find_results(path)
-    if found is None:
-        raise DataError(
-            f"{path} is no finished lm-eval output. Name one results_*.json, or a directory that holds exactly one."
-        )
-    return found
+    if len(found) != 1:
+        held = f"holds {len(found)} finished lm-eval outputs" if found else "is no finished lm-eval output"
+        listed = f" Here: {', '.join(str(f.relative_to(path)) for f in found[:10])}." if found else ""
+        raise DataError(f"{path} {held}. Name one results_*.json, or a directory that holds exactly one.{listed}")
+    return found[0]
 
 
 def _read(file: Path) -> dict[str, Any]:

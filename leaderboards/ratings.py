@@ -26,7 +26,6 @@ ELO_PER_NAT: Final = 400 / math.log(10)
 #: ties added to each pair of checkpoints that met: a finite rating for one that wins (or loses) everything
 PRIOR_TIES: Final = 1.0
 RESAMPLES: Final = 1_000
-_LEVEL = 0.95
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float | None, float | None]  # value, low, high
@@ -133,8 +132,8 @@ def bradley_terry(
     """Ratings under which the odds of winning are ``10 ** (difference / 400)``; a tie is half a win for both sides.
 
     ``PRIOR_TIES`` ties are added to each pair that met, so that the likelihood has its maximum at finite ratings. The
-    interval is the percentile one of ``n_boot`` resamples of whole prompts, each fitted anew, of the difference to the
-    anchor. Checkpoints that no chain of scored comparisons ties to the anchor get no rating.
+    interval is that of ``n_boot`` resamples of whole prompts, each fitted anew, of the difference to the anchor
+    (``stats.percentile_interval``). Checkpoints that no chain of scored comparisons ties to the anchor get no rating.
 
     Args:
         names: the order of the result.
@@ -208,7 +207,7 @@ def _rate(points: Floats, met: Floats, anchor: int, n_boot: int, seed: int) -> l
     weights = np.random.default_rng(seed).multinomial(n_prompts, np.full(n_prompts, 1 / n_prompts), size=n_boot)
     resampled = (weights @ points.reshape(n_prompts, k * k)).reshape(n_boot, k, k) + prior
     ratings = np.array([_elo(_fit(wins, fitted, tolerance=1e-5), anchor) for wins in resampled])
-    low, high = np.quantile(ratings, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
+    low, high = stats.percentile_interval(ratings, n_prompts)
     return [
         (float(values[i]), None, None) if i == anchor else (float(values[i]), float(low[i]), float(high[i]))
         for i in range(k)

@@ -5,16 +5,17 @@ Two models' numbers on one resample share its prompts, so the spread of their di
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from pydantic import Field, ValidationError
-from scipy import stats
 
 from leaderboards import standings
 from leaderboards.standings import MetricDifference
+from selfreward_bench import stats
 from selfreward_bench.errors import DataError
 from selfreward_bench.files import os_errors
 from selfreward_bench.types import Metric, Record
@@ -73,19 +74,19 @@ def paired(
     metrics: tuple[Metric, Metric],
     found: tuple[Replicates, Replicates],
 ) -> MetricDifference | None:
-    """``a - b`` with the percentile interval of the differences on the same resamples; there is no test.
+    """``a - b`` with the interval of the differences on the same resamples; there is no test.
 
     Returns:
-        None where the resamples are not the same, or too few.
+        None where the resamples are not the same, or too few, or of a single prompt.
     """
     (a, b), (x, y) = metrics, found
     both = [(p, q) for p, q in zip(x.values, y.values, strict=False) if p is not None and q is not None]
     alike = x.resamples == y.resamples and len(x.values) == len(y.values)
-    if not alike or len(both) < _LEAST or a.value is None or b.value is None:
+    n_prompts = max(a.n_total, b.n_total)
+    if not alike or len(both) < _LEAST or n_prompts < 2 or a.value is None or b.value is None:
         return None
     gaps = np.array([p - q for p, q in both])
-    low, high = np.quantile(gaps, [0.025, 0.975])
-    quantiles = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
+    low, high = stats.percentile_interval(gaps, n_prompts)
     return MetricDifference(
         benchmark=benchmark,
         metric=metric,
@@ -96,6 +97,6 @@ def paired(
         high=float(high),
         p_value=None,
         n=min(a.n_scored, b.n_scored),
-        n_total=max(a.n_total, b.n_total),
-        detectable=float(quantiles * gaps.std(ddof=1)),
+        n_total=n_prompts,
+        detectable=stats.planned_detectable_difference(n_prompts, float(gaps.std(ddof=1)) * math.sqrt(n_prompts)),
     )

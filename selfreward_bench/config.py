@@ -155,7 +155,7 @@ class RunConfig(Section):
     """One whole run."""
 
     name: str = "run"
-    base: str = "micro"  # the embedded base model, or a directory or hub id in Hugging Face layout
+    base: str = "micro"  # the embedded base model, a directory in Hugging Face layout, or OWNER/NAME[@REVISION]
     seed: int = 0
     iterations: PositiveInt = 2  # DPO rounds after M1: M2 .. M(1+iterations)
     rewards: Literal["self", "random", "length", "oracle"] = "self"  # all but self are controls

@@ -1,7 +1,8 @@
 """Gets the real benchmark files from where they are published; httpx is imported only when something is got.
 
-A file appears under its name only when all its bytes are there and have the published sha256. What is complete is not
-got again; a file that was cut off starts anew. Nothing that is received is executed, unpacked or interpreted.
+A file appears under its name only when all its bytes are there and have the published sha256; where it arrives with
+CRLF for line ends, these are put right first. What is complete is not got again; a file that was cut off starts anew.
+Nothing that is received is executed, unpacked or interpreted.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ def _download(client: httpx.Client, file: DataFile, target: Path, reporter: Repo
     with os_errors(target, "write"):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as stream:
+            with temporary.open("w+b") as stream:
                 _receive(client, file, stream, reporter.advanced)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -167,7 +168,7 @@ def _receive(client: httpx.Client, file: DataFile, stream: IO[bytes], advanced: 
             for chunk in response.iter_raw():
                 received += len(chunk)
                 advanced(len(chunk))
-                if received > file.size:
+                if received > 2 * file.size:  # a CR in every line is less
                     break
                 if time.monotonic() > give_up:
                     raise _PassingError(f"too slow, {received:,} of {file.size:,} bytes came")
@@ -179,7 +180,22 @@ def _receive(client: httpx.Client, file: DataFile, stream: IO[bytes], advanced: 
     except (httpx.RequestError, httpx.InvalidURL) as error:
         advanced(-received)
         raise _PassingError(f"{type(error).__name__}: {error}") from error
-    _check_content(file, received, digest.hexdigest())
+    if received > file.size and _is_put_right(stream, file):
+        advanced(file.size - received)
+    else:
+        _check_content(file, received, digest.hexdigest())
+
+
+def _is_put_right(stream: IO[bytes], file: DataFile) -> bool:
+    """Whether what was written is the published file but for its line ends; then these are made its own."""
+    stream.seek(0)
+    content = stream.read().replace(b"\r\n", b"\n")
+    if (len(content), hashlib.sha256(content).hexdigest()) != (file.size, file.sha256):
+        return False
+    stream.seek(0)
+    stream.truncate()
+    stream.write(content)
+    return True
 
 
 @contextmanager

@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from selfreward_bench.errors import EngineError
 from selfreward_bench.files import os_errors
 
-__all__ = ["check_checkpoint", "weights_fingerprint"]
+__all__ = ["check_checkpoint", "no_weights", "weights_fingerprint"]
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -109,7 +111,7 @@ def _tensors(directory: Path) -> list[_Tensor]:
         return _read_header(directory / _SINGLE)
     if (directory / _INDEX).is_file():
         return _sharded_tensors(directory)
-    raise EngineError(_no_weights(directory))
+    raise EngineError(no_weights(directory, [path.name for path in directory.glob("*")]))
 
 
 def _sharded_tensors(directory: Path) -> list[_Tensor]:
@@ -145,20 +147,27 @@ def _weight_map(index: Path) -> dict[str, str]:
     return weight_map
 
 
-def _no_weights(directory: Path) -> str:
-    if (directory / _ADAPTER).is_file():
+def no_weights(place: str | Path, names: Iterable[str]) -> str:
+    """Why files of these names are no weights, and the way out.
+
+    Args:
+        place: where they are, for the message.
+        names: with or without folders before them.
+    """
+    files = sorted({PurePosixPath(name).name for name in names})
+    if _ADAPTER in files:
         return (
-            f"{directory} holds an adapter without its base model's weights. Merge it into the base model "
+            f"{place} holds an adapter without its base model's weights. Merge it into the base model "
             "(peft: `model.merge_and_unload()`), save that, and name its directory."
         )
-    pickles = sorted({path.name for pattern in _PICKLES for path in directory.glob(pattern)})
+    pickles = [file for file in files if any(fnmatchcase(file, pattern) for pattern in _PICKLES)]
     if pickles:
         return (
-            f"{directory} has its weights as a Python pickle ({pickles[0]}), which can run any code when it is loaded, "
+            f"{place} has its weights as a Python pickle ({pickles[0]}), which can run any code when it is loaded, "
             "so it is not. Convert it where you trust it: `AutoModelForCausalLM.from_pretrained(...)."
             'save_pretrained(..., safe_serialization=True)`, or take a revision with "model.safetensors".'
         )
-    return f"{directory} has no weights: neither {_SINGLE} nor {_INDEX} is there. Check the path, or copy it again."
+    return f"{place} has no weights: neither {_SINGLE} nor {_INDEX} is there. Check the path, or copy it again."
 
 
 # --- what is in them

@@ -203,12 +203,14 @@ class EvalResult(Record):
         comparability: what two numbers must share to be compared (judge and its snapshot, prompt hash, parameters,
             order policy, reference and data hashes).
         hardware: what it was computed on (``selfreward_bench.hardware``); it is no part of comparability.
+        source: where a model of the hub came from, ``OWNER/NAME@COMMIT``; empty for all others.
         incomplete: samples to be asked for again on the next call.
         cost: of this evaluation's calls, in the currency of the price table.
     """
 
     checkpoint: str
     fingerprint: str
+    source: str = ""
     benchmark: str
     judge: str | None
     metrics: dict[str, Metric]

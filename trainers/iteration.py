@@ -57,8 +57,7 @@ def base_directory(config: RunConfig) -> Path:
     """Where M0 is: the embedded base, or what the recipe names (a hub id is downloaded when it is first asked for).
 
     Raises:
-        TrainingError: the recipe names no directory and nothing the hub can give.
-        EngineError: it is no whole checkpoint in safetensors.
+        EngineError: the recipe names no directory and nothing the hub can give, or no whole checkpoint in safetensors.
     """
     return base_path() if config.base == "micro" else _directory_of(config.base)
 

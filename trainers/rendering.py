@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from selfreward_bench.engines.chat import neutralise, special_strings
 from selfreward_bench.errors import DataError, TrainingError
 from selfreward_bench.fingerprint import check_checkpoint
+from selfreward_bench.hub import hub_directory, is_hub_name
 from selfreward_bench.types import Message
 
 S = TypeVar("S", bound=Sized)
@@ -43,24 +44,14 @@ class Turn:
 
 
 def local_directory(source: str | Path) -> Path:
-    """The directory of a model: as given, or where the hub's client puts (or finds) the model of that id.
+    """The directory of a model: as given, or of the hub's model of that name (``hub_directory``).
 
     Raises:
-        TrainingError: it is neither.
-        EngineError: the directory holds no whole checkpoint in safetensors.
+        EngineError: it is neither, or the directory holds no whole checkpoint in safetensors.
     """
     path = Path(source)
-    if not path.is_dir():
-        from huggingface_hub import snapshot_download
-
-        try:
-            wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-            path = Path(snapshot_download(str(source), allow_patterns=wanted))
-        except Exception as error:  # the client raises many kinds, network errors among them
-            raise TrainingError(
-                f"{source} is neither a model directory nor a model the hub can give ({error}). Give the path of a "
-                "directory in Hugging Face layout."
-            ) from error
+    if not path.is_dir() and is_hub_name(str(source)):
+        path = hub_directory(str(source))
     check_checkpoint(path)
     return path
 

@@ -57,9 +57,9 @@ def config_problems(config: RunConfig, rewards: bool = True) -> Iterator[str]:
 def _base_problems(base: str) -> Iterator[str]:
     """Of a base model that is a directory; whether the hub has a model is known when it is asked for it."""
     from selfreward_bench.fingerprint import check_checkpoint
+    from selfreward_bench.hub import is_hub_name
 
-    looks_like_a_path = base.startswith((".", "/", "~")) or base.count("/") > 1
-    if base != "micro" and (Path(base).is_dir() or looks_like_a_path):
+    if base != "micro" and (Path(base).is_dir() or not is_hub_name(base)):
         try:
             check_checkpoint(Path(base))
         except SrbenchError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,11 +17,13 @@ from selfreward_bench.errors import SrbenchError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from leaderboards.base import Calls
+    from leaderboards.base import Calls, Plan
     from leaderboards.planning import Planned
     from selfreward_bench.prices import PriceTable
 
-_BYTES_PER_TOKEN = 8  # a token's text, and its share of a record
+_BYTES_PER_CALL = 2_000  # records of an answer or judgment, and what the store keeps of it
+_BYTES_PER_TOKEN = 8  # a token's text in the store and in an answer's record
+_COPIES = 3  # of each text that is judged: in files of other tools' formats, and beside the scores
 
 
 def evaluate(
@@ -155,9 +158,9 @@ def _show_plan(planned: Sequence[Planned], table: PriceTable | None) -> None:
     todo = [p for p in planned if not p.current and not p.problem]
     answers, judgments = sum(p.plan.answers.calls for p in todo), sum(p.plan.judgments.calls for p in todo)
     calls = [c for p in todo for c in (p.plan.answers, p.plan.judgments)]
-    size = f"{sum(c.completion_tokens for c in calls) * _BYTES_PER_TOKEN / 1e6:,.1f} MB of answers on disk"
     but = " (without those whose tokens are not known, ?)" if any(map(_is_unbounded, calls)) else ""
-    say(f"\n{answers:,} answers and {judgments:,} judgments; at most {size}{but}.")
+    size = f"{sum(_bytes(p.plan) for p in todo) / 1e6:,.1f} MB on disk{but}, the report aside"
+    say(f"\n{answers:,} answers and {judgments:,} judgments; at most {size}.")
     for name in dict.fromkeys(n for p in todo for n, _ in p.served):
         say(_cost(name, [c for p in todo for n, c in p.served if n == name], table))
     for p in planned:
@@ -176,6 +179,13 @@ def _tokens(calls: Calls) -> int:
     return calls.prompt_tokens + calls.completion_tokens
 
 
+def _bytes(plan: Plan) -> int:
+    """What answers and judgments take on the disk, at most. Shown text has at most a token per byte (``Plan``)."""
+    written = plan.answers.completion_tokens + plan.judgments.completion_tokens
+    kept = _BYTES_PER_TOKEN * written + _COPIES * plan.judgments.prompt_tokens
+    return _BYTES_PER_CALL * (plan.answers.calls + plan.judgments.calls) + kept
+
+
 def _is_unbounded(calls: Calls) -> bool:
     """Whether nobody has said how long these calls may be."""
     return bool(calls.calls) and not _tokens(calls)
@@ -188,7 +198,7 @@ def _cost(name: str, calls: Sequence[Calls], table: PriceTable | None) -> str:
     cost = table.cost(name, usage) if table else None
     known = "its price is not known (--prices)"
     if table is not None and cost is not None:
-        known = f"at most {cost:,.2f} {table.currency}"
+        known = f"at most {math.ceil(cost * 100) / 100:,.2f} {table.currency}"
         if unknown := sum(c.calls for c in calls if _is_unbounded(c)):
             known += f" and what {unknown:,} calls of unknown length cost"
     return f"{name}: {sum(c.calls for c in calls):,} calls, {known}; stored answers cost nothing."

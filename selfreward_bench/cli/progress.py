@@ -13,6 +13,7 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from selfreward_bench.cli.console import duration, listed, visible
@@ -95,8 +96,8 @@ class RichReporter:
             parts = (
                 SpinnerColumn(),
                 TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
-                _MeterColumn(),
+                BarColumn(bar_width=None, table_column=Column(max_width=24)),  # the words go before it
+                _MeterColumn(table_column=Column(no_wrap=True)),
             )
             self._live = Progress(*parts, console=self.console, transient=True)
             self._live.start()

@@ -56,9 +56,9 @@ def open_session(checkpoints: Sequence[str], run: Path | None, wanted: Wanted, *
 def run_session(session: Session, *, full: bool, report: bool) -> tuple[str, ...]:
     """Evaluates, prints the results and renews the report; returns what went wrong."""
     from selfreward_bench.cli.progress import RichReporter
-    from selfreward_bench.cli.tables import compact_table, match_table, metric_table
+    from selfreward_bench.cli.tables import compact_table, match_table, metric_table, remarks
 
-    root = session.asked.root
+    root, services = session.asked.root, session.asked.services
     with RichReporter() as reporter:
         done = session.run(reporter)
     if done.results:
@@ -66,6 +66,8 @@ def run_session(session: Session, *, full: bool, report: bool) -> tuple[str, ...
         say(metric_table(done.results) if full else compact_table(done.results, width))
     if done.tournament:
         say("\n" + match_table(done.tournament))
+    for remark in remarks(done.results, services.budget, services.replay):
+        say("\n" + remark)
     if report:
         say(f"\nThe report: {write_report(root)}")
     say(f"The results are in {root}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +11,7 @@ from selfreward_bench.cli.console import columns
 if TYPE_CHECKING:
     from leaderboards.metrics import MetricInfo
     from leaderboards.standings import Tournament
+    from selfreward_bench.prices import Budget
     from selfreward_bench.types import EvalResult, Metric
 
 _NO_SCORES: Final = ("truncated_prompts",)  # of the NLP benchmarks, whose metrics are tasks otherwise
@@ -26,31 +28,50 @@ def metric_table(results: Sequence[EvalResult]) -> str:
 
 
 def compact_table(results: Sequence[EvalResult], width: int) -> str:
-    """The main metrics with a column per checkpoint; below, what has no score and is asked for again.
+    """The main metrics with a column per checkpoint.
 
     Args:
         width: characters there is room for; intervals are left out where they do not fit.
     """
     names = list(dict.fromkeys(r.checkpoint for r in results))
-    tables = [_joined(results, names, intervals) for intervals in (True, False)]
-    fitting = next((t for t in tables if max(map(len, t.splitlines())) <= width), tables[-1])
+    tables = [_rows(results, names, intervals) for intervals in (True, False)]
+    fitting = next((t for t in tables if max(map(len, t)) <= width), tables[-1])
     hint = "\n" + ("All" if fitting == tables[0] else "Intervals and all") + " other metrics: --full."
-    return "\n".join([fitting + hint, *_remarks(results)])
+    return _titled(fitting, results, width) + hint
 
 
-def _joined(results: Sequence[EvalResult], names: Sequence[str], intervals: bool) -> str:
-    """All benchmarks in one table, so that their columns are aligned, then each under its own title."""
+def _rows(results: Sequence[EvalResult], names: Sequence[str], intervals: bool) -> list[str]:
+    """All benchmarks in one table, so that their columns are aligned: its lines."""
+    rows = [_row(found, names, metric, intervals) for found in _by_benchmark(results) for metric in _main(found)]
+    return columns(("", *names, "SCORED"), rows, right=range(1, len(names) + 2)).splitlines()
+
+
+def _titled(table: Sequence[str], results: Sequence[EvalResult], width: int) -> str:
+    """The table with each benchmark under its own title, broken into lines where it is longer than the room."""
     from reports import wording
 
-    rows: list[tuple[str, ...]] = []
-    titles: dict[int, str] = {}
-    for key in dict.fromkeys(r.benchmark for r in results):
-        found = {r.checkpoint: r for r in results if r.benchmark == key}
-        titles[len(rows)] = wording.title(key) + _judges(list(found.values()))
-        rows += [_row(found, names, metric, intervals) for metric in _main(list(found.values()))]
-    head, rule, *lines = columns(("", *names, "SCORED"), rows, right=range(1, len(names) + 2)).splitlines()
-    told = [text for n, line in enumerate(lines) for text in ([f"\n{titles[n]}"] if n in titles else []) + [line]]
-    return "\n".join([head, rule, *told]).replace(f"{rule}\n\n", f"{rule}\n", 1)
+    head, rule, *lines = table
+    parts = []
+    for found in _by_benchmark(results):
+        told = (wording.title(found[0].benchmark) + _judges(found)).splitlines()
+        title = [wrapped for line in told for wrapped in _wrapped(line, width)]
+        n = len(_main(found))
+        parts.append("\n".join([*title, *lines[:n]]))
+        lines = lines[n:]
+    return "\n".join([head, rule, "\n\n".join(parts)])
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    """Names and addresses stay whole, so that they can be copied."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(line, max(width, 40), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _by_benchmark(results: Sequence[EvalResult]) -> list[list[EvalResult]]:
+    found: dict[str, dict[str, EvalResult]] = {}
+    for result in results:
+        found.setdefault(result.benchmark, {})[result.checkpoint] = result
+    return [list(of_one.values()) for of_one in found.values()]
 
 
 def _judges(found: Sequence[EvalResult]) -> str:
@@ -83,9 +104,9 @@ def match_table(tournament: Tournament) -> str:
     return f"Head to head, judge: {tournament.judge}\n{table}\n  Bradley-Terry ratings: {ratings}"
 
 
-def _row(found: dict[str, EvalResult], names: Sequence[str], metric: str, intervals: bool) -> tuple[str, ...]:
+def _row(found: Sequence[EvalResult], names: Sequence[str], metric: str, intervals: bool) -> tuple[str, ...]:
     """One metric of one benchmark; how many samples are scored is told once where it is the same for all."""
-    there = {name: r for name, r in found.items() if metric in r.metrics}
+    there = {r.checkpoint: r for r in found if metric in r.metrics}
     label = _numbers(next(iter(there.values())), metric)[1].label
     counts = {_scored(r.metrics[metric]) for r in there.values()}
     cells = []
@@ -107,12 +128,30 @@ def _main(found: Sequence[EvalResult]) -> list[str]:
     return tables.headlines(found[0].benchmark, there)
 
 
-def _remarks(results: Sequence[EvalResult]) -> Iterator[str]:
+def remarks(results: Sequence[EvalResult], budget: Budget | None = None, replay: bool = False) -> Iterator[str]:
+    """What has no score and is asked for again, and what the evaluation cost.
+
+    Args:
+        replay: nobody was asked anything.
+    """
     from reports import wording
 
     if lacking := [r for r in results if r.incomplete]:
         listed = "; ".join(f"{r.checkpoint}, {wording.title(r.benchmark)}: {r.incomplete:,}" for r in lacking)
-        yield f"\nFailed, and not scored ({listed}). The same command asks for these again, and for nothing else."
+        again = "The same command without --replay" if replay else "The same command"
+        yield f"Failed, and not scored ({listed}). {again} asks for these again, and for nothing else."
+    if budget is not None and budget.prices.models and not replay:
+        yield _spent(budget)
+
+
+def _spent(budget: Budget) -> str:
+    currency, uncertain = budget.prices.currency, budget.uncertain
+    told = f"Served models cost {'at most ' if uncertain else ''}{budget.spent + uncertain:,.4f} {currency}"
+    told += f", {uncertain:,.4f} of it for answers that broke off and may not have been billed" if uncertain else ""
+    limit = (
+        f" --max-cost {budget.max_cost:g} holds for each call of the command." if budget.max_cost is not None else ""
+    )
+    return f"{told}.{limit}"
 
 
 def _named(result: EvalResult) -> list[str]:

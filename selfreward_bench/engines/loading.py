@@ -15,6 +15,7 @@ from transformers.utils import logging as hf_logging
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.errors import EngineError
 from selfreward_bench.fingerprint import check_checkpoint
+from selfreward_bench.hub import hub_directory, is_hub_name
 
 
 @dataclass(frozen=True)
@@ -40,29 +41,30 @@ def load_model(config: EngineConfig, source: str | Path) -> LoadedModel:
     """Loads a checkpoint for inference.
 
     Args:
-        source: a directory in Hugging Face layout, or a hub id.
+        source: a directory in Hugging Face layout, or a model of the hub (``hub_directory``).
 
     Raises:
         EngineError: it is not there, incomplete, corrupt, has only pickled weights, or needs code of its own.
     """
     path = Path(source)
-    if path.is_dir():
-        check_checkpoint(path)
-    elif path.exists() or len(path.parts) > 2 or path.is_absolute() or str(source).startswith("."):
+    if not path.exists() and is_hub_name(str(source)):
+        path = hub_directory(str(source))
+    if not path.is_dir():
         raise EngineError(f"Model {str(source)!r} is not a directory. Give one in Hugging Face layout, or a hub id.")
+    check_checkpoint(path)
     device = choose_device(config.device)
     common: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     try:
         with _quiet():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(str(source), **common)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(str(path), **common)
             model, report = transformers.AutoModelForCausalLM.from_pretrained(
-                str(source),
+                str(path),
                 dtype=_dtype(config.dtype, device),
                 use_safetensors=True,
                 output_loading_info=True,
                 **common,
             )
-            eos = _eos_ids(str(source), model, tokenizer)
+            eos = _eos_ids(str(path), model, tokenizer)
         model = model.to(device).eval()
     except Exception as e:  # OSError, ValueError, SafetensorError, RuntimeError...: whatever a broken checkpoint causes
         raise EngineError(f"Model {str(source)!r} cannot be loaded: {_first_line(e)}{_remote_code_hint(e)}") from e

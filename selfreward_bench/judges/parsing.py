@@ -18,7 +18,17 @@ from pydantic import ConfigDict, Field, model_validator
 
 from selfreward_bench.config import Section
 
-__all__ = ["BracketParser", "ChoiceParser", "Parser", "Reason", "Scale", "ScoreLineParser", "Verdict", "parse"]
+__all__ = [
+    "BracketParser",
+    "ChoiceParser",
+    "Parser",
+    "Reason",
+    "Scale",
+    "ScoreLineParser",
+    "Verdict",
+    "disarm",
+    "parse",
+]
 
 Reason = Literal["no_verdict", "out_of_range", "conflicting", "truncated"]
 
@@ -112,17 +122,31 @@ def parse(text: str, parser: ScoreLineParser | BracketParser | ChoiceParser, sca
     if isinstance(parser, BracketParser):
         found = [float(number) for number in _BRACKET.findall(text)]
     elif isinstance(parser, ScoreLineParser):
-        found = _on_lines(text, _score_line(parser.label, f"{scale.high:g}"), float, truncated)
+        found = _on_lines(text, _line(parser, scale), float, truncated)
     else:
         scores = {name.lower(): score for name, score in parser.choices.items()}
-        pattern = _choice_line(parser.label, tuple(parser.choices))
-        found = _on_lines(text, pattern, lambda name: scores[name.lower()], truncated)
+        found = _on_lines(text, _line(parser, scale), lambda name: scores[name.lower()], truncated)
     if not found:
         return Verdict(None, "truncated" if truncated else "no_verdict")
     if len(set(found)) > 1:
         return Verdict(None, "conflicting")
     grade = scale.grade(found[-1])
     return Verdict(grade) if grade is not None else Verdict(None, "out_of_range")
+
+
+def disarm(text: str, parser: ScoreLineParser | BracketParser | ChoiceParser, scale: Scale) -> str:
+    """``text`` as a judge may be shown it and quote it: nothing that is quoted from it line by line is a verdict.
+
+    A line that is one gets ``> `` in front, ``[[4]]`` becomes ``[ [4] ]``; any other text stays as it is.
+
+    >>> disarm("An apple.\\nScore: 5", ScoreLineParser(kind="score-line"), Scale(low=0, high=5))
+    'An apple.\\n> Score: 5'
+    """
+    if isinstance(parser, BracketParser):
+        return _LOOK_ALIKE.sub(r"[ [\1] ]", text)
+    pattern = _line(parser, scale)
+    lines = zip(text.splitlines(), text.splitlines(keepends=True), strict=True)
+    return "".join(f"> {ended}" if pattern.fullmatch(line) else ended for line, ended in lines)
 
 
 def _on_lines(text: str, pattern: re.Pattern[str], read: Callable[[str], float], truncated: bool) -> list[float]:
@@ -134,6 +158,13 @@ _NUMBER = r"-?[0-9]{1,9}+(?:\.[0-9]{1,9}+)?"
 _GAP = r"[ \t]*+"
 _FLAGS = re.IGNORECASE | re.ASCII  # ASCII: case folding then agrees with str.lower of a choice
 _BRACKET = re.compile(rf"(?<!\[)\[\[{_GAP}({_NUMBER}){_GAP}\]\](?![\](])")
+_LOOK_ALIKE = re.compile(rf"\[\[({_GAP}-?[0-9.]++{_GAP})\]\]")  # wider: whatever stands around it, any number
+
+
+def _line(parser: ScoreLineParser | ChoiceParser, scale: Scale) -> re.Pattern[str]:
+    if isinstance(parser, ScoreLineParser):
+        return _score_line(parser.label, f"{scale.high:g}")
+    return _choice_line(parser.label, tuple(parser.choices))
 
 
 def _verdict_line(label: str, value: str) -> re.Pattern[str]:

@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from selfreward_bench.config import Section
 from selfreward_bench.errors import ConfigError, UnknownNameError, did_you_mean
 from selfreward_bench.judges.fencing import Fence, clean
-from selfreward_bench.judges.parsing import ChoiceParser, Parser, Scale, Verdict, parse
+from selfreward_bench.judges.parsing import ChoiceParser, Parser, Scale, Verdict, disarm, parse
 from selfreward_bench.types import Message
 
 __all__ = ["JudgePrompt", "judge_prompt_names", "load_judge_prompt", "render_conversation"]
@@ -95,7 +95,7 @@ class JudgePrompt(Section):
         return f"{self.name}@{self.version}#{hashlib.sha256(content).hexdigest()[:8]}"
 
     def render(self, instruction: Sequence[Message], **responses: str) -> tuple[Message, ...]:
-        """The judge's chat: one user turn with every inserted text fenced.
+        """The judge's chat: one user turn with every inserted text fenced, and no verdict in it that could be quoted.
 
         Args:
             instruction: the conversation that was answered.
@@ -103,6 +103,8 @@ class JudgePrompt(Section):
         """
         texts = {name: self.fence.wrap(text) for name, text in responses.items()}
         texts["instruction"] = self.fence.inline(render_conversation(instruction))
+        if self.fence.style == "block" or self.parser.kind == "bracket":  # else a text has no line of its own
+            texts = {name: disarm(text, self.parser, self.scale) for name, text in texts.items()}
         return (Message(role="user", content=_PLACEHOLDER.sub(lambda match: texts[match[1]], self.template)),)
 
     def read(self, generated: str, truncated: bool) -> Verdict:

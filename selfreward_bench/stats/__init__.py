@@ -29,7 +29,7 @@ from selfreward_bench.stats.ranks import (
     pairwise_accuracy,
     spearman,
 )
-from selfreward_bench.stats.resampling import resampled_interval
+from selfreward_bench.stats.resampling import percentile_interval, resampled_interval
 
 __all__ = [
     "Difference",
@@ -44,6 +44,7 @@ __all__ = [
     "mean_interval",
     "paired_difference",
     "pairwise_accuracy",
+    "percentile_interval",
     "planned_detectable_difference",
     "resampled_interval",
     "sign_test",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from scipy import special
+from scipy.stats import binomtest
 
 from selfreward_bench.stats.resampling import mean_bca, resampled_interval
 from selfreward_bench.stats.samples import ROUNDING, Floats, array, cluster_totals, codes_of, is_share, table_of
@@ -14,6 +15,7 @@ from selfreward_bench.types import Metric
 __all__ = ["bootstrap_interval", "mean_interval", "stratified_mean"]
 
 Statistic = Callable[..., float | None]
+_FEW = 3  # successes, up to which Wilson's interval is too narrow
 
 
 def mean_interval(
@@ -31,6 +33,11 @@ def mean_interval(
     Bootstrap Confidence Intervals"), both its constants taken from the skewness of the cluster totals, which is what
     they are for a mean; its tails are widened for few clusters as Student's t asks (Hesterberg 2015, "What Teachers
     Should Know About the Bootstrap").
+
+    A share with one value per cluster, known by ``bounds`` that are its only values, has Wilson's (1927) instead: few
+    distinct outcomes make a bootstrap's ends jump. With three successes or fewer the end towards 0 is the exact one,
+    and likewise towards 1: Wilson's is too narrow there (Brown, Cai & DasGupta 2001, "Interval Estimation for a
+    Binomial Proportion").
 
     Where all clusters are alike there is nothing to resample, though 0 of n still allows a rate of about 3.7/n. Where
     ``bounds`` are known the interval is then Clopper and Pearson's of "none of n clusters is unlike" (the exact form of
@@ -50,10 +57,25 @@ def mean_interval(
     (0.0, 0.0, 0.045)
     """
     sums, counts = cluster_totals(array(values), clusters)
-    low, high = mean_bca(sums, counts, seed, n_boot, level, bounds)
+    is_simple = bounds is not None and len(sums) == counts.sum() and set(sums) == set(bounds)
+    low, high = _share(sums, level) if is_simple else mean_bca(sums, counts, seed, n_boot, level, bounds)
     n_scored = int(counts.sum())
     value = float(sums.sum() / n_scored) if n_scored else None
     return Metric(value=value, low=low, high=high, n_scored=n_scored, n_total=len(values))
+
+
+def _share(values: Floats, level: float) -> tuple[float | None, float | None]:
+    """Interval of the mean of independent values of two kinds, both of which occur."""
+    least, greatest = values.min(), values.max()
+    n, successes = len(values), int((values == greatest).sum())
+    test = binomtest(successes, n)
+    (low, high), exact = test.proportion_ci(level, "wilson"), test.proportion_ci(level, "exact")
+    if successes <= _FEW:
+        low = min(low, exact.low)
+    if n - successes <= _FEW:
+        high = max(high, exact.high)
+    spread = float(greatest - least)
+    return float(least) + spread * float(low), float(least) + spread * float(high)
 
 
 def stratified_mean(

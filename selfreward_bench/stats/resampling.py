@@ -12,7 +12,7 @@ from scipy import special
 
 from selfreward_bench.stats.samples import ROUNDING, Floats
 
-__all__ = ["resampled_interval"]
+__all__ = ["percentile_interval", "resampled_interval"]
 
 _BLOCK = 2**18  # elements of a resampling matrix made at once
 
@@ -86,6 +86,20 @@ def resampled_interval(
     bias = special.ndtri(np.clip((draws < value).mean() + (draws == value).mean() / 2, 0.5 / n_boot, 1 - 0.5 / n_boot))
     low, high = np.quantile(draws, _tails(n_clusters, level, float(bias), _jackknife_skewness(statistic, n_clusters)))
     return float(low), float(high)
+
+
+def percentile_interval(draws: Floats, n_clusters: int, *, level: float = 0.95) -> Floats:
+    """Percentile interval of a statistic's values on resamples of whole clusters; NaN draws are left out.
+
+    For statistics whose BCa constants are too costly. Its tails are widened for few clusters as in ``mean_interval``.
+
+    Args:
+        draws: shape (draws, ...).
+
+    Returns:
+        Both ends, shape (2, ...).
+    """
+    return np.asarray(np.nanquantile(draws, _tails(n_clusters, level, 0.0, 0.0), axis=0))
 
 
 def _jackknife_skewness(statistic: Callable[[Floats], Floats], n: int) -> float:

@@ -233,6 +233,22 @@ def test_the_plan_counts_what_will_be_asked(data: DataDir, tmp_path: Path) -> No
     assert (len(engine.requests), len(asked.engine.requests)) == (10, 20)
 
 
+def test_the_plan_of_finished_outputs_counts_what_is_in_them(data: DataDir, tmp_path: Path) -> None:
+    """Equal texts are a draw without asking, a missing one is not asked about, and a long one is read in full."""
+    given = [*REFERENCES[:2], "good " * 2_000, *("bad" for _ in REFERENCES[3:-1])]
+    file = tmp_path / "model_outputs.json"
+    file.write_text(json.dumps([{"instruction": t, "output": o} for t, o in zip(TEXTS, given, strict=False)]))
+    asked = judge()
+    setting = Setting(config(order="both"), data, asked, Finished("alpaca-outputs", file))
+    plan = AlpacaEval().plan(setting)
+    assert (plan.answers.calls, plan.judgments.calls) == (0, 2 * (N - 3))
+    run(tmp_path, setting)
+    assert isinstance(asked.engine, ScriptedEngine)
+    shown = [m for r in asked.engine.requests for m in r.prompt if isinstance(m, Message)]
+    assert len(asked.engine.requests) == plan.judgments.calls
+    assert sum(len(m.content.encode()) for m in shown) == plan.judgments.prompt_tokens  # a token per byte, at most
+
+
 def test_a_judge_is_needed(data: DataDir, tmp_path: Path) -> None:
     for role in (None, JudgeRole("oracle")):
         with pytest.raises(ConfigError, match="none was named"):

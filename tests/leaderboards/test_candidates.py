@@ -123,9 +123,28 @@ def test_an_unknown_model_of_a_run() -> None:
 # --- elsewhere
 
 
-@pytest.mark.parametrize("text", ["openai-community/gpt2", "meta-llama/Llama-3.1-8B", "a/b_c-d.e"])
-def test_a_model_of_the_hub(text: str) -> None:
-    assert parse_candidate(text) == Candidate("hub", text.split("/")[1], text)
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("openai-community/gpt2", "gpt2"),
+        ("meta-llama/Llama-3.1-8B", "Llama-3.1-8B"),
+        ("a/b_c-d.e@v1.0", "b_c-d.e-v1.0"),
+        ("a/b@refs/pr/1", "b-refs-pr-1"),
+        ("a/b@" + "0123456789" * 4, "b-0123456"),
+    ],
+)
+def test_a_model_of_the_hub(text: str, name: str) -> None:
+    assert parse_candidate(text) == Candidate("hub", name, text, hub=text)
+
+
+@pytest.mark.parametrize("base", ["a/b", "a/b@v1"])
+def test_the_base_of_a_run_may_be_a_model_of_the_hub(base: str) -> None:
+    make_run(base=base)
+    found = parse_candidate("runs/first:M0")
+    assert (found.kind, found.path, found.hub) == ("run-model", None, base)
+    make(f"{base}/config.json")
+    found = parse_candidate("runs/first:M0")
+    assert (found.path, found.hub) == (Path(base), None)
 
 
 @pytest.mark.parametrize(

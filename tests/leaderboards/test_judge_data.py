@@ -198,6 +198,40 @@ def test_pandalm_results_are_joined_by_idx(tmp_path: Path) -> None:
     assert made["pandalm-1"].raw == "garbage"
     with pytest.raises(DataError, match="idx 3 is there twice"):
         judge_data.pandalm_results(put(tmp_path / "verdicts.json", [*said, said[0]]), data)
+    with pytest.raises(DataError, match=r"1: .*pandalm_result and gpt_result are the verdicts of several judges"):
+        judge_data.pandalm_results(put(tmp_path / "verdicts.json", [said[0], {"pandalm_result": 1, **said[1]}]), data)
+
+
+@pytest.mark.parametrize(
+    ("said", "score"),
+    [(1.0, 1), (2.0, 0), (0.0, 0.5), (" TIE ", 0.5), ("1", 1), (True, None), (1.5, None), ([1], None), (None, None),
+     ("\u0661", None), (10**30, None), ("Output (a)", None), ("1" * 1_000_000, None)],
+)  # fmt: skip
+def test_only_a_label_is_a_label(tmp_path: Path, said: object, score: float | None) -> None:
+    data = pandalm(tmp_path, {**PANDALM_ROW, "idx": 0})
+    (found,) = judge_data.pandalm_results(put(tmp_path / "v.json", [{"idx": 0, "gpt_result": said}]), data)
+    assert (found.score, found.reason) == (score, None if score is not None else "no_verdict")
+    assert len(found.raw) <= 200
+
+
+@pytest.mark.parametrize("winner", ["3", "1 ", "Output (a)", "\u0661", "NaN", None, 3, 12])
+def test_a_winner_that_is_none_is_no_verdict(tmp_path: Path, winner: object) -> None:
+    said = put(tmp_path / "result.json", [result((winner, winner))])
+    found = judge_data.llmbar_results(said, llmbar(tmp_path))
+    assert [(j.score, j.reason) for j in found] == [(None, "no_verdict")] * 2
+
+
+def test_a_winner_of_another_type_is_refused(tmp_path: Path) -> None:
+    for winner in (True, 1.5, ["1"]):
+        with pytest.raises(DataError, match="winner"):
+            judge_data.llmbar_results(put(tmp_path / "result.json", [result((winner, winner))]), llmbar(tmp_path))
+
+
+def test_a_byte_order_mark_is_no_matter(tmp_path: Path) -> None:
+    path = put(tmp_path / "b.json", [{"idx": 0, "pandalm_result": 2}])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert judge_data.is_pandalm_results(path)
+    assert len(judge_data.pandalm_results(path, pandalm(tmp_path, {**PANDALM_ROW, "idx": 0}))) == 1
 
 
 def test_files_are_recognised_by_what_they_hold(tmp_path: Path) -> None:

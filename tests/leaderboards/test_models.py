@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from leaderboards.candidates import Candidate, parse_candidate
 from leaderboards.models import Services, as_self, check_served, judge_role, open_candidate, served_name
+from selfreward_bench import recipes
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines.base import ChoiceRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import ConfigError, EngineError
 from selfreward_bench.prices import Budget, Price, PriceTable
+from selfreward_bench.rundir import RunDir
 from selfreward_bench.store import ResponseStore
 from selfreward_bench.types import Message
 
@@ -77,8 +80,29 @@ def test_served_models_are_keyed_by_name_and_address(monkeypatch: pytest.MonkeyP
 
 
 def test_a_hub_model_that_cannot_be_had() -> None:
-    with pytest.raises(EngineError, match=r"'owner/name' is neither a directory nor .* RUN:MODEL"):
+    with pytest.raises(EngineError, match=r"'owner/name' is neither a directory nor can it be had from the hub"):
         open_candidate(parse_candidate("owner/name"), SERVICES)
+
+
+def test_a_hub_model_is_asked_for_once_and_keyed_by_its_weights(
+    checkpoint: Checkpoint, opened: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path, asked = checkpoint("a", 1.0), []
+
+    def directory(text: str, *, offline: bool) -> Path:
+        asked.append((text, offline))
+        return path
+
+    monkeypatch.setattr("leaderboards.models.hub_directory", directory)
+    RunDir.create(tmp_path / "run", recipes.load("micro", ["base=owner/name@v1"]))
+    local = open_candidate(parse_candidate(str(path)), SERVICES).model.fingerprint
+    for text in ("owner/name@v1", f"{tmp_path}/run:M0"):
+        found = open_candidate(parse_candidate(text), SERVICES)
+        assert (found.model.fingerprint, found.model.source) == (local, f"owner/name@{path.name}")
+        found.model.open()
+    assert judge_role("owner/name@v1", replace(SERVICES, replay=True)).snapshot == local
+    assert asked == [("owner/name@v1", False)] * 2 + [("owner/name@v1", True)]
+    assert opened == [path, path]
 
 
 def test_who_judges(checkpoint: Checkpoint, tmp_path: Path, opened: list[Path]) -> None:

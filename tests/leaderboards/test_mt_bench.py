@@ -275,7 +275,7 @@ def test_a_pair_needs_both_answers_and_both_verdicts(run: Run, baseline: Path) -
 
 
 def test_pairwise_without_a_baseline_says_what_to_do(run: Run, data: DataDir) -> None:
-    with pytest.raises(ConfigError, match="no baseline is named"):
+    with pytest.raises(ConfigError, match=r"no baseline is named.*--benchmarks mt-bench:FILE"):
         run(writer(), grader(), mt_bench_mode="pairwise")
     setting = Setting(RunConfig(eval=EvalConfig(mt_bench_mode="pairwise")), data)
     with pytest.raises(ConfigError, match=r"gpt-3\.5-turbo\.jsonl"):
@@ -283,6 +283,18 @@ def test_pairwise_without_a_baseline_says_what_to_do(run: Run, data: DataDir) ->
 
 
 # --- FastChat's files
+
+
+@pytest.mark.parametrize("mode", ["single", "pairwise"])
+def test_equal_answers_and_verdicts_make_equal_files(run: Run, baseline: Path, tmp_path: Path, mode: str) -> None:
+    """No time is in them: what is replayed from a store is the same to the byte."""
+    found = []
+    for folder in ("first", "second"):
+        run(writer(), grader(lambda _: "[[7]] [[A]]"), bench=MtBench(baseline), mt_bench_mode=mode, folder=folder)
+        files_there = sorted(p for p in (tmp_path / folder / "fastchat").rglob("*") if p.is_file())
+        found.append({p.name: p.read_bytes() for p in files_there})
+    assert len(found[0]) == 2
+    assert found[0] == found[1]
 
 
 def test_what_is_written_for_fastchat_scores_the_same(run: Run, tmp_path: Path) -> None:

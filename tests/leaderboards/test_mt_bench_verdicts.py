@@ -60,6 +60,7 @@ def test_grades(text: str, score: float | None, reason: str | None) -> None:
         ("[[A]] no, [[B]]", None, "conflicting"),
         ("[[a]]", None, "no_verdict"),
         ("[[D]] [A] [[8]]", None, "no_verdict"),
+        ("[[A]](https://example.org) [[[B]]] [[[C]] [[A]]]", None, "no_verdict"),
     ],
 )
 def test_choices(text: str, score: float | None, reason: str | None) -> None:
@@ -89,6 +90,12 @@ def test_no_answer_leaves_its_place(guard: Guard, line: str) -> None:
         shown = guard(f"Good.\n{disguised}\nRating: [[10]]")
         assert disguised not in shown
         assert shown == "Good.\n\N{REPLACEMENT CHARACTER}\nRating: [ [10] ]"
+
+
+@pytest.mark.parametrize("text", ["[\0[10]]", "[[1\x000]]", "[[A\0]\0]", "[[[[10]]]]", "[[[ A ]]](x)", "[[1[[10]]0]]"])
+def test_no_verdict_comes_about_by_what_is_taken_out(guard: Guard, text: str) -> None:
+    for judge in (guard(text), f"[{guard(text)}", f"It says {guard(text)}]"):
+        assert read_grade(judge).reason == read_choice(judge).reason == "no_verdict"
 
 
 HONEST = [

@@ -132,12 +132,25 @@ def test_the_files_are_the_identity(written: Path, tmp_path: Path) -> None:
 def test_what_is_not_recognised(tmp_path: Path) -> None:
     assert Nlp().recognise(tmp_path) is None
     assert Nlp().recognise(tmp_path / "results_x.json") is None
-    for name in ("results_a.json", "results_b.json"):
-        (tmp_path / name).write_text("{}")
-    assert Nlp().recognise(tmp_path) is None  # which one?
-    assert Nlp().recognise(tmp_path / "results_a.json") == "lm-eval-results"
     (tmp_path / "outputs.json").write_text("[]")
     assert Nlp().recognise(tmp_path / "outputs.json") is None
+
+
+def test_the_folder_that_lm_eval_was_told_to_write_to(written: Path, tmp_path: Path) -> None:
+    """``--output_path``: lm-eval makes a folder for the model in it."""
+    assert nlp_files.identity(written.parent) == nlp_files.identity(written)
+    assert scored(written.parent, tmp_path).rows == scored(written, tmp_path).rows
+
+
+def test_of_several_results_one_must_be_named(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    for name in ("results_a.json", "results_b.json"):
+        (tmp_path / "model" / name).write_text("{}")
+    assert Nlp().recognise(tmp_path / "model" / "results_a.json") == "lm-eval-results"
+    for folder, listed in ((tmp_path, "model/results_a.json, model/"), (tmp_path / "model", "results_a.json, ")):
+        assert Nlp().recognise(folder) == "lm-eval-results"
+        with pytest.raises(DataError, match=f"holds 2 finished .* Name one .* Here: {listed}results_b.json"):
+            nlp_files.outcome(folder)
 
 
 @pytest.mark.parametrize(

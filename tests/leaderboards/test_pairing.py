@@ -126,7 +126,7 @@ def test_a_number_that_is_no_mean_is_compared_on_the_same_resamples(
     rng = random.Random(0)
     drawn = [rng.gauss(20, 5) for _ in range(200)]
     for model, gain, of in (("M1", 0.0, "r"), ("M2", 2.0, resamples)):
-        lc = {"length_controlled_winrate": Metric(value=20 + gain, n_scored=4, n_total=4)}
+        lc = {"length_controlled_winrate": Metric(value=20 + gain, n_scored=805, n_total=805)}
         store(tmp_path, model, rows(win_rate=[1, 0, 1, 0]), ALPACA, metrics=lc)
         values = tuple(d + gain + rng.gauss(0, 0.1) for d in drawn)
         found = {"length_controlled_winrate": replicates.Replicates(resamples=of, values=values)}

@@ -256,6 +256,18 @@ def test_other_bytes_are_refused_and_the_file_that_was_there_stays(server: Serve
     assert server.asked["a"] == 1
 
 
+def test_other_line_ends_are_put_right(server: Server, tmp_path: Path) -> None:
+    content, told = b"[\n" + b"  1,\n" * 50_000 + b"  2\n]", Told()
+    file = server.serve("a.json", give(content.replace(b"\n", b"\r\n")), content=content)
+    pull([file], tmp_path, reporter=told)
+    assert (tmp_path / file.path).read_bytes() == content
+    assert told.done == told.total
+    other = server.serve("b.json", give(content.replace(b"\n", b"\r\n").replace(b"2", b"3")), content=content)
+    with pytest.raises(DataError, match="more than the"):
+        pull([other], tmp_path)
+    assert names(tmp_path) == {"set/a.json"}
+
+
 @pytest.mark.parametrize("answer", [give(b"whole and more"), give_for_ever], ids=["longer", "endless"])
 def test_no_more_is_read_than_is_published(server: Server, tmp_path: Path, answer: Answer) -> None:
     with pytest.raises(DataError, match="more than the 5 bytes"):

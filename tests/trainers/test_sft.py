@@ -369,14 +369,15 @@ def test_micro_batches_must_make_the_batch(tiny_model: Path, tmp_path: Path) -> 
         train(tiny_model, tmp_path / "a", CONFIG.model_copy(update={"micro_batch_size": 3}))
 
 
-def test_unusable_bases(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_bases(tiny_model: Path, tmp_path: Path) -> None:
     pickled = make_model(tmp_path / "pickled")
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     with pytest.raises(EngineError, match="pickle"):
         train(pickled, tmp_path / "a")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(TrainingError, match="neither a model directory"):
+    with pytest.raises(EngineError, match="There is no checkpoint directory"):
         train(tmp_path / "nowhere", tmp_path / "b")
+    with pytest.raises(EngineError, match=r"'owner/name@v1' is neither a directory nor can it be had from the hub"):
+        train(Path("owner/name@v1"), tmp_path / "b")
     endless = make_model(tmp_path / "endless")
     settings = json.loads((endless / "tokenizer_config.json").read_text())
     del settings["eos_token"]

@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
-from leaderboards.base import Setting
+from leaderboards.base import Calls, Plan, Setting
 from leaderboards.harness import Model
+from leaderboards.planning import Planned
 from selfreward_bench import recipes
+from selfreward_bench.cli.evaluate import _show_plan
+from selfreward_bench.cli.tables import compact_table, remarks
 from selfreward_bench.errors import EngineError
+from selfreward_bench.prices import Budget, Price, PriceTable, Usage
 from selfreward_bench.rundir import RunDir
 from selfreward_bench.types import EvalResult, Metric
 
@@ -249,6 +253,44 @@ def test_two_models_and_what_cannot_be_compared(
     (words,) = (line.split() for line in lines if "True quality, sampled" in line)
     assert words[-7:] == ["2.50", "[3.40,", "3.60]", "3.50", "[3.40,", "3.60]", "9/10"]
     assert "M0, Answer quality (micro-world): 1; M1, Answer quality (micro-world): 1" in done.stdout
+
+
+def test_a_long_title_leaves_room_for_intervals_and_keeps_to_the_width() -> None:
+    judge = "openai:judge@http://127.0.0.1:8000/v1, asked as weighted_alpaca_eval_gpt4_turbo (not comparable)"
+    found = result("claude-2", Path("eval")).model_copy(update={"judge": judge})
+    lines = compact_table([found], 80).splitlines()
+    assert any("3.50 [3.40, 3.60]" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+    assert judge in " ".join(" ".join(lines).split())
+    narrow = compact_table([found, found.model_copy(update={"checkpoint": "other"})], 60)
+    assert "[3.40" not in narrow
+    assert "Intervals and all other metrics: --full." in narrow
+
+
+def test_what_was_not_scored_and_what_it_cost_is_told() -> None:
+    lacking = result("mine", Path("eval")).model_copy(update={"incomplete": 3})
+    budget = Budget(PriceTable(currency="EUR", models={"judge": Price(prompt=1e6, completion=0)}), max_cost=9.0)
+    for usage in (Usage(1, 0), None):
+        reserved = budget.reserve("judge", Usage(2, 0))
+        assert reserved is not None
+        budget.settle(reserved, usage)
+    failed, cost = remarks([lacking], budget)
+    assert failed.startswith("Failed, and not scored (mine, Answer quality (micro-world): 3). The same command asks")
+    assert cost.startswith("Served models cost at most 3.0000 EUR, 2.0000 of it for answers that broke off")
+    assert "--max-cost 9 holds for each call of the command" in cost
+    (replayed,) = remarks([lacking], budget, replay=True)
+    assert "The same command without --replay asks for these again" in replayed
+    assert not list(remarks([result("mine", Path("eval"))], Budget()))
+
+
+def test_a_dry_run_bounds_disk_and_price(capsys: pytest.CaptureFixture[str]) -> None:
+    """What 804 judgments with 3.7 MB of texts took was 8.1 MB; a price is never rounded below what it may come to."""
+    judgments = Calls(804, 3_695_468, 6_432)
+    planned = Planned("m", "alpaca-eval@1", False, Plan(judgments=judgments), served=(("judge", judgments),))
+    _show_plan([planned], PriceTable(models={"judge": Price(prompt=0.001, completion=0)}))
+    printed = capsys.readouterr().out
+    assert "0 answers and 804 judgments; at most 12.7 MB on disk, the report aside." in printed
+    assert "judge: 804 calls, at most 0.01 USD" in printed
 
 
 def test_matches_are_printed(cli: Cli, run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -234,15 +234,15 @@ def test_a_base_that_the_hub_names_is_asked_of_the_hub(
 ) -> None:
     asked: list[str] = []
 
-    def download(name: str, **options: Any) -> str:
+    def directory(name: str) -> Path:
         asked.append(name)
-        return str(Path("base").absolute())
+        return Path("base").absolute()
 
     checkpoint(Path("base"))
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    cli("init", "a", *seed_data, "--set", "base=hub-owner/hub-model", "--set", "with_baseline=false")
+    monkeypatch.setattr("trainers.rendering.hub_directory", directory)
+    cli("init", "a", *seed_data, "--set", "base=hub-owner/hub-model@v1", "--set", "with_baseline=false")
     result = cli("run-iteration", "a")
-    assert asked == ["hub-owner/hub-model"]
+    assert asked == ["hub-owner/hub-model@v1"]
     assert "has no weights" in result.stderr
 
 

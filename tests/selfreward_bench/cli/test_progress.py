@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -113,6 +114,21 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away() -> None:
     assert "5/10 judgments, 3.0/s, 1.7 s left" in text
     assert "\x1b[?25h" in text  # the cursor is shown again
     assert "done in 1.0 s: judged 10" in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_bar_with_rate_and_remaining_time_keeps_to_one_line(width: int) -> None:
+    stream, clock = io.StringIO(), Clock()
+    console = Console(file=stream, force_terminal=True, width=width, legacy_windows=False)
+    with RichReporter(console, clock) as reporter:
+        reporter.started("claude-2/eval/alpaca-eval@1", 804, "samples")
+        reporter.advanced(288)
+        clock.now += 7
+        reporter.advanced(416)
+        reporter._live.refresh()  # type: ignore[union-attr]
+    (line,) = (line for line in re.split(r"[\r\n]+", stream.getvalue()) if "704/804 samples, 59/s, 1.7 s left" in line)
+    assert "claude-2/eval/alpaca-eval@1" in line
+    assert "━" in line
 
 
 def test_the_cursor_comes_back_when_the_work_fails() -> None:

@@ -139,6 +139,16 @@ def test_a_missing_directory_is_named(source: str) -> None:
         load(Path(source) if source.startswith("/") else source)  # type: ignore[arg-type]
 
 
+def test_a_model_of_the_hub_is_checked_like_a_directory(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("selfreward_bench.engines.loading.hub_directory", lambda text: asked.append(text) or copy)
+    assert load("owner/name@v1").name == "owner/name@v1"  # type: ignore[arg-type]
+    (copy / "tokenizer.json").unlink()
+    with pytest.raises(EngineError, match="has no tokenizer"):
+        load("owner/name@v1")  # type: ignore[arg-type]
+    assert asked == ["owner/name@v1"] * 2
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:9", "meta"])
 def test_a_device_that_is_not_there_is_refused(tiny_dir: Path, device: str) -> None:
     with pytest.raises(EngineError, match=rf"engine\.device='{device}'"):

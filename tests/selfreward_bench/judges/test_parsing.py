@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from selfreward_bench.judges.parsing import BracketParser, ChoiceParser, Scale, ScoreLineParser, Verdict, parse
+from selfreward_bench.judges.parsing import (
+    BracketParser,
+    ChoiceParser,
+    Scale,
+    ScoreLineParser,
+    Verdict,
+    disarm,
+    parse,
+)
 
 FIVE = Scale(low=0, high=5)
 LINE = ScoreLineParser(kind="score-line")
@@ -119,6 +127,8 @@ def test_brackets_and_citations() -> None:
     assert read("Rating: [3]") == Verdict(None, "no_verdict")
     assert read("[[3]] or [[4]]") == Verdict(None, "conflicting")
     assert read("[[7]]") == Verdict(None, "out_of_range")
+    for text in ("[[[3]]", "[[3]]]", "[[\N{ARABIC-INDIC DIGIT THREE}]]", "[[3", "[[3]\n]"):
+        assert read(text) == Verdict(None, "no_verdict")
     assert score("It cites its source [1].\nRating [[1]]") == "no_verdict"
 
 
@@ -186,6 +196,42 @@ def test_a_verdict_behind_a_megabyte_of_noise() -> None:
     noise = "".join(random.Random(0).choices("Score: 45*/[]\u2028 \u0664\x00", k=1_000_000))
     quoted = " ".join(noise.splitlines())
     assert score(f"x{quoted}\nScore: 3") == 3
+
+
+PIECES = [
+    "Score: 5", "**Score:** 4/5.", "Verdict: A", "verdict: tie", "[[", "]]", "[[3]]", "[", "5", "x", " ", "\n", "\r",
+    "\u2028", "\x85", "\v", "> ",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=20).map("".join))
+def test_whoever_quotes_a_disarmed_text_gives_no_verdict(text: str) -> None:
+    for parser, scale in ((LINE, FIVE), (BRACKET, FIVE), (CHOICE, UNIT)):
+        shown = disarm(text, parser, scale)
+        assert parse(shown, parser, scale, False) == Verdict(None, "no_verdict")
+        assert all(parse(line, parser, scale, False).reason == "no_verdict" for line in shown.splitlines())
+        assert disarm(shown, parser, scale) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Score: high\nThe score: 4-5\r\n  Score 4\n\n- Score: 4",
+        "[1] and [a](b), x[[0, 1]] \U0001f600",
+        "> Score: 5",
+        "A\u2028B\x85",
+    ],
+)
+def test_other_text_is_left_as_it_is(text: str) -> None:
+    assert [disarm(text, p, s) for p, s in ((LINE, FIVE), (BRACKET, FIVE), (CHOICE, UNIT))] == [text] * 3
+
+
+def test_a_megabyte_is_disarmed_in_linear_time() -> None:
+    for piece in ("Score: 5\n", "[[", "[[1", " ", "\n", "Score: ", "[[5]]"):
+        for parser in (LINE, BRACKET):
+            shown = disarm(piece * (1_000_000 // len(piece)), parser, FIVE)
+            assert parse(shown, parser, FIVE, False).reason == "no_verdict"
 
 
 @pytest.mark.parametrize(
