@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from leaderboards.alpaca_annotators import MAX_SHOWN, Annotator, LogprobVerdict, Verdict, switched
-from leaderboards.base import SETTLED, Calls, JudgeRole, Subject
+from leaderboards.base import REFUSED, SETTLED, Calls, JudgeRole, Subject, anew, attempts
 from leaderboards.bounds import total
 from selfreward_bench import jsonl
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, GenerationRequest
@@ -102,9 +102,10 @@ def planned(items: Sequence[Item], annotator: Annotator, policy: str, unwritten:
 def ask(
     subject: Subject, items: Sequence[Item], annotator: Annotator, judge: JudgeRole, policy: str
 ) -> dict[str, Judged]:
-    """Item id -> what the judge says. Judgments are stored batch by batch in ``judgments.jsonl`` and not asked again.
+    """Item id -> what the judge says. Judgments are stored batch by batch in ``judgments.jsonl`` and not made again.
 
-    Equal texts are a draw without asking, as with AlpacaEval.
+    One without a verdict is kept and asked for again by later calls, as often as the judge's role says; the last one
+    counts. Equal texts are a draw without asking, as with AlpacaEval.
     """
     asked = {
         f"{item.id}/{order}": (item, order)
@@ -117,11 +118,19 @@ def ask(
     found: dict[str, dict[Order, Judgment]] = {}
     for judgment in session.stored:
         found.setdefault(judgment.prompt_id, {})[str(judgment.order)] = judgment
-    return {item.id: _judged(item, orders_of(item.instruction, policy, annotator), found, failures) for item in items}
+    unread = session.wanted().keys() - failures.keys()
+    return {
+        item.id: _judged(item, orders_of(item.instruction, policy, annotator), found, failures, unread)
+        for item in items
+    }
 
 
 def _judged(
-    item: Item, orders: Sequence[Order], found: Mapping[str, dict[Order, Judgment]], failures: Mapping[str, str]
+    item: Item,
+    orders: Sequence[Order],
+    found: Mapping[str, dict[Order, Judgment]],
+    failures: Mapping[str, str],
+    unread: Collection[str],
 ) -> Judged:
     if item.answer == item.reference:
         return Judged(0.5, None, {})
@@ -131,7 +140,8 @@ def _judged(
     if len(wins) == len(orders):
         return Judged(sum(wins) / len(wins), None, verdicts)
     reasons = [*missing, *(j.reason for j in verdicts.values() if j.score is None)]
-    return Judged(None, reasons[0], verdicts, failed=any(reason not in SETTLED for reason in missing))
+    again = any(f"{item.id}/{order}" in unread for order in orders)
+    return Judged(None, reasons[0], verdicts, failed=again or any(reason not in SETTLED for reason in missing))
 
 
 class _Session:
@@ -143,35 +153,55 @@ class _Session:
         if judge.engine is None:
             raise ValueError("a judge without an engine judges nothing here")
         self._subject, self._annotator, self._engine, self._asked = subject, annotator, judge.engine, asked
+        self._role = judge
         self._name = f"{annotator.name}#{annotator.config_hash[:8]}/{judge.name}"
         self._path = subject.directory / FILE
         stored = jsonl.resume(self._path, Judgment, unique=lambda j: j.id)
         self.stored = [j for j in stored if _request_id(j) in asked]
-        self._done = {_request_id(j) for j in self.stored}
+        self._tries: dict[str, list[bool]] = {name: [] for name in asked}
+        for judgment in self.stored:
+            self._tries[_request_id(judgment)].append(judgment.score is not None)
+
+    def wanted(self) -> dict[str, int]:
+        """What is to be asked: request id -> how often it was asked before."""
+        return attempts(self._tries, self._role.retries)
 
     def run(self) -> dict[str, str]:
         """Asks for what is not stored; request id -> why it has no judgment."""
-        self._subject.advanced(len(self._done))
+        self._subject.advanced(sum(map(bool, self._tries.values())))
         failures: dict[str, str] = {}
-        if len(self._done) == len(self._asked):
-            return failures
+        while wanted := self.wanted():
+            before = len(self.stored)
+            failures = self._ask(wanted)
+            if not self._role.replays or len(self.stored) == before:
+                break
+        return {name: why for name, why in failures.items() if not self._tries[name]}
+
+    def _ask(self, wanted: Mapping[str, int]) -> dict[str, str]:
+        """Asks each once; request id -> why it has no judgment."""
+        done, failures = self._asked.keys() - wanted.keys(), dict.fromkeys(wanted, "failed: no answer")
         in_words = list(self._asked)
         if self._annotator.by_logprobs:
-            for scored in self._engine.choice_logprobs([self._choice(name) for name in self._asked], set(self._done)):
-                self._store([self._weighed(s) for s in scored if s.id not in self._done])
-            failures = {name: why for name, why in self._engine.failures.items() if name in self._asked}
+            choices = [self._choice(name, wanted.get(name, 0)) for name in self._asked]
+            for scored in self._engine.choice_logprobs(choices, done):
+                self._store([self._weighed(s, wanted[s.id]) for s in scored if s.id in wanted])
+            failures |= {name: why for name, why in self._engine.failures.items() if name in wanted}
             in_words = [name for name in self._asked if failures.get(name) == NO_LOGPROBS]
         if in_words:
-            for answers in self._engine.generate([self._question(name) for name in in_words], set(self._done)):
-                self._store([self._read(a) for a in answers if a.prompt_id not in self._done])
-            failures |= dict.fromkeys(in_words, "failed: no answer")
-            failures |= {name: why for name, why in self._engine.failures.items() if name in self._asked}
-        return {name: why for name, why in failures.items() if name not in self._done}
+            questions = [self._question(name, wanted.get(name, 0)) for name in in_words]
+            for answers in self._engine.generate(questions, done):
+                self._store([self._read(a, wanted[a.prompt_id]) for a in answers if a.prompt_id in wanted])
+            failures |= dict.fromkeys((name for name in in_words if name in wanted), "failed: no answer")
+            failures |= {name: why for name, why in self._engine.failures.items() if name in wanted}
+        refused = [name for name, why in failures.items() if why == REFUSED]
+        self._store([self._judgment(n, Verdict(None, REFUSED), "", REFUSED, 0, wanted[n]) for n in refused])
+        return failures
 
     def _store(self, fresh: Sequence[Judgment]) -> None:
         jsonl.append(self._path, fresh)
         self.stored += fresh
-        self._done |= {_request_id(j) for j in fresh}
+        for judgment in fresh:
+            self._tries[_request_id(judgment)].append(judgment.score is not None)
         self._subject.advanced(len(fresh))
 
     def _messages(self, name: str) -> Any:
@@ -179,33 +209,34 @@ class _Session:
         shown = (item.reference, item.answer) if order == "ab" else (item.answer, item.reference)
         return self._annotator.render(item.instruction, *shown)
 
-    def _choice(self, name: str) -> ChoiceRequest:
+    def _choice(self, name: str, attempt: int) -> ChoiceRequest:
         verdict = self._annotator.verdict
         assert isinstance(verdict, LogprobVerdict)  # noqa: S101  # ``by_logprobs``
-        return ChoiceRequest(name, self._messages(name), verdict.choices)
+        return ChoiceRequest(name, self._messages(name), verdict.choices, attempt=attempt)
 
-    def _question(self, name: str) -> GenerationRequest:
+    def _question(self, name: str, attempt: int) -> GenerationRequest:
         return GenerationRequest(
             id=name,
             prompt=self._messages(name),
-            seeds=(derive_seed(self._subject.config.seed, "eval/alpaca-eval/judge", name),),
+            seeds=(derive_seed(self._subject.config.seed, "eval/alpaca-eval/judge", name, *anew(attempt)),),
             temperature=self._annotator.temperature,
             max_new_tokens=self._annotator.max_tokens,
+            attempt=attempt,
         )
 
-    def _weighed(self, found: ChoiceLogprobs) -> Judgment:
+    def _weighed(self, found: ChoiceLogprobs, attempt: int) -> Judgment:
         verdict = self._annotator.verdict
         assert isinstance(verdict, LogprobVerdict)  # noqa: S101  # ``by_logprobs``
         finite = [None if math.isinf(p) or math.isnan(p) else p for p in found.logprobs]
         raw = json.dumps(dict(zip(verdict.choices, finite, strict=True)))
-        return self._judgment(found.id, verdict.weigh(*found.logprobs), raw, "log-probabilities", 1)
+        return self._judgment(found.id, verdict.weigh(*found.logprobs), raw, "log-probabilities", 1, attempt)
 
-    def _read(self, answer: Completion) -> Judgment:
+    def _read(self, answer: Completion, attempt: int) -> Judgment:
         cut = answer.finish_reason == "length" and not self._annotator.by_logprobs
         verdict = self._annotator.verdict.read(answer.text, truncated=cut)
-        return self._judgment(answer.prompt_id, verdict, answer.text[:_RAW], IN_WORDS, answer.n_tokens)
+        return self._judgment(answer.prompt_id, verdict, answer.text[:_RAW], IN_WORDS, answer.n_tokens, attempt)
 
-    def _judgment(self, name: str, verdict: Verdict, raw: str, way: str, n_tokens: int) -> Judgment:
+    def _judgment(self, name: str, verdict: Verdict, raw: str, way: str, n_tokens: int, attempt: int) -> Judgment:
         item, order = self._asked[name]
         win = None if verdict.preference is None else verdict.preference - 1
         if win is not None and order == "ba":
@@ -213,6 +244,7 @@ class _Session:
         return Judgment(
             prompt_id=item.id,
             index=0,
+            sample=attempt,
             judge=f"{self._name}/{way}",
             score=win,
             raw=raw,
@@ -239,7 +271,7 @@ def raw_completion(judged: Judged) -> dict[str, object] | None:
     if len(judged.verdicts) != 1:
         return None
     (judgment,) = judged.verdicts.values()
-    if IN_WORDS in judgment.judge:
+    if IN_WORDS in judgment.judge or judgment.reason == REFUSED:
         return {"text": judgment.raw}
     found = {name: p for name, p in json.loads(judgment.raw).items() if p is not None}
     top = [{"token": name, "logprob": p} for name, p in sorted(found.items(), key=lambda entry: -entry[1])]

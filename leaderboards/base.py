@@ -22,6 +22,7 @@ from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.types import Completion, Judgment, Metric, SampleScore
 
 __all__ = [
+    "REFUSED",
     "SETTLED",
     "Benchmark",
     "Calls",
@@ -31,15 +32,18 @@ __all__ = [
     "Plan",
     "Setting",
     "Subject",
+    "anew",
     "answers",
+    "attempts",
     "judgments",
     "measures",
     "row",
     "summarise",
 ]
 
+REFUSED: Final = "refused"
 #: reasons for which a sample has no answer, and for which asking the same model again is of no use
-SETTLED: Final = frozenset({"refused", TOO_LONG})
+SETTLED: Final = frozenset({REFUSED, TOO_LONG})
 BREAKDOWN_RESAMPLES = 2_000  # metrics with a "/" in their name are breakdowns; their intervals need fewer digits
 
 
@@ -51,11 +55,16 @@ class JudgeRole:
         name: as the user gave it: ``oracle``, ``openai:gpt-4o@https://...``, ``runs/first:M1``, ``self``.
         engine: None for the oracle of the micro-world.
         snapshot: what is behind the name: the weights' fingerprint, or the model a server says it runs.
+        retries: how many later calls ask again for a judgment that holds no verdict, each once; 0 for a judge that says
+            the same to the same question.
+        replays: whether it answers from stored answers alone.
     """
 
     name: str
     engine: Engine | None = None
     snapshot: str = ""
+    retries: int = 0
+    replays: bool = False
 
 
 @dataclass(frozen=True)
@@ -218,6 +227,24 @@ def judgments(subject: Subject, filename: str, judge: PointwiseJudge, items: Seq
         stored += fresh
         subject.advanced(len(fresh))
     return stored
+
+
+def attempts(tries: Mapping[str, Sequence[bool]], retries: int) -> dict[str, int]:
+    """What is to be asked now: name -> how often it was asked before.
+
+    Args:
+        tries: name -> whether each judgment of it that is stored holds a verdict, in the order they were made.
+        retries: ``JudgeRole.retries``.
+
+    >>> attempts({"new": [], "judged": [False, True], "unread": [False], "given up": [False, False]}, retries=1)
+    {'new': 0, 'unread': 1}
+    """
+    return {name: len(made) for name, made in tries.items() if not any(made) and len(made) <= retries}
+
+
+def anew(attempt: int) -> tuple[int, ...]:
+    """What a seed is derived from besides, so that another attempt draws something else; nothing for the first."""
+    return (attempt,) if attempt else ()
 
 
 # --- rows and what they sum up to

@@ -15,7 +15,7 @@ from leaderboards import standings
 from leaderboards.base import Calls, JudgeRole, Plan
 from leaderboards.head_to_head_answers import Entry, hash_prompts
 from leaderboards.head_to_head_judges import PairAnnotator, annotator_for
-from leaderboards.head_to_head_verdicts import COMPARISONS, NOT_ASKED_AGAIN, Match, Verdict, judged, kind_of
+from leaderboards.head_to_head_verdicts import COMPARISONS, Match, Verdict, judged, kind_of
 from leaderboards.micro import HEAD_TO_HEAD as MICRO_HEAD_TO_HEAD
 from leaderboards.ratings import Comparison, bradley_terry, pair_result
 from leaderboards.standings import HeadToHead, Positions, Tournament
@@ -99,9 +99,9 @@ def compare(
         for b, a in combinations(names, 2)
         for p in prompts
     ]
-    verdicts, reasons = judged(matches, asked, judge, directory / COMPARISONS, advanced)
-    comparability = _comparability(by_name.values(), prompts, judge, asked, rule, judge_truncated, verdicts)
-    scored = [_comparison(m, verdicts, reasons, rule) for m in matches]
+    said = judged(matches, asked, judge, directory / COMPARISONS, advanced)
+    comparability = _comparability(by_name.values(), prompts, judge, asked, rule, judge_truncated, said.verdicts)
+    scored = [_comparison(m, said.verdicts, said.reasons, rule) for m in matches]
     benchmark = MICRO_HEAD_TO_HEAD if judge.engine is None else HEAD_TO_HEAD
     table = bradley_terry(names, scored, anchor=anchor)
     result = Tournament(
@@ -111,10 +111,10 @@ def compare(
         rule=rule,
         anchor=anchor,
         n_prompts=len(prompts),
-        pairs=tuple(_pairs(matches, scored, verdicts, benchmark, asked.key, comparability)),
+        pairs=tuple(_pairs(matches, scored, said.verdicts, benchmark, asked.key, comparability)),
         ratings=table.ratings,
         comparability=comparability,
-        incomplete=sum(reason not in NOT_ASKED_AGAIN for reason in reasons.values()),
+        incomplete=said.again,
         notes=(*_notes(by_name.values(), judge), *table.notes),
     )
     standings.write_record(directory / standings.TOURNAMENT, result)

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from leaderboards.alpaca_annotators import Annotator, LogprobVerdict, load_annotator
 from leaderboards.alpaca_annotators import Verdict as AlpacaVerdict
-from leaderboards.base import Calls, JudgeRole
+from leaderboards.base import Calls, JudgeRole, anew
 from leaderboards.micro import ORACLE
 from selfreward_bench.config import RunConfig, Sampling
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, Engine, GenerationRequest
@@ -40,12 +40,17 @@ _STAGE: Final = "eval/head-to-head/judge"
 
 @dataclass(frozen=True, slots=True)
 class Showing:
-    """Two answers in the order a judge sees them."""
+    """Two answers in the order a judge sees them.
+
+    Attributes:
+        attempt: how often it was judged before, without a verdict.
+    """
 
     id: str
     messages: tuple[Message, ...]
     first: str
     second: str
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +196,7 @@ class PromptAnnotator:
 
     def _request(self, showing: Showing) -> GenerationRequest:
         shown = self.prompt.render(showing.messages, response_a=showing.first, response_b=showing.second)
-        return _generation(showing.id, shown, self.seed, self.sampling)
+        return _generation(showing, shown, self.seed, self.sampling)
 
     def _read(self, completion: Completion) -> Preference:
         verdict = self.prompt.read(completion.text, truncated=completion.finish_reason == "length")
@@ -235,7 +240,7 @@ class AlpacaAnnotator:
         verdict, self.failures = self.annotator.verdict, {}
         in_words: Sequence[Showing] = showings
         if self.annotator.by_logprobs and isinstance(verdict, LogprobVerdict):
-            choices = [ChoiceRequest(s.id, self._messages(s), verdict.choices) for s in showings]
+            choices = [ChoiceRequest(s.id, self._messages(s), verdict.choices, attempt=s.attempt) for s in showings]
             for scored in self.engine.choice_logprobs(choices, done):
                 yield [_weighed(s, verdict) for s in scored]
             self.failures = dict(self.engine.failures)
@@ -244,7 +249,7 @@ class AlpacaAnnotator:
             sampling = Sampling(
                 temperature=self.annotator.temperature, top_p=1.0, max_new_tokens=self.annotator.max_tokens
             )
-            requests = [_generation(s.id, self._messages(s), self.seed, sampling) for s in in_words]
+            requests = [_generation(s, self._messages(s), self.seed, sampling) for s in in_words]
             for answers in self.engine.generate(requests, done):
                 yield [self._read(a) for a in answers]
             self.failures = {**self.failures, **self.engine.failures}
@@ -270,14 +275,15 @@ def _preference(name: str, verdict: AlpacaVerdict, raw: str, way: str) -> Prefer
     return Preference(name, None if verdict.preference is None else 2 - verdict.preference, raw, verdict.reason, way)
 
 
-def _generation(name: str, prompt: tuple[Message, ...], seed: int, sampling: Sampling) -> GenerationRequest:
+def _generation(showing: Showing, prompt: tuple[Message, ...], seed: int, sampling: Sampling) -> GenerationRequest:
     return GenerationRequest(
-        id=name,
+        id=showing.id,
         prompt=prompt,
-        seeds=(derive_seed(seed, _STAGE, name),),
+        seeds=(derive_seed(seed, _STAGE, showing.id, *anew(showing.attempt)),),
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         max_new_tokens=sampling.max_new_tokens,
+        attempt=showing.attempt,
     )
 
 

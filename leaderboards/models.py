@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONCURRENCY",
     "ORACLE",
+    "RETRIES",
     "SELF",
     "Opened",
     "Services",
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 CONCURRENCY: Final = 32
+RETRIES: Final = 2  # more would choose verdicts by whether they can be read
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,15 @@ class Services:
 
 @dataclass(frozen=True)
 class Opened:
-    """A model and its engine, which loads on first use; close it when the model is done with."""
+    """A model and its engine, which loads on first use; close it when the model is done with.
+
+    Attributes:
+        retries: as ``JudgeRole.retries``: a served model may answer the same question otherwise the next time.
+    """
 
     model: Model
     engine: LazyEngine
+    retries: int = 0
 
 
 def open_candidate(candidate: Candidate, services: Services, name: str | None = None) -> Opened:
@@ -75,7 +82,7 @@ def open_candidate(candidate: Candidate, services: Services, name: str | None = 
     engine = LazyEngine(_opener(candidate, source, services))
     fingerprint, commit = _fingerprint(candidate, source), _commit(candidate, source)
     model = Model(name or candidate.name, fingerprint, engine.open, lambda: engine.spent, commit)
-    return Opened(model, engine)
+    return Opened(model, engine, RETRIES if candidate.kind == "served" else 0)
 
 
 def finished_settings(candidate: Candidate, rows: Iterable[str], setting: Setting) -> dict[str, Setting]:
@@ -109,19 +116,21 @@ def judge_role(spec: str, services: Services) -> JudgeRole:
         ConfigError: it names finished files, which cannot judge.
     """
     if spec in (ORACLE, SELF):
-        return JudgeRole(spec)
+        return JudgeRole(spec, replays=services.replay)
     candidate = parse_candidate(spec)
     if candidate.kind == "finished":
         raise ConfigError(f"--judge {spec}: finished files cannot judge. Name a model: openai:NAME@URL, a directory.")
     opened = open_candidate(candidate, services)
-    return JudgeRole(spec, opened.engine, opened.model.fingerprint)
+    name = spec.partition("#")[0] if candidate.kind == "served" else spec  # where its key is found is no part of it
+    return JudgeRole(name, opened.engine, opened.model.fingerprint, opened.retries, services.replay)
 
 
 def as_self(role: JudgeRole | None, opened: Opened) -> JudgeRole | None:
     """The role for one model: ``self`` becomes that model."""
     if role is None or role.name != SELF:
         return role
-    return replace(role, engine=LazyEngine(opened.engine.open, keep=True), snapshot=opened.model.fingerprint)
+    engine = LazyEngine(opened.engine.open, keep=True)
+    return replace(role, engine=engine, snapshot=opened.model.fingerprint, retries=opened.retries)
 
 
 def check_served(text: str, services: Services) -> None:

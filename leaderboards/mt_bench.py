@@ -128,7 +128,8 @@ class MtBench:
             rows = judging.grade(items, replies)
         else:
             rows = judging.compare(items, replies, other, _stem(self._baseline()))
-        return Outcome(rows, judging.role.name, {}, self._comparability(setting, judging.role), _incomplete(rows))
+        incomplete = _incomplete(rows) + len(judging.again)
+        return Outcome(rows, judging.role.name, {}, self._comparability(setting, judging.role), incomplete)
 
     def _baseline(self) -> Path:
         if self.baseline is None:

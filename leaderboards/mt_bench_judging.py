@@ -5,12 +5,12 @@ What was answered and judged is also written down in FastChat's formats, so that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Final
+from typing import Final, Protocol
 
-from leaderboards.base import JudgeRole, Subject, answers
+from leaderboards.base import REFUSED, JudgeRole, Subject, answers, attempts
 from leaderboards.mt_bench_files import (
     Item,
     JudgePrompts,
@@ -32,8 +32,10 @@ from leaderboards.mt_bench_scores import (
     pair_row,
     shown,
 )
+from leaderboards.mt_bench_verdicts import read_choice, read_grade
 from selfreward_bench import jsonl
 from selfreward_bench.engines.base import Engine, GenerationRequest
+from selfreward_bench.judges.parsing import Verdict
 from selfreward_bench.types import Completion, Judgment, Message, SampleScore
 
 __all__ = ["JUDGE_TOKENS", "Judging", "ask", "export_answers", "may_pass", "said"]
@@ -43,7 +45,15 @@ ORDERS: Final[tuple[Order, Order]] = ("ab", "ba")
 _NO_ANSWER: Final = "no_answer"
 _PASSING: Final = (_NO_ANSWER, "over_budget", "not_in_store", "failed:")
 
+FILE: Final = "judge.jsonl"
+
 Prompts = Mapping[str, tuple[Message, ...]]
+
+
+class Read(Protocol):
+    """Reads a verdict: ``read_grade`` or ``read_choice``."""
+
+    def __call__(self, text: str, *, truncated: bool = ...) -> Verdict: ...
 
 
 def ask(subject: Subject, filename: str, requests: Sequence[GenerationRequest]) -> dict[str, Completion | str]:
@@ -70,12 +80,14 @@ class Judging:
 
     Attributes:
         engine: the role's.
+        again: the turns (``QUESTION/TURN``) whose judgments hold no verdict, and are asked for again by the next call.
     """
 
     subject: Subject
     role: JudgeRole
     engine: Engine
     prompts: JudgePrompts
+    again: set[str] = field(default_factory=set)
 
     def grade(self, items: Sequence[Item], replies: Replies) -> list[SampleScore]:
         """Asks for a grade of each answered turn."""
@@ -84,7 +96,8 @@ class Judging:
             for item, turn in product(items, TURNS)
             if (given := said(item, turn, replies)) is not None
         }
-        found = self._ask({f"{i}/{turn}": messages for (i, turn), messages in asked.items()})
+        prompts = {f"{i}/{turn}": messages for (i, turn), messages in asked.items()}
+        found = self._ask(prompts, read_grade)
         rows, records = [], []
         for item, turn in product(items, TURNS):
             reply, judged = replies[item.id, turn], self._read(item, turn, found.get(f"{item.id}/{turn}"))
@@ -104,7 +117,8 @@ class Judging:
             if own is not None and theirs is not None:
                 asked[item.id, turn, "ab"] = self.prompts.render(item, turn, own, theirs)
                 asked[item.id, turn, "ba"] = self.prompts.render(item, turn, theirs, own)
-        found = self._ask({f"{i}/{turn}/{order}": messages for (i, turn, order), messages in asked.items()})
+        prompts = {f"{i}/{turn}/{order}": messages for (i, turn, order), messages in asked.items()}
+        found = self._ask(prompts, read_choice)
         rows, records = [], []
         for item, turn in product(items, TURNS):
             reply, theirs_now = replies[item.id, turn], other[item.id, turn]
@@ -120,18 +134,51 @@ class Judging:
         self._export("pair", records)
         return rows
 
-    def _ask(self, prompts: Prompts) -> dict[str, Completion | str]:
+    def _ask(self, prompts: Prompts, read: Read) -> dict[str, Completion | str]:
+        """What the judge said last of each; what is not stored is asked for. Attempt k is stored as ``NAME~k``."""
+        known = self._known()
+        while True:
+            before = len(known)
+            failures = self._attempt(prompts, _tries(prompts, known, read))
+            known = self._known()
+            if not self.role.replays or len(known) == before:
+                break
+        tries = _tries(prompts, known, read)
+        unread = attempts({name: made for name, made in tries.items() if made}, self.role.retries)
+        self.again.update(name.rpartition("/")[0] if name.endswith(ORDERS) else name for name in unread)
+        latest = {name: known[_name(name, len(made) - 1)] for name, made in tries.items() if made}
+        return failures | latest
+
+    def _attempt(self, prompts: Prompts, tries: Mapping[str, Sequence[bool]]) -> dict[str, Completion | str]:
+        """Asks for the next attempt of each that wants one; a refusal is stored, too."""
+        subject = replace(self.subject, open_engine=lambda: self.engine)
+        wanted = attempts(tries, self.role.retries)
+        numbers = {name: wanted.get(name, len(made) - 1) for name, made in tries.items()}  # all: batches stay the same
         requests = [
-            GenerationRequest(id=name, prompt=messages, temperature=0, max_new_tokens=JUDGE_TOKENS)
-            for name, messages in prompts.items()
+            GenerationRequest(
+                id=_name(name, k), prompt=prompts[name], temperature=0, max_new_tokens=JUDGE_TOKENS, attempt=k
+            )
+            for name, k in numbers.items()
         ]
-        return ask(replace(self.subject, open_engine=lambda: self.engine), "judge.jsonl", requests)
+        found = ask(subject, FILE, requests)
+        refused = [name for name, said in found.items() if said == REFUSED]
+        jsonl.append(
+            subject.directory / FILE,
+            [Completion(prompt_id=n, index=0, text="", n_tokens=0, finish_reason="refused", seed=0) for n in refused],
+        )
+        return {name: found[_name(name, k)] for name, k in numbers.items()}
+
+    def _known(self) -> dict[str, Completion]:
+        stored = jsonl.resume(self.subject.directory / FILE, Completion, unique=lambda c: c.id)
+        return {c.prompt_id: c for c in stored}
 
     def _read(
         self, item: Item, turn: TurnNumber, answer: Completion | str | None, order: Order | None = None
     ) -> Judged | None:
         if answer is None or isinstance(answer, str):
             return answer
+        if answer.finish_reason == "refused":
+            return REFUSED
         cut = answer.finish_reason == "length"
         return judgment_of(item, turn, self.role.name, answer.text, order=order, cut=cut, n_tokens=answer.n_tokens)
 
@@ -171,6 +218,19 @@ class Judging:
     def _export(self, kind: str, records: Sequence[SingleJudgment | PairJudgment]) -> None:
         file = f"{model_name(self.role.name)}_{kind}.jsonl"
         jsonl.write(self.subject.directory / "fastchat" / "model_judgment" / file, records)
+
+
+def _name(name: str, attempt: int) -> str:
+    return f"{name}~{attempt}" if attempt else name
+
+
+def _tries(names: Iterable[str], known: Mapping[str, Completion], read: Read) -> dict[str, list[bool]]:
+    """Whether each attempt that is stored holds a verdict."""
+    found: dict[str, list[bool]] = {name: [] for name in names}
+    for name, made in found.items():
+        while (answer := known.get(_name(name, len(made)))) is not None:
+            made.append(read(answer.text, truncated=answer.finish_reason == "length").score is not None)
+    return found
 
 
 def _winner(points: float | None) -> Winner:

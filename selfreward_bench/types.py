@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Role = Literal["system", "user", "assistant"]
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "refused"]
 
 
 class Record(BaseModel):
@@ -46,7 +46,8 @@ class Completion(Record):
     Attributes:
         index: number of the sample, 0 .. n-1.
         n_tokens: generated tokens, without the end token.
-        finish_reason: ``length`` means the answer was cut at ``max_new_tokens``.
+        finish_reason: ``length`` means the answer was cut at ``max_new_tokens``; ``refused`` that a judge gave none, which
+            is kept so that a later call asks anew.
         seed: the seed of exactly this sample.
     """
 
@@ -205,7 +206,9 @@ class EvalResult(Record):
         hardware: what it was computed on (``selfreward_bench.hardware``); it is no part of comparability.
         source: where a model of the hub came from, ``OWNER/NAME@COMMIT``; empty for all others.
         incomplete: samples to be asked for again on the next call.
-        cost: of this evaluation's calls, in the currency of the price table.
+        seconds: of the call that finished it.
+        cost: of all calls that worked on it, in the currency of the price table; what calls under way cost when an
+            evaluation is killed is not in it.
     """
 
     checkpoint: str

@@ -33,6 +33,8 @@ class GenerationRequest:
         min_new_tokens: the end token cannot be drawn before so many tokens are generated.
         stop: generation ends before the first of these strings; the string is not part of the text.
         assistant_prefix: text the assistant's turn begins with; it is not part of ``Completion.text``.
+        attempt: how often the same was asked before, without an answer that could be used. A served model is asked
+            anew; what a model in this process says depends on the seeds alone.
     """
 
     id: str
@@ -45,16 +47,22 @@ class GenerationRequest:
     min_new_tokens: int = 0
     stop: tuple[str, ...] = ()
     assistant_prefix: str = ""
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ChoiceRequest:
-    """Continuations to be scored after a prompt: log P(choice | prompt + assistant_prefix) for each."""
+    """Continuations to be scored after a prompt: log P(choice | prompt + assistant_prefix) for each.
+
+    Attributes:
+        attempt: as with ``GenerationRequest``.
+    """
 
     id: str
     prompt: tuple[Message, ...] | str
     choices: tuple[str, ...]
     assistant_prefix: str = ""
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,9 +227,10 @@ class ServedEngine:
             parameters["top_p"] = request.top_p
         if request.stop:
             parameters["stop"] = list(request.stop[:_STOP_STRINGS])
+        first = request.attempt * request.n
         if request.temperature == 0:
-            return [self._call(request, parameters, sample) for sample in range(request.n)]
-        seeds = enumerate(request.seeds)
+            return [self._call(request, parameters, first + sample) for sample in range(request.n)]
+        seeds = enumerate(request.seeds, first)
         return [self._call(request, parameters | {"seed": seed % _SEED_RANGE}, sample) for sample, seed in seeds]
 
     def _choice_calls(self, request: ChoiceRequest) -> list[Call]:
@@ -238,7 +239,7 @@ class ServedEngine:
             parameters |= {"logprobs": self.top_logprobs}  # the older interface has one parameter for both
         else:
             parameters |= {"logprobs": True, "top_logprobs": self.top_logprobs}
-        return [self._call(request, parameters)]
+        return [self._call(request, parameters, request.attempt)]
 
     # --- asking
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,9 +71,9 @@ def judge_of(engine: ScriptedEngine) -> JudgeRole:
 
 
 def run(
-    directory: Path, engine: ScriptedEngine, policy: str = "seeded", annotator: Annotator = ANNOTATOR
+    directory: Path, engine: ScriptedEngine, policy: str = "seeded", annotator: Annotator = ANNOTATOR, **role: Any
 ) -> dict[str, Judged]:
-    return ask(subject(directory), ITEMS, annotator, judge_of(engine), policy)
+    return ask(subject(directory), ITEMS, annotator, replace(judge_of(engine), **role), policy)
 
 
 def shown_first(item: Item) -> bool:
@@ -169,9 +172,53 @@ def test_failures_keep_their_reason_and_are_asked_again(tmp_path: Path) -> None:
     assert found == [(None, "failed: 500", True), (None, "refused", False), (None, "over_budget", True)]
     assert all(judged[i.id].win is not None for i in ITEMS[3:])
     healed = Judge(batch_size=1)
-    judged = run(tmp_path, healed)
-    assert sorted(r.id for r in healed.requests) == sorted(names[:3])
+    judged = run(tmp_path, healed, retries=2)
+    assert {r.id: r.attempt for r in healed.requests} == {names[0]: 0, names[1]: 1, names[2]: 0}
     assert all(j.win is not None for j in judged.values())
+
+
+class Mumbling(Judge):
+    """A served judge without log-probabilities, whose answer to attempt k is ``texts[k]``."""
+
+    def __init__(self, *texts: str) -> None:
+        super().__init__(dict.fromkeys(ids(), "no_logprobs"))
+        self.texts = texts
+
+    def generate(self, requests: Sequence[GenerationRequest], done: Collection[str] = ()) -> Iterator[list[Completion]]:
+        self.failures = {}
+        for r in requests:
+            if r.id not in done:
+                self.requests.append(r)
+                text = self.texts[r.attempt]
+                yield [Completion(prompt_id=r.id, index=0, text=text, n_tokens=1, finish_reason="stop", seed=0)]
+
+
+def test_a_judge_that_may_say_otherwise_is_asked_again_once_per_call(tmp_path: Path) -> None:
+    found = []
+    for _ in range(4):
+        engine = Mumbling("Both", "Hm", "m")
+        judged = run(tmp_path, engine, retries=2)
+        found.append(({j.reason for j in judged.values()}, {j.failed for j in judged.values()}))
+        assert {r.attempt for r in engine.requests} == ({len(found) - 1} if len(found) < 4 else set())
+    assert found == [({"no_verdict"}, {True}), ({"no_verdict"}, {True}), ({None}, {False}), ({None}, {False})]
+    stored = jsonl.read(tmp_path / "judgments.jsonl", Judgment, unique=lambda j: j.id)
+    assert Counter((j.sample, j.raw) for j in stored) == {(0, "Both"): 8, (1, "Hm"): 8, (2, "m"): 8}
+
+
+def test_it_is_not_asked_until_it_says_something_readable(tmp_path: Path) -> None:
+    for _ in range(3):
+        judged = run(tmp_path, Mumbling("Both", "Hm", "Well", "m"), retries=2)
+    assert {(j.reason, j.failed) for j in judged.values()} == {("no_verdict", False)}
+    engine = Mumbling("m", "m", "m", "m")
+    assert {j.reason for j in run(tmp_path, engine, retries=2).values()} == {"no_verdict"}
+    assert engine.requests == []
+
+
+def test_a_replay_takes_all_attempts_that_are_stored(tmp_path: Path) -> None:
+    judged = run(tmp_path, Mumbling("Both", "Hm", "m"), retries=2, replays=True)
+    assert all(j.win is not None for j in judged.values())
+    part = run(tmp_path / "part", Judge(dict.fromkeys(ids(), "refused")), retries=2, replays=True)
+    assert {(j.reason, j.failed) for j in part.values()} == {("refused", False)}
 
 
 def test_one_order_that_fails_leaves_the_pair_unscored(tmp_path: Path) -> None:

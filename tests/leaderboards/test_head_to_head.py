@@ -7,6 +7,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ def longer(first: str, second: str) -> float:
 
 def run(directory: Path, entries: Sequence[Entry], judge: Judge, **options: Any) -> Tournament:
     options = {"config": RunConfig(), "annotator": judge, **options}
-    return compare(entries, PROMPTS, ROLE, directory=directory, **options)
+    role = replace(ROLE, retries=options.pop("retries", 0), replays=options.pop("replays", False))
+    return compare(entries, PROMPTS, role, directory=directory, **options)
 
 
 def texts(seed: int) -> list[str]:
@@ -235,18 +237,41 @@ def test_judgments_without_a_verdict_are_unscored_and_asked_again(tmp_path: Path
     entries = [entry("M1", ["a"] * 12), entry("M2", ["b"] * 11 + ["odd"])]
     first = Judge(lambda x, y: None if "odd" in (x, y) else float(x > y))
     first.failures = {"M2|M1|p0|ab": "over_budget", "M2|M1|p1|ba": "failed: timeout after 3 tries"}
-    result = run(tmp_path, entries, first)
+    result = run(tmp_path, entries, first, retries=2)
     (pair,) = result.pairs
     assert (pair.n_scored, pair.n_total, pair.wins) == (9, 12, 9)
     assert pair.reasons == {"failed": 1, "no_verdict": 1, "over_budget": 1}
     assert result.incomplete == 4
     second = Judge(lambda x, y: float(x > y))
-    repaired = run(tmp_path, entries, second)
-    assert {s.id for s in second.asked} == {f"M2|M1|{i}" for i in ("p0|ab", "p1|ba", "p11|ab", "p11|ba")}
+    repaired = run(tmp_path, entries, second, retries=2)
+    again = {"p0|ab": 0, "p1|ba": 0, "p11|ab": 1, "p11|ba": 1}
+    assert {s.id: s.attempt for s in second.asked} == {f"M2|M1|{i}": attempt for i, attempt in again.items()}
     assert (repaired.pairs[0].n_scored, repaired.pairs[0].reasons, repaired.incomplete) == (12, {}, 0)
 
 
-def test_a_refusal_is_final(tmp_path: Path) -> None:
+def test_a_judge_that_would_say_the_same_is_not_asked_again(tmp_path: Path) -> None:
+    entries = [entry("M1", ["a"] * 12), entry("M2", ["b"] * 11 + ["odd"])]
+    first = run(tmp_path, entries, Judge(lambda x, y: None if "odd" in (x, y) else float(x > y)))
+    assert (first.pairs[0].reasons, first.incomplete) == ({"no_verdict": 1}, 0)
+    assert run(tmp_path, entries, second := Judge(lambda x, y: float(x > y))) == first
+    assert second.asked == []
+
+
+def test_a_judge_is_not_asked_until_it_says_something_readable(tmp_path: Path) -> None:
+    entries = [entry("M1", ["a"] * 12), entry("M2", ["b"] * 12)]
+    found = []
+    for _ in range(4):
+        result = run(tmp_path, entries, judge := Judge(lambda x, y: None), retries=2)
+        found.append(({s.attempt for s in judge.asked}, result.incomplete))
+    assert found == [({0}, 24), ({1}, 24), ({2}, 0), (set(), 0)]
+    stored = jsonl.read(tmp_path / COMPARISONS, Verdict)
+    assert len(stored) == 3 * 24  # all are kept
+    replayed = run(tmp_path / "again", entries, judge := Judge(lambda x, y: None), retries=2, replays=True)
+    assert [s.attempt for s in judge.asked] == [0] * 24 + [1] * 24 + [2] * 24
+    assert (replayed.pairs, replayed.incomplete) == (result.pairs, 0)
+
+
+def test_a_refusal_is_final_where_the_judge_would_say_the_same(tmp_path: Path) -> None:
     class Refusing(Judge):
         def preferences(self, showings: Sequence[Showing], done: Collection[str] = ()) -> Iterator[list[Preference]]:
             self.asked += [s for s in showings if s.id not in done]

@@ -106,6 +106,7 @@ def run(data: DataDir, tmp_path: Path) -> Run:
         finished: Path | None = None,
         folder: str = "eval",
         name: str = "M1",
+        role: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> Outcome:
         bench = bench or MtBench()
@@ -113,7 +114,7 @@ def run(data: DataDir, tmp_path: Path) -> Run:
         setting = Setting(
             RunConfig(eval=EvalConfig(**settings)),
             data,
-            JudgeRole("judge", judge, "snap") if judge else None,
+            JudgeRole("judge", judge, "snap", **(role or {})) if judge else None,
             Finished(kind, finished) if finished and kind else None,
         )
         return bench.run(Subject(name, lambda: model, setting, tmp_path / folder, lambda n: None))
@@ -228,6 +229,40 @@ def test_what_is_stored_is_not_asked_again(run: Run) -> None:
     second = run(model, judge)
     assert (len(model.requests), len(judge.requests)) == (n_answers, n_judgments)
     assert second == first
+
+
+def mumbler(*texts: str, failing: Mapping[str, str] | None = None) -> Model:
+    """A served judge whose text for attempt k is ``texts[k]``."""
+    return Model(lambda r: texts[r.attempt], failing)
+
+
+def test_a_judge_that_may_say_otherwise_is_asked_again_once_per_call(run: Run, tmp_path: Path) -> None:
+    role = {"retries": 2}
+    found = []
+    for _ in range(4):
+        judge = mumbler("Fine.", "Rating: [[11]]", "[[7]]", failing={"111/2": "refused"})
+        outcome = run(writer(), judge, role=role)
+        found.append((unscored(outcome.rows), outcome.incomplete))
+        assert {r.attempt for r in judge.requests} == ({len(found) - 1} if len(found) < 4 else set())  # type: ignore[union-attr]
+    assert found[0] == ({"no_verdict": 5, "refused": 1}, 6)
+    assert found[1] == ({"out_of_range": 6}, 6)
+    assert found[2] == found[3] == ({}, 0)
+    stored = jsonl.read(tmp_path / "eval/judge.jsonl", Completion, unique=lambda c: c.id)
+    assert [c.text for c in stored if c.prompt_id.startswith("81/1")] == ["Fine.", "Rating: [[11]]", "[[7]]"]
+
+
+def test_verdicts_that_stay_away_are_given_up(run: Run, baseline: Path) -> None:
+    pairwise: dict[str, Any] = {"bench": MtBench(baseline), "mt_bench_mode": "pairwise", "role": {"retries": 1}}
+    for incomplete in (6, 0, 0):
+        judge = mumbler("Both.", "Neither.", "[[A]]")
+        outcome = run(writer(), judge, **pairwise)
+        assert (unscored(outcome.rows), outcome.incomplete) == ({"no_verdict": 6}, incomplete)
+    assert judge.requests == []
+
+
+def test_a_replay_takes_all_attempts_that_are_stored(run: Run) -> None:
+    outcome = run(writer(), mumbler("Fine.", "Hm.", "[[7]]"), role={"retries": 2, "replays": True})
+    assert (unscored(outcome.rows), outcome.incomplete) == ({}, 0)
 
 
 # --- pairwise
