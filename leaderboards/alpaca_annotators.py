@@ -1,13 +1,12 @@
 """AlpacaEval's evaluator configs ("annotators"), read at run time from the installed alpaca_eval (never imported).
 
 An annotator is a prompt, filled with an instruction and two outputs, and a way to read the judge's verdict. The prompt
-is split into messages BEFORE it is filled, in one pass: whatever an output contains stays text in its place. Verdicts
-are read from what the judge generated, strictly: no verdict or two different ones are none, with the reason.
+is split into messages BEFORE it is filled, in one pass: whatever an output contains stays text in its place, and what
+reads like a verdict in it is shown so that a judge that quotes it gives none. Verdicts are in ``alpaca_verdicts``.
 """
 
 from __future__ import annotations
 
-import math
 import random
 import re
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,14 @@ from typing import Any, Final
 import yaml
 
 from leaderboards.alpaca_package import package_directory
+from leaderboards.alpaca_verdicts import (
+    AnyVerdict,
+    LogprobVerdict,
+    PatternVerdict,
+    RankingVerdict,
+    ScorePairVerdict,
+    Verdict,
+)
 from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.files import os_errors
 from selfreward_bench.judges.fencing import clean
@@ -40,126 +47,10 @@ __all__ = [
 
 MAX_SHOWN: Final = 60_000  # characters of one text that a judge is shown; the reference's longest output has 5,000
 FALLBACK_TOKENS: Final = 8  # of a verdict in words, where the server gives no log-probabilities
-_MAX_READ = 20_000  # characters of a judge's text
 _PLACEHOLDER = re.compile(r"\{(instruction|output_1|output_2)\}")
 _START, _END = "<|im_start|>", "<|im_end|>"
 _FOREIGN_MARKS = re.compile(r"<\||\bHuman:|\bAssistant:")  # another model's own chat format
 _MIN_QUOTED = 20  # characters of a line of the prompt that an answer does not hold by chance
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """``preference`` from 1 (the output shown first is better) to 2 (the second is); None with the reason."""
-
-    preference: float | None
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LogprobVerdict:
-    """The probabilities of two identifiers as the answer's first token (``last``: its last word, in words only).
-
-    Attributes:
-        first, second: identifiers of the output shown first and second.
-        binarize: whether the likelier one takes all.
-    """
-
-    first: str
-    second: str
-    binarize: bool = False
-    last: bool = False
-
-    @property
-    def choices(self) -> tuple[str, str]:
-        """What log-probabilities are asked for."""
-        return (self.first, self.second)
-
-    def weigh(self, first: float, second: float) -> Verdict:
-        """From two natural-log probabilities (``-inf``: not among the likely tokens) to ``2 - P(first)``.
-
-        >>> LogprobVerdict("m", "M").weigh(math.log(0.2), math.log(0.6)).preference
-        1.75
-        """
-        if math.isnan(first) or math.isnan(second) or max(first, second) in (-math.inf, math.inf):
-            return Verdict(None, "no_verdict")
-        if self.binarize:
-            return Verdict(1.0 if first > second else 2.0)
-        gap = min(second - first, 700.0)
-        return Verdict(2.0 - 1.0 / (1.0 + math.exp(gap)))
-
-    def read(self, text: str, truncated: bool = False) -> Verdict:
-        """The same from words: the first one (``last``: the last one) must be one of the identifiers, and no more."""
-        if self.last and truncated:
-            return Verdict(None, "truncated")
-        words = text[-_MAX_READ:].split() if self.last else text[:_MAX_READ].split()
-        word = words[-1 if self.last else 0].strip("`'\"*.") if words else ""
-        return Verdict({self.first: 1.0, self.second: 2.0}[word]) if word in self.choices else _none(truncated)
-
-
-@dataclass(frozen=True, slots=True)
-class PatternVerdict:
-    """One pattern per output; all matches must agree."""
-
-    first: re.Pattern[str]
-    second: re.Pattern[str]
-
-    def read(self, text: str, truncated: bool = False) -> Verdict:
-        """1 or 2, whichever pattern is found."""
-        found = [bool(p.search(text[:_MAX_READ])) for p in (self.first, self.second)]
-        if all(found):
-            return Verdict(None, "conflicting")
-        return Verdict(1.0 if found[0] else 2.0) if any(found) else _none(truncated)
-
-
-_ENTRY = re.compile(r"\{\s*['\"]model['\"]\s*:\s*['\"](\w{1,40})['\"]\s*,\s*['\"]rank['\"]\s*:\s*([0-9])\s*,?\s*\}")
-_FENCE = re.compile(r"```[a-z]{0,10}\n(.*)```", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class RankingVerdict:
-    """A list of two ``{'model': ..., 'rank': ...}`` and nothing else; it is matched, never evaluated."""
-
-    first: str = "model_1"
-    second: str = "model_2"
-
-    def read(self, text: str, truncated: bool = False) -> Verdict:
-        """The rank of the output shown first is the preference."""
-        body = text[:_MAX_READ].strip()
-        if fenced := _FENCE.fullmatch(body):
-            body = fenced[1].strip()
-        rest, n_entries = _ENTRY.subn("", body)
-        ranks = {name: int(rank) for name, rank in _ENTRY.findall(body)}
-        if n_entries != 2 or set(ranks) != {self.first, self.second} or re.sub(r"\s", "", rest) not in ("[,]", "[,,]"):
-            return _none(truncated)
-        if set(ranks.values()) != {1, 2}:
-            return Verdict(None, "out_of_range")
-        return Verdict(float(ranks[self.first]))
-
-
-_PAIR = re.compile(r"\s*([0-9]{1,3}(?:\.[0-9]{1,4})?)(?:\s*,\s*|\s+)([0-9]{1,3}(?:\.[0-9]{1,4})?)\s*")
-
-
-@dataclass(frozen=True, slots=True)
-class ScorePairVerdict:
-    """A first line with two scores of 1 to 10."""
-
-    def read(self, text: str, truncated: bool = False) -> Verdict:
-        """1, 2, or 1.5 for equal scores."""
-        line, newline, _ = text[:_MAX_READ].lstrip().partition("\n")
-        match = _PAIR.fullmatch(line)
-        if not match or (truncated and not newline):
-            return _none(truncated)
-        first, second = float(match[1]), float(match[2])
-        if not (1 <= first <= 10 and 1 <= second <= 10):
-            return Verdict(None, "out_of_range")
-        return Verdict(1.5 if first == second else 1.0 if first > second else 2.0)
-
-
-AnyVerdict = LogprobVerdict | PatternVerdict | RankingVerdict | ScorePairVerdict
-
-
-def _none(truncated: bool) -> Verdict:
-    return Verdict(None, "truncated" if truncated else "no_verdict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +79,17 @@ class Annotator:
         """Whether the judge's log-probabilities are asked for, not its words."""
         return isinstance(self.verdict, LogprobVerdict) and not self.verdict.last
 
-    def render(self, instruction: str, first: str, second: str) -> tuple[Message, ...]:
-        """The prompt's messages; texts beyond ``MAX_SHOWN`` characters are cut."""
+    def render(self, instruction: str, first: str, second: str, *, in_words: bool | None = None) -> tuple[Message, ...]:
+        """The prompt's messages; texts beyond ``MAX_SHOWN`` characters are cut.
+
+        Args:
+            in_words: whether the verdict is read from words; the outputs are then shown with what reads like one
+                disarmed. None: unless it is asked for by log-probabilities.
+        """
         texts = {"instruction": instruction, "output_1": first, "output_2": second}
         shown = {name: clean(text[:MAX_SHOWN]) for name, text in texts.items()}
+        if in_words or (in_words is None and not self.by_logprobs):
+            shown |= {name: self.verdict.disarm(shown[name]) for name in ("output_1", "output_2")}
         return tuple(
             Message(role=m.role, content=_PLACEHOLDER.sub(lambda at: shown[at[1]], m.content)) for m in self.template
         )

@@ -23,7 +23,7 @@ from leaderboards.alpaca_judging import IN_WORDS, Item, Judged, ask, is_shortene
 from leaderboards.alpaca_judging import raw_completion as raw_of
 from leaderboards.alpaca_package import package_version
 from leaderboards.alpaca_scores import LengthModel, Pair, excerpt, score
-from leaderboards.base import SETTLED, Calls, JudgeRole, Outcome, Plan, Setting, Subject, answers
+from leaderboards.base import SETTLED, Calls, Finished, JudgeRole, Outcome, Plan, Setting, Subject, answers
 from leaderboards.bounds import generating
 from leaderboards.micro import ORACLE, test_prompts
 from selfreward_bench.config import RunConfig
@@ -72,7 +72,7 @@ class AlpacaEval:
         config = setting.config.eval
         tasks, annotator = files.load_instructions(setting.data)[: config.limit], load_annotator(config.annotator)
         if setting.finished is not None:
-            given, _ = read_given(setting.finished.path, tasks)
+            given, _ = read_given(setting.finished.path, tasks, setting.finished.model)
             answered = {t: text for t in tasks if (text := given[t.id].text) is not None}
             return Plan(Calls(), planned([_item(t, text) for t, text in answered.items()], annotator, config.order))
         written = generating(_requests(setting.config, _prompts(tasks), STAGE))
@@ -98,13 +98,13 @@ class AlpacaEval:
             by_position=_annotations(subject.setting) is not None,
         )
         if (annotations := _annotations(subject.setting)) is not None:
-            return score_annotations(annotations, tasks, lengths)
+            return score_annotations(annotations.path, tasks, lengths, annotations.model)
         return _answer_and_judge(subject, tasks, lengths)
 
 
-def _annotations(setting: Setting) -> Path | None:
+def _annotations(setting: Setting) -> Finished | None:
     finished = setting.finished
-    return finished.path if finished is not None and finished.kind == files.ANNOTATIONS else None
+    return finished if finished is not None and finished.kind == files.ANNOTATIONS else None
 
 
 # --- answers to be judged
@@ -122,7 +122,7 @@ def _answer_and_judge(subject: Subject, tasks: Sequence[Instruction], lengths: L
     if subject.setting.finished is None:
         given = _answer(subject, _prompts(tasks), STAGE)
     else:
-        given, extra = read_given(subject.setting.finished.path, tasks)
+        given, extra = read_given(subject.setting.finished.path, tasks, subject.setting.finished.model)
     items = [_item(t, text) for t in tasks if (text := given[t.id].text) is not None]
     judged = ask(subject, items, annotator, judge, config.order)
     pairs = [_judged_pair(t, given[t.id], judged.get(t.id), annotator) for t in tasks]

@@ -6,6 +6,7 @@ found by instruction, and where one occurs twice, by its occurrence; never by po
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import json
@@ -220,14 +221,18 @@ def _columns(data: DataDir, name: str, kinds: Mapping[str, type]) -> dict[str, l
 
 
 def recognise(path: Path) -> str | None:
-    """``alpaca-outputs`` or ``alpaca-annotations``, by content; None for any other file."""
+    """``alpaca-outputs`` or ``alpaca-annotations``, by content; None for any other file.
+
+    Raises:
+        DataError: a JSON file that nobody can read (it is cut or damaged, is no UTF-8, holds nothing), or rows that are
+            no objects.
+    """
     if not path.name.endswith((".json", ".json.gz")) or not path.is_file():
         return None
-    try:
-        rows = _load(_content(path), str(path))
-    except DataError:
-        return None
-    fields = set(rows[0])
+    content = _content(path)
+    if content.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
+        return None  # an object is of somebody else
+    fields = set(_load(content, str(path))[0])
     if {"instruction", "output_1", "output_2", "preference"} <= fields:
         return ANNOTATIONS
     return OUTPUTS if {"instruction", "output"} <= fields else None
@@ -280,8 +285,12 @@ def _load(content: bytes, name: str) -> list[dict[str, Any]]:
     except RecursionError as error:
         raise DataError(f"{name} is nested too deeply to be a file of AlpacaEval.") from error
     except ValueError as error:
-        raise DataError(f"{name} is no JSON in UTF-8 ({error}).") from error
-    if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) for r in rows):
+        raise DataError(
+            f"{name} is no JSON in UTF-8 ({error}). Was writing it cut off? Get or save it again."
+        ) from error
+    if rows == []:
+        raise DataError(f"{name} holds no rows. Check that this is the right file.")
+    if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
         raise DataError(f"{name} must be a JSON list of objects with an instruction each.")
     if len(rows) > _MAX_ROWS:
         raise DataError(f"{name} has {len(rows):,} rows; at most {_MAX_ROWS:,} are read.")

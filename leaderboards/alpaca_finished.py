@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from leaderboards import alpaca_files as files
 from leaderboards.alpaca_annotators import LogprobVerdict, load_annotator, switched
-from leaderboards.alpaca_files import Annotation, Instruction
+from leaderboards.alpaca_files import Annotation, Instruction, ModelOutput
 from leaderboards.alpaca_judging import first_token_verdict
 from leaderboards.alpaca_scores import LengthModel, Pair, score
 from leaderboards.base import Outcome
+from leaderboards.mt_bench_files import choose_model
 from selfreward_bench.errors import DataError, SrbenchError
 from selfreward_bench.rundir import hash_json
 from selfreward_bench.types import Metric
 
 __all__ = ["Given", "read_given", "score_annotations"]
+
+R = TypeVar("R", ModelOutput, Annotation)
 
 _SAME_PREFERENCE: Final = 1e-6  # stored preferences are rounded to ten digits
 
@@ -32,50 +35,77 @@ class Given:
     failed: bool = False
 
 
-def read_given(path: Path, tasks: Sequence[Instruction]) -> tuple[dict[str, Given], dict[str, Metric]]:
-    """The outputs of a file, by the instruction's id, and how many of its rows are on other instructions.
+def read_given(
+    path: Path, tasks: Sequence[Instruction], model: str | None = None
+) -> tuple[dict[str, Given], dict[str, Metric]]:
+    """The outputs of a file, by the instruction's id, and how many of its rows are repeats or on other instructions.
+
+    Args:
+        model: whose outputs (``generator``), where the file holds those of several.
 
     Raises:
         DataError: the file cannot be used.
     """
-    rows = files.by_instruction(files.read_outputs(path))
+    rows = _of_model(path, files.read_outputs(path), lambda r: r.generator, model)
     found = {t.id: rows.get(t.key) for t in tasks}
     given = {
         name: Given(None, reason="no_answer") if r is None or r.output is None else Given(r.output)
         for name, r in found.items()
     }
-    return given, _others(path, rows, tasks)
+    return given, _left_out(path, rows, tasks)
 
 
-def _others(path: Path, rows: Collection[tuple[str, int]], tasks: Sequence[Instruction]) -> dict[str, Metric]:
-    """How many rows of a file are on no instruction that is scored.
+def _of_model(
+    path: Path, rows: Sequence[R], generator: Callable[[R], str], model: str | None
+) -> dict[tuple[str, int], R]:
+    """The rows of one model, by instruction.
+
+    Raises:
+        DataError: there are several models, and none of them is named.
+    """
+    names = {generator(r) for r in rows}
+    if model is not None or len(names - {""}) > 1:
+        chosen = choose_model(path, names, model, exact=True)
+        rows = [r for r in rows if generator(r) == chosen]
+    return files.by_instruction(rows)
+
+
+def _left_out(path: Path, rows: Collection[tuple[str, int]], tasks: Sequence[Instruction]) -> dict[str, Metric]:
+    """How many rows of a file are not scored: on no instruction that is asked for, or on one that was there before.
 
     Raises:
         DataError: all are.
     """
-    others = len(set(rows) - {t.key for t in tasks})
+    texts = {t.text for t in tasks}
+    others = sum(text not in texts for text, _ in rows)
     if others == len(rows):
         raise DataError(
             f"{path}: none of its {len(rows):,} instructions is one of AlpacaEval's. Outputs are found by instruction, "
             "which must be AlpacaEval's to the letter."
         )
-    return {"other_instructions": Metric(value=others, n_scored=len(rows), n_total=len(rows))} if others else {}
+    counts = {"other_instructions": others, "repeated_instructions": len(set(rows) - {t.key for t in tasks}) - others}
+    return {name: Metric(value=n, n_scored=len(rows), n_total=len(rows)) for name, n in counts.items() if n}
 
 
 # --- annotations
 
 
-def score_annotations(path: Path, tasks: Sequence[Instruction], lengths: LengthModel) -> Outcome:
+def score_annotations(
+    path: Path, tasks: Sequence[Instruction], lengths: LengthModel, model: str | None = None
+) -> Outcome:
     """The numbers of somebody's ``annotations.json``. Nobody is asked anything.
 
     Its rows bring their own reference outputs. Where they keep the judge's log-probabilities, the preference they claim
     is checked against these (``agrees_with_raw``).
 
+    Args:
+        model: whose (``generator_2``), where the file holds those of several.
+
     Raises:
         DataError: the file cannot be used.
     """
-    rows = files.by_instruction(files.read_annotations(path))
-    extra = _others(path, rows, tasks)
+    rows = _of_model(path, files.read_annotations(path), lambda r: r.generator_2, model)
+    extra = _left_out(path, rows, tasks)
     names = sorted({r.annotator or "unknown" for r in rows.values()})
     verdict = _verdict_of(names)
     pairs = [_annotated_pair(t, rows.get(t.key), verdict) for t in tasks]

@@ -204,10 +204,10 @@ class _Session:
             self._tries[_request_id(judgment)].append(judgment.score is not None)
         self._subject.advanced(len(fresh))
 
-    def _messages(self, name: str) -> Any:
+    def _messages(self, name: str, *, in_words: bool = False) -> Any:
         item, order = self._asked[name]
         shown = (item.reference, item.answer) if order == "ab" else (item.answer, item.reference)
-        return self._annotator.render(item.instruction, *shown)
+        return self._annotator.render(item.instruction, *shown, in_words=in_words)
 
     def _choice(self, name: str, attempt: int) -> ChoiceRequest:
         verdict = self._annotator.verdict
@@ -217,7 +217,7 @@ class _Session:
     def _question(self, name: str, attempt: int) -> GenerationRequest:
         return GenerationRequest(
             id=name,
-            prompt=self._messages(name),
+            prompt=self._messages(name, in_words=True),
             seeds=(derive_seed(self._subject.config.seed, "eval/alpaca-eval/judge", name, *anew(attempt)),),
             temperature=self._annotator.temperature,
             max_new_tokens=self._annotator.max_tokens,

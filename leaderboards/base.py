@@ -73,10 +73,12 @@ class Finished:
 
     Attributes:
         kind: what ``Benchmark.recognise`` called it.
+        model: which one, as the file calls it, where it holds several; None where none is named.
     """
 
     kind: str
     path: Path
+    model: str | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
     hub          owner/name, owner/name@revision            a model of the Hugging Face hub, where no such path is
     served       openai:NAME@URL, openai:NAME@URL#VARIABLE  a model behind an OpenAI-compatible server
     finished     model_outputs.json, answers/               files in the formats of AlpacaEval, FastChat or lm-eval
+                 gpt-4_single.jsonl:MODEL                   one model of such a file that holds several
 
 Whether finished files are in such a format, and whether a model can be loaded, is found out by those who open them.
 """
@@ -28,12 +29,14 @@ Kind = Literal["directory", "run-model", "hub", "served", "finished"]
 
 SERVED: Final = "openai:"
 FORMS: Final = (
-    "a checkpoint's directory, RUN:MODEL, the hub's OWNER/NAME[@REVISION], openai:NAME@URL, or finished files"
+    "a checkpoint's directory, RUN:MODEL, the hub's OWNER/NAME[@REVISION], openai:NAME@URL, or finished files "
+    "(FILE or FILE:MODEL)"
 )
 
 _RUN_FILE: Final = "srbench.yaml"
 _MODEL: Final = re.compile(r"M\d+|SFT")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_OF_FILE: Final = re.compile(r"(.+?\.jsonl?(?:\.gz)?):(.+)", re.DOTALL)
 _FINISHED: Final = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 _WEIGHTS: Final = ("config.json", "adapter_config.json", "*.safetensors", "pytorch_model*.bin")
 _UNTOLD: Final = re.compile(r"model_outputs|results(_.*)?|answers|checkpoint|annotations")  # names that tell no model
@@ -51,7 +54,7 @@ class Candidate:
         text: what the user gave; of a served model in its usual form.
         path: of the weights or files, None where the model is elsewhere. It need not exist for a model of a run.
         run: the run's directory; None for all but models of runs.
-        model: such as ``M2``; None for all but models of runs.
+        model: of a run, such as ``M2``; of a file, as the file calls it; None where none is named.
         hub: what the hub calls it, maybe with a revision; None for all but its models.
     """
 
@@ -73,7 +76,8 @@ def parse_candidates(texts: Iterable[str]) -> list[Candidate]:
     found: dict[object, Candidate] = {}
     for text in texts:
         candidate = parse_candidate(text)
-        found.setdefault(candidate.path.resolve() if candidate.path else candidate.hub or candidate.text, candidate)
+        place = candidate.path.resolve() if candidate.path else candidate.hub or candidate.text
+        found.setdefault((place, candidate.model if candidate.kind == "finished" else None), candidate)
     taken: set[str] = set()
     named = []
     for candidate in found.values():
@@ -97,10 +101,13 @@ def parse_candidate(text: str) -> Candidate:
         DataError: it names a file or directory that is not there or cannot be a candidate.
         IncompatibleRunError: it names the base (``M0``) of what is no run.
     """
+    if found := _of_file(text):
+        path, model = found
+        return Candidate("finished", _name(model), text, path, model=model)
     if text.startswith(SERVED) or re.search(r"@https?://", text):
         return _served(text)
-    if found := _of_run(text):
-        return _run_model(text, *found)
+    if of_run := _of_run(text):
+        return _run_model(text, *of_run)
     path = Path(text)
     with os_errors(Path(_shown(text)), "read"):
         if text.strip() and path.is_dir():
@@ -110,6 +117,14 @@ def parse_candidate(text: str) -> Candidate:
     if is_hub_name(text) and not text.endswith(_FINISHED):
         return Candidate("hub", _name_there(text), text, hub=text)
     raise _no_candidate(text)
+
+
+def _of_file(text: str) -> tuple[Path, str] | None:
+    """The finished file and the model in it that ``FILE:MODEL`` names; the model's name may have any characters."""
+    if text.startswith(SERVED) or not (named := _OF_FILE.fullmatch(text)):
+        return None
+    with os_errors(Path(_shown(text)), "read"):
+        return (Path(named[1]), named[2]) if Path(named[1]).is_file() and not Path(text).exists() else None
 
 
 def _served(text: str) -> Candidate:
@@ -216,6 +231,8 @@ def _no_candidate(text: str) -> ConfigError | DataError:
     if colon and (Path(run) / _RUN_FILE).is_file():
         there = sorted(path.name for path in Path(run).iterdir() if _MODEL.fullmatch(path.name))
         return ConfigError(f"{model[:_SHOWN]!r} is no model of {run}. There are: {', '.join(['M0', *there])}.")
+    if named := _OF_FILE.fullmatch(text):
+        text = named[1]
     if "/" in text or text.endswith(_FINISHED) or text.startswith((".", "~")):
         return DataError(f"{_shown(text)} is not there. Give {FORMS}.")
     return ConfigError(f"{_shown(text)!r} names no model. Give {FORMS}.")

@@ -79,25 +79,22 @@ class Pool:
 def micro_pool(evaluations: Mapping[str, Path], prompts: Sequence[Prompt], *, n_prompts: int = POOL_PROMPTS) -> Pool:
     """The first sampled answer of each checkpoint to each of the first prompts, with the oracle's grades as truth.
 
-    Truncated answers are judged and graded as they stand.
+    Truncated answers are judged and graded as they stand. Prompts that a checkpoint did not answer (a server's error,
+    a spent budget) are left out for it.
 
     Args:
         evaluations: checkpoint -> its directory of ``micro-quality@1``, which holds ``answers.jsonl``.
         prompts: ``leaderboards.micro.test_prompts(config)``.
 
     Raises:
-        DataError: answers of a checkpoint are missing or damaged.
+        DataError: a checkpoint was not evaluated, or its answers are damaged.
     """
     texts: dict[str, dict[str, str]] = {}
     for name, folder in evaluations.items():
-        found = {c.id: c for c in jsonl.read(folder / "answers.jsonl", Completion, unique=lambda c: c.id)}
-        lacking = [p.id for p in prompts[:n_prompts] if f"{p.id}/0" not in found]
-        if lacking:
-            raise DataError(
-                f"{folder / 'answers.jsonl'}: no answer to {lacking[0]!r} and {len(lacking) - 1} more. Evaluate {name} "
-                "again with the settings of the others."
-            )
-        texts[name] = {p.id: found[f"{p.id}/0"].text for p in prompts[:n_prompts]}
+        if not folder.is_dir():
+            raise DataError(f"{folder}: there is no such directory, so {name} has no answers. Evaluate it first.")
+        found = jsonl.resume(folder / "answers.jsonl", Completion, unique=lambda c: c.id)
+        texts[name] = {c.prompt_id: c.text for c in found if c.index == 0}
     return answer_pool(prompts[:n_prompts], texts, truth=oracle.score)
 
 

@@ -22,9 +22,10 @@ from leaderboards.micro import MicroQuality, test_prompts
 from leaderboards.models import Opened
 from leaderboards.standings import DriftMatrix
 from leaderboards.suites import World
+from leaderboards.tournament import reasons_in_words
 from selfreward_bench.judges.pointwise import JudgeItem
 from selfreward_bench.progress import Reporter
-from selfreward_bench.types import Prompt
+from selfreward_bench.types import Judgment, Prompt
 
 __all__ = ["DIRECTORY", "asked_of_each", "drift", "needed"]
 
@@ -59,27 +60,45 @@ def asked_of_each(n_models: int, setting: Setting, world: World) -> Calls:
     return total([grading(config.judge, written, new), grading(config.judge, known)])
 
 
-def drift(root: Path, models: Sequence[Opened], setting: Setting, world: World, reporter: Reporter) -> DriftMatrix:
+def drift(
+    root: Path, models: Sequence[Opened], setting: Setting, world: World, reporter: Reporter
+) -> DriftMatrix | None:
     """Lets every model judge the pool, one after the other, and writes ``drift.json``.
 
+    A model that got no judgment out (a spent budget, a server's error) is named and left out; None where fewer than
+    two are left.
+
     Raises:
-        SrbenchError: answers are missing, or a model cannot judge.
+        SrbenchError: a model was not evaluated, or cannot judge.
     """
     names = {o.model.name: o for o in models}
     pool = _micro(root, names, setting) if world == "micro" else _real(root, names, setting)
     began = time.monotonic()
-    reporter.started("drift", len(models) * len(pool.items), "judgments")
-    judged = {}
-    for name, opened in names.items():
-        folder = root / DIRECTORY / name
-        folder.mkdir(parents=True, exist_ok=True)
-        subject = Subject(name, opened.model.open, setting, folder, reporter.advanced)
-        judged[name] = judge_pool(subject, pool.items, opened.model.fingerprint)
-        opened.engine.close()
-    found = drift_matrix(pool, judged, fingerprints={n: o.model.fingerprint for n, o in names.items()})
+    reporter.started("drift", len(models) * grading(setting.config.judge, pool.items).calls, "judgments")
+    judged = {name: made for name, o in names.items() if (made := _judged(root, o, pool, setting, reporter))}
+    if len(judged) < 2:
+        reporter.message("drift needs two models that judged; there is no matrix.")
+        return None
+    found = drift_matrix(pool, judged, fingerprints={n: names[n].model.fingerprint for n in judged})
     standings.write_record(root / standings.DRIFT, found)
-    reporter.finished("drift", {"responses": len(pool.items), "judges": len(models)}, time.monotonic() - began)
+    reporter.finished("drift", {"responses": len(pool.items), "judges": len(judged)}, time.monotonic() - began)
     return found
+
+
+def _judged(root: Path, opened: Opened, pool: Pool, setting: Setting, reporter: Reporter) -> list[Judgment]:
+    """One model's judgments; what it did not judge is told with the reasons."""
+    name = opened.model.name
+    folder = root / DIRECTORY / name
+    folder.mkdir(parents=True, exist_ok=True)
+    subject = Subject(name, opened.model.open, setting, folder, reporter.advanced)
+    made = judge_pool(subject, pool.items, opened.model.fingerprint)
+    there, failures = {(j.prompt_id, j.index) for j in made}, opened.engine.failures
+    lacking = [failures.get(i.id, "no_judgment") for i in pool.items if (i.prompt_id, i.index) not in there]
+    opened.engine.close()
+    if lacking:
+        told = f"{len(lacking):,} of {len(pool.items):,} responses not judged ({reasons_in_words(lacking)})"
+        reporter.message(f"drift, {name}: {told}{'' if made else '; it is left out'}.")
+    return made
 
 
 def _micro(root: Path, names: Mapping[str, Opened], setting: Setting) -> Pool:

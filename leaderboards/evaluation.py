@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leaderboards import standings
+from leaderboards.metrics import METRICS
 from leaderboards.standings import Tournament
 from selfreward_bench import jsonl
 from selfreward_bench.types import EvalResult, SampleScore
@@ -31,6 +32,12 @@ class Evaluation:
     results: tuple[EvalResult, ...]
     errors: tuple[str, ...] = ()
     tournament: Tournament | None = None
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether anything got a score: a sample of any benchmark, or a comparison of two models."""
+        pairs = self.tournament.pairs if self.tournament else ()
+        return any(p.n_scored for p in pairs) or any(map(_is_scored, self.results))
 
     def metrics(self) -> pd.DataFrame:
         """One row per model, benchmark and metric: value, interval, how many samples it rests on, and the judge."""
@@ -61,3 +68,10 @@ class Evaluation:
                     row = {"checkpoint": r.checkpoint, "sample_id": s.sample_id, "cluster": s.cluster}
                     rows.append({**row, "value": s.value, "reason": s.reason, **measured})
         return pd.DataFrame(rows)
+
+
+def _is_scored(result: EvalResult) -> bool:
+    """By what is meant to be high; lengths and counts are there for samples without a score too."""
+    known = METRICS.get(result.benchmark, {})
+    told = ((m, known.get(name)) for name, m in result.metrics.items())
+    return any(m.n_scored and (info is None or (info.better == 1 and info.unit != "count")) for m, info in told)

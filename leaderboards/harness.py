@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ BENCHMARKS: Final[dict[str, str]] = {
 ORACLE: Final = "oracle"
 SELF: Final = "self"  # each model judges itself
 _SERVED = "served.json"  # what a served judge called itself
+_COST = "cost.json"  # what the records cost so far, over all calls that worked on them
 
 
 def open_benchmark(name: str) -> Benchmark:
@@ -239,10 +241,18 @@ class _Evaluation:
             return stored
         standings.write_record(self.directory / _Start.file, start)
         self.reporter.started(stage, benchmark.plan(self.setting).units or None, "samples")
-        spent, began = self._spent(), time.monotonic()
+        before, spent, began = _number(self.directory / _COST), self._spent(), time.monotonic()
+
+        def cost() -> float:
+            """Of this call and of those before it, also interrupted ones: kept beside the records."""
+            now = round(before + self._spent() - spent, 6)
+            if now != _number(self.directory / _COST):
+                write_atomic(self.directory / _COST, json.dumps(now).encode())
+            return now
 
         def advanced(amount: int) -> None:
             self._served_as(benchmark)
+            cost()
             self.reporter.advanced(amount)
 
         outcome = benchmark.run(Subject(self.model.name, self.model.open, self.setting, self.directory, advanced))
@@ -260,7 +270,7 @@ class _Evaluation:
             versions=_versions(),
             hardware=hardware(),
             seconds=round(time.monotonic() - began, 3),
-            cost=round(self._spent() - spent, 6),
+            cost=cost(),
             comparability={"benchmark": benchmark.key, **outcome.comparability, **self._served_as(benchmark)},
             incomplete=outcome.incomplete,
         )
@@ -314,6 +324,15 @@ def _names(file: Path) -> list[str]:
     except (FileNotFoundError, ValueError, RecursionError):
         return []
     return [str(name) for name in found] if isinstance(found, list) else []
+
+
+def _number(file: Path) -> float:
+    """The number a JSON file holds; 0 where there is no such file."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return 0.0
+    return float(found) if isinstance(found, int | float) and 0 <= found < math.inf else 0.0
 
 
 def _headline(result: EvalResult) -> dict[str, float]:

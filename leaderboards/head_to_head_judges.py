@@ -249,13 +249,14 @@ class AlpacaAnnotator:
             sampling = Sampling(
                 temperature=self.annotator.temperature, top_p=1.0, max_new_tokens=self.annotator.max_tokens
             )
-            requests = [_generation(s, self._messages(s), self.seed, sampling) for s in in_words]
+            requests = [_generation(s, self._messages(s, in_words=True), self.seed, sampling) for s in in_words]
             for answers in self.engine.generate(requests, done):
                 yield [self._read(a) for a in answers]
             self.failures = {**self.failures, **self.engine.failures}
 
-    def _messages(self, showing: Showing) -> tuple[Message, ...]:
-        return self.annotator.render(render_conversation(showing.messages), showing.first, showing.second)
+    def _messages(self, showing: Showing, *, in_words: bool = False) -> tuple[Message, ...]:
+        shown = render_conversation(showing.messages), showing.first, showing.second
+        return self.annotator.render(*shown, in_words=in_words)
 
     def _read(self, answer: Completion) -> Preference:
         cut = answer.finish_reason == "length" and not self.annotator.by_logprobs

@@ -366,13 +366,14 @@ def _rows(path: Path, model: type[T]) -> list[T]:
 
 
 def _peek(path: Path) -> bytes:
-    """How a file begins; empty where that cannot be told."""
+    """How a file begins; empty where that is no list.
+
+    Raises:
+        DataError: it cannot be read, or is damaged.
+    """
     if not path.is_file():
         return b""
-    try:
-        content = _content(path)
-    except DataError:
-        return b""
+    content = _content(path)
     return content[:_PEEK] if content.lstrip().startswith(b"[") else b""
 
 

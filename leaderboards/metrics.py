@@ -202,6 +202,7 @@ _ALPACA_EVAL: Final = {
     "shortened_for_judge": MetricInfo(label="Comparisons too long to be shown whole", unit="share", better=-1),
     "agrees_with_raw": MetricInfo(label="Preferences that their raw judgment bears out", unit="share"),
     "other_instructions": MetricInfo(label="Rows on other instructions", unit="count", better=-1),
+    "repeated_instructions": MetricInfo(label="Rows on an instruction again", unit="count", better=-1),
 }
 
 #: benchmark -> metric -> how it is shown, in the order of the table; the first metric is the benchmark's main one

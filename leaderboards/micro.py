@@ -6,12 +6,12 @@ stored sampled answers of two checkpoints. Judge accuracy is in ``leaderboards.m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import ClassVar, Final
 
-from leaderboards.base import Outcome, Plan, Setting, Subject, answers, measures, row
+from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, answers, measures, row
 from leaderboards.bounds import generating
 from leaderboards.ratings import Comparison, pair_result
 from leaderboards.standings import HeadToHead
@@ -28,6 +28,7 @@ __all__ = ["HEAD_TO_HEAD", "ORACLE", "MicroQuality", "head_to_head", "quality_ro
 ORACLE: Final = "micro-oracle@1 (exact grader of the embedded world, stand-in for GPT-4)"
 HEAD_TO_HEAD: Final = "micro-head-to-head@1"
 GRADES: Final = range(6)
+_NOT_ASKED_AGAIN: Final = SETTLED | {"truncated", "unknown_task"}
 
 
 def test_prompts(config: RunConfig) -> list[Prompt]:
@@ -70,14 +71,17 @@ class MicroQuality:
         prompts = test_prompts(subject.config)
         samples = subject.config.eval.samples
         sampled, greedy = _sampled(subject.config, prompts), _greedy(subject.config, prompts)
-        rows = quality_rows(prompts, answers(subject, "answers.jsonl", sampled), "sampled", samples)
-        rows += quality_rows(prompts, answers(subject, "greedy.jsonl", greedy), "greedy", 1)
+        made = answers(subject, "answers.jsonl", sampled)
+        rows = quality_rows(prompts, made, "sampled", samples, subject.engine.failures)
+        made = answers(subject, "greedy.jsonl", greedy)
+        rows += quality_rows(prompts, made, "greedy", 1, subject.engine.failures)
+        incomplete = sum(r.value is None and r.reason not in _NOT_ASKED_AGAIN for r in rows)
         identity = self.identity(subject.setting)
         comparability = {
             "parameters": hash_json({k: v for k, v in identity.items() if k not in ("seed", "prompts")}),
             "data": str(identity["prompts"]),
         }
-        return Outcome(rows, ORACLE, comparability=comparability)
+        return Outcome(rows, ORACLE, comparability=comparability, incomplete=incomplete)
 
 
 def _sampled(config: RunConfig, prompts: Sequence[Prompt]) -> list[GenerationRequest]:
@@ -102,19 +106,31 @@ def _greedy(config: RunConfig, prompts: Sequence[Prompt]) -> list[GenerationRequ
 
 
 def quality_rows(
-    prompts: Sequence[Prompt], completions: Iterable[Completion], decoding: str, samples: int
+    prompts: Sequence[Prompt],
+    completions: Iterable[Completion],
+    decoding: str,
+    samples: int,
+    failures: Mapping[str, str] | None = None,
 ) -> list[SampleScore]:
-    """One row per expected sample; answers are found by id, wherever they stand."""
-    by_id = {c.id: c for c in completions}
-    return [_quality_row(p, decoding, k, by_id.get(f"{p.id}/{k}")) for p in prompts for k in range(samples)]
+    """One row per expected sample; answers are found by id, wherever they stand.
+
+    Args:
+        failures: prompt id -> why it has no answer.
+    """
+    by_id, why = {c.id: c for c in completions}, failures or {}
+    return [
+        _quality_row(p, decoding, k, by_id.get(f"{p.id}/{k}"), why.get(p.id, "no_answer"))
+        for p in prompts
+        for k in range(samples)
+    ]
 
 
-def _quality_row(prompt: Prompt, decoding: str, index: int, answer: Completion | None) -> SampleScore:
+def _quality_row(prompt: Prompt, decoding: str, index: int, answer: Completion | None, lost: str) -> SampleScore:
     """Cut answers are not scored; ``uncut_quality`` grades them as they stand: leaving them out hides nothing."""
     as_it_stands = None if answer is None else oracle.score(prompt.text, answer.text)
     cut = None if answer is None else answer.finish_reason == "length"
     grade = None if cut else as_it_stands
-    reason = "no_answer" if answer is None else "truncated" if cut else None if grade is not None else "unknown_task"
+    reason = lost if answer is None else "truncated" if cut else None if grade is not None else "unknown_task"
     numbers: dict[str, float | None] = {
         "quality": grade,
         "exact": None if grade is None else float(grade == GRADES[-1]),

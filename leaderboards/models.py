@@ -16,6 +16,7 @@ from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.lazy import LazyEngine
 from selfreward_bench.errors import ConfigError, DataError, EngineError
 from selfreward_bench.hub import hub_directory
+from selfreward_bench.rundir import hash_json
 
 if TYPE_CHECKING:
     from selfreward_bench.engines.base import Engine
@@ -95,10 +96,14 @@ def finished_settings(candidate: Candidate, rows: Iterable[str], setting: Settin
         raise DataError(f"{candidate.text} is no file.")
     found = {row: open_benchmark(row).recognise(candidate.path) for row in rows}
     settings = {
-        row: replace(setting, finished=Finished(kind, candidate.path))
+        row: replace(setting, finished=Finished(kind, candidate.path, candidate.model))
         for row, kind in found.items()
         if kind is not None
     }
+    if candidate.model is not None and not all(
+        kind.startswith(("alpaca", "fastchat")) for kind in found.values() if kind
+    ):
+        raise DataError(f"{candidate.path} is no file with models to choose from: leave out {candidate.model[:100]!r}.")
     if not settings:
         raise DataError(
             f"{candidate.path} is in no known format: neither outputs, annotations or judgments of AlpacaEval, "
@@ -193,4 +198,6 @@ def _fingerprint(candidate: Candidate, source: Path | None) -> str:
     """Of the weights or files; of a served model its name and address, which is all one can know before asking."""
     if source is None:
         return "served-" + hashlib.sha256(candidate.text.split("#")[0].encode()).hexdigest()[:24]
-    return fingerprint_of(source, finished=candidate.kind == "finished")
+    found = fingerprint_of(source, finished=candidate.kind == "finished")
+    one_of_several = candidate.kind == "finished" and candidate.model is not None
+    return hash_json([found, candidate.model]) if one_of_several else found

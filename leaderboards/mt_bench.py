@@ -114,13 +114,17 @@ class MtBench:
         finished = setting.finished
         if finished and _is_judged(setting):
             score = score_singles if finished.kind == files.JUDGMENTS else score_pairs
-            return self._finished(setting, score(finished.path, items, subject.name))
+            return self._finished(
+                setting, score(finished.path, items, finished.model or subject.name, exact=finished.model is not None)
+            )
         judging = _judging(subject)
         other: Replies | None = None
         if config.eval.mt_bench_mode == "pairwise":
             other = _file_replies(self._baseline(), items, None)
         if finished:
-            replies = _file_replies(finished.path, items, subject.name)
+            replies = _file_replies(
+                finished.path, items, finished.model or subject.name, exact=finished.model is not None
+            )
         else:
             replies = converse(subject, items, config.eval.mt_bench_max_new_tokens, _temperature)
             export_answers(subject, items, replies)
@@ -313,8 +317,8 @@ def _reply(answer: Completion | str) -> Reply:
     return Reply(answer.text, answer.finish_reason == "length")
 
 
-def _file_replies(path: Path, items: Sequence[Item], model: str | None) -> Replies:
-    found = files.read_answers(path, model)
+def _file_replies(path: Path, items: Sequence[Item], model: str | None, *, exact: bool = False) -> Replies:
+    found = files.read_answers(path, model, exact=exact)
     if not any(item.id in found for item in items):
         raise DataError(f"{path} answers none of the {len(items)} questions. Is it a file of another benchmark?")
     return {(item.id, turn): _file_reply(found.get(item.id, ()), turn) for item in items for turn in TURNS}

@@ -1,23 +1,33 @@
 """MT-Bench's files in FastChat's formats: questions, references, judge prompts, answers and judgments, in and out.
 
 Everything is read when it is needed and checked line by line; nothing of the benchmark's data is in this package. What
-FastChat's files hold beyond the fields named here is ignored.
+FastChat's files hold beyond the fields of ``mt_bench_records`` is ignored.
 """
 
 from __future__ import annotations
 
-import gzip
+import codecs
+import io
 import re
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from leaderboards.mt_bench_records import (
+    AnyLine,
+    Choice,
+    External,
+    ModelAnswer,
+    PairJudgment,
+    PromptLine,
+    Question,
+    SingleJudgment,
+    TurnNumber,
+    Winner,
+)
 from leaderboards.mt_bench_verdicts import Guard
 from selfreward_bench import jsonl
 from selfreward_bench.data_dir import DataDir
@@ -61,104 +71,39 @@ ANSWERS: Final = "fastchat-answers"
 JUDGMENTS: Final = "fastchat-judgments"
 PAIR_JUDGMENTS: Final = "fastchat-pair-judgments"
 
-TurnNumber = Literal[1, 2]
-Winner = Literal["model_1", "model_2", "tie", "error"]
-
-
-class _External(BaseModel):
-    """A line of somebody else's file."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
-
-
-class Question(_External):
-    """A line of ``question.jsonl``."""
-
-    question_id: int
-    category: str
-    turns: tuple[str, str]
-
-
-class Choice(_External):
-    """One conversation: the model's answers, one per turn."""
-
-    index: int = 0
-    turns: tuple[str, ...]
-
-
-class ModelAnswer(_External):
-    """A line of ``model_answer/MODEL.jsonl`` or of ``reference_answer/MODEL.jsonl``."""
-
-    question_id: int
-    answer_id: str = ""
-    model_id: str
-    choices: Annotated[tuple[Choice, ...], Field(min_length=1)]
-    tstamp: float = 0.0
-
-
-class SingleJudgment(_External):
-    """A line of ``model_judgment/JUDGE_single.jsonl``; ``score`` -1 says that FastChat found none."""
-
-    question_id: int
-    model: str
-    judge: tuple[str, str]
-    user_prompt: str = ""
-    judgment: str
-    score: float
-    turn: TurnNumber
-    tstamp: float = 0.0
-
-
-class PairJudgment(_External):
-    """A line of ``model_judgment/JUDGE_pair.jsonl``. In game 1 ``model_1`` is assistant A, in game 2 it is B."""
-
-    question_id: int
-    model_1: str
-    model_2: str
-    g1_winner: Winner
-    g2_winner: Winner
-    judge: tuple[str, str]
-    g1_user_prompt: str = ""
-    g1_judgment: str
-    g2_user_prompt: str = ""
-    g2_judgment: str
-    turn: TurnNumber
-    tstamp: float = 0.0
-
-
-class PromptLine(_External):
-    """A line of ``judge_prompts.jsonl``."""
-
-    name: str
-    system_prompt: str
-    prompt_template: str
-
-
-_KINDS: Final[dict[str, type[_External]]] = {
+_KINDS: Final[dict[str, type[External]]] = {
     ANSWERS: ModelAnswer,
     JUDGMENTS: SingleJudgment,
     PAIR_JUDGMENTS: PairJudgment,
 }
-R = TypeVar("R", bound=_External)
+_TOLD_BY: Final = {  # beside question_id
+    ANSWERS: {"model_id", "choices"},
+    JUDGMENTS: {"judgment", "score"},
+    PAIR_JUDGMENTS: {"g1_winner", "g2_winner"},
+}
+R = TypeVar("R", bound=External)
 
 
 # --- reading
 
 
 def recognise(path: Path) -> str | None:
-    """Which of FastChat's files it is, told from its first line; None when it is none of them."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            line = stream.readline(jsonl.MAX_LINE_BYTES)
-    except (OSError, EOFError, zlib.error):
+    """Which of FastChat's files it is, told from its first line; None when it is none of them.
+
+    Raises:
+        DataError: it is JSONL that cannot be read, or its first line has the fields of one of them and is broken.
+    """
+    if not path.name.endswith((".jsonl", ".jsonl.gz")) or not path.is_file():
         return None
-    for kind, model in _KINDS.items():
-        try:
-            jsonl.decode(line, model, str(path))
-        except DataError:
-            continue
-        return kind
-    return None
+    number, line = next(_lines(DataDir(path.parent), path.name))
+    if line.lstrip().startswith(b"["):
+        return None
+    place = f"{path}:{number}"
+    fields = jsonl.decode(line, AnyLine, place).model_fields_set
+    kind = next((k for k, told in _TOLD_BY.items() if "question_id" in fields and told & fields), None)
+    if kind is not None:
+        jsonl.decode(line, _KINDS[kind], place)
+    return kind
 
 
 def read_records(path: Path, model: type[R]) -> list[R]:
@@ -171,28 +116,37 @@ def read_records(path: Path, model: type[R]) -> list[R]:
 
 
 def _records(data: DataDir, name: str, model: type[R]) -> list[R]:
-    found = []
-    for number, line in enumerate(data.read(name).split(b"\n"), 1):
+    return [jsonl.decode(line, model, f"{data.path(name)}:{number}") for number, line in _lines(data, name)]
+
+
+def _lines(data: DataDir, name: str) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, with their numbers; a byte order mark is let through.
+
+    Raises:
+        DataError: the file cannot be read or holds none, or a line is too long.
+    """
+    content = data.read(name).removeprefix(codecs.BOM_UTF8)
+    for number, line in enumerate(io.BytesIO(content), 1):
         if len(line) > jsonl.MAX_LINE_BYTES:
             raise DataError(f"{data.path(name)}:{number}: the line is longer than {jsonl.MAX_LINE_BYTES:,} bytes.")
         if line.strip():
-            found.append(jsonl.decode(line, model, f"{data.path(name)}:{number}"))
-    if not found:
+            yield number, line
+    if not content.strip():
         raise DataError(f"{data.path(name)} holds no records. Check that this is the right file.")
-    return found
 
 
-def read_answers(path: Path, model: str | None = None) -> dict[str, tuple[str, ...]]:
+def read_answers(path: Path, model: str | None = None, *, exact: bool = False) -> dict[str, tuple[str, ...]]:
     """Question id -> the answers of its turns (of the first conversation, as FastChat takes it).
 
     Args:
         model: whose answers, where the file holds those of several models.
+        exact: whether it must be that model's, also where there is one alone.
 
     Raises:
         DataError: the file cannot be used, or answers a question twice.
     """
     records = read_records(path, ModelAnswer)
-    chosen = choose_model(path, {r.model_id for r in records}, model)
+    chosen = choose_model(path, {r.model_id for r in records}, model, exact=exact)
     return _by_question(path, [r for r in records if r.model_id == chosen])
 
 
@@ -209,19 +163,23 @@ def _by_question(path: Path, records: Iterable[ModelAnswer]) -> dict[str, tuple[
     return found
 
 
-def choose_model(path: Path, models: Iterable[str], wanted: str | None) -> str:
-    """``wanted`` where it is there, or the one model there is.
+def choose_model(path: Path, models: Iterable[str], wanted: str | None, *, exact: bool = False) -> str:
+    """``wanted`` where it is there; without ``exact`` the one model there is, too.
 
     Raises:
-        DataError: there are several others.
+        DataError: it is not there, or there are several; which there are, the message tells.
     """
     names = sorted(set(models))
     if wanted in names:
         return str(wanted)
-    if len(names) == 1:
+    if len(names) == 1 and not exact:
         return names[0]
-    listed = ", ".join(n[:100] for n in names[:40])
-    raise DataError(f"{path} holds {len(names)} models and none is called {wanted!r}. Name one of: {listed}.")
+    held = "1 model" if len(names) == 1 else f"{len(names)} models"
+    told = "" if wanted is None else f" and none is called {wanted!r}"
+    raise DataError(
+        f"{path} holds {held}{told}. Name one of them, as --checkpoint {path}:MODEL, or keep the lines of one. There "
+        f"are: {', '.join(n[:100] for n in names[:40])}."
+    )
 
 
 @dataclass(frozen=True, slots=True)

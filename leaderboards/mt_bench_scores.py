@@ -192,7 +192,7 @@ def _row(
 # --- finished judgments
 
 
-def score_singles(path: Path, items: Sequence[Item], name: str) -> Scored:
+def score_singles(path: Path, items: Sequence[Item], name: str, *, exact: bool = False) -> Scored:
     """The grades of one model in a ``JUDGE_single.jsonl``.
 
     A turn that is judged more than once has no grade (``duplicate``): which judgment counts is not said. A judgment
@@ -200,12 +200,13 @@ def score_singles(path: Path, items: Sequence[Item], name: str) -> Scored:
 
     Args:
         name: the model, where the file holds several.
+        exact: whether it must be that model, also where there is one alone.
 
     Raises:
         DataError: the file cannot be used, holds several models or judges, or none of the questions.
     """
     records = read_records(path, SingleJudgment)
-    model = choose_model(path, (r.model for r in records), name)
+    model = choose_model(path, (r.model for r in records), name, exact=exact)
     found = _by_turn(path, items, [r for r in records if r.model == model])
     kept = [r for several in found.values() for r in several]
     judge, prompts = _one_judge(path, kept)
@@ -227,18 +228,19 @@ def score_singles(path: Path, items: Sequence[Item], name: str) -> Scored:
     return Scored(rows, judge, prompts, metrics | _counts(items, found, failed, differing))
 
 
-def score_pairs(path: Path, items: Sequence[Item], name: str) -> Scored:
+def score_pairs(path: Path, items: Sequence[Item], name: str, *, exact: bool = False) -> Scored:
     """The comparisons of one model with another in a ``JUDGE_pair.jsonl``; see ``score_singles``.
 
     Args:
         name: the model; where the file does not know it and holds one pair, ``model_1`` is taken.
+        exact: whether it must be that model.
 
     Raises:
         DataError: as ``score_singles``, or the model is compared with several others.
     """
     records = read_records(path, PairJudgment)
     models = {r.model_1 for r in records} | {r.model_2 for r in records}
-    model = name if name in models else choose_model(path, (r.model_1 for r in records), name)
+    model = name if name in models else choose_model(path, (r.model_1 for r in records), name, exact=exact)
     own = [r for r in records if model in (r.model_1, r.model_2)]
     others = sorted({r.model_1 if r.model_2 == model else r.model_2 for r in own})
     if len(others) > 1:

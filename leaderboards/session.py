@@ -205,7 +205,7 @@ class Session:
             ConfigError: a served model cannot be asked: its price or its key is missing.
             IncompatibleRunError: another process is writing there.
         """
-        for text in [e.candidate.text for e in self._answering] + ([self.judge.name] if self.judge else []):
+        for text in [e.candidate.text for e in self._answering] + [self.asked.judge or ""]:
             check_served(text, self.asked.services)
         root, shown = self.asked.root, reporter or Silent()
         with os_errors(root, "make"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,13 +13,14 @@ from leaderboards.base import JudgeRole, Plan, Setting, Subject
 from leaderboards.harness import SELF, Model
 from leaderboards.head_to_head_answers import Entry, answer, default_prompts, hash_prompts, read_entry
 from leaderboards.head_to_head_judges import annotator_for
+from leaderboards.head_to_head_verdicts import kind_of
 from leaderboards.standings import Tournament
 from selfreward_bench import jsonl
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.progress import Reporter
 from selfreward_bench.types import Prompt
 
-__all__ = ["DIRECTORY", "HeadToHead"]
+__all__ = ["DIRECTORY", "HeadToHead", "reasons_in_words"]
 
 DIRECTORY: Final = standings.MATCHES
 
@@ -76,7 +78,8 @@ class HeadToHead:
         """
         entries = self._entries(reporter.message)
         if len(entries) < 2:
-            reporter.message("head-to-head needs two models; evaluate another one with it.")
+            there = f"{entries[0].name} alone has. Evaluate another one with it." if entries else "none has."
+            reporter.message(f"head-to-head needs two models with answers; {there}")
             return None
         began = time.monotonic()
         jsonl.write(self.root / DIRECTORY / "prompts.jsonl", self.prompts)
@@ -90,12 +93,13 @@ class HeadToHead:
             judge_truncated=self.judge.engine is not None,  # as AlpacaEval does; the oracle's world leaves them out
             advanced=reporter.advanced,
         )
-        counts = {"pairs": len(result.pairs), "unscored": result.incomplete}
+        lacking: Counter[str] = sum((Counter(p.reasons) for p in result.pairs), Counter())
+        counts = {"pairs": len(result.pairs)} | {f"unscored: {why}": n for why, n in lacking.items()}
         reporter.finished("head-to-head", counts, time.monotonic() - began)
         return result
 
     def _entries(self, note: Callable[[str], None]) -> Sequence[Entry]:
-        """Those who answered these prompts; who answered others is named."""
+        """Those who answered these prompts; who answered others, or nothing, is named."""
         folders = sorted(self.root.glob(f"*/eval/{head_to_head.HEAD_TO_HEAD}"))
         found: dict[str, Entry] = {}
         for folder in folders:
@@ -108,7 +112,20 @@ class HeadToHead:
         same = {name: e for name, e in found.items() if e.prompts == wanted}
         for name in sorted(found.keys() - same.keys()):
             note(f"head-to-head: {name} answered other prompts and is left out. Evaluate it again to have it in.")
+        for name, entry in same.items():
+            if not entry.answers:
+                why = f" ({reasons_in_words(entry.failures.values())})" if entry.failures else ""
+                note(f"head-to-head: {name} has no answers{why} and is left out. Evaluate it again to have it in.")
         return [same[name] for name in standings.model_order(same) if same[name].answers]
 
     def _folder(self, name: str) -> Path:
         return self.root / name / "eval" / head_to_head.HEAD_TO_HEAD
+
+
+def reasons_in_words(reasons: Iterable[str]) -> str:
+    """How often each.
+
+    >>> reasons_in_words(["over_budget", "failed: HTTP 500", "over_budget"])
+    'over_budget 2, failed 1'
+    """
+    return ", ".join(f"{why} {n:,}" for why, n in Counter(map(kind_of, reasons)).most_common())

@@ -5,9 +5,9 @@ each has a prompt effect of its own; where a prompt has two values they share th
 Without effect the checkpoints are alike; with effect their true difference is the one ``planned_detectable_difference``
 gives for this many prompts, so that a test should find it in 80 of 100 data sets.
 
-    python perf/inference.py --data-sets 2000   the tables of perf/RESULTS.md, 8 to 9 minutes of processor time
+    python perf/inference.py --data-sets 6000   the tables of perf/RESULTS.md, 25 to 35 minutes of processor time
     python perf/inference.py                    with 1,200 data sets each, 5 minutes
-    python perf/inference.py --speed            milliseconds per call
+    python perf/inference.py --speed            milliseconds per call, and the exact coverage of shares
 
 Every figure is one of the functions of ``selfreward_bench.stats`` as the benchmarks call it, only with fewer resamples.
 """
@@ -29,6 +29,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
+from scipy import stats as distributions
 
 from selfreward_bench import stats
 
@@ -230,6 +231,23 @@ def pooled_correlation(n_sets: int) -> None:
         print(f"| {truth:.3f} | {each} | {n} | {covered / n_sets:.1%} |", flush=True)
 
 
+def exact_shares() -> None:
+    """Coverage of a share with one value per prompt, over all outcomes with their probabilities: no simulation."""
+    rates = (0.002, 0.02, 0.1, 0.5)
+    grid = np.concatenate([np.linspace(0.0002, 0.03, 300), np.linspace(0.03, 0.5, 900)])
+    print("| prompts | " + " | ".join(f"share {p:g}" for p in rates) + " | lowest, shares of 0.0002 to 0.5 |")
+    print("|---" * (len(rates) + 2) + "|")
+    for n in (20, 80, 256, 805):
+        found = [stats.mean_interval([1.0] * k + [0.0] * (n - k), bounds=(0.0, 1.0)) for k in range(n + 1)]
+        low, high = (np.array([getattr(m, end) for m in found]) for end in ("low", "high"))
+
+        def covered(rate: float, n: int = n, low: Floats = low, high: Floats = high) -> float:
+            return float(distributions.binom.pmf(np.arange(n + 1), n, rate)[(low <= rate) & (rate <= high)].sum())
+
+        lowest = min(map(covered, grid))
+        print(f"| {n} | " + " | ".join(f"{covered(p):.1%}" for p in rates) + f" | {lowest:.1%} |", flush=True)
+
+
 def speed() -> None:
     """Milliseconds of processor time per call on lists, first call and best of five later ones."""
     heads = ("prompts x values", "mean_interval, 10,000", "mean_interval, 2,000", "paired_difference, 5,000")
@@ -260,6 +278,8 @@ def main() -> None:
     parser.add_argument("--speed", action="store_true", help="only the speed")
     options = parser.parse_args()
     speed()
+    print()
+    exact_shares()
     if options.speed:
         return
     began = time.monotonic()

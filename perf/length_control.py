@@ -1,11 +1,10 @@
 """How long AlpacaEval's length control takes: 1,000 refits for the interval, against scikit-learn refitting each.
 
     python perf/length_control.py [--rows 805] [--refits 1000] [--data DIR --model NAME]
-    python perf/length_control.py --coverage [--data-sets 400]
 
 Comparisons are made up (the shape of AlpacaEval: 805 rows and 1,610 of the gamed baselines), or with --data those of a
 published model. Scikit-learn (liblinear at a tolerance where both agree to 1e-6) refits 20 resamples, scaled up.
-With --coverage: how often the interval of the difference between two models holds the true one, at 80, 256, 805 rows.
+How often the intervals hold the truth: perf/derived.py.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from leaderboards.length_control import (
     GAMED_WEIGHT,
     Comparisons,
     Gamed,
-    LengthControlled,
     l1_logistic,
     length_controlled,
 )
@@ -36,37 +34,6 @@ def made_up(rows: int) -> tuple[Comparisons, Gamed]:
     positions = np.tile(np.arange(rows), 2)
     gamed = Gamed(rng.random(2 * rows), rng.normal(size=2 * rows), np.tile(difficulties, 2), positions)
     return Comparisons(1 / (1 + np.exp(-z)), deltas, difficulties, np.arange(rows)), gamed
-
-
-def rivals(rng: np.random.Generator, rows: int) -> list[Comparisons]:
-    """Two models that find the same instructions hard; the second is better, and writes shorter answers."""
-    hardness = rng.normal(size=rows)
-    found = []
-    for skill, length in ((0.0, 0.0), (0.4, -500.0)):
-        deltas = np.round(rng.normal(length, 600, size=rows))
-        z = skill + 1.5 * hardness - 1.5 * np.tanh(deltas / deltas.std(ddof=1)) + 0.5 * rng.normal(size=rows)
-        found.append(Comparisons(1 / (1 + np.exp(-z)), deltas))
-    return found
-
-
-def coverage(data_sets: int) -> None:
-    """Prints the share of intervals of the difference (300 refits) that hold what 200,000 rows give."""
-    first, second = (fitted(c, 0) for c in rivals(np.random.default_rng(0), 200_000))
-    truth = second.win_rate - first.win_rate
-    for rows in (80, 256, 805):
-        hits = 0
-        for seed in range(data_sets):
-            a, b = (fitted(c, 300).refits for c in rivals(np.random.default_rng(5_000 + seed), rows))
-            low, high = np.quantile(b - a, [0.025, 0.975])
-            hits += int(low <= truth <= high)
-        print(f"{rows} rows: {100 * hits / data_sets:.1f}% of {data_sets}", flush=True)
-
-
-def fitted(comparisons: Comparisons, refits: int) -> LengthControlled:
-    found = length_controlled(comparisons, None, n_refits=refits)
-    if found is None:
-        raise SystemExit("nothing to fit")
-    return found
 
 
 def published(root: Path, model: str) -> tuple[Comparisons, Gamed]:
@@ -113,12 +80,7 @@ def main() -> None:
     parser.add_argument("--refits", type=int, default=1_000)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--model", default="claude-2")
-    parser.add_argument("--coverage", action="store_true")
-    parser.add_argument("--data-sets", type=int, default=400)
     options = parser.parse_args()
-    if options.coverage:
-        coverage(options.data_sets)
-        return
     found, gamed = published(options.data, options.model) if options.data else made_up(options.rows)
     length_controlled(found, gamed, n_refits=0)  # imports are not measured
     times = {}

@@ -32,6 +32,7 @@ _MAX_LOG_LINES = 200_000
 _MAX_LEAVES = 400
 _MAX_DEPTH = 12
 _HUGE = 1e300
+_HEADER = "srbench.yaml"
 _HIDDEN_STAGES = ("eval",)
 _MATCHES = (
     "head-to-head"  # answers to its prompts are in ``NAME/eval/head-to-head@1``, what came of them in the run's root
@@ -102,6 +103,7 @@ class RunFacts(Record):
 
     Attributes:
         settings: the resolved configuration, dotted keys.
+        is_run: False for models that were evaluated on their own: there is no recipe, and nothing was trained.
         standings: paired differences between the checkpoints; None where they were not compared.
         tournament: all pairs of checkpoints under one judge.
         drift: the checkpoints as judges of the same responses.
@@ -112,6 +114,7 @@ class RunFacts(Record):
     path: str
     srbench: str | None = None
     settings: dict[str, str] = Field(default_factory=dict)
+    is_run: bool = True
     models: tuple[ModelFacts, ...] = ()
     standings: Standings | None = None
     tournament: Tournament | None = None
@@ -131,7 +134,8 @@ def collect(run_path: Path) -> RunFacts:
         Nothing for what is in the directory; a directory that is not there gives facts with that gap.
     """
     reader = _Reader(run_path)
-    header = reader.header()
+    is_run = reader.is_run()
+    header = reader.header() if is_run else {}
     names = standings.model_order(reader.model_names())
     models = tuple(reader.model(name) for name in names)
     compared = reader.standings(models)
@@ -145,6 +149,7 @@ def collect(run_path: Path) -> RunFacts:
         path=str(run_path),
         srbench=str(header["srbench"]) if "srbench" in header else None,
         settings=settings,
+        is_run=is_run,
         models=models,
         standings=compared,
         tournament=tournament,
@@ -160,8 +165,17 @@ class _Reader:
         self.root = root
         self.gaps: list[str] = []
 
+    def is_run(self) -> bool:
+        """Whether there is a recipe, or a sign that a model was made; else all there can be are evaluations."""
+        made = ("*/iteration.json", "*/*.start.json", "*/*.stage.json", "*/checkpoint", "*/pairs.jsonl")
+        evaluated = (f"*/eval/*/{RESULT}", f"*/eval/*/{FAILURE}")
+        return self._has(_HEADER, *made) or not self._has(*evaluated)
+
+    def _has(self, *patterns: str) -> bool:
+        return any(path for pattern in patterns for path in self.root.glob(pattern))
+
     def header(self) -> dict[str, Any]:
-        path = self.root / "srbench.yaml"
+        path = self.root / _HEADER
         layer = self._try(lambda: recipes.parse(recipes.read_text(path), str(path)))
         return layer.values if layer else {}
 

@@ -96,6 +96,8 @@ def _too_few(names: list[str], iterations: list[str]) -> Sentence:
     question = "Did self-rewarding help?"
     if names and not iterations:
         text = f"{wording.listing(names)} are no iterations of one run (M1, M2, …); the tables show them side by side."
+        if len(names) == 1:
+            text = f"{names[0]} is no iteration of a run (M1, M2, …)."
         return Sentence(question, "Not asked", text, "unknown")
     there = f"is {iterations[0]} only" if iterations else "is none"
     text = (

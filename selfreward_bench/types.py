@@ -46,8 +46,8 @@ class Completion(Record):
     Attributes:
         index: number of the sample, 0 .. n-1.
         n_tokens: generated tokens, without the end token.
-        finish_reason: ``length`` means the answer was cut at ``max_new_tokens``; ``refused`` that a judge gave none, which
-            is kept so that a later call asks anew.
+        finish_reason: ``length`` means the answer was cut at ``max_new_tokens``; ``refused`` that a judge gave none,
+            so that a later call asks anew.
         seed: the seed of exactly this sample.
     """
 

@@ -16,7 +16,15 @@ _ABOUT = (
     "How often the judge prefers the model's answer to the reference's. Length-controlled: the rate to be expected if "
     "both were equally long, from AlpacaEval's regression; where it lies below the raw rate, length won comparisons."
 )
-_MINOR: Final = ("standard_error", "lc_standard_error", "n_wins", "n_draws", "n_total", "other_instructions")
+_MINOR: Final = (
+    "standard_error",
+    "lc_standard_error",
+    "n_wins",
+    "n_draws",
+    "n_total",
+    "other_instructions",
+    "repeated_instructions",
+)
 
 
 def build(runs: Sequence[RunFacts]) -> Section | None:

@@ -17,8 +17,10 @@ _STATIC: Final = 6
 _STATIC_CHARACTERS: Final = 2_000
 
 
-def build(runs: Sequence[RunFacts]) -> Section:
-    """The section; see ``reports.section.Builder``."""
+def build(runs: Sequence[RunFacts]) -> Section | None:
+    """The section; see ``reports.section.Builder``. None where no model can have been trained."""
+    if not any(facts.is_run for facts in runs):
+        return None
     iterations, gaps = preferences.collect(runs)
     contents, limit = preferences.contents(iterations)
     blobs = {f"pairs-{i}": content for i, content in enumerate(contents)}

@@ -72,7 +72,7 @@ def _told(facts: RunFacts, id: str, charts: dict[str, Chart]) -> _Told:
         facts=facts,
         identity=tuple(_identity(facts, markers)),
         commands=tuple((c.what, Markup(escape(c.text))) for c in reproduction.commands(facts, made)),  # noqa: S704
-        uncommanded=_uncommanded(made),
+        uncommanded=_uncommanded(made, facts),
         changed=_changed(made) if made else None,
         time=tuple(panels),
         evaluations=_evaluations(facts),
@@ -91,8 +91,10 @@ def _results(facts: RunFacts, key: str) -> dict[str, EvalResult]:
 
 
 def _identity(facts: RunFacts, markers: Sequence[Marker]) -> Iterator[tuple[str, str]]:
-    yield "Run", facts.path
-    yield "Made by", f"srbench {facts.srbench or 'of unknown version'}; this page by srbench {__version__}"
+    yield "Run" if facts.is_run else "Results", facts.path
+    used = sorted({r.versions.get("srbench", "") for _, _, r in _all_results(facts)} - {""})
+    by = facts.srbench or (not facts.is_run and ", ".join(used)) or "of unknown version"
+    yield "Made by", f"srbench {by}; this page by srbench {__version__}"
     stages = [s for m in facts.models for s in m.stages]
     dates = sorted(s.finished_at for s in stages if s.finished_at)
     if dates:
@@ -139,7 +141,9 @@ def _all_results(facts: RunFacts) -> Iterator[tuple[ModelFacts, str, EvalResult]
 # --- how to make it again
 
 
-def _uncommanded(made: Origin | None) -> str:
+def _uncommanded(made: Origin | None, facts: RunFacts) -> str:
+    if not facts.is_run:
+        return "`srbench eval` with the same models, options and data makes these again; the command is not recorded."
     if made is None:
         return "There is no readable srbench.yaml here, so there are no commands that make this again."
     if not made.exact:
@@ -185,7 +189,7 @@ def _time(facts: RunFacts) -> Panel | None:
     )
     note = (
         "Wall time of the process that finished the stage. Tokens: generated, of trainings read. Cost: of served "
-        "models, in the currency of the price table."
+        "models, over all calls of the command, head to head and drift aside, in the currency of the price table."
     )
     columns = ("Model", "Stage", "Time", "Tokens", "Cost", "Finished")
     table = Grid("Time, tokens and cost", columns, (*rows, ("All", "", *totals, "")))

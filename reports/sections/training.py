@@ -66,10 +66,12 @@ class _Told:
     made: list[_Made]
 
 
-def build(runs: Sequence[RunFacts]) -> Section:
-    """The section; see ``reports.section.Builder``."""
+def build(runs: Sequence[RunFacts]) -> Section | None:
+    """The section; see ``reports.section.Builder``. None where no model can have been trained."""
     charts: dict[str, Chart] = {}
-    told = [_told(facts, f"training-{i}", charts) for i, facts in enumerate(runs)]
+    told = [_told(facts, f"training-{i}", charts) for i, facts in enumerate(runs) if facts.is_run]
+    if not told:
+        return None
     body = rendering.render("training.html.j2", told=told, stage_rows=tables.stage_rows)
     return Section("training", "Training", body, charts)
 

@@ -90,7 +90,7 @@ def _told(facts: RunFacts, number: int, charts: dict[str, Chart]) -> _Told:
     return _Told(
         facts,
         questions.answers(facts),
-        [_made(m, facts) for m in facts.models],
+        [_made(m, facts) for m in facts.models if facts.is_run],
         names,
         names[-1] if any(line.ends for line in lines) else "",
         lines,

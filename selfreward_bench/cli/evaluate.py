@@ -33,7 +33,7 @@ def evaluate(
         typer.Option(
             "--checkpoint",
             metavar="MODEL",
-            help="A directory, RUN:MODEL, a hub id, openai:NAME@URL, or finished files. Can be repeated.",
+            help="A directory, RUN:MODEL, a hub id, openai:NAME@URL, finished FILE or FILE:MODEL. Can be repeated.",
         ),
     ] = None,
     run: Annotated[
@@ -91,6 +91,9 @@ def evaluate(
     with the same weights and settings, is not evaluated again. --recipe and --set say how a model outside a run is
     judged and sampled.
 
+    Exit code 0: what could be scored is; what could not is told with its reason. 1: nothing at all got a score.
+    2: a model or a benchmark failed, or something is to be mended.
+
     \b
     Examples:
       srbench eval --run runs/first
@@ -125,9 +128,13 @@ def evaluate(
         _show_plan(session.plan(), table)
         return
     with interruptible(_same_command(context)):
-        errors = scoring.run_session(session, full=full, report=not no_report)
-    if errors:
-        raise SrbenchError(_told(errors))
+        done = scoring.run_session(session, full=full, report=not no_report)
+    if done.errors:
+        raise SrbenchError(_told(done.errors))
+    only_answers = not done.results and len(session.asked.candidates) == 1  # head-to-head, until another one comes
+    if not (done.is_scored or only_answers):
+        say("Nothing got a score: not one sample of any benchmark. The reasons are told above.", err=True)
+        raise typer.Exit(1)
 
 
 def _same_command(context: typer.Context) -> str:
@@ -152,8 +159,8 @@ def _told(errors: Sequence[str]) -> str:
 
 def _show_plan(planned: Sequence[Planned], table: PriceTable | None) -> None:
     """What would be asked of whom. Tokens are bounds: nobody knows an answer's length before it is there."""
-    say("To be done (nothing is done now):")
-    header = ("MODEL", "BENCHMARK", "STATE", "ANSWERS", "TOKENS, AT MOST", "JUDGMENTS", "TOKENS, AT MOST")
+    say("To be done (nothing is done now; TOKENS: at most so many):")
+    header = ("MODEL", "BENCHMARK", "STATE", "ANSWERS", "TOKENS", "JUDGMENTS", "TOKENS")
     say(columns(header, [_plan_row(p) for p in planned], right=(3, 4, 5, 6)))
     todo = [p for p in planned if not p.current and not p.problem]
     answers, judgments = sum(p.plan.answers.calls for p in todo), sum(p.plan.judgments.calls for p in todo)

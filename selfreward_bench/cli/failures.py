@@ -2,7 +2,7 @@
 
 2    the user can mend it: SrbenchError, a wrong option, a full disk
 130  Ctrl-C         143  SIGTERM; both say how to go on
-1    a bug (with its traceback), or a check that found something (doctor, validate)
+1    a bug (with its traceback), a check that found something (doctor, validate), an evaluation that scored nothing
 """
 
 from __future__ import annotations

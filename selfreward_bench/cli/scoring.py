@@ -16,6 +16,7 @@ from selfreward_bench.files import os_errors
 
 if TYPE_CHECKING:
     from leaderboards.candidates import Candidate
+    from leaderboards.evaluation import Evaluation
     from leaderboards.session import Options, Session
     from selfreward_bench.config import RunConfig
     from selfreward_bench.prices import PriceTable
@@ -53,25 +54,25 @@ def open_session(checkpoints: Sequence[str], run: Path | None, wanted: Wanted, *
     return prepare(candidates, config, **options)
 
 
-def run_session(session: Session, *, full: bool, report: bool) -> tuple[str, ...]:
-    """Evaluates, prints the results and renews the report; returns what went wrong."""
+def run_session(session: Session, *, full: bool, report: bool) -> Evaluation:
+    """Evaluates, prints the results and renews the report."""
     from selfreward_bench.cli.progress import RichReporter
     from selfreward_bench.cli.tables import compact_table, match_table, metric_table, remarks
 
     root, services = session.asked.root, session.asked.services
     with RichReporter() as reporter:
         done = session.run(reporter)
+    width = shutil.get_terminal_size((PLAIN_WIDTH, 0)).columns
     if done.results:
-        width = shutil.get_terminal_size((PLAIN_WIDTH, 0)).columns
         say(metric_table(done.results) if full else compact_table(done.results, width))
     if done.tournament:
-        say("\n" + match_table(done.tournament))
+        say("\n" + match_table(done.tournament, width))
     for remark in remarks(done.results, services.budget, services.replay):
         say("\n" + remark)
     if report:
         say(f"\nThe report: {write_report(root)}")
     say(f"The results are in {root}.")
-    return done.errors
+    return done
 
 
 def _what(checkpoints: Sequence[str], run: Path | None, wanted: Wanted) -> tuple[RunDir | None, list[Candidate]]:

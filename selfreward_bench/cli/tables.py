@@ -86,8 +86,12 @@ def _judges(found: Sequence[EvalResult]) -> str:
     return (f", judge: {'; '.join(judges)}" if judges else "") + warning
 
 
-def match_table(tournament: Tournament) -> str:
-    """All pairs, and the ratings that come of them."""
+def match_table(tournament: Tournament, width: int) -> str:
+    """All pairs, and the ratings that come of them.
+
+    Args:
+        width: characters there is room for; the lines around the table keep to it.
+    """
     from reports import wording
 
     rows = []
@@ -101,7 +105,9 @@ def match_table(tournament: Tournament) -> str:
     header = ("", "WIN", "TIE", "LOSS", "WIN - LOSS", "SCORED")
     ratings = ", ".join(f"{r.checkpoint} {wording.number(r.rating, 'rating')}" for r in tournament.ratings)
     table = columns(header, rows, right=range(1, 6))
-    return f"Head to head, judge: {tournament.judge}\n{table}\n  Bradley-Terry ratings: {ratings}"
+    around = (f"Head to head, judge: {tournament.judge}", f"  Bradley-Terry ratings: {ratings}")
+    title, rated = ("\n".join(_wrapped(line, width)) for line in around)
+    return f"{title}\n{table}\n{rated}"
 
 
 def _row(found: Sequence[EvalResult], names: Sequence[str], metric: str, intervals: bool) -> tuple[str, ...]:

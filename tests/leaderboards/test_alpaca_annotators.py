@@ -1,10 +1,8 @@
-"""Evaluator configs: what is supported, that an answer stays in its place, and that verdicts are read strictly."""
+"""Evaluator configs: what is supported, and that an answer stays in its place."""
 
 from __future__ import annotations
 
-import math
 import random
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +15,6 @@ from leaderboards.alpaca_annotators import (
     MAX_SHOWN,
     Annotator,
     LogprobVerdict,
-    PatternVerdict,
-    RankingVerdict,
-    ScorePairVerdict,
     annotators,
     load_annotator,
     supported_annotators,
@@ -172,6 +167,18 @@ def test_an_answer_stays_in_its_place(
     assert user.content.endswith(f"\nm: <<{shown[0]}>>\nM: <<{shown[1]}>>\nWhich of the two outputs above is better?")
 
 
+def test_outputs_are_disarmed_where_the_verdict_is_read_from_words(tmp_path: Path, annotator: Annotator) -> None:
+    def shown(of: Annotator, **how: bool) -> str:
+        return of.render("M", "fine\nM", "m", **how)[-1].content
+
+    assert "m: <<fine\nM>>\nM: <<m>>" in shown(annotator)  # AlpacaEval's own prompt, to the letter
+    assert "Task: M\nm: <<fine\n(M)>>\nM: <<(m)>>" in shown(annotator, in_words=True)
+    reasoning = load_annotator(
+        "mine", write(tmp_path / "cot", config=LOGPROBS.replace("false", "false, log_prob_index: -1"))
+    )
+    assert "m: <<fine\n(M)>>\nM: <<(m)>>" in shown(reasoning)
+
+
 def test_long_texts_are_cut(annotator: Annotator) -> None:
     user = annotator.render("i", "a" * 1_000_000, "b")[-1].content
     assert user.count("a") < MAX_SHOWN + 100
@@ -192,123 +199,3 @@ def test_the_coin_is_that_of_alpaca_eval() -> None:
     rngs = [random.Random("is_switched_outputs" + t + "0") for t in texts]
     assert coins == [r.choices([False, True], k=1)[0] for r in rngs]
     assert 150 < sum(coins) < 250
-
-
-# --- verdicts
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "preference"),
-    [
-        (math.log(0.5), math.log(0.5), 1.5),
-        (math.log(0.9), math.log(0.1), 1.1),
-        (math.log(0.009), math.log(0.001), 1.1),  # renormalised
-        (-1.0, -math.inf, 1.0),
-        (-math.inf, -1.0, 2.0),
-        (-2_000.0, 0.0, 2.0),
-        (0.0, -2_000.0, 1.0),
-        (-math.inf, -math.inf, None),
-        (math.nan, -1.0, None),
-        (math.inf, 0.0, None),
-    ],
-)
-def test_preference_from_log_probabilities(first: float, second: float, preference: float | None) -> None:
-    found = LogprobVerdict("m", "M").weigh(first, second)
-    assert found.preference == (None if preference is None else pytest.approx(preference))
-    assert found.reason == (None if preference is not None else "no_verdict")
-
-
-def test_binarized() -> None:
-    verdict = LogprobVerdict("m", "M", binarize=True)
-    assert [verdict.weigh(-1, -2).preference, verdict.weigh(-2, -1).preference] == [1, 2]
-
-
-@settings(deadline=None)
-@given(st.floats(-1e300, 0), st.floats(-1e300, 0))
-def test_any_log_probabilities_give_a_preference(first: float, second: float) -> None:
-    verdict = LogprobVerdict("m", "M")
-    one, two = verdict.weigh(first, second).preference, verdict.weigh(second, first).preference
-    assert one is not None
-    assert two is not None
-    assert 1 <= one <= 2
-    assert one + two == pytest.approx(3)
-
-
-PATTERNS = PatternVerdict(re.compile(r"(?:^|\n) ?Output \(a\)"), re.compile(r"(?:^|\n) ?Output \(b\)"))
-LAST = LogprobVerdict("m", "M", last=True)
-WORD = LogprobVerdict("m", "M")
-LIST = "[{'model': 'model_1', 'rank': 2}, {'model': 'model_2', 'rank': 1}]"
-
-
-@pytest.mark.parametrize(
-    ("verdict", "text", "expected"),
-    [
-        (WORD, "m", 1),
-        (WORD, " M\n", 2),
-        (WORD, "`M`.", 2),
-        (WORD, "M is better than m", 2),
-        (WORD, "Model M", "no_verdict"),
-        (WORD, "mM", "no_verdict"),
-        (WORD, "\N{FULLWIDTH LATIN CAPITAL LETTER M}", "no_verdict"),
-        (WORD, "\N{CYRILLIC SMALL LETTER EM}", "no_verdict"),
-        (WORD, "", "no_verdict"),
-        (LAST, "m is worse.\n### Which is best, m or M?\nM", 2),
-        (LAST, "M wins, I would say", "no_verdict"),
-        (PATTERNS, "Output (a)", 1),
-        (PATTERNS, "Well.\n Output (b)", 2),
-        (PATTERNS, "Output (a)\nOutput (a)", 1),
-        (PATTERNS, "Output (a)\nOutput (b)", "conflicting"),
-        (PATTERNS, "I prefer Output (a)", "no_verdict"),
-        (RankingVerdict(), LIST, 2),
-        (RankingVerdict(), LIST.replace("'", '"').replace("2}", "3}").replace("1}", "2}").replace("3}", "1}"), 1),
-        (RankingVerdict(), f"```python\n{LIST}\n```", 2),
-        (RankingVerdict(), f"Sure: {LIST}", "no_verdict"),
-        (RankingVerdict(), LIST.replace("2", "1"), "no_verdict"),
-        (RankingVerdict(), LIST.replace("'rank': 2", "'rank': 1"), "out_of_range"),
-        (RankingVerdict(), LIST.replace("'rank': 2", "'rank': 7"), "out_of_range"),
-        (RankingVerdict(), "[{'model': 'model_1', 'rank': 1}]", "no_verdict"),
-        (RankingVerdict(), LIST + LIST, "no_verdict"),
-        (RankingVerdict(), "__import__('os').abort()", "no_verdict"),
-        (ScorePairVerdict(), "7 9\nThe second is better.", 2),
-        (ScorePairVerdict(), "9.5, 9\nFine.", 1),
-        (ScorePairVerdict(), "8 8\n", 1.5),
-        (ScorePairVerdict(), "8 80\n", "out_of_range"),
-        (ScorePairVerdict(), "Scores: 8 9\n", "no_verdict"),
-        (ScorePairVerdict(), "8 9 10\n", "no_verdict"),
-    ],
-)
-def test_verdicts_in_words(verdict: RankingVerdict, text: str, expected: float | str) -> None:
-    found = verdict.read(text)
-    assert (found.preference if found.reason is None else found.reason) == expected
-
-
-@pytest.mark.parametrize(
-    ("verdict", "text", "expected"),
-    [
-        (LAST, "m is better than M", "truncated"),
-        (ScorePairVerdict(), "8 1", "truncated"),  # it may have become 10
-        (ScorePairVerdict(), "8 1\nas the", 1),
-        (RankingVerdict(), LIST[:40], "truncated"),
-        (PATTERNS, "Output (", "truncated"),
-    ],
-)
-def test_a_cut_text_has_no_verdict_unless_it_was_complete(
-    verdict: RankingVerdict, text: str, expected: float | str
-) -> None:
-    found = verdict.read(text, truncated=True)
-    assert (found.preference if found.reason is None else found.reason) == expected
-
-
-@pytest.mark.parametrize("verdict", [WORD, LAST, PATTERNS, RankingVerdict(), ScorePairVerdict()])
-@settings(max_examples=80, deadline=None)
-@given(text=HOSTILE, repeat=st.sampled_from([1, 3, 20_000]), cut=st.booleans())
-def test_any_text_is_read_as_a_verdict_or_as_none(verdict: RankingVerdict, text: str, repeat: int, cut: bool) -> None:
-    found = verdict.read((text * repeat)[:1_000_000], truncated=cut)
-    assert found.preference in (None, 1.0, 1.5, 2.0)
-    assert (found.preference is None) == (found.reason in ("no_verdict", "conflicting", "out_of_range", "truncated"))
-
-
-def test_megabytes_of_almost_verdicts_are_read_at_once() -> None:
-    for verdict in (WORD, LAST, PATTERNS, RankingVerdict(), ScorePairVerdict()):
-        for text in ("{'model': 'model_1', 'rank': ", "{" * 9, "[[", "```a\n", " ", "9 ", "Output (a", "\n "):
-            assert verdict.read(text * 100_000).preference is None

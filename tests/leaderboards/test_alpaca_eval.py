@@ -373,6 +373,22 @@ def test_rows_that_are_missing_are_counted_and_difficulties_stay_with_their_inst
     assert shifted.low is None
 
 
+def test_one_model_of_annotations_of_several(data: DataDir, tmp_path: Path) -> None:
+    folder, _ = finish(data, tmp_path)
+    rows = json.loads((folder / "annotations.json").read_text())
+    both = [{**row, "generator_2": name, "preference": p} for name, p in (("a", 1), ("b", 2)) for row in rows]
+    file = tmp_path / "annotations.json"
+    file.write_text(json.dumps(both))
+
+    def wins(model: str | None) -> Metric:
+        setting = Setting(config(), data, finished=Finished("alpaca-annotations", file, model))
+        return run(tmp_path, setting)[1]["win_rate"]
+
+    assert [(m.value, m.n_scored) for m in map(wins, "ab")] == [(0, N), (100, N)]
+    with pytest.raises(DataError, match="holds 2 models"):
+        wins(None)
+
+
 def test_annotations_of_other_instructions_are_refused(data: DataDir, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none of its 40 instructions"):
         annotated(data, tmp_path, lambda rows: [r.update(instruction="?") for r in rows])

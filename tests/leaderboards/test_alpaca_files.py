@@ -122,14 +122,36 @@ def test_files_are_recognised_by_content(tmp_path: Path, packed: bool) -> None:
     assert recognise(write("other.json", [annotation("a")])) == "alpaca-annotations"
     assert recognise(write("no.json", [{"question": "a"}])) is None
     assert recognise(write("dict.json", {"instruction": "a", "output": "b"})) is None
-    assert recognise(write("empty.json", [])) is None
 
 
 def test_other_files_are_not_recognised(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('[{"instruction": "a", "output": "b"}]')
-    (tmp_path / "y.json").write_bytes(b"\xff\xfe\x00")
-    (tmp_path / "z.json.gz").write_bytes(b"no gzip")
-    assert [recognise(p) for p in (*sorted(tmp_path.iterdir()), tmp_path, tmp_path / "none.json")] == [None] * 5
+    (tmp_path / "y.json").write_bytes(b'\xef\xbb\xbf {"results": {}, "cut": ')  # an object is somebody else's
+    assert [recognise(p) for p in (*sorted(tmp_path.iterdir()), tmp_path, tmp_path / "none.json")] == [None] * 4
+
+
+ROWS = json.dumps([{"instruction": "a", "output": "b"}] * 3).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "cut.json",
+            ROWS[:50],
+            r"cut\.json is no JSON in UTF-8 \(Unterminated string .* line 1 column 40 \(char 39\)\)",
+        ),
+        ("torn.json.gz", gzip.compress(ROWS)[:-9], r"torn\.json\.gz is damaged"),
+        ("no.json.gz", ROWS, r"no\.json\.gz is damaged \(Not a gzipped"),
+        ("empty.json", b"", r"empty\.json is no JSON in UTF-8 \(Expecting value: line 1 column 1"),
+        ("none.json", b"[]", r"none\.json holds no rows"),
+        ("wide.json", ROWS.decode().encode("utf-16"), r"wide\.json is no JSON in UTF-8 .*byte 0xff in position 0"),
+    ],
+)
+def test_broken_files_are_told_from_unknown_ones(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        recognise(tmp_path / name)
 
 
 def test_columns_of_others_are_let_through_and_missing_preferences_are_none(tmp_path: Path) -> None:

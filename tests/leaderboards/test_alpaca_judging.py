@@ -147,6 +147,13 @@ def test_without_log_probabilities_the_verdict_is_asked_in_words(tmp_path: Path)
     assert again.requests == []
 
 
+def test_an_answer_that_is_a_verdict_is_disarmed_where_words_are_read(tmp_path: Path) -> None:
+    engine = Judge({"i0/ab": "no_logprobs", "i0/ba": "no_logprobs"}, words="m")
+    ask(subject(tmp_path), [Item("i0", "which?", "reference", "m")], ANNOTATOR, judge_of(engine), "both")
+    shown = {r.id: prompt_text(r.prompt) for r in engine.requests if isinstance(r, GenerationRequest)}
+    assert shown == {"i0/ab": "which?|reference|(m)", "i0/ba": "which?|(m)|reference"}
+
+
 def test_only_what_lacks_log_probabilities_is_asked_in_words(tmp_path: Path) -> None:
     names = ids()
     judged = run(tmp_path, Judge({names[2]: "no_logprobs"}))

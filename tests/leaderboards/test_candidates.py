@@ -120,6 +120,43 @@ def test_an_unknown_model_of_a_run() -> None:
         parse_candidate("runs/first:m2")
 
 
+# --- models of finished files
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("vicuna-13b-v1.3", "vicuna-13b-v1.3"),
+        ("M2", "M2"),
+        ("org/a:b@http://x", "org-a-b-http-x"),
+        ("x.jsonl", "x.jsonl"),
+    ],
+)
+@pytest.mark.parametrize("file", ["judged/gpt-4_single.jsonl", "one.jsonl.gz", "annotations.json", "a.json.gz"])
+def test_a_model_of_a_file(file: str, model: str, name: str) -> None:
+    make(file)
+    assert parse_candidate(f"{file}:{model}") == Candidate("finished", name, f"{file}:{model}", Path(file), model=model)
+
+
+def test_models_of_one_file_are_told_apart() -> None:
+    make("a.jsonl")
+    make("b.jsonl")
+    found = parse_candidates(["a.jsonl:x", "a.jsonl:y", "./a.jsonl:x", "b.jsonl:x", "a.jsonl"])
+    assert [(c.name, c.model, str(c.path)) for c in found] == [
+        ("x", "x", "a.jsonl"),
+        ("y", "y", "a.jsonl"),
+        ("x-2", "x", "b.jsonl"),
+        ("a", None, "a.jsonl"),
+    ]
+
+
+def test_a_model_of_a_file_that_is_not_there() -> None:
+    with pytest.raises(DataError, match=r"^none\.jsonl is not there\."):
+        parse_candidate("none.jsonl:m")
+    make("a.jsonl:m.jsonl")
+    assert parse_candidate("a.jsonl:m.jsonl").model is None  # a file of that name
+
+
 # --- elsewhere
 
 

@@ -162,14 +162,19 @@ def test_the_micro_pool_is_what_the_checkpoints_answered(
     assert standings.read_drift(tmp_path / "drift.json") == matrix
 
 
-def test_a_pool_of_missing_answers_is_refused(
+def test_answers_that_failed_are_left_out_of_the_pool(
     world_files: Path, evaluated_run: Path, config: RunConfig, tmp_path: Path
 ) -> None:
     answers = (evaluated_run / "M1" / "eval" / "micro-quality@1" / "answers.jsonl").read_bytes()
     (tmp_path / "M1").mkdir()
     (tmp_path / "M1" / "answers.jsonl").write_bytes(b"".join(answers.splitlines(keepends=True)[:20]))
-    with pytest.raises(DataError, match="Evaluate M1 again"):
-        micro_pool({"M1": tmp_path / "M1"}, prompts_of(config))
+    (tmp_path / "M2").mkdir()  # all of its answers failed
+    whole = micro_pool({"M1": evaluated_run / "M1" / "eval" / "micro-quality@1"}, prompts_of(config))
+    part = micro_pool({name: tmp_path / name for name in ("M1", "M2")}, prompts_of(config))
+    assert 0 < len(part.entries) < len(whole.entries)
+    assert set(part.entries) < set(whole.entries)
+    with pytest.raises(DataError, match="M3 has no answers"):
+        micro_pool({"M3": tmp_path / "M3"}, prompts_of(config))
 
 
 def test_judging_the_pool_goes_on_where_it_stopped(

@@ -25,6 +25,8 @@ from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import DataError
 from selfreward_bench.progress import Silent
 
+from .test_tournament import Listener, Spent
+
 Skilled = Callable[..., ScriptedEngine]
 
 
@@ -52,6 +54,7 @@ def test_micro_models_judge_each_others_answers(
         evaluate_model(o.model, {"micro-quality": setting}, out_dir=tmp_path / o.model.name / "eval")
     found = drift(tmp_path, models, setting, "micro", Silent())
     assert standings.read_drift(tmp_path / "drift.json") == found
+    assert found is not None
     strict, lenient = found.judges
     assert (strict.name, lenient.name) == ("M1", "M2")
     assert (strict.fingerprint, lenient.fingerprint) == ("weights of M1", "weights of M2")
@@ -62,6 +65,40 @@ def test_micro_models_judge_each_others_answers(
     asked = [len(o.model.open().requests) for o in models]  # type: ignore[attr-defined]  # scripted
     assert drift(tmp_path, models, setting, "micro", Silent()) == found
     assert [len(o.model.open().requests) for o in models] == asked  # type: ignore[attr-defined]  # scripted
+
+
+def test_progress_counts_every_sample(
+    world_files: Path, config: RunConfig, models: list[Opened], tmp_path: Path
+) -> None:
+    setting = Setting(config, judge=JudgeRole("oracle"))
+    for o in models:
+        evaluate_model(o.model, {"micro-quality": setting}, out_dir=tmp_path / o.model.name / "eval")
+    sampled = config.model_copy(update={"judge": config.judge.model_copy(update={"mode": "sampled", "samples": 4})})
+    judges, said = [opened(name, ScriptedEngine({"*": "Score: 3"})) for name in ("M1", "M2")], Listener()
+    found = drift(tmp_path, judges, Setting(sampled, judge=setting.judge), "micro", said)
+    assert found is not None
+    assert said.totals == {"drift": 2 * 4 * found.n_responses}
+    assert said.units == said.totals["drift"]
+
+
+def test_who_judged_nothing_is_left_out_with_the_reason(
+    world_files: Path, config: RunConfig, models: list[Opened], skilled: Skilled, tmp_path: Path
+) -> None:
+    setting, said = Setting(config, judge=JudgeRole("oracle")), Listener()
+    poor = opened("M3", Spent())
+    for o in (*models, opened("M3", skilled(0.5))):
+        evaluate_model(o.model, {"micro-quality": setting}, out_dir=tmp_path / o.model.name / "eval")
+    assert drift(tmp_path, [models[0], poor], setting, "micro", said) is None
+    n = next(int(m.split(" of ")[0].split()[-1]) for m in said.messages)
+    assert said.messages == [
+        f"drift, M3: {n} of {n} responses not judged (over_budget {n}); it is left out.",
+        "drift needs two models that judged; there is no matrix.",
+    ]
+    assert not (tmp_path / "drift.json").exists()
+    found = drift(tmp_path, [*models, poor], setting, "micro", said)
+    assert found is not None
+    assert [j.name for j in found.judges] == ["M1", "M2"]
+    assert found.authors == ("M1", "M2", "M3")  # its answers are judged all the same
 
 
 def test_answers_that_are_missing_are_named(
@@ -113,11 +150,13 @@ def test_real_models_judge_their_answers_and_a_slice_that_people_ranked(
     for o in models:
         matches.answer(o.model, Silent())
     found = drift(tmp_path / "run", models, setting, "real", Silent())
+    assert found is not None
     assert {(s.judge, s.author) for s in found.scores} == {(j, w) for j in "ab" for w in ("a", "b", "human")}
     assert [j.own_advantage is not None for j in found.judges] == [True, True]
     assert len(OasstJudgeAccuracy().load(setting).prompts) == 4
     monkeypatch.setattr("leaderboards.drifting.POOL_PROMPTS", 3)
     few = drift(tmp_path / "run", models, setting, "real", Silent())
+    assert few is not None
     assert (few.n_prompts, few.n_responses) == (3 + 3, 2 * 3 + 3 * 3)  # spread over all of them
     assert asked_of_each(2, setting, "real").calls == few.n_responses
     monkeypatch.undo()

@@ -156,9 +156,29 @@ def test_a_spent_budget_stops_cleanly_and_the_next_call_goes_on(outputs: Path) -
     assert finished.comparability["served"] == "judge-2024"  # as the server calls itself
     assert numbers(finished) == numbers(whole.results[0])
     assert finished.incomplete == 0
-    assert finished.cost == pytest.approx(cost - result.cost)
+    assert finished.cost == pytest.approx(cost)  # of both calls
     assert len(after) == n_all
     assert all(after[name]["asked"] <= 2 for name in before)  # once for `whole`, and once for `part` or for the rest
+
+
+def test_two_models_with_nothing_in_the_store_are_no_error_and_asked_later() -> None:
+    config = recipes.load("micro", ["judge.mode=sampled", "judge.prompt=additive-5pt", "eval.limit=4"])
+    names = ("quality", "judge-accuracy", "head-to-head")
+    with fake_server(replies={"Score:": "Fine.\n\nScore: 3"}) as server:
+        both = [f"openai:{name}@{server.url}" for name in ("one", "two")]
+        ask = partial(leaderboards.evaluate, both, config=config, world="micro", benchmarks=names)
+        empty = ask(replay=True)
+        assert server.stats()["requests"] == {}
+        reasons = empty.samples("micro-quality@1").reason
+        whole = ask()
+    assert (empty.errors, empty.tournament, empty.is_scored) == ((), None, False)
+    assert all(r.incomplete for r in empty.results)
+    assert reasons.unique().tolist() == ["not_in_store"]
+    assert whole.errors == ()
+    assert whole.is_scored
+    assert [r.incomplete for r in whole.results] == [0] * 4
+    assert whole.tournament is not None
+    assert (whole.root / standings.DRIFT).is_file()
 
 
 def test_replay_needs_no_server_and_gives_the_same_bytes(outputs: Path) -> None:
@@ -191,11 +211,18 @@ def test_a_judge_without_log_probabilities_is_asked_in_words(outputs: Path) -> N
     replies = {"thing 1,": "m", "thing 2,": "M", "thing 3,": "Both are fine."}
     with fake_server(faults={"no_logprobs": 1.0}, max_faults=99, replies=replies | {"thing": "M"}) as server:
         done = evaluate(outputs, server.url, limit=20)
+        n_sent = []
+        for _ in range(4):
+            n_sent.append(sum(r["asked"] for r in server.stats()["requests"].values()))
+            again = evaluate(outputs, server.url, limit=20)
+    assert n_sent[0] < n_sent[1] < n_sent[2] == n_sent[3]  # two later calls ask again, and no more
     (result,) = done.results
     assert "text verdict" in (result.judge or "")
     assert "text verdict" in result.comparability["parameters"]
     win_rate = result.metrics["win_rate"]
-    assert (win_rate.n_scored, win_rate.n_total, result.incomplete) == (19, 20, 0)
+    assert (win_rate.n_scored, win_rate.n_total, result.incomplete) == (19, 20, 1)
+    assert again.results[0].metrics["win_rate"] == win_rate  # it said the same
+    assert again.results[0].incomplete == 0
     samples = done.samples(KEY)
     assert samples.reason.value_counts().to_dict() == {"no_verdict": 1}
 
@@ -326,4 +353,4 @@ def test_a_real_server_as_candidate_and_as_judge(root: Path, tmp_path: Path, mon
     unread = int((reasons == "no_verdict").sum())
     assert unread > 0  # it was trained to say other things than m and M
     assert (result.metrics["win_rate"].n_scored, result.metrics["win_rate"].n_total) == (4 - unread, 4)
-    assert (result.incomplete, reasons.notna().sum()) == (0, unread)
+    assert (result.incomplete, reasons.notna().sum()) == (unread, unread)

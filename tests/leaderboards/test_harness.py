@@ -21,6 +21,7 @@ from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import DataError, EngineError, UnknownNameError
+from selfreward_bench.progress import Silent
 from selfreward_bench.types import Completion, EvalResult, Prompt, RankedPrompt, SampleScore
 
 QUALITY = "micro-quality@1"
@@ -329,6 +330,32 @@ def test_what_an_evaluation_cost_is_what_the_model_and_its_judge_cost(
     with_judge = evaluated("b", JudgeRole("a-judge", judge))
     assert with_judge == N_PROMPTS * 0.5 + judge.spent - before
     assert evaluated("c", JudgeRole("self", judge)) == N_PROMPTS * 0.5
+
+
+def test_the_cost_of_an_interrupted_call_is_kept(
+    world_files: Path, config: RunConfig, tmp_path: Path, skilled: Skilled
+) -> None:
+    class Killed(Exception):
+        pass
+
+    class Listener(Silent):
+        def advanced(self, amount: int = 1) -> None:
+            if amount and len(engine.requests) >= left:
+                raise Killed
+
+    def evaluated() -> float:
+        paid = len(engine.requests)
+        model = Model("a", "a", lambda: engine, spent=lambda: (len(engine.requests) - paid) * 0.5)
+        setting = {"micro-alpaca-eval": Setting(config, judge=JudgeRole("oracle"))}
+        return evaluate_model(model, setting, out_dir=tmp_path, reporter=Listener())[0].cost
+
+    engine, left = skilled(0.7, batch_size=1), 3
+    with pytest.raises(Killed):
+        evaluated()
+    left = 10**6
+    cost = evaluated()
+    assert len(engine.requests) == N_PROMPTS
+    assert cost == N_PROMPTS * 0.5
 
 
 def test_the_engine_of_the_caller_stays_open_and_an_own_one_is_opened_once(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -238,8 +239,14 @@ def test_files_are_recognised_by_what_they_hold(tmp_path: Path) -> None:
     llmbar_file = put(tmp_path / "a.json.gz", [result()])
     pandalm_file = put(tmp_path / "b.json", [{"idx": 1, "pandalm_result": 2}])
     other = put(tmp_path / "c.json", {"results": {"gsm8k": 1}})
-    torn = tmp_path / "d.json.gz"
-    torn.write_bytes(llmbar_file.read_bytes()[:-20])
-    paths = [llmbar_file, pandalm_file, other, torn, tmp_path / "none.json", tmp_path]
-    assert [judge_data.is_llmbar_results(p) for p in paths] == [True, False, False, False, False, False]
-    assert [judge_data.is_pandalm_results(p) for p in paths] == [False, True, False, False, False, False]
+    paths = [llmbar_file, pandalm_file, other, tmp_path / "none.json", tmp_path]
+    assert [judge_data.is_llmbar_results(p) for p in paths] == [True, False, False, False, False]
+    assert [judge_data.is_pandalm_results(p) for p in paths] == [False, True, False, False, False]
+
+
+@pytest.mark.parametrize("recognise", [judge_data.is_llmbar_results, judge_data.is_pandalm_results])
+def test_a_damaged_file_is_told_from_an_unknown_one(tmp_path: Path, recognise: Callable[[Path], bool]) -> None:
+    torn = put(tmp_path / "d.json.gz", [result()])
+    torn.write_bytes(torn.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"d\.json\.gz is damaged"):
+        recognise(torn)

@@ -9,13 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from leaderboards.base import Finished, Setting
 from leaderboards.candidates import Candidate, parse_candidate
-from leaderboards.models import Services, as_self, check_served, judge_role, open_candidate, served_name
+from leaderboards.models import (
+    Services,
+    as_self,
+    check_served,
+    finished_settings,
+    judge_role,
+    open_candidate,
+    served_name,
+)
 from selfreward_bench import recipes
-from selfreward_bench.config import EngineConfig
+from selfreward_bench.config import EngineConfig, RunConfig
 from selfreward_bench.engines.base import ChoiceRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
-from selfreward_bench.errors import ConfigError, EngineError
+from selfreward_bench.errors import ConfigError, DataError, EngineError
 from selfreward_bench.prices import Budget, Price, PriceTable
 from selfreward_bench.rundir import RunDir
 from selfreward_bench.store import ResponseStore
@@ -70,6 +79,26 @@ def test_finished_files_are_keyed_by_their_bytes_and_have_no_model(tmp_path: Pat
     )
     with pytest.raises(EngineError, match="holds finished outputs"):
         first.model.open()
+
+
+def test_models_of_one_file_are_keyed_apart(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text("{}")
+    texts = (f"{file}:m", f"{file}:n", f"{file}:m", str(file))
+    prints = [open_candidate(parse_candidate(text), SERVICES).model.fingerprint for text in texts]
+    assert (prints[0] == prints[2], len(set(prints))) == (True, 3)
+
+
+def test_a_model_is_named_only_in_files_that_hold_models(tmp_path: Path) -> None:
+    results, outputs = tmp_path / "results_1.json", tmp_path / "outputs.json"
+    results.write_text('{"results": {}}')
+    outputs.write_text('[{"instruction": "a", "output": "b", "generator": "m"}]')
+    setting, rows = Setting(RunConfig()), ("nlp", "alpaca-eval")
+    assert finished_settings(parse_candidate(f"{outputs}:m"), rows, setting)["alpaca-eval"].finished == Finished(
+        "alpaca-outputs", outputs, "m"
+    )
+    with pytest.raises(DataError, match="no file with models to choose from: leave out 'm'"):
+        finished_settings(parse_candidate(f"{results}:m"), rows, setting)
 
 
 def test_served_models_are_keyed_by_name_and_address(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,7 @@ def run(data: DataDir, tmp_path: Path) -> Run:
         *,
         bench: MtBench | MicroMtBench | None = None,
         finished: Path | None = None,
+        of: str | None = None,
         folder: str = "eval",
         name: str = "M1",
         role: Mapping[str, Any] | None = None,
@@ -115,7 +116,7 @@ def run(data: DataDir, tmp_path: Path) -> Run:
             RunConfig(eval=EvalConfig(**settings)),
             data,
             JudgeRole("judge", judge, "snap", **(role or {})) if judge else None,
-            Finished(kind, finished) if finished and kind else None,
+            Finished(kind, finished, of) if finished and kind else None,
         )
         return bench.run(Subject(name, lambda: model, setting, tmp_path / folder, lambda n: None))
 
@@ -410,6 +411,18 @@ def test_the_plan_bounds_what_is_asked(run: Run, data: DataDir, baseline: Path) 
         assert calls.prompt_tokens >= sum(used)
         assert calls.completion_tokens == sum(r.max_new_tokens for r in requests_of(engine).values())
     assert bench.plan(Setting(RunConfig(), data, finished=Finished("fastchat-judgments", baseline))).units == 0
+
+
+def test_a_model_of_a_file_is_the_one_that_is_named(run: Run, tmp_path: Path) -> None:
+    judged = {"question_id": 81, "judge": ["j", "single-v1"], "turn": 1}
+    lines = [judged | {"model": m, "judgment": f"[[{n}]]", "score": n} for m, n in (("a/b", 3), ("a-b", 7))]
+    file = write_lines(tmp_path / "j.jsonl", lines)
+    for model, grade in (("a/b", 3), ("a-b", 7)):
+        assert metrics_of(run(writer(), finished=file, name="a-b", of=model))["grade"].value == grade
+    texts = [{"question_id": 81, "model_id": "m", "choices": [{"turns": ["One.", "Two."]}]}]
+    for one in (write_lines(tmp_path / "one.jsonl", lines[:1]), write_lines(tmp_path / "answers.jsonl", texts)):
+        with pytest.raises(DataError, match=r"1 model and none is called 'other'"):
+            run(writer(), grader(), finished=one, of="other")
 
 
 def test_the_plan_of_finished_answers_knows_their_length(data: DataDir, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def pair(**changes: Any) -> Line:
         (single(extra="ignored"), "fastchat-judgments"),
         (pair(), "fastchat-pair-judgments"),
         ({"instruction": "Hi", "output": "Hello"}, None),
-        ({"question_id": "81", "model_id": "m", "choices": []}, None),
+        (QUESTIONS[0], None),
     ],
 )
 def test_files_are_told_by_their_first_line(tmp_path: Path, name: str, line: Line, kind: str | None) -> None:
@@ -103,11 +103,40 @@ def test_files_are_told_by_their_first_line(tmp_path: Path, name: str, line: Lin
 
 def test_what_is_no_such_file_is_not_recognised(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text(json.dumps([single()]))
+    (tmp_path / "list.jsonl").write_text(json.dumps([single()]))
     (tmp_path / "noise.gz").write_bytes(b"no gzip at all")
-    (tmp_path / "torn.gz").write_bytes(gzip.compress(json.dumps(single()).encode())[:-12])
     (tmp_path / "empty").touch()
-    for path in (tmp_path, tmp_path / "nothing", *tmp_path.iterdir()):
+    for path in (tmp_path, tmp_path / "nothing.jsonl", *tmp_path.iterdir()):
         assert files.recognise(path) is None
+
+
+LINE = json.dumps(single()).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.jsonl", b"\n \n", r"empty\.jsonl holds no records"),
+        ("torn.jsonl.gz", gzip.compress(LINE)[:-9], r"torn\.jsonl\.gz is damaged"),
+        ("noise.jsonl.gz", LINE, r"noise\.jsonl\.gz is damaged \(Not a gzipped"),
+        ("cut.jsonl", LINE[:40], r"cut\.jsonl:1: not valid JSON: .* at column .*cut off"),
+        ("text.jsonl", b"\n" + LINE.replace(b'"score": 5', b'"score": "5"'), r"text\.jsonl:2: field 'score': .*'5'"),
+        ("nan.jsonl", LINE.replace(b'"score": 5', b'"score": NaN'), r"nan\.jsonl:1: field 'score' is nan"),
+        ("half.jsonl", LINE.replace(b"[[5]]", b"\\ud800"), r"half\.jsonl:1: field 'judgment' holds a lone surrogate"),
+        ("wide.jsonl", LINE.decode().encode("utf-16"), r"wide\.jsonl:1: byte 1 .* is not valid UTF-8"),
+        ("id.jsonl", json.dumps(answer() | {"question_id": "81"}).encode(), r"id\.jsonl:1: field 'question_id'"),
+    ],
+)
+def test_broken_files_are_told_from_unknown_ones(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        files.recognise(tmp_path / name)
+
+
+def test_a_byte_order_mark_is_let_through(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + LINE)
+    assert files.recognise(tmp_path / "a.jsonl") == "fastchat-judgments"
+    assert [r.model for r in files.read_records(tmp_path / "a.jsonl", files.SingleJudgment)] == ["m"]
 
 
 # --- reading
@@ -137,8 +166,14 @@ def test_answers_are_found_by_model_and_question(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "many.jsonl.gz", lines)
     assert files.read_answers(path, "a") == {"82": ("x", "y"), "81": ("One.", "Two.")}
     assert files.read_answers(path, "b") == {"81": ("p", "q")}
-    with pytest.raises(DataError, match=r"2 models and none is called 'c'.*a, b"):
+    with pytest.raises(
+        DataError, match=r"2 models and none is called 'c'.*--checkpoint .*many\.jsonl\.gz:MODEL.*: a, b\."
+    ):
         files.read_answers(path, "c")
+    with pytest.raises(DataError, match=r"2 models\. Name one"):
+        files.read_answers(path)
+    with pytest.raises(DataError, match=r"1 model and none is called 'c'.*: a\."):
+        files.read_answers(write_lines(tmp_path / "one.jsonl", lines[:1]), "c", exact=True)
     assert files.read_answers(write_lines(tmp_path / "one.jsonl", lines[:2]), "c").keys() == {"81", "82"}
 
 

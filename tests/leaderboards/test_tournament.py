@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from leaderboards.harness import Model
 from leaderboards.tournament import HeadToHead
 from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
-from selfreward_bench.engines.base import Engine
+from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, Engine, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import ConfigError, DataError, EngineError
 from selfreward_bench.types import Completion, Prompt
@@ -78,7 +78,7 @@ def test_all_pairs_of_those_who_answered(matches: HeadToHead, said: Listener, sk
     assert len(second.pairs) == 3
     assert [p for p in second.pairs if {p.a, p.b} == {"M0", "M2"}] == [pair]
     assert standings.read_tournament(matches.root / "head-to-head") == second
-    assert said.stages["head-to-head"] == {"pairs": 3, "unscored": 0}
+    assert said.stages["head-to-head"] == {"pairs": 3}
 
 
 def test_an_answer_is_asked_for_once(matches: HeadToHead, said: Listener, skilled: Skilled) -> None:
@@ -102,6 +102,45 @@ def test_one_alone_has_nobody_to_meet(matches: HeadToHead, said: Listener, skill
     assert matches.hold(said) is None
     assert "needs two models" in said.messages[-1]
     assert not (matches.root / "head-to-head").exists()
+
+
+class Spent(ScriptedEngine):
+    """Answers to the first so many requests; then its budget is spent."""
+
+    def __init__(self, affordable: int = 0) -> None:
+        super().__init__({"*": "Yes."})
+        self.affordable = affordable
+
+    def generate(self, requests: Sequence[GenerationRequest], done: Collection[str] = ()) -> Iterator[list[Completion]]:
+        self.failures = {r.id: "over_budget" for r in requests[self.affordable :]}
+        yield from super().generate(requests[: self.affordable], done)
+
+    def choice_logprobs(
+        self, requests: Sequence[ChoiceRequest], done: Collection[str] = ()
+    ) -> Iterator[list[ChoiceLogprobs]]:
+        self.failures = {r.id: "over_budget" for r in requests}
+        return iter(())
+
+
+def test_who_has_no_answers_is_left_out_with_the_reason(matches: HeadToHead, said: Listener, skilled: Skilled) -> None:
+    matches.answer(model("M1", Spent()), said)
+    assert matches.hold(said) is None
+    matches.answer(model("M2", skilled(0.5)), said)
+    assert matches.hold(said) is None
+    left_out = f"head-to-head: M1 has no answers (over_budget {N_PROMPTS}) and is left out."
+    assert [m.startswith(left_out) for m in said.messages] == [True, False, True, False]
+    assert said.messages[1].endswith("needs two models with answers; none has.")
+    assert "needs two models with answers; M2 alone has." in said.messages[-1]
+
+
+def test_some_answers_are_compared_with_an_honest_n(matches: HeadToHead, said: Listener, skilled: Skilled) -> None:
+    matches.answer(model("M1", Spent(10)), said)
+    matches.answer(model("M2", skilled(0.5)), said)
+    found = matches.hold(said)
+    assert found is not None
+    (pair,) = found.pairs
+    assert (pair.n_scored, pair.n_total) == (10, N_PROMPTS)
+    assert said.stages["head-to-head"] == {"pairs": 1, "unscored: over_budget: M1": N_PROMPTS - 10}
 
 
 def test_who_answered_other_prompts_is_left_out_and_named(

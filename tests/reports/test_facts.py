@@ -46,6 +46,16 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     assert any("srbench.yaml" in gap for gap in facts.gaps)
 
 
+def test_models_evaluated_on_their_own_are_no_run(builder: Any) -> None:
+    (builder.path / "srbench.yaml").unlink()
+    builder.result("llama", win_rate=0.5)
+    assert (collect(builder.path).is_run, collect(builder.path).gaps) == (False, ())
+    builder.stage("M1", "sft", {"steps": 426})  # something was trained: the recipe is lost
+    facts = collect(builder.path)
+    assert facts.is_run
+    assert any("srbench.yaml" in gap for gap in facts.gaps)
+
+
 def test_only_m1_without_evaluation(builder: Any) -> None:
     builder.stage("M1", "sft", {"steps": 426})
     facts = collect(builder.path)

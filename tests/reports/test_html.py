@@ -299,6 +299,11 @@ def test_checkpoints_that_are_no_run_stand_side_by_side(tmp_path: Path, builder:
     text = words(page_of(builder.path))
     assert "llama and qwen are no iterations of one run" in text
     assert "50.0 %" in text
+    assert text.count("Models evaluated on their own: there is no run here") == 1
+    for about_training in ("srbench.yaml", "Nothing has been trained", "What was trained on what", "preference pairs"):
+        assert about_training not in text
+    gaps = collect(builder.path).gaps
+    assert [g for g in gaps if "not been compared" in g] == list(gaps)
 
 
 def test_the_page_works_in_a_browser(full: Any, tmp_path: Path, open_page: OpenPage) -> None:  # noqa: F811

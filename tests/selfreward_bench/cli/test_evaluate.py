@@ -10,9 +10,10 @@ import pytest
 from leaderboards.base import Calls, Plan, Setting
 from leaderboards.harness import Model
 from leaderboards.planning import Planned
+from leaderboards.standings import Tournament, write_record
 from selfreward_bench import recipes
 from selfreward_bench.cli.evaluate import _show_plan
-from selfreward_bench.cli.tables import compact_table, remarks
+from selfreward_bench.cli.tables import compact_table, match_table, remarks
 from selfreward_bench.errors import EngineError
 from selfreward_bench.prices import Budget, Price, PriceTable, Usage
 from selfreward_bench.rundir import RunDir
@@ -32,8 +33,6 @@ def run() -> RunDir:
 
 def result(name: str, out_dir: Path, value: float | None = 3.5) -> EvalResult:
     """Writes one result, as an evaluation would."""
-    from leaderboards.standings import write_record
-
     found = EvalResult(
         checkpoint=name,
         fingerprint="f",
@@ -236,8 +235,6 @@ def test_when_it_is_stopped_the_whole_command_is_told(
 def test_two_models_and_what_cannot_be_compared(
     cli: Cli, run: RunDir, monkeypatch: pytest.MonkeyPatch, evaluated: list[dict[str, Any]]
 ) -> None:
-    from leaderboards.standings import write_record
-
     def evaluate(model: Model, settings: dict[str, Setting], *, out_dir: Path, reporter: Any) -> list[EvalResult]:
         found = result(model.name, out_dir, 3.5 if model.name == "M1" else 2.5)
         stated = {"benchmark": found.benchmark, "judge": "j", "data": model.name}
@@ -267,6 +264,15 @@ def test_a_long_title_leaves_room_for_intervals_and_keeps_to_the_width() -> None
     assert "Intervals and all other metrics: --full." in narrow
 
 
+def test_lines_around_matches_keep_to_the_width() -> None:
+    judge = "openai:judge@http://127.0.0.1:8000/v1 (weighted_alpaca_eval_gpt4_turbo), both orders"
+    empty: dict[str, Any] = {"checkpoints": {}, "pairs": (), "ratings": (), "comparability": {}}
+    found = Tournament(benchmark="head-to-head@1", judge=judge, rule="agree", anchor="a", n_prompts=8, **empty)
+    lines = match_table(found, 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert judge in " ".join(" ".join(lines).split())
+
+
 def test_what_was_not_scored_and_what_it_cost_is_told() -> None:
     lacking = result("mine", Path("eval")).model_copy(update={"incomplete": 3})
     budget = Budget(PriceTable(currency="EUR", models={"judge": Price(prompt=1e6, completion=0)}), max_cost=9.0)
@@ -291,6 +297,7 @@ def test_a_dry_run_bounds_disk_and_price(capsys: pytest.CaptureFixture[str]) -> 
     printed = capsys.readouterr().out
     assert "0 answers and 804 judgments; at most 12.7 MB on disk, the report aside." in printed
     assert "judge: 804 calls, at most 0.01 USD" in printed
+    assert max(len(line) for line in printed.splitlines()[:4]) <= 80  # the table keeps to a plain terminal
 
 
 def test_matches_are_printed(cli: Cli, run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,6 +326,23 @@ def test_an_unscored_metric_is_not_zero(
     line = next(line for line in done.stdout.splitlines() if "True quality, sampled" in line)
     assert "0.00" not in line
     assert "9/10" in line
+
+
+def test_where_nothing_got_a_score_a_script_can_tell(cli: Cli, run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    def evaluate(model: Model, settings: dict[str, Setting], *, out_dir: Path, reporter: Any) -> list[EvalResult]:
+        found = result(model.name, out_dir)
+        scored = 9 if model.name == "M0" else 0
+        metrics = {"quality_sampled": Metric(value=None, n_scored=scored, n_total=10)}
+        write_record(out_dir / found.benchmark / "result.json", found.model_copy(update={"metrics": metrics}))
+        return [found]
+
+    monkeypatch.setattr("leaderboards.session.evaluate_model", evaluate)
+    monkeypatch.setattr("leaderboards.models.fingerprint_of", lambda path, finished=False: "f" * 32)
+    done = cli("eval", "--checkpoint", "runs/a:M1", *QUALITY, "--no-report")
+    assert done.exit_code == 1
+    assert done.stderr.endswith("Nothing got a score: not one sample of any benchmark. The reasons are told above.\n")
+    assert "0/10" in done.stdout
+    assert cli("eval", "--run", "runs/a", *QUALITY, "--no-report").exit_code == 0  # M0 got some
 
 
 def test_report_writes_the_page_and_prints_the_results(cli: Cli, run: RunDir) -> None:
