@@ -145,7 +145,7 @@ def remarks(results: Sequence[EvalResult], budget: Budget | None = None, replay:
     if lacking := [r for r in results if r.incomplete]:
         listed = "; ".join(f"{r.checkpoint}, {wording.title(r.benchmark)}: {r.incomplete:,}" for r in lacking)
         again = "The same command without --replay" if replay else "The same command"
-        yield f"Failed, and not scored ({listed}). {again} asks for these again, and for nothing else."
+        yield f"Failed or unreadable, and not scored ({listed}). {again} asks for these again, and for nothing else."
     if budget is not None and budget.prices.models and not replay:
         yield _spent(budget)
 
