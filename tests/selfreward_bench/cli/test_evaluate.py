@@ -281,7 +281,9 @@ def test_what_was_not_scored_and_what_it_cost_is_told() -> None:
         assert reserved is not None
         budget.settle(reserved, usage)
     failed, cost = remarks([lacking], budget)
-    assert failed.startswith("Failed or unreadable, and not scored (mine, Answer quality (micro-world): 3). The same command asks")
+    assert failed.startswith(
+        "Failed or unreadable, and not scored (mine, Answer quality (micro-world): 3). The same command asks"
+    )
     assert cost.startswith("Served models cost at most 3.0000 EUR, 2.0000 of it for answers that broke off")
     assert "--max-cost 9 holds for each call of the command" in cost
     (replayed,) = remarks([lacking], budget, replay=True)
