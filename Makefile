@@ -25,10 +25,10 @@ quickstart: $(STAMP)
 	$(BIN)/srbench quickstart
 
 test: lint
-	$(RUN) -m pytest -n auto --dist loadfile
+	$(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-fast: $(DEV_STAMP)
-	$(RUN) -m pytest -n auto --dist loadfile -m "not slow"
+	$(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .
