@@ -244,7 +244,7 @@ def test_a_judge_that_may_say_otherwise_is_asked_again_once_per_call(run: Run, t
         judge = mumbler("Fine.", "Rating: [[11]]", "[[7]]", failing={"111/2": "refused"})
         outcome = run(writer(), judge, role=role)
         found.append((unscored(outcome.rows), outcome.incomplete))
-        assert {r.attempt for r in judge.requests} == ({len(found) - 1} if len(found) < 4 else set())  # type: ignore[union-attr]
+        assert {r.attempt for r in judge.requests} == ({len(found) - 1} if len(found) < 4 else set())
     assert found[0] == ({"no_verdict": 5, "refused": 1}, 6)
     assert found[1] == ({"out_of_range": 6}, 6)
     assert found[2] == found[3] == ({}, 0)

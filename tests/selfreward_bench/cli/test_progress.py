@@ -107,7 +107,7 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away() -> None:
         reporter.advanced(2)
         clock.now += 1
         reporter.advanced(3)
-        reporter._live.refresh()  # type: ignore[union-attr]
+        reporter._live.refresh()  # type: ignore[union-attr]  # a bar is shown, so there is one
         reporter.finished("M2/[judgments]", {"judged": 10}, 1.0)
     text = stream.getvalue()
     assert "M2/[judgments]" in text
@@ -125,7 +125,7 @@ def test_a_bar_with_rate_and_remaining_time_keeps_to_one_line(width: int) -> Non
         reporter.advanced(288)
         clock.now += 7
         reporter.advanced(416)
-        reporter._live.refresh()  # type: ignore[union-attr]
+        reporter._live.refresh()  # type: ignore[union-attr]  # a bar is shown, so there is one
     (line,) = (line for line in re.split(r"[\r\n]+", stream.getvalue()) if "704/804 samples, 59/s, 1.7 s left" in line)
     assert "claude-2/eval/alpaca-eval@1" in line
     assert "━" in line
