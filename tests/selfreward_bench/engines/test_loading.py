@@ -29,10 +29,10 @@ def edit(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
 
 
-def load(directory: Path) -> Any:
+def load(source: Path | str) -> Any:
     from selfreward_bench.engines.loading import load_model
 
-    return load_model(CPU, directory)
+    return load_model(CPU, source)
 
 
 def test_an_unknown_kind_gets_a_hint() -> None:
@@ -136,16 +136,16 @@ def test_code_in_the_checkpoint_does_not_run(copy: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("source", ["/no/such/model", "./nowhere", "a/b/c"])
 def test_a_missing_directory_is_named(source: str) -> None:
     with pytest.raises(EngineError, match=r"is not a directory"):
-        load(Path(source) if source.startswith("/") else source)  # type: ignore[arg-type]
+        load(Path(source) if source.startswith("/") else source)
 
 
 def test_a_model_of_the_hub_is_checked_like_a_directory(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr("selfreward_bench.engines.loading.hub_directory", lambda text: asked.append(text) or copy)
-    assert load("owner/name@v1").name == "owner/name@v1"  # type: ignore[arg-type]  # a hub id is no path
+    assert load("owner/name@v1").name == "owner/name@v1"
     (copy / "tokenizer.json").unlink()
     with pytest.raises(EngineError, match="has no tokenizer"):
-        load("owner/name@v1")  # type: ignore[arg-type]  # as above
+        load("owner/name@v1")
     assert asked == ["owner/name@v1"] * 2
 
 
