@@ -60,18 +60,18 @@ THIN: Final = ("micro-quality", "micro-judge-accuracy")
 #: name -> "module:class"; resolved on first use
 BENCHMARKS: Final[dict[str, str]] = {
     "micro-quality": "leaderboards.micro:MicroQuality",
-    "micro-judge-accuracy": "leaderboards.micro_judging:JudgeAccuracy",
-    "micro-alpaca-eval": "leaderboards.alpaca_eval:MicroAlpacaEval",
-    "micro-mt-bench": "leaderboards.mt_bench:MicroMtBench",
-    "micro-nlp": "leaderboards.nlp:MicroNlp",
-    "alpaca-eval": "leaderboards.alpaca_eval:AlpacaEval",
-    "mt-bench": "leaderboards.mt_bench:MtBench",
-    "nlp": "leaderboards.nlp:Nlp",
-    "judge-accuracy-oasst": "leaderboards.judge_accuracy:OasstJudgeAccuracy",
-    "judge-accuracy-llmbar": "leaderboards.judge_accuracy:LLMBarJudgeAccuracy",
-    "judge-accuracy-llmbar-processed": "leaderboards.judge_accuracy:LLMBarProcessedJudgeAccuracy",
-    "judge-accuracy-pandalm": "leaderboards.judge_accuracy:PandaLMJudgeAccuracy",
-    "judge-accuracy-jsonl": "leaderboards.judge_accuracy:JsonlJudgeAccuracy",
+    "micro-judge-accuracy": "leaderboards.judge_accuracy.micro:JudgeAccuracy",
+    "micro-alpaca-eval": "leaderboards.alpaca_eval.benchmark:MicroAlpacaEval",
+    "micro-mt-bench": "leaderboards.mt_bench.benchmark:MicroMtBench",
+    "micro-nlp": "leaderboards.nlp.benchmark:MicroNlp",
+    "alpaca-eval": "leaderboards.alpaca_eval.benchmark:AlpacaEval",
+    "mt-bench": "leaderboards.mt_bench.benchmark:MtBench",
+    "nlp": "leaderboards.nlp.benchmark:Nlp",
+    "judge-accuracy-oasst": "leaderboards.judge_accuracy.benchmark:OasstJudgeAccuracy",
+    "judge-accuracy-llmbar": "leaderboards.judge_accuracy.benchmark:LLMBarJudgeAccuracy",
+    "judge-accuracy-llmbar-processed": "leaderboards.judge_accuracy.benchmark:LLMBarProcessedJudgeAccuracy",
+    "judge-accuracy-pandalm": "leaderboards.judge_accuracy.benchmark:PandaLMJudgeAccuracy",
+    "judge-accuracy-jsonl": "leaderboards.judge_accuracy.benchmark:JsonlJudgeAccuracy",
 }
 
 ORACLE: Final = "oracle"

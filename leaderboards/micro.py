@@ -1,7 +1,7 @@
 """The thin benchmark of answers on the embedded micro-world, judged by its exact oracle (the stand-in for GPT-4).
 
 ``micro-quality@1`` scores one checkpoint on prompts no choice was made on; ``micro-head-to-head@1`` compares the
-stored sampled answers of two checkpoints. Judge accuracy is in ``leaderboards.micro_judging``.
+stored sampled answers of two checkpoints. Judge accuracy is in ``leaderboards.judge_accuracy.micro``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 
 from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, answers, measures, row
 from leaderboards.bounds import generating
-from leaderboards.ratings import Comparison, pair_result
+from leaderboards.head_to_head.ratings import Comparison, pair_result
 from leaderboards.standings import HeadToHead
 from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig

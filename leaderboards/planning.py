@@ -9,11 +9,11 @@ from pathlib import Path
 from leaderboards.base import Benchmark, Calls, Plan, Setting
 from leaderboards.bounds import total
 from leaderboards.candidates import Candidate
-from leaderboards.drifting import DIRECTORY, asked_of_each
+from leaderboards.drift.session import DIRECTORY, asked_of_each
 from leaderboards.harness import is_current, open_benchmark
+from leaderboards.head_to_head.tournament import HeadToHead
 from leaderboards.models import SELF, Opened, asked_of_served
 from leaderboards.suites import HEAD_TO_HEAD, World
-from leaderboards.tournament import HeadToHead
 from selfreward_bench.errors import SrbenchError
 
 __all__ = ["Entry", "Planned", "plan_drift", "plan_matches", "plan_row"]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from leaderboards.alpaca_package import package_directory, package_version
+from leaderboards.alpaca_eval.package import package_directory, package_version
 from selfreward_bench.errors import DataError
 from selfreward_bench.files import os_errors
 from selfreward_bench.types import Record

@@ -14,11 +14,12 @@ from typing import Final, TypedDict, Unpack
 from leaderboards import standings, suites
 from leaderboards.base import Benchmark, JudgeRole, Setting
 from leaderboards.candidates import Candidate, parse_candidates
-from leaderboards.comparing import compare
-from leaderboards.drifting import drift, needed
+from leaderboards.comparing.run import compare
+from leaderboards.drift.session import drift, needed
 from leaderboards.evaluation import Evaluation
 from leaderboards.harness import evaluate_model, open_benchmark
-from leaderboards.health import write_health
+from leaderboards.head_to_head.tournament import HeadToHead
+from leaderboards.health.run import write_health
 from leaderboards.models import (
     CONCURRENCY,
     ORACLE,
@@ -31,7 +32,6 @@ from leaderboards.models import (
 )
 from leaderboards.planning import Entry, Planned, plan_drift, plan_matches, plan_row
 from leaderboards.suites import HEAD_TO_HEAD, World, bounded, default_config, run_of
-from leaderboards.tournament import HeadToHead
 from selfreward_bench.config import RunConfig
 from selfreward_bench.data_dir import DataDir
 from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError

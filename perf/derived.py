@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from leaderboards import length_control
-from leaderboards.length_control import Comparisons, Gamed, LengthControlled, l1_logistic
-from leaderboards.ratings import Comparison, bradley_terry
+from leaderboards.alpaca_eval import length_control
+from leaderboards.alpaca_eval.length_control import Comparisons, Gamed, LengthControlled, l1_logistic
+from leaderboards.head_to_head.ratings import Comparison, bradley_terry
 from leaderboards.replicates import Replicates, paired
 from selfreward_bench import stats
 from selfreward_bench.types import Metric

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from leaderboards.nlp import MicroNlp
+from leaderboards.nlp.benchmark import MicroNlp
 from leaderboards.standings import RESULT, read_result
 from leaderboards.suites import default_config
 from selfreward_bench.micro import base_path
@@ -28,7 +28,7 @@ IMPORTING = """
 import time
 import selfreward_bench.engines.transformers
 began = time.monotonic()
-import leaderboards.nlp_model
+import leaderboards.nlp.model
 print(time.monotonic() - began)
 """
 

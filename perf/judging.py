@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from leaderboards.micro_judging import JudgeAccuracy
+from leaderboards.judge_accuracy.micro import JudgeAccuracy
 from selfreward_bench import jsonl
 from selfreward_bench.micro import data_path, oracle, world
 from selfreward_bench.micro.notes import notes

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leaderboards.length_control import (
+from leaderboards.alpaca_eval.length_control import (
     GAMED_WEIGHT,
     Comparisons,
     Gamed,
@@ -37,7 +37,7 @@ def made_up(rows: int) -> tuple[Comparisons, Gamed]:
 
 
 def published(root: Path, model: str) -> tuple[Comparisons, Gamed]:
-    from leaderboards.alpaca_files import by_instruction, load_gamed, load_instructions, read_annotations
+    from leaderboards.alpaca_eval.files import by_instruction, load_gamed, load_instructions, read_annotations
     from selfreward_bench.data_dir import DataDir
 
     data = DataDir(root)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from leaderboards.pairing_records import Pairing
+from leaderboards.comparing.records import Pairing
 from reports import paired, wording
 from reports.escaping import MAX_TEXT, markdown
 from reports.gates import GateResult

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Final
 
-from leaderboards.pairing_records import SETTINGS, conditions
+from leaderboards.comparing.records import SETTINGS, conditions
 from reports import wording
 from selfreward_bench.types import EvalResult
 

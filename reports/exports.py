@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Final
 
+from leaderboards.comparing.records import conditions
 from leaderboards.metrics import METRICS
-from leaderboards.pairing_records import conditions
 from leaderboards.standings import MetricDifference
 from reports import latex, several, tables, wording
 from reports.escaping import markdown as escaped

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from leaderboards.comparing.records import PairedBenchmark, PairedMetric, Pairing, short_names
 from leaderboards.metrics import METRICS, MetricInfo, Unit
-from leaderboards.pairing_records import PairedBenchmark, PairedMetric, Pairing, short_names
 from leaderboards.standings import MetricDifference
 from reports import wording
 from selfreward_bench.errors import ConfigError, UnknownNameError, did_you_mean

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from leaderboards.comparing.records import conditions
 from leaderboards.metrics import METRICS
-from leaderboards.pairing_records import conditions
 from reports import wording
 from reports.escaping import line, markdown
 from reports.facts import RunFacts

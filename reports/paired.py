@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from leaderboards.comparing.records import SETTINGS, PairedBenchmark, PairedMetric, Pairing, Unlike
 from leaderboards.metrics import METRICS
-from leaderboards.pairing_records import SETTINGS, PairedBenchmark, PairedMetric, Pairing, Unlike
 from reports import matches, wording
 from reports.comparability import differing
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from leaderboards.health_records import Health, read_health
+from leaderboards.health.records import Health, read_health
 from leaderboards.standings import model_order
 from reports.facts import RunFacts
 from selfreward_bench import recipes

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from leaderboards.health_records import MEASURES, THRESHOLDS, Health, Measure, Reading, Threshold, Warned
+from leaderboards.health.records import MEASURES, THRESHOLDS, Health, Measure, Reading, Threshold, Warned
 from reports import plots, rendering, tables, training_facts, wording
 from reports.facts import RunFacts
 from reports.section import Chart, Section

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from leaderboards.health_records import IterationHealth, Quantiles
+from leaderboards.health.records import IterationHealth, Quantiles
 from reports import rendering, tables, training_facts, wording
 from reports.facts import ModelFacts, RunFacts
 from reports.section import Chart, Section

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from leaderboards.pairing_records import Pairing
+    from leaderboards.comparing.records import Pairing
     from reports.gates import GateResult
     from reports.paired import Part
 
@@ -100,7 +100,7 @@ def compare(
 
 
 def _pair(a: str, b: str, benchmarks: str | None, compare_unlike: bool) -> Pairing:
-    from leaderboards.pairing import locate, pair
+    from leaderboards.comparing.pairing import locate, pair
 
     names = tuple(filter(None, (benchmarks or "").split(",")))
     return pair(locate(a), locate(b), benchmarks=names, compare_unlike=compare_unlike)

@@ -129,8 +129,8 @@ def evaluate_models(run: RunDir, models: Sequence[str], reporter: Reporter) -> N
 
 def compare_models(run: RunDir) -> None:
     """Compares all that is evaluated, and measures the run's health."""
-    from leaderboards.comparing import compare
-    from leaderboards.health import write_health
+    from leaderboards.comparing.run import compare
+    from leaderboards.health.run import write_health
 
     with run.lock():
         compare(run.path)

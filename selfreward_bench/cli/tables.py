@@ -76,7 +76,7 @@ def _by_benchmark(results: Sequence[EvalResult]) -> list[list[EvalResult]]:
 
 def _judges(found: Sequence[EvalResult]) -> str:
     """Who judged, and whether the numbers of a row are made alike. Where judging is measured the model is the judge."""
-    from leaderboards.pairing_records import conditions
+    from leaderboards.comparing.records import conditions
     from reports import wording
 
     judges = dict.fromkeys(r.judge for r in found if r.judge and wording.family(r.benchmark) != "judge-accuracy")

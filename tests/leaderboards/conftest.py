@@ -73,7 +73,7 @@ def write_world(folder: Path) -> None:
 
 
 def use_world(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    for module in ("leaderboards.micro", "leaderboards.micro_judging"):
+    for module in ("leaderboards.micro", "leaderboards.judge_accuracy.micro"):
         patch.setattr(f"{module}.data_path", lambda name: folder / f"{name}.jsonl")
 
 

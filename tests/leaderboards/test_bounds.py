@@ -10,8 +10,8 @@ import pytest
 
 from leaderboards.base import Benchmark, Calls, Setting, Subject
 from leaderboards.bounds import total
+from leaderboards.judge_accuracy.micro import JudgeAccuracy
 from leaderboards.micro import MicroQuality
-from leaderboards.micro_judging import JudgeAccuracy
 from selfreward_bench.config import JudgeConfig, RunConfig, Sampling
 from selfreward_bench.engines.base import ChoiceRequest, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 import leaderboards
-from leaderboards import alpaca_scores, standings
-from leaderboards.length_control import length_controlled
+from leaderboards import standings
+from leaderboards.alpaca_eval.length_control import length_controlled
 from leaderboards.session import Evaluation
 from selfreward_bench import jsonl, recipes
 from selfreward_bench.engines import served_protocol
@@ -42,7 +42,7 @@ KEY = "alpaca-eval@1"
 @pytest.fixture(autouse=True)
 def few_refits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Intervals are tested with the length control itself."""
-    monkeypatch.setattr(alpaca_scores, "length_controlled", partial(length_controlled, n_refits=20))
+    monkeypatch.setattr(scores, "length_controlled", partial(length_controlled, n_refits=20))
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import pytest
 
 from leaderboards import standings
 from leaderboards.base import JudgeRole, Setting
-from leaderboards.comparing import compare
+from leaderboards.comparing.run import compare
 from leaderboards.harness import THIN, Model, evaluate_checkpoint, evaluate_model, open_benchmark
 from leaderboards.metrics import METRICS
 from selfreward_bench import jsonl
@@ -464,6 +464,6 @@ def test_one_checkpoint_compares_with_nothing(
 
 def test_training_is_not_imported() -> None:
     heavy = "[m for m in sys.modules if m.split('.')[0] in ('trainers', 'torch')]"
-    script = f"import sys, leaderboards.harness, leaderboards.micro_judging; print({heavy})"
+    script = f"import sys, leaderboards.harness, leaderboards.judge_accuracy.micro; print({heavy})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 import leaderboards
-from leaderboards import alpaca_scores, standings
+from leaderboards import standings
+from leaderboards.alpaca_eval import scores as alpaca_scores
+from leaderboards.alpaca_eval.length_control import length_controlled
 from leaderboards.candidates import parse_candidates
-from leaderboards.length_control import length_controlled
 from leaderboards.models import Services
 from leaderboards.session import Asked, Evaluation, Session
 from leaderboards.suites import chosen, default_config, run_of

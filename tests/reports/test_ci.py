@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from leaderboards.pairing_records import PairedBenchmark, PairedMetric, Pairing, Side, Unlike
+from leaderboards.comparing.records import PairedBenchmark, PairedMetric, Pairing, Side, Unlike
 from leaderboards.standings import HeadToHead, MetricDifference
 from reports import ci, paired
 from reports.escaping import latex, markdown, spreadsheet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leaderboards.pairing_records import PairedBenchmark, PairedMetric, Pairing, Side, Unlike
+from leaderboards.comparing.records import PairedBenchmark, PairedMetric, Pairing, Side, Unlike
 from leaderboards.standings import MetricDifference
 from reports.gates import GateResult, evaluate, parse
 from selfreward_bench.errors import ConfigError, UnknownNameError

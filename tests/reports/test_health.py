@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from leaderboards.health_records import HEALTH, THRESHOLDS, Health, Reading, Warned
+from leaderboards.health.records import HEALTH, THRESHOLDS, Health, Reading, Warned
 from leaderboards.standings import write_record
 from reports.facts import collect
 from reports.section import Section

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from leaderboards.health_records import HEALTH, Health, IterationHealth
+from leaderboards.health.records import HEALTH, Health, IterationHealth
 from leaderboards.standings import read_result, write_record
 from reports import reproduction, training_facts
 from reports.facts import collect

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from leaderboards.health_records import HEALTH, Health, IterationHealth, Quantiles
+from leaderboards.health.records import HEALTH, Health, IterationHealth, Quantiles
 from leaderboards.standings import write_record
 from reports import training_facts
 from reports.facts import collect

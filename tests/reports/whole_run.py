@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from leaderboards.health_records import HEALTH, Health, IterationHealth, Reading, Warned
+from leaderboards.health.records import HEALTH, Health, IterationHealth, Reading, Warned
 from leaderboards.standings import write_record
 
 from .conftest import ALL, JUDGING, QUALITY, RunBuilder, difference, match

@@ -57,7 +57,7 @@ def test_every_example_runs(cli: Cli, quick: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(diagnosis, "CHECKS", diagnosis.CHECKS[:1])
     monkeypatch.setattr("leaderboards.session.evaluate_model", lambda *_, **__: [])
     monkeypatch.setattr("leaderboards.evaluation.Evaluation.is_scored", True)
-    monkeypatch.setattr("leaderboards.tournament.HeadToHead.answer", lambda *_: None)
+    monkeypatch.setattr("leaderboards.head_to_head.tournament.HeadToHead.answer", lambda *_: None)
     monkeypatch.setattr("leaderboards.models.fingerprint_of", lambda path, finished=False: "f" * 32)
     monkeypatch.setenv("SRBENCH_DATA_DIR", "data")
     command = shlex.split(example.partition(">")[0])

@@ -1,0 +1,206 @@
+"""A run's checkpoints against each other: paired differences on the samples both have, and head to head.
+
+Only results of equal conditions are compared; unlike ones are noted instead.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+
+from leaderboards import replicates, standings
+from leaderboards.base import BREAKDOWN_RESAMPLES, measures
+from leaderboards.comparing.records import SETTINGS, conditions
+from leaderboards.harness import BENCHMARKS
+from leaderboards.micro import MicroQuality, head_to_head
+from leaderboards.replicates import Replicates
+from leaderboards.standings import HeadToHead, MetricDifference, Standings
+from selfreward_bench import jsonl, stats
+from selfreward_bench.types import EvalResult, SampleScore
+
+__all__ = [
+    "Columns",
+    "Stored",
+    "compare",
+    "declared_metrics",
+    "paired_columns",
+    "paired_metric",
+    "read_stored",
+    "replicated_metric",
+]
+
+RESAMPLES = 5_000  # of a paired difference
+
+
+def compare(run_path: Path) -> Standings:
+    """Compares the run's evaluated checkpoints and writes ``standings.json``.
+
+    Each is compared with the one before it, with M1 and with the SFT baseline (all that is no iteration), on the
+    samples both have; answers are compared head to head for all pairs. Results of unlike settings are noted
+    instead.
+
+    Raises:
+        DataError: a result or its scores cannot be read.
+    """
+    names = standings.evaluated_models(run_path)
+    declared = declared_metrics()
+    stored = {key: _stored_of(run_path, names, key) for key in declared}
+    differences: list[MetricDifference] = []
+    notes: list[str] = []
+    for key, metrics in declared.items():
+        found = stored[key]
+        for a, b in _reference_pairs([n for n in names if n in found]):
+            if note := _incomparable(found[a].result, found[b].result):
+                notes.append(note)
+            else:
+                differences += _differences(key, metrics, found[a], found[b])
+    result = Standings(
+        fingerprints={n: {k: s[n].result.fingerprint for k, s in stored.items() if n in s} for n in names},
+        differences=tuple(differences),
+        head_to_head=tuple(_head_to_heads(stored[MicroQuality.key])),
+        notes=tuple(notes),
+    )
+    standings.write_record(run_path / standings.STANDINGS, result)
+    return result
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A result, the rows it sums up, and the replicates of what is no mean over rows."""
+
+    result: EvalResult
+    rows: Sequence[SampleScore]
+    replicates: Mapping[str, Replicates] = field(default_factory=dict)
+
+    @cached_property
+    def samples(self) -> Mapping[str, Mapping[str, tuple[float | None, str]]]:
+        """Metric -> sample id -> its value and its prompt."""
+        found: dict[str, dict[str, tuple[float | None, str]]] = {}
+        for scored in self.rows:
+            for metric, value in measures(scored).items():
+                found.setdefault(metric, {})[scored.sample_id] = (value, scored.cluster)
+        return found
+
+
+@dataclass(frozen=True)
+class Columns:
+    """One metric of two results, sample by sample; None where a side has no value.
+
+    Attributes:
+        clusters: the samples' prompts.
+    """
+
+    a: Sequence[float | None]
+    b: Sequence[float | None]
+    clusters: Sequence[str]
+
+
+def read_stored(folder: Path) -> Stored:
+    """What an evaluation left in a benchmark's directory.
+
+    Raises:
+        DataError: the result or its scores cannot be read.
+    """
+    return Stored(
+        standings.read_result(folder / standings.RESULT),
+        jsonl.read(folder / standings.SCORES, SampleScore, unique=lambda r: r.sample_id, allow_empty=True),
+        replicates.read(folder),
+    )
+
+
+def _stored_of(run_path: Path, names: Sequence[str], key: str) -> dict[str, Stored]:
+    folders = {n: run_path / n / "eval" / key for n in names}
+    return {n: read_stored(folder) for n, folder in folders.items() if (folder / standings.RESULT).is_file()}
+
+
+def _reference_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """``(later, earlier)``: each model with its predecessor, M0, M1, and what stands between M0 and M1."""
+    start = names.index("M1") if "M1" in names else len(names)
+    baselines = {n for n in names[:start] if n != "M0"}
+    return [
+        (later, earlier)
+        for i, later in enumerate(names)
+        for j, earlier in enumerate(names[:i])
+        if j == i - 1 or earlier in ("M0", "M1") or (earlier in baselines and i >= start)
+    ]
+
+
+def _incomparable(a: EvalResult, b: EvalResult) -> str | None:
+    left, right = conditions(a), conditions(b)
+    unlike = sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))
+    if not unlike:
+        return None
+    what = "unlike settings or data" if unlike == [SETTINGS] else f"unlike conditions ({', '.join(unlike)})"
+    return (
+        f"{a.checkpoint} and {b.checkpoint} were evaluated on {a.benchmark} with {what} and are not compared. "
+        "Evaluate both alike."
+    )
+
+
+def declared_metrics() -> dict[str, tuple[str, ...]]:
+    """Benchmark's key -> the metrics whose differences between checkpoints are worth an interval."""
+    places = (row.split(":") for row in BENCHMARKS.values())
+    classes = [getattr(importlib.import_module(module), name) for module, name in places]
+    return {c.key: c.paired for c in classes}
+
+
+def _differences(key: str, metrics: Sequence[str], a: Stored, b: Stored) -> Iterator[MetricDifference]:
+    names = (a.result.checkpoint, b.result.checkpoint)
+    for metric in metrics:
+        if columns := paired_columns(a, b, metric):
+            yield paired_metric(key, metric, names, columns)
+    for metric in a.replicates:
+        if found := replicated_metric(key, metric, names, a, b):
+            yield found
+
+
+def replicated_metric(
+    benchmark: str, metric: str, names: tuple[str, str], a: Stored, b: Stored
+) -> MetricDifference | None:
+    """The difference of a metric that is no mean over samples; None where it cannot be paired."""
+    found, metrics = (a.replicates.get(metric), b.replicates.get(metric)), (a.result.metrics, b.result.metrics)
+    if found[0] is None or found[1] is None or metric not in metrics[0] or metric not in metrics[1]:
+        return None
+    return replicates.paired(benchmark, metric, names, (metrics[0][metric], metrics[1][metric]), (found[0], found[1]))
+
+
+def paired_columns(a: Stored, b: Stored, metric: str) -> Columns | None:
+    """A metric of two results, joined by sample id; None where one of them has no row that carries it."""
+    left, right = a.samples.get(metric), b.samples.get(metric)
+    if not left or not right:
+        return None
+    clusters = {key: cluster for key, (_, cluster) in {**left, **right}.items()}
+    ids, absent = sorted(clusters), (None, "")
+    return Columns(
+        [left.get(i, absent)[0] for i in ids], [right.get(i, absent)[0] for i in ids], [clusters[i] for i in ids]
+    )
+
+
+def paired_metric(benchmark: str, metric: str, names: tuple[str, str], columns: Columns) -> MetricDifference:
+    """The mean of ``a - b`` with its interval, clustered by prompt."""
+    found = stats.paired_difference(
+        columns.a, columns.b, columns.clusters, n_boot=BREAKDOWN_RESAMPLES if "/" in metric else RESAMPLES
+    )
+    return MetricDifference(
+        benchmark=benchmark,
+        metric=metric,
+        a=names[0],
+        b=names[1],
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        p_value=found.p_value,
+        n=found.n,
+        n_total=found.n_total,
+        detectable=stats.detectable_difference(columns.a, columns.b, columns.clusters),
+    )
+
+
+def _head_to_heads(found: Mapping[str, Stored]) -> Iterator[HeadToHead]:
+    for earlier, later in combinations(standings.model_order(found), 2):
+        if not _incomparable(found[later].result, found[earlier].result):
+            yield head_to_head(later, found[later].rows, earlier, found[earlier].rows)

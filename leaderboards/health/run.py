@@ -1,0 +1,332 @@
+"""Health of a run, from its stored files alone: no model is asked. Written to ``RUN/health.json``.
+
+Quality can rise while something else breaks: answers grow, judges saturate, texts become alike. This module measures
+that, per checkpoint and per iteration, and says where a stated threshold is crossed (``health_records.THRESHOLDS``).
+It decides nothing: no run is stopped, no result left out.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from leaderboards import standings
+from leaderboards.health.iteration import Notes, drawn, measure_iteration, quantiles, records
+from leaderboards.health.records import (
+    HEALTH,
+    MEASURES,
+    THRESHOLDS,
+    Health,
+    Reading,
+    Threshold,
+    Warned,
+)
+from leaderboards.health.text import distinct, is_loop, self_bleu, words
+from selfreward_bench.errors import SrbenchError
+from selfreward_bench.judges.parsing import Scale
+from selfreward_bench.judges.prompts import load_judge_prompt
+from selfreward_bench.rundir import RunDir
+from selfreward_bench.types import Completion, EvalResult, Metric
+
+__all__ = ["measure", "write_health"]
+
+TEXTS: Final = 300  # answers that diversity is measured on, one per prompt
+ANSWERS: Final = "answers.jsonl"
+FIRST: Final = "M1"  # what growth is measured against
+BASE: Final = "M0"  # not trained yet, so nothing to warn of
+
+#: whose answers are measured where several benchmarks have as many checkpoints
+_PREFERRED: Final = ("micro-quality@1", "alpaca-eval@1", "micro-alpaca-eval@1", "head-to-head", "head-to-head@1")
+
+#: metric of a judge-accuracy benchmark -> measure
+_JUDGE_METRICS: Final = {
+    "top_share": "top_share",
+    "own_top_share": "own_top_share",
+    "self_agreement": "self_agreement",
+    "parse_failures": "judge_failures",
+    "length_spearman": "length_correlation",
+    "consistency": "consistency",
+}
+
+
+def write_health(run_path: Path) -> Health:
+    """Measures a run and writes its ``health.json``.
+
+    Raises:
+        DataError: the operating system refuses to write.
+    """
+    health = measure(run_path)
+    standings.write_record(run_path / HEALTH, health)
+    return health
+
+
+def measure(run_path: Path) -> Health:
+    """Everything that is watched of a run, or of evaluations in a run's layout.
+
+    What cannot be read is in ``notes``; a run without anything to measure gives empty records.
+    """
+    notes: Notes = []
+    signs = (path for sign in ("*/eval", "*/completions.jsonl") for path in run_path.glob(sign))
+    names = standings.model_order({p.parent.name for p in signs if not p.parent.name.startswith(".")})
+    results = {name: list(_results(run_path / name, notes)) for name in names}
+    source = _common_source(run_path, names)
+    answers = {name: a for name in names if (a := _Answers.read(run_path / name, source, results[name], notes))}
+    scale = _scale(run_path, notes)
+    iterations = [found for name in names if (found := measure_iteration(run_path / name, scale, notes))]
+    readings = [
+        *(r for a in answers.values() for r in a.readings()),
+        *(r for name in names for result in results[name] for r in _of_result(name, result)),
+        *_of_tournament(run_path, notes),
+        *(r for _, found in iterations for r in found),
+    ]
+    prompts = {name: a.prompts for name, a in answers.items()}
+    notes += _other_prompts(prompts)
+    return Health(
+        fingerprints={name: a.fingerprint for name, a in answers.items()},
+        answers_from=source,
+        readings=tuple(readings),
+        iterations=tuple(told for told, _ in iterations),
+        warnings=tuple(_warnings(readings, prompts)),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _scale(run_path: Path, notes: Notes) -> Scale | None:
+    """The grades of the run's judge; None without a run, or where its judge prompt is not to be had."""
+    if not (run_path / "srbench.yaml").is_file():
+        return None
+    try:
+        return load_judge_prompt(RunDir.open(run_path).config.judge.prompt).scale
+    except SrbenchError as error:
+        notes.append(f"The judge's scale is not known, so no score is called a top grade: {error}")
+        return None
+
+
+# --- answers
+
+
+def _results(folder: Path, notes: Notes) -> Iterator[EvalResult]:
+    for path in sorted((folder / "eval").glob(f"*/{standings.RESULT}")):
+        try:
+            yield standings.read_result(path)
+        except SrbenchError as error:
+            notes.append(str(error))
+
+
+def _common_source(run_path: Path, names: Sequence[str]) -> str:
+    """The benchmark whose answers most checkpoints have, so that all are measured on the same prompts; or none."""
+    found = [p.parent.name for name in names for p in (run_path / name / "eval").glob(f"*/{ANSWERS}")]
+    order = {name: i for i, name in enumerate(_PREFERRED)}
+    return min(found, key=lambda s: (-found.count(s), order.get(s, len(order)), s), default="")
+
+
+@dataclass
+class _Answers:
+    """One checkpoint's stored answers to one benchmark.
+
+    Attributes:
+        prompts: hash of the ids of the prompts that were answered.
+        texts: prompt id -> its first answer.
+    """
+
+    model: str
+    source: str
+    fingerprint: str
+    lengths: list[float] = field(default_factory=list)
+    truncated: int = 0
+    loops: int = 0
+    texts: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path, source: str, results: Iterable[EvalResult], notes: Notes) -> _Answers | None:
+        path = folder / "eval" / source / ANSWERS
+        if not source or not path.is_file():
+            return None
+        fingerprint = next((r.fingerprint for r in results if r.benchmark == source), "")
+        found = cls(folder.name, source, fingerprint)
+        for completion in records(path, Completion, notes):
+            found.lengths.append(len(completion.text))
+            found.truncated += completion.finish_reason == "length"
+            found.loops += is_loop(completion.text)
+            if completion.index == 0:
+                found.texts[completion.prompt_id] = completion.text
+        return found if found.lengths else None
+
+    @property
+    def prompts(self) -> int:
+        total = 0
+        for name in self.texts:
+            total ^= zlib.crc32(name.encode()) * 0x9E3779B97F4A7C15 % 2**64
+        return total
+
+    def readings(self) -> Iterator[Reading]:
+        """Lengths and shares over all answers; diversity over one per prompt."""
+        n = len(self.lengths)
+        chars = quantiles(self.lengths)
+        sample = [words(self.texts[name]) for name in drawn(self.texts, TEXTS)]
+        yield self._reading("chars", chars.mean if chars else None, n)
+        yield self._reading("chars_p10", chars.p10 if chars else None, n)
+        yield self._reading("chars_p90", chars.p90 if chars else None, n)
+        yield self._reading("distinct_1", distinct(sample, 1), len(sample))
+        yield self._reading("distinct_2", distinct(sample, 2), len(sample))
+        yield self._reading("self_bleu", self_bleu(sample), len(sample))
+        yield self._reading("repetition", self.loops / n, n)
+        yield self._reading("truncation", self.truncated / n, n)
+
+    def _reading(self, measure: str, value: float | None, n: int) -> Reading:
+        total = len(self.texts) if measure in ("distinct_1", "distinct_2", "self_bleu") else n
+        reason = "too few answers with words" if value is None else None
+        return Reading(
+            measure=measure, model=self.model, source=self.source, value=value, n=n, n_total=total, reason=reason
+        )
+
+
+def _other_prompts(prompts: Mapping[str, int]) -> Iterator[str]:
+    others = [name for name, seen in prompts.items() if FIRST in prompts and seen != prompts[FIRST]]
+    if others:
+        yield f"{', '.join(others)} answered other prompts than {FIRST}: their texts are not held against {FIRST}'s."
+
+
+# --- what evaluations measured already
+
+
+def _of_result(model: str, result: EvalResult) -> Iterator[Reading]:
+    name = result.benchmark
+    if "judge-accuracy" in name:
+        for metric, measure in _JUDGE_METRICS.items():
+            if metric in result.metrics:
+                yield _copied(measure, model, name, result.metrics[metric])
+    if "order_agreement" in result.metrics:
+        yield _copied("evaluator_consistency", model, name, result.metrics["order_agreement"])
+    if "alpaca-eval" in name and "avg_length" in result.metrics:
+        yield _copied("judged_chars", model, name, result.metrics["avg_length"])
+    raw, controlled = (result.metrics.get(m) for m in ("win_rate", "length_controlled_winrate"))
+    if raw and controlled and raw.value is not None and controlled.value is not None:
+        yield _copied(
+            "raw_minus_lc",
+            model,
+            name,
+            Metric(**{**raw.model_dump(), "value": raw.value - controlled.value}),
+            bare=True,
+        )
+
+
+def _copied(measure: str, model: str, source: str, metric: Metric, *, bare: bool = False) -> Reading:
+    return Reading(
+        measure=measure,
+        model=model,
+        source=source,
+        value=metric.value,
+        low=None if bare else metric.low,
+        high=None if bare else metric.high,
+        n=metric.n_scored,
+        n_total=metric.n_total,
+        reason="nothing was scored" if metric.value is None else None,
+    )
+
+
+def _of_tournament(run_path: Path, notes: Notes) -> Iterator[Reading]:
+    """Whether the evaluating judge's verdicts on a checkpoint survive the swap, over all its opponents."""
+    folder = run_path / standings.MATCHES
+    if not (folder / standings.TOURNAMENT).is_file():
+        return
+    try:
+        tournament = standings.read_tournament(folder)
+    except SrbenchError as error:
+        notes.append(str(error))
+        return
+    for model in tournament.checkpoints:
+        held = [p.positions for p in tournament.pairs if model in (p.a, p.b) and p.positions]
+        both = [p for p in held if p.consistency is not None and p.n_both]
+        n = sum(p.n_both for p in both)
+        if n:
+            agreed = sum((p.consistency or 0.0) * p.n_both for p in both)
+            yield Reading(
+                measure="evaluator_consistency",
+                model=model,
+                source=tournament.benchmark,
+                value=agreed / n,
+                n=n,
+                n_total=n,
+            )
+
+
+# --- thresholds
+
+
+def _warnings(readings: Sequence[Reading], prompts: Mapping[str, int]) -> Iterator[Warned]:
+    """What crosses a threshold, measure by measure in the table's order, models in the order of training."""
+    first = {(r.measure, r.source): r for r in readings if r.model == FIRST}
+    lengths = {(r.model, r.source): r.value for r in readings if r.measure == "judged_chars"}
+    comparable = {name for name, seen in prompts.items() if seen == prompts.get(FIRST) and _later(name)}
+    for threshold in THRESHOLDS:
+        for reading in readings:
+            if reading.measure not in threshold.measures or reading.model == BASE:
+                continue
+            if threshold.rule in ("times_first", "rise") and reading.model not in comparable:
+                continue
+            if threshold.rule == "above_if_longer" and not _longer(reading, lengths):
+                continue
+            baseline = first.get((reading.measure, reading.source))
+            tested = _tested(threshold, reading, baseline)
+            if tested is not None and _crossed(threshold, tested):
+                yield _warned(threshold, reading, tested, baseline)
+
+
+def _later(model: str) -> bool:
+    return model[:1] == "M" and model[1:].isdecimal() and int(model[1:]) > 1
+
+
+def _longer(reading: Reading, lengths: Mapping[tuple[str, str], float | None]) -> bool:
+    now, before = lengths.get((reading.model, reading.source)), lengths.get((FIRST, reading.source))
+    return now is not None and before is not None and now > before
+
+
+def _tested(threshold: Threshold, reading: Reading, baseline: Reading | None) -> float | None:
+    """What is held against the limit."""
+    value, before = reading.value, baseline.value if baseline else None
+    if value is None:
+        return None
+    if threshold.rule == "times_first":
+        return value / before if before else None
+    if threshold.rule == "rise":
+        return None if before is None else value - before
+    return abs(value) if threshold.rule == "magnitude" else value
+
+
+def _crossed(threshold: Threshold, tested: float) -> bool:
+    return tested < threshold.limit if threshold.rule == "below" else tested > threshold.limit
+
+
+def _warned(threshold: Threshold, reading: Reading, tested: float, baseline: Reading | None) -> Warned:
+    info = MEASURES[reading.measure]
+    now, limit = _shown(reading.value, info.unit), _shown(threshold.limit, info.unit)
+    before = _shown(baseline.value, info.unit) if baseline else ""
+    text = {
+        "times_first": f"{now} after {before} of {FIRST}, {tested:.4g} times as much (limit {threshold.limit:g} times)",
+        "rise": f"{now} after {before} of {FIRST} (limit {limit.replace('%', 'points')} more)",
+        "below": f"{now} (limit: no less than {limit})",
+        "above_if_longer": f"{now}, with answers longer than {FIRST}'s (limit {limit})",
+    }.get(threshold.rule, f"{now} (limit {limit}" + (" either way)" if threshold.rule == "magnitude" else ")"))
+    return Warned(
+        measure=reading.measure,
+        model=reading.model,
+        source=reading.source,
+        value=tested,
+        limit=threshold.limit,
+        text=f"{reading.model}: {info.label.removeprefix('… ')} {text}.",
+        why=threshold.why,
+    )
+
+
+def _shown(value: float | None, unit: str) -> str:
+    if value is None:
+        return "unknown"
+    if unit == "share":
+        return f"{100 * value:.3g} %"
+    if unit == "characters":
+        return f"{value:,.1f} characters"
+    return f"{value:.3g}" + (" points" if unit == "percent" else "")

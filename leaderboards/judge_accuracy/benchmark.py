@@ -1,0 +1,393 @@
+"""Any checkpoint as a judge, held against people: Open Assistant's ranks, LLMBar, PandaLM, or a file of ranked answers.
+
+The checkpoint judges with the prompt and mode its run asks it for rewards with (``config.judge``), so the number says
+how good those rewards are. One flow serves all data (``judge_data``); each data set is a benchmark of its own, because
+numbers of unlike data share no column. Definitions: docs/benchmarks/judge-accuracy.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import ClassVar, Final, Literal
+
+from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, judgments, measures
+from leaderboards.bounds import grading, pairing
+from leaderboards.judge_accuracy import data as judge_data
+from leaderboards.judge_accuracy.agreement import (
+    PairVerdict,
+    agreement_rows,
+    cohen_kappa,
+    five_best_rows,
+    kappas,
+    label_rows,
+    pair_rows,
+    subset_average,
+)
+from leaderboards.judge_accuracy.data import JudgeData
+from leaderboards.judge_accuracy.health import Judged, collect, health_metrics, health_rows, nearest_grade
+from leaderboards.pooled import pooled_kendall, pooled_spearman
+from selfreward_bench import jsonl, stats
+from selfreward_bench.errors import ConfigError, DataError
+from selfreward_bench.judges.pairwise import PairItem, PairwiseJudge, combine, request_id
+from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
+from selfreward_bench.judges.prompts import JudgePrompt, load_judge_prompt
+from selfreward_bench.rundir import hash_file, hash_json
+from selfreward_bench.types import Judgment, Metric, RankedPrompt, SampleScore
+
+__all__ = [
+    "JsonlJudgeAccuracy",
+    "JudgeAccuracy",
+    "LLMBarJudgeAccuracy",
+    "LLMBarProcessedJudgeAccuracy",
+    "OasstJudgeAccuracy",
+    "PandaLMJudgeAccuracy",
+    "ranked_items",
+    "ranked_outcome",
+]
+
+_SHOWN_CHARACTERS: Final = 1_000
+_ADVERSARIAL: Final = ("Neighbor", "GPTInst", "GPTOut", "Manual")
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Others' verdicts that a data set's benchmark can score: how they are recognised, and read."""
+
+    kind: str
+    recognise: Callable[[Path], bool]
+    read: Callable[[Path, JudgeData], list[Judgment]]
+
+
+class JudgeAccuracy:
+    """Agreement of a checkpoint's judgments with people's on one data set.
+
+    A subclass is a data set: its key, its adapter, and the stored verdicts it can score again.
+    """
+
+    key: ClassVar[str]
+    paired: ClassVar[tuple[str, ...]] = ("pairwise_accuracy", "spearman", "exact_match", "consistency", "mean_score")
+    needs_judge: ClassVar = False
+    local_only: ClassVar = False
+    stored: ClassVar[_Stored | None] = None
+
+    def load(self, setting: Setting) -> JudgeData:
+        """The data set, whole."""
+        raise NotImplementedError
+
+    def identity(self, setting: Setting) -> dict[str, object]:
+        """See ``Benchmark``."""
+        config = setting.config
+        identity: dict[str, object] = {"data": self.load(setting).content_hash, "limit": config.eval.limit}
+        if setting.finished is not None:
+            return identity | {"finished": [hash_file(f) for f in judge_data.stored_files(setting.finished.path)]}
+        prompt = load_judge_prompt(config.judge.prompt)
+        return identity | {"seed": config.seed, "judge": config.judge, "judge_prompt": prompt.key}
+
+    def plan(self, setting: Setting) -> Plan:
+        """See ``Benchmark``."""
+        if setting.finished is not None:
+            return Plan()
+        prompts, judge = _limited(self.load(setting), setting), setting.config.judge
+        if load_judge_prompt(judge.prompt).kind == "pairwise":
+            return Plan(judgments=pairing(judge, _pair_items(prompts)))
+        return Plan(judgments=grading(judge, ranked_items(prompts)))
+
+    def recognise(self, path: Path) -> str | None:
+        """See ``Benchmark``."""
+        return self.stored.kind if self.stored is not None and self.stored.recognise(path) else None
+
+    def run(self, subject: Subject) -> Outcome:
+        """Judgments in ``judgments.jsonl``, both of pointwise and of pairwise judges."""
+        setting = subject.setting
+        data = self.load(setting)
+        prompts = _limited(data, setting)
+        if setting.finished is not None:
+            return self._finished(setting.finished.path, data, prompts)
+        prompt = load_judge_prompt(setting.config.judge.prompt)
+        comparability = {
+            "prompt": prompt.key,
+            "parameters": hash_json(setting.config.judge),
+            "order": "both" if prompt.kind == "pairwise" else "none",
+            "data": data.content_hash,
+        }
+        how = self._pairwise if prompt.kind == "pairwise" else self._pointwise
+        outcome = how(subject, data, prompts, prompt)
+        metrics = {**outcome.metrics, **_data_metrics(data, prompts, outcome.rows)}
+        return Outcome(outcome.rows, outcome.judge, metrics, comparability, outcome.incomplete)
+
+    def _pointwise(
+        self, subject: Subject, data: JudgeData, prompts: Sequence[RankedPrompt], prompt: JudgePrompt
+    ) -> Outcome:
+        config = subject.config
+        judge = PointwiseJudge.from_config(
+            subject.engine, config.judge, run_seed=config.seed, stage=self._stage, checkpoint=subject.name
+        )
+        items = ranked_items(prompts)
+        made = judgments(subject, "judgments.jsonl", judge, items)
+        judged = collect(items, made, subject.engine.failures)
+        rows, metrics = ranked_outcome(prompts, judged, prompt, pairs=data.pairs)
+        if data.pairs:
+            verdicts = _verdicts_by_score(prompts, judged)
+            metrics |= kappas(verdicts)
+            if data.three_way:
+                rows += label_rows(verdicts)
+        incomplete = sum(j.reward is None and j.reason not in SETTLED for j in judged)
+        return Outcome(rows, judge.key, metrics, incomplete=incomplete)
+
+    def _pairwise(
+        self, subject: Subject, data: JudgeData, prompts: Sequence[RankedPrompt], prompt: JudgePrompt
+    ) -> Outcome:
+        config = subject.config
+        if config.judge.mode != "sampled":
+            raise ConfigError(
+                f"judge.mode {config.judge.mode!r} reads one response's grade, and the judge prompt {prompt.name!r} "
+                "compares two. Take judge.mode sampled, or a pointwise prompt."
+            )
+        judge = PairwiseJudge(subject.engine, prompt, config.judge.sampling, config.seed, self._stage, subject.name)
+        items = _pair_items(prompts)
+        made = _pair_judgments(subject, judge, items)
+        verdicts = list(_verdicts(prompts, made, ("ab", "ba"), subject.engine.failures))
+        lost = {f"{i.id}/{order}" for i in items for order in ("ab", "ba")} - {request_id(j) for j in made}
+        incomplete = sum(subject.engine.failures.get(name) not in SETTLED for name in lost)
+        rows, metrics = _pairwise_outcome(verdicts, made, data)
+        return Outcome(rows, judge.key, metrics, incomplete=incomplete)
+
+    def _finished(self, path: Path, data: JudgeData, prompts: Sequence[RankedPrompt]) -> Outcome:
+        """Scores what others' judges said; of subsets that the file does not touch nothing is counted as missing."""
+        if self.stored is None:
+            raise DataError(f"{path}: {self.key} has no layout for others' finished verdicts. Judge anew.")
+        made = self.stored.read(path, data)
+        by_id = {p.id: p for p in prompts}
+        made = [j for j in made if j.prompt_id in by_id]
+        touched = {by_id[j.prompt_id].category for j in made}
+        wanted = [p for p in prompts if p.category in touched]
+        orders = tuple(o for o in ("ab", "ba") if any(j.order == o for j in made))
+        verdicts = list(_verdicts(wanted, made, orders, {}))  # type: ignore[arg-type]  # of the two literals above
+        rows, metrics = _pairwise_outcome(verdicts, made, data)
+        files = [hash_file(f) for f in judge_data.stored_files(path)]
+        judge = f"{self.stored.kind} {path.name}#{hash_json(files)[:8]}"
+        comparability = {"judge": judge, "order": "+".join(orders), "data": data.content_hash}
+        return Outcome(rows, judge, metrics | _data_metrics(data, wanted, rows), comparability)
+
+    @property
+    def _stage(self) -> str:
+        return f"eval/{self.key}"
+
+
+class OasstJudgeAccuracy(JudgeAccuracy):
+    """Open Assistant: first turns with two to nine answers that people ranked.
+
+    Args:
+        file: the tree export, below the data directory.
+    """
+
+    key: ClassVar[str] = "judge-accuracy-oasst@1"
+
+    def __init__(self, file: str = "oasst/en_100_tree.jsonl") -> None:
+        self._file = file
+
+    def load(self, setting: Setting) -> JudgeData:
+        """See ``JudgeAccuracy``."""
+        return judge_data.oasst(setting.data, self._file)
+
+
+class LLMBarJudgeAccuracy(JudgeAccuracy):
+    """LLMBar: 419 pairs in which one output follows the instruction and the other does not (Zeng et al. 2023)."""
+
+    key: ClassVar[str] = "judge-accuracy-llmbar@1"
+    paired: ClassVar[tuple[str, ...]] = (
+        *JudgeAccuracy.paired,
+        *(f"pairwise_accuracy/{subset}" for subset in judge_data.LLMBAR),
+    )
+    stored: ClassVar = _Stored("llmbar-results", judge_data.is_llmbar_results, judge_data.llmbar_results)
+
+    def load(self, setting: Setting) -> JudgeData:
+        """See ``JudgeAccuracy``."""
+        return judge_data.llmbar(setting.data)
+
+
+class LLMBarProcessedJudgeAccuracy(JudgeAccuracy):
+    """The 266 pairs of FairEval and MT-Bench that LLMBar's authors cleaned."""
+
+    key: ClassVar[str] = "judge-accuracy-llmbar-processed@1"
+
+    def load(self, setting: Setting) -> JudgeData:
+        """See ``JudgeAccuracy``."""
+        return judge_data.llmbar(setting.data, judge_data.LLMBAR_PROCESSED)
+
+
+class PandaLMJudgeAccuracy(JudgeAccuracy):
+    """PandaLM's test set: 999 pairs, the majority of three annotators, ties allowed (Wang et al. 2023)."""
+
+    key: ClassVar[str] = "judge-accuracy-pandalm@1"
+    paired: ClassVar[tuple[str, ...]] = ("label_accuracy", *JudgeAccuracy.paired)
+    stored: ClassVar = _Stored("pandalm-results", judge_data.is_pandalm_results, judge_data.pandalm_results)
+
+    def load(self, setting: Setting) -> JudgeData:
+        """See ``JudgeAccuracy``."""
+        return judge_data.pandalm(setting.data)
+
+
+class JsonlJudgeAccuracy(JudgeAccuracy):
+    """A file of ranked responses of one's own (docs/formats.md)."""
+
+    key: ClassVar[str] = "judge-accuracy-jsonl@1"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self, setting: Setting) -> JudgeData:
+        """See ``JudgeAccuracy``."""
+        return judge_data.ranked_jsonl(self._path)
+
+
+def _limited(data: JudgeData, setting: Setting) -> Sequence[RankedPrompt]:
+    return data.prompts[: setting.config.eval.limit]
+
+
+# --- one response at a time
+
+
+def ranked_items(prompts: Sequence[RankedPrompt]) -> list[JudgeItem]:
+    """Every response as a pointwise judge gets it; ``index`` is its place in the prompt."""
+    return [JudgeItem(p.id, i, p.messages, response.text) for p in prompts for i, response in enumerate(p.responses)]
+
+
+def ranked_outcome(
+    prompts: Sequence[RankedPrompt], judged: Sequence[Judged], prompt: JudgePrompt, *, pairs: bool = False
+) -> tuple[list[SampleScore], dict[str, Metric]]:
+    """Agreement with the ranks and health of the scores, of a pointwise judge.
+
+    Args:
+        judged: of ``ranked_items(prompts)``.
+        pairs: whether all prompts have two responses, whose order is no more than the pair.
+    """
+    scores = {j.item.id: j.score for j in judged}
+    rows = health_rows(judged, prompt.scale)
+    all_scores: list[float | None] = []
+    all_truth: list[float] = []
+    for p in prompts:
+        mine = [scores.get(f"{p.id}/{i}") for i in range(len(p.responses))]
+        truth = [-float(r.rank) for r in p.responses]
+        rows += agreement_rows("", p.id, mine, truth, category=p.category, order=not pairs)
+        if len(set(truth)) > 1:
+            grades = [nearest_grade(s, prompt.scale) for s in mine]
+            rows += five_best_rows(p.id, grades, truth, prompt.scale.grades[-1])
+        all_scores += mine
+        all_truth += truth
+    metrics = health_metrics(judged, prompt.scale)
+    if not any("five_best" in measures(r) for r in rows):  # no response was given the top grade
+        metrics["five_best"] = Metric(value=None, n_scored=0, n_total=0)
+    if not pairs:
+        clusters = [p.id for p in prompts for _ in p.responses]
+        metrics["spearman_pooled"] = pooled_spearman(all_scores, all_truth, clusters)
+        metrics["kendall_tau_b_pooled"] = pooled_kendall(all_scores, all_truth, clusters)
+    return rows, metrics
+
+
+def _verdicts_by_score(prompts: Sequence[RankedPrompt], judged: Sequence[Judged]) -> list[PairVerdict]:
+    """The verdict of a pointwise judge: the higher score wins, equal scores tie."""
+    scores = {j.item.id: j.score for j in judged}
+    found = []
+    for p in prompts:
+        a, b = (scores.get(f"{p.id}/{i}") for i in (0, 1))
+        verdict = None if a is None or b is None else (a > b) + (a == b) / 2
+        found.append(PairVerdict(f"{p.id}/0", p.id, _truth(p, 0, 1), verdict, category=p.category))
+    return found
+
+
+# --- two responses at a time
+
+
+def _pairs(prompt: RankedPrompt) -> list[tuple[int, int]]:
+    return list(combinations(range(len(prompt.responses)), 2))
+
+
+def _pair_items(prompts: Sequence[RankedPrompt]) -> list[PairItem]:
+    return [
+        PairItem(p.id, k, p.messages, p.responses[i].text, p.responses[j].text)
+        for p in prompts
+        for k, (i, j) in enumerate(_pairs(p))
+    ]
+
+
+def _pair_judgments(subject: Subject, judge: PairwiseJudge, items: Sequence[PairItem]) -> list[Judgment]:
+    """As ``base.judgments``, for pairs: stored batch by batch; what is stored is not made again."""
+    path = subject.directory / "judgments.jsonl"
+    stored = jsonl.resume(path, Judgment, unique=lambda j: j.id)
+    subject.advanced(len(stored))
+    for batch in judge.judge(items, {request_id(j) for j in stored}):
+        jsonl.append(path, batch)
+        stored += batch
+        subject.advanced(len(batch))
+    return stored
+
+
+def _truth(prompt: RankedPrompt, i: int, j: int) -> float:
+    a, b = prompt.responses[i].rank, prompt.responses[j].rank
+    return (a < b) + (a == b) / 2
+
+
+def _verdicts(
+    prompts: Sequence[RankedPrompt],
+    made: Sequence[Judgment],
+    orders: tuple[Literal["ab", "ba"], ...],
+    failures: Mapping[str, str],
+) -> Iterator[PairVerdict]:
+    """Both orders of each pair as one verdict; with one order, that order's."""
+    by_id = {request_id(j): j for j in made}
+    both = {f"{r.prompt_id}/{r.index}": r.score for r in combine(made)} if len(orders) > 1 else {}
+    for p in prompts:
+        for k, (i, j) in enumerate(_pairs(p)):
+            name = f"{p.id}/{k}"
+            ab, ba = by_id.get(f"{name}/ab"), by_id.get(f"{name}/ba")
+            said = [None if x is None else x.score for x in (ab, ba)]
+            yield PairVerdict(
+                id=name,
+                cluster=p.id,
+                truth=_truth(p, i, j),
+                verdict=both.get(name) if len(orders) > 1 else said[0 if orders == ("ab",) else 1],
+                ab=said[0],
+                ba=said[1],
+                orders=orders,
+                category=p.category,
+                reason=_reason(name, ab, ba, failures),
+                detail={
+                    "prompt": p.messages[-1].content[:_SHOWN_CHARACTERS],
+                    "responses": [p.responses[n].text[:_SHOWN_CHARACTERS] for n in (i, j)],
+                    "raw": {x.order: x.raw[:_SHOWN_CHARACTERS] for x in (ab, ba) if x is not None},
+                },
+            )
+
+
+def _reason(name: str, ab: Judgment | None, ba: Judgment | None, failures: Mapping[str, str]) -> str | None:
+    """Why a pair has no verdict, where it has none."""
+    unread = next((x.reason for x in (ab, ba) if x is not None and x.reason), None)
+    failed = next((failures[f"{name}/{order}"] for order in ("ab", "ba") if f"{name}/{order}" in failures), None)
+    return unread or failed or ("not_judged" if ab is None and ba is None else None)
+
+
+def _pairwise_outcome(
+    verdicts: Sequence[PairVerdict], made: Sequence[Judgment], data: JudgeData
+) -> tuple[list[SampleScore], dict[str, Metric]]:
+    metrics = kappas(verdicts)
+    lost, clusters = [float(j.score is None) for j in made], [j.prompt_id for j in made]
+    metrics["parse_failures"] = stats.mean_interval(lost, clusters, bounds=(0, 1))
+    return pair_rows(verdicts) + (label_rows(verdicts) if data.three_way else []), metrics
+
+
+def _data_metrics(data: JudgeData, prompts: Sequence[RankedPrompt], rows: Sequence[SampleScore]) -> dict[str, Metric]:
+    """Unweighted means over subsets, and how well annotators agree with one another: what a judge can hope for."""
+    found: dict[str, Metric] = {}
+    subsets = tuple(dict.fromkeys(p.category for p in prompts if p.category is not None))
+    if len(subsets) > 1:
+        found["subset_average"] = subset_average(rows, "pairwise_accuracy", subsets)
+    if set(_ADVERSARIAL) < set(subsets):
+        found["adversarial_average"] = subset_average(rows, "pairwise_accuracy", _ADVERSARIAL)
+    ids = [p.id for p in prompts]
+    for (m, a), (n, b) in combinations(enumerate(data.annotators, start=1), 2):
+        found[f"annotator_kappa/{m}-{n}"] = cohen_kappa([([a[i] for i in ids], [b[i] for i in ids])], ids)
+    return found

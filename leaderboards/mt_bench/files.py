@@ -1,0 +1,316 @@
+"""MT-Bench's files in FastChat's formats: questions, references, judge prompts, answers and judgments, in and out.
+
+Everything is read when it is needed and checked line by line; nothing of the benchmark's data is in this package. What
+FastChat's files hold beyond the fields of ``mt_bench_records`` is ignored.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from string import Formatter
+from typing import Final, Literal, TypeVar
+
+from leaderboards.mt_bench.records import (
+    AnyLine,
+    Choice,
+    External,
+    ModelAnswer,
+    PairJudgment,
+    PromptLine,
+    Question,
+    SingleJudgment,
+    TurnNumber,
+    Winner,
+)
+from leaderboards.mt_bench.verdicts import Guard
+from selfreward_bench import jsonl
+from selfreward_bench.data_dir import DataDir
+from selfreward_bench.errors import DataError
+from selfreward_bench.rundir import hash_json
+from selfreward_bench.types import Message
+
+__all__ = [
+    "ANSWERS",
+    "JUDGMENTS",
+    "NEEDS_REFERENCE",
+    "PAIR_JUDGMENTS",
+    "PROMPTS",
+    "QUESTIONS",
+    "REFERENCES",
+    "Choice",
+    "Item",
+    "JudgePrompts",
+    "Mode",
+    "ModelAnswer",
+    "PairJudgment",
+    "SingleJudgment",
+    "TurnNumber",
+    "Winner",
+    "choose_model",
+    "load_items",
+    "make_answer",
+    "model_name",
+    "read_answers",
+    "read_records",
+    "recognise",
+]
+
+QUESTIONS: Final = "mt_bench/mt_bench/question.jsonl"
+REFERENCES: Final = "mt_bench/mt_bench/reference_answer/gpt-4.jsonl"
+PROMPTS: Final = "mt_bench/judge_prompts.jsonl"
+
+NEEDS_REFERENCE: Final = frozenset({"math", "reasoning", "coding"})  # FastChat's NEED_REF_CATS
+
+ANSWERS: Final = "fastchat-answers"
+JUDGMENTS: Final = "fastchat-judgments"
+PAIR_JUDGMENTS: Final = "fastchat-pair-judgments"
+
+_KINDS: Final[dict[str, type[External]]] = {
+    ANSWERS: ModelAnswer,
+    JUDGMENTS: SingleJudgment,
+    PAIR_JUDGMENTS: PairJudgment,
+}
+_TOLD_BY: Final = {  # beside question_id
+    ANSWERS: {"model_id", "choices"},
+    JUDGMENTS: {"judgment", "score"},
+    PAIR_JUDGMENTS: {"g1_winner", "g2_winner"},
+}
+R = TypeVar("R", bound=External)
+
+
+# --- reading
+
+
+def recognise(path: Path) -> str | None:
+    """Which of FastChat's files it is, told from its first line; None when it is none of them.
+
+    Raises:
+        DataError: it is JSONL that cannot be read, or its first line has the fields of one of them and is broken.
+    """
+    if not path.name.endswith((".jsonl", ".jsonl.gz")) or not path.is_file():
+        return None
+    number, line = next(_lines(DataDir(path.parent), path.name))
+    if line.lstrip().startswith(b"["):
+        return None
+    place = f"{path}:{number}"
+    fields = jsonl.decode(line, AnyLine, place).model_fields_set
+    kind = next((k for k, told in _TOLD_BY.items() if "question_id" in fields and told & fields), None)
+    if kind is not None:
+        jsonl.decode(line, _KINDS[kind], place)
+    return kind
+
+
+def read_records(path: Path, model: type[R]) -> list[R]:
+    """All lines of a file, plain or gzipped.
+
+    Raises:
+        DataError: the file or one of its lines cannot be used.
+    """
+    return _records(DataDir(path.parent), path.name, model)
+
+
+def _records(data: DataDir, name: str, model: type[R]) -> list[R]:
+    return [jsonl.decode(line, model, f"{data.path(name)}:{number}") for number, line in _lines(data, name)]
+
+
+def _lines(data: DataDir, name: str) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, with their numbers; a byte order mark is let through.
+
+    Raises:
+        DataError: the file cannot be read or holds none, or a line is too long.
+    """
+    content = data.read(name).removeprefix(codecs.BOM_UTF8)
+    for number, line in enumerate(io.BytesIO(content), 1):
+        if len(line) > jsonl.MAX_LINE_BYTES:
+            raise DataError(f"{data.path(name)}:{number}: the line is longer than {jsonl.MAX_LINE_BYTES:,} bytes.")
+        if line.strip():
+            yield number, line
+    if not content.strip():
+        raise DataError(f"{data.path(name)} holds no records. Check that this is the right file.")
+
+
+def read_answers(path: Path, model: str | None = None, *, exact: bool = False) -> dict[str, tuple[str, ...]]:
+    """Question id -> the answers of its turns (of the first conversation, as FastChat takes it).
+
+    Args:
+        model: whose answers, where the file holds those of several models.
+        exact: whether it must be that model's, also where there is one alone.
+
+    Raises:
+        DataError: the file cannot be used, or answers a question twice.
+    """
+    records = read_records(path, ModelAnswer)
+    chosen = choose_model(path, {r.model_id for r in records}, model, exact=exact)
+    return _by_question(path, [r for r in records if r.model_id == chosen])
+
+
+def _by_question(path: Path, records: Iterable[ModelAnswer]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for record in records:
+        key = str(record.question_id)
+        if key in found:
+            raise DataError(
+                f"{path}: question {key} is answered more than once by {record.model_id!r}; which answer counts is not "
+                "said. Remove one of the lines."
+            )
+        found[key] = record.choices[0].turns
+    return found
+
+
+def choose_model(path: Path, models: Iterable[str], wanted: str | None, *, exact: bool = False) -> str:
+    """``wanted`` where it is there; without ``exact`` the one model there is, too.
+
+    Raises:
+        DataError: it is not there, or there are several; which there are, the message tells.
+    """
+    names = sorted(set(models))
+    if wanted in names:
+        return str(wanted)
+    if len(names) == 1 and not exact:
+        return names[0]
+    held = "1 model" if len(names) == 1 else f"{len(names)} models"
+    told = "" if wanted is None else f" and none is called {wanted!r}"
+    raise DataError(
+        f"{path} holds {held}{told}. Name one of them, as --checkpoint {path}:MODEL, or keep the lines of one. There "
+        f"are: {', '.join(n[:100] for n in names[:40])}."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question with its follow-up.
+
+    Attributes:
+        reference: an answer per turn; empty where the category has none.
+    """
+
+    id: str
+    category: str
+    turns: tuple[str, str]
+    reference: tuple[str, ...] = ()
+
+
+def load_items(data: DataDir, limit: int | None = None) -> list[Item]:
+    """The questions with their references, the first ``limit`` of them.
+
+    Raises:
+        DataError: a file cannot be used, or a reference is missing.
+    """
+    references = _by_question(data.path(REFERENCES), _records(data, REFERENCES, ModelAnswer))
+    items = []
+    for question in _records(data, QUESTIONS, Question):
+        key = str(question.question_id)
+        needed = question.category in NEEDS_REFERENCE
+        if needed and len(references.get(key, ())) < 2:
+            raise DataError(f"{data.path(REFERENCES)}: question {key} ({question.category}) has no reference answers.")
+        items.append(Item(key, question.category, question.turns, references[key] if needed else ()))
+    if len({item.id for item in items}) < len(items):
+        raise DataError(f"{data.path(QUESTIONS)}: a question id occurs twice. Ids must be unique.")
+    return items[:limit]
+
+
+# --- the judge's prompts
+
+_NAMES: Final = {"single": ("single-v1", "single-math-v1"), "pairwise": ("pair-v2", "pair-math-v1")}
+Mode = Literal["single", "pairwise"]
+
+
+@dataclass(frozen=True)
+class JudgePrompts:
+    """FastChat's judge prompts as they stand in the user's file."""
+
+    lines: Mapping[str, PromptLine]
+    place: str
+
+    @classmethod
+    def load(cls, data: DataDir) -> JudgePrompts:
+        """Reads them.
+
+        Raises:
+            DataError: the file cannot be used.
+        """
+        return cls({line.name: line for line in _records(data, PROMPTS, PromptLine)}, str(data.path(PROMPTS)))
+
+    @cached_property
+    def guard(self) -> Guard:
+        """What every answer goes through before it is shown.
+
+        Raises:
+            DataError: the prompts have no lines that mark where an answer begins and ends.
+        """
+        names = [f"{name}{turn}" for pair in _NAMES.values() for name in pair for turn in ("", "-multi-turn")]
+        guard = Guard(self.lines[name].prompt_template for name in names if name in self.lines)
+        if len(guard.frame) < 2:
+            raise DataError(f"{self.place}: nothing marks where an answer begins and ends. It must be FastChat's file.")
+        return guard
+
+    def name(self, mode: Mode, item: Item, turn: TurnNumber) -> str:
+        """Which prompt judges this turn."""
+        return _NAMES[mode][bool(item.reference)] + ("-multi-turn" if turn == 2 else "")
+
+    def render(self, item: Item, turn: TurnNumber, *shown: Sequence[str]) -> tuple[Message, Message]:
+        """The judge's system and user message.
+
+        Args:
+            shown: the answers (of turn 1, or of both) of one model, which is then graded, or of two: A and B.
+
+        Raises:
+            DataError: the file lacks the prompt, or the prompt has other placeholders.
+        """
+        name = self.name("single" if len(shown) == 1 else "pairwise", item, turn)
+        if name not in self.lines:
+            raise DataError(f"{self.place} has no judge prompt {name!r}. It must be FastChat's file.")
+        values: dict[str, str] = {}
+        for n in range(1, turn + 1):
+            suffix = f"_{n}" if turn == 2 else ""
+            values[f"question{suffix}"] = item.turns[n - 1]
+            for side, answers in zip(("",) if len(shown) == 1 else ("_a", "_b"), shown, strict=True):
+                values[f"answer{side}{suffix}"] = self.guard(answers[n - 1])
+            if item.reference:
+                values[f"ref_answer_{n}"] = item.reference[n - 1]
+        system, user = self.lines[name].system_prompt, self._fill(name, values)
+        return Message(role="system", content=system), Message(role="user", content=user)
+
+    def _fill(self, name: str, values: Mapping[str, str]) -> str:
+        """In one pass: what is put in is never looked at again."""
+        parts, used = [], set()
+        try:
+            pieces = list(Formatter().parse(self.lines[name].prompt_template))
+        except ValueError as error:
+            raise DataError(f"{self.place}: judge prompt {name!r} has unbalanced braces ({error}).") from error
+        for literal, field, form, conversion in pieces:
+            parts.append(literal)
+            if field is not None:
+                used.add(field if not (form or conversion) else "?")
+                parts.append(values.get(field, ""))
+        if used != values.keys():
+            raise DataError(
+                f"{self.place}: judge prompt {name!r} has the placeholders {sorted(used)}, and {sorted(values)} are "
+                "needed. It must be FastChat's file."
+            )
+        return "".join(parts)
+
+
+# --- writing
+
+
+def make_answer(item: Item, model: str, turns: Sequence[str]) -> ModelAnswer:
+    """A line of ``model_answer``; without a time, so that equal answers make equal files."""
+    answer_id = hash_json([model, item.id, list(turns)])[:22]
+    choices = (Choice(index=0, turns=tuple(turns)),)
+    return ModelAnswer(question_id=int(item.id), answer_id=answer_id, model_id=model, choices=choices)
+
+
+def model_name(text: str) -> str:
+    """A model's name as a part of a file's name.
+
+    >>> model_name("openai:gpt-4o@https://host/v1")
+    'openai_gpt-4o_https_host_v1'
+    """
+    return re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII)[:100] or "model"
