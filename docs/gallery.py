@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports import facts, html
+from reports import html
+from reports.facts import run as facts
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from leaderboards.standings import write_record
-from reports import facts, html
+from reports import html
+from reports.facts import run as facts
 from selfreward_bench.config import RunConfig
 from selfreward_bench.rundir import RunDir
 from selfreward_bench.types import EvalResult, Metric

@@ -19,9 +19,10 @@ from typing import Any, Final, cast
 
 from markupsafe import Markup
 
-from reports import rendering, wording
-from reports.facts import RunFacts
-from reports.section import Builder, Section
+from reports import wording
+from reports.facts.run import RunFacts
+from reports.page import rendering
+from reports.page.section import Builder, Section
 from reports.sections import SECTIONS
 from selfreward_bench import __version__
 from selfreward_bench.files import write_atomic

@@ -9,10 +9,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from reports import comparability, matches, questions, tables, wording
-from reports.facts import ModelFacts, RunFacts
-from reports.questions import Sentence
-from reports.tables import Cell, Change, Grid, ResultTable
+from reports import wording
+from reports.facts import comparability, matches, questions, tables
+from reports.facts.questions import Sentence
+from reports.facts.run import ModelFacts, RunFacts
+from reports.facts.tables import Cell, Change, Grid, ResultTable
 
 __all__ = ["grid", "results", "status", "verdict"]
 

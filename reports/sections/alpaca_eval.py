@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from reports import plots, tables
-from reports.facts import RunFacts
-from reports.section import Section
+from reports.facts import tables
+from reports.facts.run import RunFacts
+from reports.page import plots
+from reports.page.section import Section
 from reports.sections.benchmarks import Panel, parts_panel, section
 
 __all__ = ["build"]
@@ -28,7 +29,7 @@ _MINOR: Final = (
 
 
 def build(runs: Sequence[RunFacts]) -> Section | None:
-    """The section; see ``reports.section.Builder``."""
+    """The section; see ``reports.page.section.Builder``."""
     return section("alpaca-eval", "AlpacaEval", _ABOUT, runs, ("alpaca-eval",), _panels, _MINOR)
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from leaderboards.metrics import METRICS
-from reports import plots, published, rendering, tables, wording
-from reports.facts import RunFacts
-from reports.section import Chart, Section
-from reports.tables import Grid, ResultTable
+from reports import wording
+from reports.facts import published, tables
+from reports.facts.run import RunFacts
+from reports.facts.tables import Grid, ResultTable
+from reports.page import plots, rendering
+from reports.page.section import Chart, Section
 from selfreward_bench.types import EvalResult
 
 __all__ = ["Panel", "build", "parts_panel", "section"]
@@ -117,7 +119,7 @@ def parts_panel(facts: RunFacts, key: str, whole: str, title: str, parts: Sequen
 
 
 def build(runs: Sequence[RunFacts]) -> Section | None:
-    """The benchmarks without a section of their own; see ``reports.section.Builder``."""
+    """The benchmarks without a section of their own; see ``reports.page.section.Builder``."""
     others = {wording.family(key) for key in tables.benchmarks(runs)} - set(_OWN_SECTION)
     if not others:
         return None

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from leaderboards.standings import HeadToHead, Tournament
-from reports import comparability, matches, published, rendering, wording
-from reports.facts import RunFacts
-from reports.section import Chart, Section
+from reports import wording
+from reports.facts import comparability, matches, published
+from reports.facts.run import RunFacts
+from reports.facts.tables import Cell, Grid
+from reports.page import rendering
+from reports.page.section import Chart, Section
 from reports.sections.benchmarks import Panel
-from reports.tables import Cell, Grid
 
 __all__ = ["build"]
 
@@ -23,7 +25,7 @@ _RULES: Final = {
 
 
 def build(runs: Sequence[RunFacts]) -> Section | None:
-    """The section; see ``reports.section.Builder``."""
+    """The section; see ``reports.page.section.Builder``."""
     charts: dict[str, Chart] = {}
     told = []
     for i, facts in enumerate(runs):

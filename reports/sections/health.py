@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from leaderboards.health.records import MEASURES, THRESHOLDS, Health, Measure, Reading, Threshold, Warned
-from reports import plots, rendering, tables, training_facts, wording
-from reports.facts import RunFacts
-from reports.section import Chart, Section
-from reports.tables import Cell, Grid
+from reports import wording
+from reports.facts import tables, training
+from reports.facts.run import RunFacts
+from reports.facts.tables import Cell, Grid
+from reports.page import plots, rendering
+from reports.page.section import Chart, Section
 from selfreward_bench.types import Metric
 
 __all__ = ["build"]
@@ -68,7 +70,7 @@ class _Told:
 
 
 def build(runs: Sequence[RunFacts]) -> Section | None:
-    """The section; see ``reports.section.Builder``. None where no model is there yet."""
+    """The section; see ``reports.page.section.Builder``. None where no model is there yet."""
     if not any(facts.models for facts in runs):
         return None
     charts: dict[str, Chart] = {}
@@ -78,7 +80,7 @@ def build(runs: Sequence[RunFacts]) -> Section | None:
 
 
 def _told(facts: RunFacts, id: str, charts: dict[str, Chart]) -> _Told:
-    health, missing = training_facts.health(facts)
+    health, missing = training.health(facts)
     if health is None:
         return _Told(facts, missing, None, (), "", ())
     found = [

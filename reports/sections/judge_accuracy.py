@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from leaderboards.standings import DriftMatrix
-from reports import plots, tables, wording
-from reports.facts import RunFacts
-from reports.section import Chart, Section
+from reports import wording
+from reports.facts import tables
+from reports.facts.run import RunFacts
+from reports.facts.tables import Cell, Grid
+from reports.page import plots
+from reports.page.section import Chart, Section
 from reports.sections.benchmarks import Panel, parts_panel, section
-from reports.tables import Cell, Grid
 from selfreward_bench.types import Metric
 
 __all__ = ["build"]
@@ -44,7 +46,7 @@ _MINOR: Final = (
 
 
 def build(runs: Sequence[RunFacts]) -> Section | None:
-    """The section; see ``reports.section.Builder``."""
+    """The section; see ``reports.page.section.Builder``."""
     return section("judge-accuracy", "Judge accuracy", _ABOUT, runs, ("judge-accuracy",), _panels, _MINOR)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reports import plots, tables
-from reports.facts import RunFacts
-from reports.section import Section
+from reports.facts import tables
+from reports.facts.run import RunFacts
+from reports.page import plots
+from reports.page.section import Section
 from reports.sections.benchmarks import Panel, parts_panel, section
 
 __all__ = ["build"]
@@ -18,7 +19,7 @@ _ABOUT = (
 
 
 def build(runs: Sequence[RunFacts]) -> Section | None:
-    """The section; see ``reports.section.Builder``."""
+    """The section; see ``reports.page.section.Builder``."""
     return section("mt-bench", "MT-Bench", _ABOUT, runs, ("mt-bench",), _panels)
 
 

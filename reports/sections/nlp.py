@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from leaderboards.standings import MetricDifference
-from reports import plots, tables, wording
-from reports.facts import RunFacts
-from reports.section import Section
+from reports import wording
+from reports.facts import tables
+from reports.facts.run import RunFacts
+from reports.facts.tables import Cell, Change, Grid
+from reports.page import plots
+from reports.page.section import Section
 from reports.sections.benchmarks import Panel, section
-from reports.tables import Cell, Change, Grid
 
 __all__ = ["build"]
 
@@ -21,7 +23,7 @@ _ABOUT = (
 
 
 def build(runs: Sequence[RunFacts]) -> Section | None:
-    """The section; see ``reports.section.Builder``."""
+    """The section; see ``reports.page.section.Builder``."""
     return section("nlp", "NLP", _ABOUT, runs, ("nlp",), _panels)
 
 

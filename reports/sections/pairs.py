@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from reports import preferences, rendering
-from reports.facts import RunFacts
-from reports.preferences import Iteration, Pair
-from reports.section import Section
+from reports.facts.run import RunFacts
+from reports.page import rendering
+from reports.page.section import Section
+from reports.samples import preferences
+from reports.samples.preferences import Iteration, Pair
 
 __all__ = ["build"]
 
@@ -18,7 +19,7 @@ _STATIC_CHARACTERS: Final = 2_000
 
 
 def build(runs: Sequence[RunFacts]) -> Section | None:
-    """The section; see ``reports.section.Builder``. None where no model can have been trained."""
+    """The section; see ``reports.page.section.Builder``. None where no model can have been trained."""
     if not any(facts.is_run for facts in runs):
         return None
     iterations, gaps = preferences.collect(runs)

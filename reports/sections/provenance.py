@@ -10,13 +10,16 @@ from typing import Any, Final
 
 from markupsafe import Markup, escape
 
-from reports import comparability, rendering, reproduction, tables, training_facts, wording
-from reports.facts import ModelFacts, RunFacts
-from reports.reproduction import Origin
-from reports.section import Chart, Section
+from reports import wording
+from reports.facts import comparability, reproduction, tables
+from reports.facts import training as training_facts
+from reports.facts.reproduction import Origin
+from reports.facts.run import ModelFacts, RunFacts
+from reports.facts.tables import Grid
+from reports.facts.training import Marker
+from reports.page import rendering
+from reports.page.section import Chart, Section
 from reports.sections.benchmarks import Panel
-from reports.tables import Grid
-from reports.training_facts import Marker
 from selfreward_bench import __version__
 from selfreward_bench.types import EvalResult
 
@@ -52,7 +55,7 @@ class _Told:
 
 
 def build(runs: Sequence[RunFacts]) -> Section:
-    """The section; see ``reports.section.Builder``."""
+    """The section; see ``reports.page.section.Builder``."""
     charts: dict[str, Chart] = {}
     told = [_told(facts, f"provenance-{i}", charts) for i, facts in enumerate(runs)]
     body = rendering.render("provenance.html.j2", told=told)

@@ -11,11 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from reports import rendering, sample_blobs, sample_files, samples, wording
-from reports.facts import RunFacts
-from reports.sample_blobs import Packed
-from reports.sample_records import Sample, SampleSet
-from reports.section import Section
+from reports import wording
+from reports.facts.run import RunFacts
+from reports.page import rendering
+from reports.page.section import Section
+from reports.samples import blobs as sample_blobs
+from reports.samples import collect as samples
+from reports.samples import files
+from reports.samples.blobs import Packed
+from reports.samples.records import Sample, SampleSet
 
 __all__ = ["build"]
 
@@ -46,7 +50,7 @@ class _Example:
 
 
 def build(runs: Sequence[RunFacts]) -> Section | None:
-    """The section; see ``reports.section.Builder``."""
+    """The section; see ``reports.page.section.Builder``."""
     sets, gaps = samples.collect(runs)
     if not sets and not gaps:
         return None
@@ -60,7 +64,7 @@ def build(runs: Sequence[RunFacts]) -> Section | None:
         total=sum(p.total for p in packed),
         examples=_examples(sets, packed),
         unread=gaps,
-        limit=sample_files.LIMIT,
+        limit=files.LIMIT,
         short=sample_blobs.SHORT,
     )
     return Section("samples", "Samples", body, blobs=blobs)

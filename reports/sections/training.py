@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from leaderboards.health.records import IterationHealth, Quantiles
-from reports import rendering, tables, training_facts, wording
-from reports.facts import ModelFacts, RunFacts
-from reports.section import Chart, Section
+from reports import wording
+from reports.facts import tables
+from reports.facts import training as training_facts
+from reports.facts.run import ModelFacts, RunFacts
+from reports.facts.tables import Cell, Grid
+from reports.facts.training import Log
+from reports.page import rendering
+from reports.page.section import Chart, Section
 from reports.sections.benchmarks import Panel
-from reports.tables import Cell, Grid
-from reports.training_facts import Log
 
 __all__ = ["build"]
 
@@ -67,7 +70,7 @@ class _Told:
 
 
 def build(runs: Sequence[RunFacts]) -> Section | None:
-    """The section; see ``reports.section.Builder``. None where no model can have been trained."""
+    """The section; see ``reports.page.section.Builder``. None where no model can have been trained."""
     charts: dict[str, Chart] = {}
     told = [_told(facts, f"training-{i}", charts) for i, facts in enumerate(runs) if facts.is_run]
     if not told:

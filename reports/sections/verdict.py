@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reports import comparability, matches, plots, published, questions, rendering, several, tables, wording
-from reports.facts import ModelFacts, RunFacts
-from reports.section import Chart, Section
-from reports.tables import Cell, Change
+from reports import wording
+from reports.facts import comparability, matches, published, questions, several, tables
+from reports.facts.run import ModelFacts, RunFacts
+from reports.facts.tables import Cell, Change
+from reports.page import plots, rendering
+from reports.page.section import Chart, Section
 
 __all__ = ["build"]
 
@@ -60,7 +62,7 @@ class _Told:
 
 
 def build(runs: Sequence[RunFacts]) -> Section:
-    """The section; see ``reports.section.Builder``."""
+    """The section; see ``reports.page.section.Builder``."""
     charts: dict[str, Chart] = {}
     told = [_told(facts, i, charts) for i, facts in enumerate(runs)]
     groups = several.group(runs) if len(runs) > 1 else []

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from leaderboards.comparing.records import Pairing
-    from reports.gates import GateResult
-    from reports.paired import Part
+    from reports.exports.gates import GateResult
+    from reports.facts.paired import Part
 
 _GITHUB: Final = "github"
 _GITHUB_FILE: Final = "GITHUB_STEP_SUMMARY"
@@ -84,7 +84,7 @@ def compare(
       srbench compare runs/first:M1 runs/first:M2 --fail-if "quality/quality_sampled?<-0.1" --junit gates.xml
       srbench compare runs/first:M1 runs/first:M2 --fail-if "quality/exact_greedy<-1 pp" --summary summary.md
     """
-    from reports import gates
+    from reports.exports import gates
 
     asked = [gates.parse(text) for text in fail_if or ()]
     if junit is not None and not asked:
@@ -122,7 +122,7 @@ def _summary_place(text: str) -> tuple[Path, bool]:
 def _write(
     pairing: Pairing, results: Sequence[GateResult], junit: Path | None, places: Iterable[tuple[Path, bool]], full: bool
 ) -> None:
-    from reports import ci
+    from reports.exports import ci
 
     if junit is not None:
         write_atomic(junit, ci.junit(pairing, results))
@@ -140,7 +140,7 @@ def _write(
 
 def _print(pairing: Pairing, results: Sequence[GateResult], format: Format, full: bool) -> None:
     if format is Format.markdown:
-        from reports import ci
+        from reports.exports import ci
 
         say(ci.summary(pairing, results, full=full).rstrip("\n"))
     elif format is Format.json:
@@ -173,7 +173,7 @@ def _rendered(pairing: Pairing, results: Sequence[GateResult], full: bool) -> li
     """Every text a file holds is put in as text: no markup is read out of it, nothing in it can steer a terminal."""
     from rich.text import Text
 
-    from reports import paired
+    from reports.facts import paired
 
     parts = paired.parts(pairing, full=full)
     shown: list[RenderableType] = [
@@ -268,6 +268,6 @@ def _gates(results: Sequence[GateResult]) -> list[RenderableType]:
 
 
 def _clean(text: str) -> str:
-    from reports.escaping import line
+    from reports.exports.escaping import line
 
     return line(text)

@@ -13,7 +13,7 @@ from selfreward_bench.cli.console import say
 from selfreward_bench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from reports.facts import RunFacts
+    from reports.facts.run import RunFacts
 
 
 class Format(StrEnum):
@@ -63,7 +63,7 @@ def report(
     for path in runs:
         _check(path)
     if model_card is not None:
-        from reports import model_card as cards
+        from reports.exports import model_card as cards
 
         say(f"The model card: {cards.write(_collect(runs), model_card)}")
     elif format is not Format.html:
@@ -85,7 +85,7 @@ def _check(path: Path) -> None:
 
 
 def _collect(paths: Sequence[Path]) -> list[RunFacts]:
-    from reports import facts
+    from reports.facts import run as facts
 
     return [facts.collect(path) for path in paths]
 
@@ -112,7 +112,7 @@ def _write_page(found: Sequence[RunFacts], output: Path | None) -> None:
 
 
 def _write_export(found: Sequence[RunFacts], format: Format, output: Path | None) -> None:
-    from reports import exports
+    from reports.exports import tables as exports
     from selfreward_bench.files import write_atomic
 
     text = exports.render(found, format.value)

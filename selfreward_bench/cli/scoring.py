@@ -169,7 +169,8 @@ def write_report(root: Path) -> Path:
 
     No lock is needed: the page can be built while another process works on the run.
     """
-    from reports import facts, html
+    from reports import html
+    from reports.facts import run as facts
 
     path = root / REPORT
     draft = root / f".{os.getpid()}.{REPORT}"
@@ -183,7 +184,8 @@ def show_results(run: RunDir) -> None:
     """Prints the main results of a run: what came of it in words, and the tables behind that."""
     from rich.console import Console
 
-    from reports import facts, terminal
+    from reports import terminal
+    from reports.facts import run as facts
 
     console = Console(highlight=False)
     if not console.is_terminal:

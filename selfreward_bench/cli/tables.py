@@ -126,7 +126,8 @@ def _row(found: Sequence[EvalResult], names: Sequence[str], metric: str, interva
 
 
 def _main(found: Sequence[EvalResult]) -> list[str]:
-    from reports import tables, wording
+    from reports import wording
+    from reports.facts import tables
 
     there = list(dict.fromkeys(name for result in found for name in _named(result)))
     if wording.family(found[0].benchmark) == "nlp":

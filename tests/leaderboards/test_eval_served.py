@@ -19,6 +19,7 @@ import pytest
 
 import leaderboards
 from leaderboards import standings
+from leaderboards.alpaca_eval import scores
 from leaderboards.alpaca_eval.length_control import length_controlled
 from leaderboards.session import Evaluation
 from selfreward_bench import jsonl, recipes

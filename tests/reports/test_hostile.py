@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from reports import html
-from reports.facts import collect
+from reports.facts.run import collect
 
 from . import whole_run
 from .browser import OpenPage, chromium, open_page  # noqa: F401 - fixtures

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from reports import terminal
-from reports.facts import collect
+from reports.facts.run import collect
 
 
 def shown(content: RenderableType) -> str:

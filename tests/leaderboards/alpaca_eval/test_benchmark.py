@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from leaderboards.alpaca_eval import scores
 from leaderboards.alpaca_eval.benchmark import AlpacaEval, MicroAlpacaEval, micro_reference
 from leaderboards.alpaca_eval.files import read_annotations, read_outputs
 from leaderboards.alpaca_eval.length_control import length_controlled

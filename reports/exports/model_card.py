@@ -1,0 +1,251 @@
+"""Writes a checkpoint's results into its Hugging Face model card, with the hub's own classes and without its network.
+
+Two places of ``README.md`` are srbench's: results of ``model-index`` whose dataset type begins with ``srbench/``, and
+what stands between two marks in the text. Everything else is kept; comments in the YAML block are lost, as the hub's
+classes do not know them. Results belong to weights: only those evaluated with exactly these are written.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from leaderboards.comparing.records import conditions
+from leaderboards.metrics import METRICS
+from reports import wording
+from reports.exports.escaping import line, markdown
+from reports.facts.run import RunFacts
+from selfreward_bench import __version__
+from selfreward_bench.errors import DataError
+from selfreward_bench.files import os_errors, write_atomic
+from selfreward_bench.fingerprint import weights_fingerprint
+from selfreward_bench.rundir import hash_json
+from selfreward_bench.types import EvalResult, Metric
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult as CardResult
+    from huggingface_hub import ModelCard, ModelCardData
+
+__all__ = ["CARD", "results_of", "updated", "write"]
+
+CARD: Final = "README.md"
+BEGIN: Final = "<!-- srbench results: begin (replaced by `srbench report --model-card`) -->"
+END: Final = "<!-- srbench results: end -->"
+
+_OWN: Final = "srbench/"
+_INDEX: Final = "model-index"
+_MAX_BYTES: Final = 8 * 2**20
+_HAS_BLOCK: Final = re.compile(r"\s*---(?:\r\n|\r|\n)")
+_EMPTY_BLOCK: Final = "---\n\n---\n"
+
+
+def write(runs: Sequence[RunFacts], checkpoint: Path) -> Path:
+    """Writes the card of a checkpoint; one that is not there is made.
+
+    Returns:
+        Where the card is.
+
+    Raises:
+        EngineError: the directory holds no checkpoint.
+        DataError: no run has results of its weights, or the card cannot be read, mended or written.
+    """
+    results = results_of(runs, weights_fingerprint(checkpoint))
+    if not results:
+        raise DataError(
+            f"{wording.listing([facts.name for facts in runs])} has no results of the weights in {checkpoint}. "
+            f"Evaluate them: srbench eval --checkpoint {checkpoint}; then give the directory the results are in."
+        )
+    path = checkpoint / CARD
+    content = updated(_read(path), results, str(path))
+    write_atomic(path, content.encode())
+    _check(_load(path), results, str(path))
+    return path
+
+
+def results_of(runs: Sequence[RunFacts], fingerprint: str) -> list[EvalResult]:
+    """The results of some weights, one per benchmark, of the first run that has it."""
+    found: dict[str, EvalResult] = {}
+    for facts in runs:
+        for model in facts.models:
+            for key, result in model.results.items():
+                if result.fingerprint == fingerprint:
+                    found.setdefault(key, result)
+    known = list(METRICS)
+    return sorted(found.values(), key=lambda r: known.index(r.benchmark) if r.benchmark in known else len(known))
+
+
+def updated(content: str, results: Sequence[EvalResult], place: str = CARD) -> str:
+    """A card's text with the results in it; what srbench wrote before is replaced.
+
+    Args:
+        place: what messages call the card.
+
+    Raises:
+        DataError: its YAML block or its marks are damaged.
+    """
+    card, front = _parse(content, place)
+    name = str(results[0].checkpoint) if results else "model"
+    data = _data(card)
+    data.eval_results = data.model_name = None  # passed through the hub's class, others' entries would lose fields
+    for key, value in front.items():
+        data[key] = value  # as it stands: the class makes tags unique, for one
+    data[_INDEX] = _merged(front.get(_INDEX) or [], name, list(_card_results(results)))
+    card.text = _with_block(card.text, _block(results), place)
+    made = str(card)
+    again, kept = _parse(made, place)
+    _check(again, results, place)
+    if {k: v for k, v in kept.items() if k != _INDEX} != {k: v for k, v in front.items() if k != _INDEX}:
+        raise DataError(f"{place}: the YAML block cannot be written again as it was. It is left alone; simplify it.")
+    return made
+
+
+# --- reading
+
+
+def _read(path: Path) -> str:
+    if not path.exists():
+        return ""
+    with os_errors(path, "read"), path.open("rb") as stream:
+        content = stream.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise DataError(f"{path} is larger than {_MAX_BYTES:,} bytes; it is no model card.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text. Save it as UTF-8.") from error
+
+
+def _parse(content: str, place: str) -> tuple[ModelCard, Mapping[str, Any]]:
+    """The card, and its YAML block as it stands."""
+    import yaml
+    from huggingface_hub import CardData, ModelCard, RepoCard
+
+    whole = content if _HAS_BLOCK.match(content) else _EMPTY_BLOCK + content
+    try:
+        plain: CardData = RepoCard(whole).data
+        return ModelCard(whole), plain.to_dict()  # type: ignore[no-untyped-call]  # the hub annotates only a part
+    except (ValueError, TypeError, AttributeError, yaml.YAMLError, RecursionError) as error:
+        raise DataError(
+            f"{place}: the YAML block at its beginning cannot be used ({line(str(error))}). Mend it; nothing was "
+            "changed."
+        ) from error
+
+
+def _load(path: Path) -> ModelCard:
+    from huggingface_hub import ModelCard
+
+    return cast(ModelCard, ModelCard.load(path))
+
+
+def _data(card: ModelCard) -> ModelCardData:
+    """The card's metadata; the hub's annotations know of their base class alone."""
+    return cast("ModelCardData", card.data)
+
+
+def _check(card: ModelCard, results: Sequence[EvalResult], place: str) -> None:
+    """That the hub's classes read what was written."""
+    wanted = [(r.dataset_type, r.metric_type, r.metric_value) for r in _card_results(results)]
+    found = [(r.dataset_type, r.metric_type, r.metric_value) for r in _data(card).eval_results or ()]
+    if lost := [w for w in wanted if w not in found]:
+        raise DataError(f"{place}: the card does not read as it was written ({lost[0][0]}, {lost[0][1]}).")
+
+
+# --- model-index
+
+
+def _card_results(results: Sequence[EvalResult]) -> Iterator[CardResult]:
+    from huggingface_hub import EvalResult as CardResult
+
+    for result in results:
+        stated = {
+            "judge": line(result.judge) if result.judge else None,
+            "comparability": hash_json(dict(conditions(result)))[:16],
+            "srbench": result.versions.get("srbench", __version__),
+        }
+        for name, metric in _metrics(result):
+            shown = wording.info(result.benchmark, name)
+            yield CardResult(
+                task_type="text-generation",
+                dataset_type=f"{_OWN}{line(result.benchmark)}",
+                dataset_name=line(wording.title(result.benchmark)),
+                dataset_args={k: v for k, v in stated.items() if v is not None},
+                metric_type=line(name),
+                metric_name=line(shown.label),
+                metric_value=metric.value,
+                metric_args=_numbers(metric) | {"unit": shown.unit},
+            )
+
+
+def _metrics(result: EvalResult) -> Iterator[tuple[str, Metric]]:
+    """The metrics that are no parts of others and have a value, in the order of their table."""
+    known = METRICS.get(result.benchmark, result.metrics)
+    for name in known:
+        metric = result.metrics.get(name)
+        if "/" not in name and metric is not None and metric.value is not None and math.isfinite(metric.value):
+            yield name, metric
+
+
+def _numbers(metric: Metric) -> dict[str, float | int]:
+    numbers = {"low": metric.low, "high": metric.high, "n_scored": metric.n_scored, "n_total": metric.n_total}
+    return {k: v for k, v in numbers.items() if v is not None and math.isfinite(v)}
+
+
+def _merged(stored: Any, name: str, own: list[CardResult]) -> list[dict[str, Any]]:
+    """The index with our results in its first model; results of others stay as they are."""
+    from huggingface_hub.repocard_data import eval_results_to_model_index
+
+    made: dict[str, Any] = eval_results_to_model_index(name, own)[0]
+    models = [{**m, "results": [r for r in m["results"] if not _is_own(r)]} for m in stored]
+    if not models:
+        return [made]
+    models[0]["results"] = [*models[0]["results"], *made["results"]]
+    return [m for m in models if m["results"]]
+
+
+def _is_own(result: Mapping[str, Any]) -> bool:
+    return str(result["dataset"]["type"]).startswith(_OWN)
+
+
+# --- text
+
+
+def _block(results: Sequence[EvalResult]) -> str:
+    lines = [BEGIN, "", "## Evaluation", ""]
+    for result in results:
+        lines += [f"### {markdown(wording.title(result.benchmark))}", ""]
+        if result.judge:
+            lines += [f"Judge: {markdown(result.judge)}", ""]
+        lines += ["| Metric | Value | 95% interval | Scored |", "|---|--:|---|--:|"]
+        lines += [_line(result.benchmark, name, metric) for name, metric in _metrics(result)]
+        lines.append("")
+    fingerprint = results[0].fingerprint if results else ""
+    lines.append(
+        f"Evaluated by srbench {markdown(__version__)} with the weights `{fingerprint[:32]}`; intervals are clustered "
+        "by prompt. Numbers of unlike judges, prompts or data are not comparable."
+    )
+    return "\n".join([*lines, "", END])
+
+
+def _line(benchmark: str, name: str, metric: Metric) -> str:
+    shown = wording.info(benchmark, name)
+    value, interval = wording.number(metric.value, shown.unit), wording.interval(metric.low, metric.high, shown.unit)
+    return f"| {markdown(shown.label)} | {value} | {interval} | {wording.scored(metric)} |"
+
+
+def _with_block(text: str, block: str, place: str) -> str:
+    """The block in the place of the one before, or at the end."""
+    break_ = "\r\n" if "\r\n" in text else "\n"
+    block = block.replace("\n", break_)
+    marks = (text.count(BEGIN), text.count(END))
+    if marks == (0, 0):
+        before = text.rstrip()
+        return f"{before}{break_ * 2 if before else break_}{block}{break_}"
+    if marks != (1, 1) or text.index(BEGIN) > text.index(END):
+        raise DataError(
+            f"{place}: the marks around srbench's results are damaged. Remove the lines with `<!-- srbench results` "
+            "and what is between them; nothing was changed."
+        )
+    return text[: text.index(BEGIN)] + block + text[text.index(END) + len(END) :]

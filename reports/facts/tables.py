@@ -1,0 +1,339 @@
+"""The facts of a run arranged as tables, the same for the page and for the terminal. Nothing here is formatted as HTML.
+
+Differences are the ones that ``standings.json`` holds; each knows its ROLE, what the other model is to this one:
+``previous`` (the one before), ``base`` (M0), ``baseline`` (what is no iteration: the SFT baseline), ``first`` (M1).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from leaderboards.metrics import METRICS
+from leaderboards.standings import MetricDifference
+from reports import wording
+from reports.facts import comparability
+from reports.facts.run import ModelFacts, RunFacts, Stage
+from selfreward_bench.types import EvalResult, Metric
+
+__all__ = [
+    "ROLES",
+    "Cell",
+    "Change",
+    "Grid",
+    "ResultTable",
+    "Row",
+    "benchmarks",
+    "breakdowns",
+    "change_of",
+    "difference",
+    "headline_metrics",
+    "headlines",
+    "highlights",
+    "iterations",
+    "metric_cell",
+    "relabelled",
+    "result_table",
+    "results",
+    "stage_rows",
+]
+
+ROLES: Final = ("previous", "base", "baseline", "first")
+
+#: family of benchmarks -> the metrics that tell its story; another one's story is its first metric
+_HEADLINES: Final = {
+    "quality": ("quality_sampled", "quality_greedy"),
+    "alpaca-eval": ("win_rate", "length_controlled_winrate", "avg_length"),
+    "mt-bench": ("grade", "adjusted_win_rate"),
+    "nlp": ("average",),
+    "judge-accuracy": ("pairwise_accuracy", "spearman", "own_pairwise_accuracy"),
+}
+_ORDER: Final = ("quality", "alpaca-eval", "mt-bench", "nlp", "judge-accuracy")
+_ITERATION: Final = re.compile(r"M\d{1,6}")
+_BASE: Final = "M0"
+_FIRST: Final = "M1"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A difference to another model: ``vs M1 ▲ +0.35 [+0.25, +0.45]``, better.
+
+    Attributes:
+        roles: what the other model is to this one (``ROLES``).
+        arrow: only where the interval excludes zero.
+        reach: the smallest true difference these samples would have shown, ``±0.12``; empty where nobody said.
+        paired: ``500 of 512`` where samples of either model are missing.
+    """
+
+    against: str
+    value: str
+    interval: str = ""
+    arrow: str = ""
+    tone: wording.Tone = "neutral"
+    roles: tuple[str, ...] = ()
+    reach: str = ""
+    paired: str = ""
+
+    @property
+    def text(self) -> str:
+        """Arrow, value and interval."""
+        return " ".join(filter(None, (self.arrow, self.value, self.interval)))
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One metric of one model. ``scored`` names how much of the data is missing, and is empty where nothing is."""
+
+    value: str
+    interval: str = ""
+    scored: str = ""
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric of all models of a table."""
+
+    label: str
+    cells: tuple[Cell, ...]
+    metric: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultTable:
+    """Metrics by models.
+
+    Attributes:
+        judge: who judged the numbers of this table.
+        rows: one cell per model.
+        failures: ``(model, reason)`` of results that are not there.
+        unlike: what the models' numbers do not share and would have to, to be compared; empty where all is well.
+        groups: one letter per model where numbers are unlike: equal letters may be compared.
+        settings: settings that may be unlike, and are, in words.
+    """
+
+    benchmark: str
+    title: str
+    judge: str
+    models: tuple[str, ...]
+    rows: tuple[Row, ...]
+    failures: tuple[tuple[str, str], ...] = ()
+    unlike: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    settings: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table of texts; the first column names the row."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | Cell | Change, ...], ...]
+    note: str = ""
+
+
+# --- which benchmarks, metrics and models
+
+
+def benchmarks(runs: Iterable[RunFacts], *families: str) -> list[str]:
+    """Keys that any model has a result or a failure of, in the page's order; of some families, or of all."""
+    found = {key for facts in runs for m in facts.models for key in (*m.results, *m.failures)}
+    known = list(METRICS)
+
+    def place(key: str) -> tuple[int, int, str]:
+        name = wording.family(key)
+        family = _ORDER.index(name) if name in _ORDER else len(_ORDER)
+        return family, known.index(key) if key in known else len(known), key
+
+    return sorted((k for k in found if not families or wording.family(k) in families), key=place)
+
+
+def headline_metrics(facts: RunFacts, benchmark: str) -> list[str]:
+    """The few metrics that tell a benchmark's story, as far as any model has them."""
+    return headlines(benchmark, _metrics_of(facts, benchmark))
+
+
+def headlines(benchmark: str, there: Sequence[str]) -> list[str]:
+    """Those of some metrics that tell a benchmark's story, in its order; of an unknown story, the first."""
+    found = [m for m in _HEADLINES.get(wording.family(benchmark), ()) if m in there]
+    return found or [m for m in _known(benchmark, there) if "/" not in m][:1]
+
+
+def breakdowns(facts: RunFacts, benchmark: str) -> dict[str, list[str]]:
+    """Whole -> its parts, such as ``win_rate`` -> ``win_rate/koala``, ...; sorted by name."""
+    found: dict[str, list[str]] = {}
+    named = METRICS.get(benchmark, {})
+    for name in sorted(_metrics_of(facts, benchmark)):
+        if "/" in name and name not in named:
+            found.setdefault(name.partition("/")[0], []).append(name)
+    return found
+
+
+def iterations(names: Iterable[str]) -> list[str]:
+    """The models that training made in turn: M1, M2, ..."""
+    return [n for n in names if _ITERATION.fullmatch(n) and n != _BASE]
+
+
+def _metrics_of(facts: RunFacts, benchmark: str) -> list[str]:
+    return list(dict.fromkeys(n for m in facts.models if benchmark in m.results for n in m.results[benchmark].metrics))
+
+
+def _known(benchmark: str, there: Sequence[str]) -> list[str]:
+    """The metrics with a name and a place; of a benchmark that srbench does not know, all."""
+    named = METRICS.get(benchmark)
+    return [n for n in named if n in there] if named else list(there)
+
+
+# --- results
+
+
+def results(facts: RunFacts) -> list[ResultTable]:
+    """A table per benchmark that any model has a result or a failure of."""
+    return [result_table(facts, key) for key in benchmarks([facts])]
+
+
+def result_table(facts: RunFacts, benchmark: str, metrics: Sequence[str] | None = None, title: str = "") -> ResultTable:
+    """A benchmark's numbers.
+
+    Args:
+        metrics: in this order; None takes all but the parts of others.
+    """
+    models = [m for m in facts.models if benchmark in m.results]
+    found = {m.name: m.results[benchmark] for m in models}
+    there = [n for n in _metrics_of(facts, benchmark) if any(_of_something(r, n) for r in found.values())]
+    shown = _known(benchmark, [n for n in there if _is_whole(benchmark, n)]) if metrics is None else metrics
+    judges = dict.fromkeys(r.judge or "" for r in found.values())
+    groups = comparability.groups(found)
+    return ResultTable(
+        benchmark,
+        title or wording.title(benchmark),
+        next(iter(judges), "") if len(judges) < 2 else "each model itself, with its run's judge prompt",
+        tuple(found),
+        tuple(_row(facts, benchmark, name, models) for name in shown),
+        tuple((m.name, m.failures[benchmark].message) for m in facts.models if benchmark in m.failures),
+        tuple(comparability.unlike(found)),
+        tuple(groups[n] for n in found) if len(set(groups.values())) > 1 else (),
+        comparability.other_settings(found),
+    )
+
+
+def _of_something(result: EvalResult, metric: str) -> bool:
+    """Whether there was anything to score; of nothing, not even a dash is shown."""
+    return metric in result.metrics and result.metrics[metric].n_total > 0
+
+
+def _is_whole(benchmark: str, metric: str) -> bool:
+    return "/" not in metric or metric in METRICS.get(benchmark, {})
+
+
+def _row(facts: RunFacts, benchmark: str, metric: str, models: Sequence[ModelFacts]) -> Row:
+    label = wording.info(benchmark, metric).label
+    return Row(label, tuple(metric_cell(facts, m, benchmark, metric) for m in models), metric)
+
+
+def highlights(facts: RunFacts) -> ResultTable:
+    """The few metrics that tell the story, over all benchmarks, in one table."""
+    models = facts.evaluated
+    rows = [
+        Row(
+            f"{wording.title(key).removesuffix(wording.MICRO)}: {wording.info(key, metric).label}",
+            tuple(metric_cell(facts, m, key, metric) for m in models),
+            metric,
+        )
+        for key in benchmarks([facts])
+        for metric in headline_metrics(facts, key)
+    ]
+    return ResultTable("", "Results", "", tuple(m.name for m in models), tuple(rows))
+
+
+def relabelled(table: ResultTable, labels: Mapping[str, str]) -> ResultTable:
+    """The table with other words for some metrics."""
+    return replace(table, rows=tuple(replace(r, label=labels.get(r.metric, r.label)) for r in table.rows))
+
+
+def metric_cell(facts: RunFacts, model: ModelFacts, benchmark: str, metric: str) -> Cell:
+    """One number with its interval, what is missing, and its differences to other models."""
+    result = model.results.get(benchmark)
+    found = result.metrics.get(metric) if result else None
+    if found is None:
+        return Cell(wording.NOTHING)
+    unit = wording.info(benchmark, metric).unit
+    return Cell(
+        wording.number(found.value, unit),
+        wording.interval(found.low, found.high, unit),
+        _missing(found),
+        tuple(change_of(d, facts) for d in _differences(facts, model.name, benchmark, metric)),
+    )
+
+
+def _missing(metric: Metric) -> str:
+    return wording.scored(metric) if metric.n_scored < metric.n_total else ""
+
+
+# --- differences
+
+
+def difference(facts: RunFacts, benchmark: str, metric: str, a: str, b: str) -> MetricDifference | None:
+    """The stored difference of ``a`` to ``b``, where there is one with a value."""
+    found = facts.standings.difference(benchmark, metric, a, b) if facts.standings else None
+    return found if found is not None and found.value is not None else None
+
+
+def _differences(facts: RunFacts, model: str, benchmark: str, metric: str) -> list[MetricDifference]:
+    compared = facts.standings.differences if facts.standings else ()
+    found = [d for d in compared if (d.benchmark, d.metric, d.a) == (benchmark, metric, model) and d.value is not None]
+    order = [m.name for m in facts.models]
+    return sorted(found, key=lambda d: order.index(d.b) if d.b in order else -1, reverse=True)
+
+
+def change_of(found: MetricDifference, facts: RunFacts) -> Change:
+    """A stored difference, put into words."""
+    shown = wording.info(found.benchmark, found.metric)
+    value, interval = wording.change(found, shown)
+    return Change(
+        found.b,
+        value,
+        interval,
+        wording.arrow(found),
+        wording.tone(found, shown),
+        _roles(facts, found),
+        _reach(found, shown.unit),
+        f"{found.n:,} of {found.n_total:,}" if found.n < found.n_total else "",
+    )
+
+
+def _reach(found: MetricDifference, unit: str) -> str:
+    return "" if found.detectable is None else f"±{wording.number(found.detectable, unit).removesuffix(' %')}"
+
+
+def _roles(facts: RunFacts, found: MetricDifference) -> tuple[str, ...]:
+    """What ``b`` is to ``a``."""
+    names = [m.name for m in facts.models if found.benchmark in m.results]
+    before = names[: names.index(found.a)] if found.a in names else []
+    held = {
+        "previous": before[-1:] == [found.b],
+        "base": found.b == _BASE,
+        "baseline": not _ITERATION.fullmatch(found.b),
+        "first": found.b == _FIRST,
+    }
+    return tuple(role for role in ROLES if held[role])
+
+
+# --- training
+
+
+def stage_rows(stages: Iterable[Stage]) -> list[tuple[str, str, str, str]]:
+    """``(stage, what was counted, seconds, finished)`` for each stage of a model."""
+    return [
+        (
+            stage.name,
+            ", ".join(f"{name.replace('_', ' ')} {wording.count(value)}" for name, value in stage.counts.items())
+            or ("begun, not finished" if stage.status == "partial" else wording.NOTHING),
+            wording.duration(stage.seconds) + (" after resuming" if stage.resumed else ""),
+            stage.finished_at or wording.NOTHING,
+        )
+        for stage in stages
+    ]

@@ -1,0 +1,91 @@
+"""Charts made of a run's numbers: what is drawn is what the table beside it says, in the same units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from leaderboards.standings import MetricDifference
+from reports import wording
+from reports.facts import tables
+from reports.facts.run import RunFacts
+from reports.page.section import Chart
+from selfreward_bench.types import Metric
+
+__all__ = ["axis", "differences", "metric_dots", "scaled", "spark"]
+
+_UNITS: Final = {
+    "points": "points",
+    "grade": "grade",
+    "share": "per cent",
+    "percent": "per cent",
+    "correlation": "correlation",
+    "characters": "characters",
+    "nats": "nats",
+    "rating": "rating",
+    "count": "",
+}
+
+
+def scaled(value: float | None, unit: str) -> float | None:
+    """As it is drawn: shares in per cent."""
+    return None if value is None else 100 * value if unit == "share" else value
+
+
+def axis(unit: str) -> str:
+    """What an axis of such numbers is called."""
+    return _UNITS.get(unit, "")
+
+
+def metric_dots(
+    facts: RunFacts, benchmark: str, metrics: Iterable[str], title: str, *, labels: Mapping[str, str] | None = None
+) -> Chart | None:
+    """Metrics of one unit, model by model, with their intervals; None where there is no number."""
+    rows: list[dict[str, Any]] = []
+    unit = ""
+    for metric in metrics:
+        shown = wording.info(benchmark, metric)
+        unit = unit or shown.unit
+        for model in facts.models:
+            found = model.results[benchmark].metrics.get(metric) if benchmark in model.results else None
+            if found is not None and found.value is not None and shown.unit == unit:
+                label = (labels or {}).get(metric, shown.label)
+                rows.append({"label": label, "series": model.name, **_bounds(found, unit)})
+    return Chart("dots", title, rows, {"x": axis(unit)}) if rows else None
+
+
+def differences(found: Sequence[tuple[str, str, MetricDifference]], title: str, *, unit: str = "share") -> Chart | None:
+    """Paired differences around a line at zero.
+
+    Args:
+        found: ``(label, series, difference)``.
+    """
+    rows = [
+        {
+            "label": label,
+            "series": series,
+            "value": scaled(d.value, unit),
+            "low": scaled(d.low, unit),
+            "high": scaled(d.high, unit),
+        }
+        for label, series, d in found
+        if d.value is not None
+    ]
+    told = "percentage points" if unit in ("share", "percent") else axis(unit)
+    return Chart("dots", title, rows, {"x": f"difference, {told}", "zero": 0}) if rows else None
+
+
+def spark(facts: RunFacts, benchmark: str, metric: str) -> Chart | None:
+    """A metric over the models of a run, small enough for a cell of a table; None with fewer than two numbers."""
+    shown = wording.info(benchmark, metric)
+    rows = []
+    for model in facts.models:
+        found = model.results[benchmark].metrics.get(metric) if benchmark in model.results else None
+        if found is not None and found.value is not None:
+            iteration = bool(tables.iterations([model.name])) or model.name == "M0"
+            rows.append({"x": model.name, "line": iteration, **_bounds(found, shown.unit)})
+    return Chart("spark", f"{shown.label}, model by model", rows) if len(rows) > 1 else None
+
+
+def _bounds(found: Metric, unit: str) -> dict[str, float | None]:
+    return {name: scaled(getattr(found, name), unit) for name in ("value", "low", "high")}

@@ -1,0 +1,232 @@
+"""The section on training: every step, every loss on the way, and a chain of weights that is whole or is not."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from leaderboards.health.records import HEALTH, Health, IterationHealth, Quantiles
+from leaderboards.standings import write_record
+from reports.facts import collect
+from reports.facts import training as training_facts
+from reports.page.section import Section
+from reports.sections import training
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</section></main><iframe src=//x>",
+    "{{ 7 * 191 }}{% raw %}",
+    "a\u202eb\u200bc",
+    "\x00\x1b[31m",
+)
+
+
+class Parsed(HTMLParser):
+    """Tags, attributes and text; every element is closed in its order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[str] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += f" {data}"
+
+
+def section_of(run: Any) -> Section:
+    return training.build([collect(run.path)])
+
+
+def text_of(section: Section) -> str:
+    return " ".join(Parsed(str(section.body)).text.split())
+
+
+def log(run: Any, model: str, steps: list[dict[str, float]], tail: str = "") -> None:
+    folder = run.path / model
+    folder.mkdir(exist_ok=True)
+    (folder / "log.jsonl").write_text("".join(json.dumps(s) + "\n" for s in steps) + tail)
+
+
+def chart(section: Section, title: str) -> Any:
+    return next(c for c in section.charts.values() if c.title == title)
+
+
+def test_every_step_is_drawn_and_told(builder: Any) -> None:
+    steps = [{"step": i, "loss": 3.0 / i, "rewards/margins": 0.1 * i, "lr": 0.5} for i in range(1, 8)]
+    log(builder, "M2", steps)
+    builder.stage("M2", "train", {"steps": 7})
+    section = section_of(builder)
+    assert [(r["x"], r["y"]) for r in chart(section, "Loss").rows] == [
+        (i, pytest.approx(3 / i, rel=1e-4)) for i in range(1, 8)
+    ]
+    assert {r["series"] for r in chart(section, "Reward margin").rows} == {"rewards/margins"}
+    text = text_of(section)
+    assert "7 steps. loss 3 → 0.4286" in text
+    assert "lr 0.5 0.5 0.5 0.5" in text
+    assert set(re.findall(r'data-chart="([^"]+)"', section.body)) == set(section.charts)
+
+
+@pytest.mark.parametrize(("n", "points", "per"), [(300, 300, 1), (301, 151, 2), (3_000, 300, 10), (7_001, 292, 24)])
+def test_long_logs_are_thinned_to_means(builder: Any, n: int, points: int, per: int) -> None:
+    log(builder, "M1", [{"step": i, "loss": float(i)} for i in range(1, n + 1)])
+    (found,) = training_facts.logs(builder.path / "M1")
+    curve = found.curves["loss"]
+    assert (found.steps, len(curve.points), curve.per_point) == (n, points, per)
+    assert curve.points[0] == (per, (1 + per) / 2)
+    assert curve.points[-1][0] == n
+    assert (curve.first, curve.last, curve.lowest, curve.highest) == (1, n, 1, n)
+    assert ("mean of" in str(section_of_with_stage(builder).body)) == (per > 1)
+
+
+def section_of_with_stage(builder: Any) -> Section:
+    builder.stage("M1", "train", {"steps": 1})
+    return section_of(builder)
+
+
+def test_numbers_that_begin_late_keep_their_steps(builder: Any) -> None:
+    log(builder, "M1", [{"step": 1}, {"step": 2, "loss": 5.0}, {"step": 3}, {"step": 4, "loss": 6.0}])
+    (found,) = training_facts.logs(builder.path / "M1")
+    assert found.curves["loss"].points == ((2, 5.0), (4, 6.0))
+
+
+@pytest.mark.parametrize("tail", ['{"step": 3, "lo', "[1, 2]\n", "[" * 60_000, '"' + "x" * 200_000 + '"\n', "\x00\n"])
+def test_a_log_that_breaks_off_is_told_as_far_as_it_goes(builder: Any, tail: str) -> None:
+    log(builder, "M1", [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}], tail)
+    (found,) = training_facts.logs(builder.path / "M1")
+    assert (found.steps, found.complete) == (2, False)
+    assert "the log breaks off here" in text_of(section_of_with_stage(builder))
+
+
+def test_what_is_no_number_is_not_drawn(builder: Any) -> None:
+    text = '{"step": 1, "loss": NaN, "a": true, "b": "x", "c": 1e999, "d": null, "e": 1}\n'
+    (builder.path / "M1").mkdir()
+    (builder.path / "M1" / "log.jsonl").write_text(text)
+    (found,) = training_facts.logs(builder.path / "M1")
+    assert list(found.curves) == ["e"]
+
+
+def iteration(run: Any, model: str, **values: Any) -> None:
+    (run.path / model).mkdir(exist_ok=True)
+    (run.path / model / "iteration.json").write_text(json.dumps(values))
+
+
+def test_the_chain_of_weights(builder: Any) -> None:
+    iteration(
+        builder, "M1", parent="M0", fingerprint="one", parent_fingerprint="zero", checks={"weights_differ": "passed"}
+    )
+    iteration(builder, "M2", parent="M1", fingerprint="two", parent_fingerprint="one")
+    iteration(builder, "M3", parent="M2", fingerprint="three", parent_fingerprint="other")
+    text = text_of(section_of(builder))
+    assert "M1 one M0 zero —" in text
+    assert "M2 two M1 one whole" in text
+    assert "M3 three M2 other BROKEN: other weights" in text
+    assert "Model weights differ M1 passed" in text
+
+
+def test_what_became_of_prompts_and_candidates(builder: Any) -> None:
+    builder.stage(
+        "M2", "prompts", {"prompts": 60, "continuations": 100, "duplicate": 30, "too_short": 10, "similar": 0}
+    )
+    builder.stage("M2", "candidates", {"completions": 200})
+    builder.stage("M2", "pairs", {"prompts": 60, "pairs": 15, "tied": 45, "duplicate": 50, "empty": 0})
+    section = section_of(builder)
+    bars = {
+        title: [(r["part"], r["value"]) for r in chart(section, title).rows]
+        for title in ("Written prompts", "Candidates", "Prompts that gave a pair")
+    }
+    assert bars == {
+        "Written prompts": [("new", 60.0), ("duplicate", 30.0), ("too short", 10.0)],
+        "Candidates": [("usable", 75.0), ("duplicate", 25.0)],
+        "Prompts that gave a pair": [("pair", 25.0), ("tied", 75.0)],
+    }
+    text = text_of(section)
+    assert "M2 100 60 60.0 % 30 30.0 % 10 10.0 %" in text
+    assert "M2 60 15 25.0 % 45 75.0 %" in text
+
+
+def health(run: Any, **values: Any) -> None:
+    margin = Quantiles(n=9, mean=1.5, p10=1.0, p50=1.4, p90=2.0)
+    told = IterationHealth(
+        model="M2",
+        parent="M1",
+        judge="judge-key",
+        n_judgments=200,
+        grades={"0": 10, "4": 30, "10": 60},
+        failures={"no_verdict": 90, "truncated": 10},
+        margin=margin,
+        chosen_chars=margin,
+        rejected_chars=margin,
+    )
+    write_record(run.path / HEALTH, Health(iterations=(told.model_copy(update=values),)))
+
+
+def test_scores_margins_and_lengths_come_from_health(builder: Any) -> None:
+    builder.stage("M2", "candidates", {"completions": 200})
+    health(builder)
+    section = section_of(builder)
+    histogram = [(r["label"], r["value"], r["series"]) for r in chart(section, "Scores given").rows]
+    assert histogram == [("0", 10.0, "M2"), ("4", 30.0, "M2"), ("10", 60.0, "M2")]
+    margin = chart(section, "Reward of the chosen minus that of the rejected").rows
+    assert margin == [{"label": "M2", "value": 1.5, "low": 1.0, "high": 2.0}]
+    text = text_of(section)
+    assert "M2 M1 200 100 50.0 % no verdict 90, truncated 10" in text
+    assert "not measured" not in text
+
+
+def test_without_health_the_section_says_so_and_shows_the_rest(builder: Any) -> None:
+    builder.stage("M2", "candidates", {"completions": 200})
+    assert "Health was not measured" in text_of(section_of(builder))
+    (builder.path / HEALTH).write_text("{")
+    assert "health.json is damaged" in text_of(section_of(builder))
+
+
+def test_control_rewards_are_no_judgments(builder: Any) -> None:
+    health(builder, rewards="random", n_judgments=0, failures={})
+    builder.stage("M2", "candidates", {"completions": 200})
+    assert "Rewards of a control" in text_of(section_of(builder))
+
+
+@pytest.mark.parametrize("payload", HOSTILE)
+def test_hostile_texts_are_text(builder: Any, payload: str) -> None:
+    clean: set[str] = set()
+    for text in ("harmless", payload):
+        iteration(builder, "M2", parent=text, fingerprint=text, parent_fingerprint=text, checks={text: text})
+        builder.stage("M2", "candidates", {"completions": 3.0, text: 1.0})
+        log(builder, "M2", [{"step": 1, text: 1.0, "loss": 1.0}, {"step": 2, text: 1.0, "loss": 2.0}])
+        health(builder, judge=text, grades={text: 3}, failures={text: 2})
+        parsed = Parsed(str(section_of(builder).body))
+        clean = clean or set(parsed.tags)
+    assert set(parsed.tags) == clean
+    assert not any(a.startswith("on") or a in ("src", "style") for a in parsed.attributes)
+    assert not re.search("[\u202a-\u202e\u200b\x00\x1b]", parsed.text)
+    assert "1337" not in parsed.text
+
+
+def test_several_runs_stand_apart(builder: Any) -> None:
+    builder.stage("M1", "train", {"steps": 2})
+    log(builder, "M1", [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}])
+    facts = collect(builder.path)
+    section = training.build([facts, facts])
+    assert len(section.charts) == 2
+    assert str(section.body).count('<details class="run"') == 2
+
+
+def test_a_run_without_models_renders(builder: Any) -> None:
+    assert "Nothing has been trained yet." in text_of(section_of(builder))
