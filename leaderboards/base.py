@@ -14,11 +14,12 @@ from typing import Final, Protocol
 
 from leaderboards.metrics import bounds_of
 from leaderboards.replicates import Replicates
-from selfreward_bench import jsonl, stats
+from selfreward_bench import stats
 from selfreward_bench.config import RunConfig
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.engines.base import TOO_LONG, Engine, GenerationRequest
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
+from selfreward_bench.sources.directory import DataDir
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Judgment, Metric, SampleScore
 
 __all__ = [

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from selfreward_bench.errors import ConfigError, DataError
-from selfreward_bench.files import os_errors
-from selfreward_bench.hub import is_hub_name
+from selfreward_bench.sources.hub import is_hub_name
+from selfreward_bench.storage.files import os_errors
 
-__all__ = ["Candidate", "Kind", "parse_candidate", "parse_candidates"]
+__all__ = ["Candidate", "Kind", "choose_model", "parse_candidate", "parse_candidates"]
 
 Kind = Literal["directory", "run-model", "hub", "served", "finished"]
 
@@ -158,7 +158,7 @@ def _run_model(text: str, run: Path, model: str) -> Candidate:
 def _base(run: Path) -> tuple[Path | None, str | None]:
     """The model that a run began with: its directory, or what the hub calls it."""
     from selfreward_bench.micro import base_path
-    from selfreward_bench.rundir import RunDir
+    from selfreward_bench.storage.rundir import RunDir
 
     base = RunDir.open(run).config.base
     if base == "micro":
@@ -241,3 +241,22 @@ def _no_candidate(text: str) -> ConfigError | DataError:
 def _shown(text: str) -> str:
     """A text for a message, without what may be a key."""
     return (text.partition("#")[0].partition("?")[0] or text[:1])[:_SHOWN]
+
+
+def choose_model(path: Path, models: Iterable[str], wanted: str | None, *, exact: bool = False) -> str:
+    """Which model of a file that holds several: ``wanted``; without ``exact`` also the one that there is.
+
+    Raises:
+        DataError: it is not there, or there are several; which there are, the message tells.
+    """
+    names = sorted(set(models))
+    if wanted in names:
+        return str(wanted)
+    if len(names) == 1 and not exact:
+        return names[0]
+    held = "1 model" if len(names) == 1 else f"{len(names)} models"
+    told = "" if wanted is None else f" and none is called {wanted!r}"
+    raise DataError(
+        f"{path} holds {held}{told}. Name one of them, as --checkpoint {path}:MODEL, or keep the lines of one. There "
+        f"are: {', '.join(n[:100] for n in names[:40])}."
+    )

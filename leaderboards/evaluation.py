@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from leaderboards import standings
 from leaderboards.metrics import METRICS
 from leaderboards.standings import Tournament
-from selfreward_bench import jsonl
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import EvalResult, SampleScore
 
 if TYPE_CHECKING:

@@ -28,17 +28,17 @@ from leaderboards.base import (
 )
 from leaderboards.keeping import Start, begin
 from leaderboards.metrics import METRICS
-from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import Engine
 from selfreward_bench.engines.lazy import LazyEngine
 from selfreward_bench.errors import ConfigError, DataError, SrbenchError, UnknownNameError
-from selfreward_bench.files import os_errors, write_atomic
-from selfreward_bench.fingerprint import weights_fingerprint
 from selfreward_bench.hardware import hardware
 from selfreward_bench.progress import Reporter, Silent
-from selfreward_bench.rundir import hash_file, hash_json
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.files import os_errors, write_atomic
+from selfreward_bench.storage.fingerprint import weights_fingerprint
+from selfreward_bench.storage.rundir import hash_file, hash_json
 from selfreward_bench.types import EvalResult
 
 __all__ = [

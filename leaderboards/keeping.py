@@ -10,8 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import ClassVar, Final, TypeVar
 
-from selfreward_bench.files import os_errors
-from selfreward_bench.rundir import hash_json
+from selfreward_bench.storage.files import os_errors
+from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Record
 
 __all__ = ["Start", "begin", "read_start"]

@@ -1,32 +1,28 @@
 """The thin benchmark of answers on the embedded micro-world, judged by its exact oracle (the stand-in for GPT-4).
 
-``micro-quality@1`` scores one checkpoint on prompts no choice was made on; ``micro-head-to-head@1`` compares the
-stored sampled answers of two checkpoints. Judge accuracy is in ``leaderboards.judge_accuracy.micro``.
+``micro-quality@1`` scores one checkpoint on prompts no choice was made on. What other benchmarks do on the micro-world
+is in their rooms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import ClassVar, Final
 
-from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, answers, measures, row
+from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, answers, row
 from leaderboards.bounds import generating
-from leaderboards.head_to_head.ratings import Comparison, pair_result
-from leaderboards.standings import HeadToHead
-from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.micro import data_path, oracle, world
-from selfreward_bench.rundir import hash_file, hash_json
 from selfreward_bench.seeding import derive_seed
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.rundir import hash_file, hash_json
 from selfreward_bench.types import Completion, Prompt, SampleScore
 
-__all__ = ["HEAD_TO_HEAD", "ORACLE", "MicroQuality", "head_to_head", "quality_rows", "test_prompts"]
+__all__ = ["ORACLE", "MicroQuality", "quality_rows", "test_prompts"]
 
 ORACLE: Final = "micro-oracle@1 (exact grader of the embedded world, stand-in for GPT-4)"
-HEAD_TO_HEAD: Final = "micro-head-to-head@1"
 GRADES: Final = range(6)
 _NOT_ASKED_AGAIN: Final = SETTLED | {"truncated", "unknown_task"}
 
@@ -147,33 +143,3 @@ def _quality_row(prompt: Prompt, decoding: str, index: int, answer: Completion |
 def _family(prompt: Prompt) -> str:
     task = world.parse(prompt.text)
     return task.family if task else prompt.category or "unknown"
-
-
-def head_to_head(name_a: str, a: Iterable[SampleScore], name_b: str, b: Iterable[SampleScore]) -> HeadToHead:
-    """Compares two checkpoints' sampled answers by the oracle's grades: all samples of a prompt with all of the other.
-
-    The higher grade wins, equal grades tie. The interval is clustered by prompt, p is a sign-flip test against 1/2.
-
-    Args:
-        name_a: name of the first checkpoint; the result is told from its side.
-        a: its rows of ``micro-quality``, in any order.
-    """
-    grades_a, grades_b = _sampled_grades(a), _sampled_grades(b)
-    comparisons = [
-        Comparison(name_a, name_b, prompt_id, *_points(x, y))
-        for prompt_id in sorted(grades_a.keys() & grades_b.keys())
-        for x, y in product(grades_a[prompt_id], grades_b[prompt_id])
-    ]
-    return pair_result(name_a, name_b, comparisons, benchmark=HEAD_TO_HEAD, judge=ORACLE)
-
-
-def _points(x: float | None, y: float | None) -> tuple[float | None, str | None]:
-    return (None, "unscored_answer") if x is None or y is None else ((x > y) + (x == y) / 2, None)
-
-
-def _sampled_grades(rows: Iterable[SampleScore]) -> dict[str, list[float | None]]:
-    grades: dict[str, list[float | None]] = {}
-    for scored in sorted(rows, key=lambda r: r.sample_id):
-        if "quality_sampled" in (numbers := measures(scored)):
-            grades.setdefault(scored.cluster, []).append(numbers["quality_sampled"])
-    return grades

@@ -15,13 +15,13 @@ from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.lazy import LazyEngine
 from selfreward_bench.errors import ConfigError, DataError, EngineError
-from selfreward_bench.hub import hub_directory
-from selfreward_bench.rundir import hash_json
+from selfreward_bench.sources.hub import hub_directory
+from selfreward_bench.storage.rundir import hash_json
 
 if TYPE_CHECKING:
     from selfreward_bench.engines.base import Engine
     from selfreward_bench.prices import Budget
-    from selfreward_bench.store import ResponseStore
+    from selfreward_bench.storage.responses import ResponseStore
 
 __all__ = [
     "CONCURRENCY",

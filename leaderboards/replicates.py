@@ -17,7 +17,7 @@ from leaderboards import standings
 from leaderboards.standings import MetricDifference
 from selfreward_bench import stats
 from selfreward_bench.errors import DataError
-from selfreward_bench.files import os_errors
+from selfreward_bench.storage.files import os_errors
 from selfreward_bench.types import Metric, Record
 
 __all__ = ["Replicates", "paired", "read", "write"]

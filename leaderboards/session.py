@@ -33,12 +33,12 @@ from leaderboards.models import (
 from leaderboards.planning import Entry, Planned, plan_drift, plan_matches, plan_row
 from leaderboards.suites import HEAD_TO_HEAD, World, bounded, default_config, run_of
 from selfreward_bench.config import RunConfig
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError
-from selfreward_bench.files import os_errors
 from selfreward_bench.prices import Budget, PriceTable
 from selfreward_bench.progress import Reporter, Silent
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.sources.directory import DataDir
+from selfreward_bench.storage.files import os_errors
+from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import EvalResult
 
 __all__ = ["Asked", "Evaluation", "Options", "Session", "evaluate", "prepare"]

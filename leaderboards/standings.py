@@ -19,7 +19,7 @@ from typing import Final, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from selfreward_bench.errors import DataError
-from selfreward_bench.files import os_errors, write_atomic
+from selfreward_bench.storage.files import os_errors, write_atomic
 from selfreward_bench.types import EvalResult, Metric, Record
 
 __all__ = [

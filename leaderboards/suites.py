@@ -11,7 +11,7 @@ from leaderboards.candidates import Candidate
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.micro import base_path
-from selfreward_bench.rundir import RunDir, hash_file
+from selfreward_bench.storage.rundir import RunDir, hash_file
 
 __all__ = [
     "HEAD_TO_HEAD",

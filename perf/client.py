@@ -23,7 +23,7 @@ from fake_server import fake_server
 
 from selfreward_bench.engines.base import ChoiceRequest
 from selfreward_bench.engines.served import ServedEngine
-from selfreward_bench.store import ResponseStore
+from selfreward_bench.storage.responses import ResponseStore
 from selfreward_bench.types import Message
 
 PROMPT_CHARACTERS = 6_000  # about an instruction, two answers and a judge prompt

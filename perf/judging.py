@@ -19,9 +19,9 @@ from itertools import combinations
 from pathlib import Path
 
 from leaderboards.judge_accuracy.micro import JudgeAccuracy
-from selfreward_bench import jsonl
 from selfreward_bench.micro import data_path, oracle, world
 from selfreward_bench.micro.notes import notes
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Judgment, Prompt, RankedPrompt
 
 MODELS = ("SFT", "M1", "M2", "M3")

@@ -38,7 +38,7 @@ def made_up(rows: int) -> tuple[Comparisons, Gamed]:
 
 def published(root: Path, model: str) -> tuple[Comparisons, Gamed]:
     from leaderboards.alpaca_eval.files import by_instruction, load_gamed, load_instructions, read_annotations
-    from selfreward_bench.data_dir import DataDir
+    from selfreward_bench.sources.directory import DataDir
 
     data = DataDir(root)
     file = data.path(f"alpaca_eval/results/{model}/weighted_alpaca_eval_gpt4_turbo/annotations.json")

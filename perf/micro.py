@@ -30,9 +30,9 @@ def run_seed(seed: int, rewards: list[str], out: Path, overrides: list[str], rec
 
     from leaderboards.harness import THIN, evaluate_checkpoint
     from selfreward_bench import recipes
-    from selfreward_bench.fingerprint import weights_fingerprint
     from selfreward_bench.micro import oracle
-    from selfreward_bench.rundir import RunDir
+    from selfreward_bench.storage.fingerprint import weights_fingerprint
+    from selfreward_bench.storage.rundir import RunDir
     from trainers.iteration import checkpoint_of, finished_models, run_iteration
 
     first = rewards[0]
@@ -79,8 +79,8 @@ def share(source: Path, target: Path) -> None:
 
 def training_facts(directory: Path) -> dict[str, float]:
     """Yield of pairs, and the share of them the oracle agrees with."""
-    from selfreward_bench import jsonl
     from selfreward_bench.micro import oracle
+    from selfreward_bench.storage import jsonl
     from selfreward_bench.types import PreferencePair
 
     file = directory / "pairs.jsonl"
@@ -165,7 +165,7 @@ def table(out: Path) -> None:
 def sampled_grades(out: Path, seed: int, reward: str, model: str, metric: str) -> dict[str, list[float]]:
     """Prompt -> its samples' values of one metric."""
     from leaderboards.base import measures
-    from selfreward_bench import jsonl
+    from selfreward_bench.storage import jsonl
     from selfreward_bench.types import SampleScore
 
     home = "self" if model in ("M0", "SFT", "M1") else reward

@@ -23,7 +23,8 @@ GIB = 2**30
 
 def texts(count: int, words: int) -> list[str]:
     """Texts of the embedded world's words."""
-    from selfreward_bench import jsonl, micro
+    from selfreward_bench import micro
+    from selfreward_bench.storage import jsonl
     from selfreward_bench.types import Prompt
 
     rng = random.Random(0)

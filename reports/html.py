@@ -25,7 +25,7 @@ from reports.page import rendering
 from reports.page.section import Builder, Section
 from reports.sections import SECTIONS
 from selfreward_bench import __version__
-from selfreward_bench.files import write_atomic
+from selfreward_bench.storage.files import write_atomic
 
 __all__ = ["render", "sections", "write"]
 

@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from selfreward_bench.errors import ConfigError, did_you_mean
-from selfreward_bench.files import os_errors
+from selfreward_bench.storage.files import os_errors
 from selfreward_bench.types import Record
 
 __all__ = ["Budget", "Price", "PriceTable", "Reservation", "Usage", "load_prices"]

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError, did_you_mean
-from selfreward_bench.files import os_errors
+from selfreward_bench.storage.files import os_errors
 
 __all__ = [
     "Layer",

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from selfreward_bench import jsonl
 from selfreward_bench.config import CandidatesConfig
 from selfreward_bench.engines.base import TOO_LONG, Engine, GenerationRequest
 from selfreward_bench.errors import DataError, EngineError
 from selfreward_bench.judges.fencing import clean
 from selfreward_bench.progress import Reporter
 from selfreward_bench.seeding import derive_seed
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Prompt
 
 __all__ = ["by_prompt", "generate_missing", "refuse_strangers", "write_candidates"]

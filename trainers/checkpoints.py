@@ -18,8 +18,8 @@ from typing import Any
 import yaml
 
 from selfreward_bench.errors import EngineError, TrainingError
-from selfreward_bench.files import os_errors, sync_directory
-from selfreward_bench.fingerprint import weights_fingerprint
+from selfreward_bench.storage.files import os_errors, sync_directory
+from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import Record
 from trainers.resume import sync_file
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfreward_bench import jsonl
 from selfreward_bench.config import DpoConfig
 from selfreward_bench.errors import DataError, LoopViolation
-from selfreward_bench.fingerprint import weights_fingerprint
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import PreferencePair, Record
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
 from trainers.rendering import (

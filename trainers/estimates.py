@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from selfreward_bench.errors import SrbenchError
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage.rundir import RunDir
 
 __all__ = ["Rate", "rates"]
 

@@ -15,18 +15,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import Engine
 from selfreward_bench.errors import LoopViolation
-from selfreward_bench.files import write_atomic
-from selfreward_bench.fingerprint import weights_fingerprint
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.micro import base_path
 from selfreward_bench.progress import Reporter, Silent
-from selfreward_bench.rundir import RunDir, Stage, hash_file, hash_json
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.files import write_atomic
+from selfreward_bench.storage.fingerprint import weights_fingerprint
+from selfreward_bench.storage.rundir import RunDir, Stage, hash_file, hash_json
 from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, Prompt
 from trainers import candidates, checks, eft, pairs, prompts, rewards, seeds
 from trainers.checkpoints import logit_probe

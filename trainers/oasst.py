@@ -1,6 +1,6 @@
 """Open Assistant conversation trees as seed data: what the paper took its IFT and EFT from (arXiv 2401.10020).
 
-English first turns and their human-ranked answers (``selfreward_bench.oasst`` reads them). One third of the prompts
+English first turns and their human-ranked answers (see ``selfreward_bench.sources.oasst``). One third of the prompts
 with a human order goes to EFT, by a hash of their text; all others go to IFT. So the two are disjoint whatever the
 sizes and seeds, and a prompt that is asked twice is on one side only.
 """
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from selfreward_bench.errors import DataError
-from selfreward_bench.oasst import Tree, read_trees
 from selfreward_bench.seeding import derive_seed
+from selfreward_bench.sources.oasst import Tree, read_trees
 from selfreward_bench.types import Example, Message, RankedPrompt
 from trainers.filters import normalised
 

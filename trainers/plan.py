@@ -13,7 +13,7 @@ from pathlib import Path
 
 from selfreward_bench.config import DpoConfig, RunConfig, SftConfig
 from selfreward_bench.errors import UnknownNameError
-from selfreward_bench.rundir import RunDir, StageStatus
+from selfreward_bench.storage.rundir import RunDir, StageStatus
 from trainers.estimates import Rate, rates
 from trainers.stages import BASELINE, StageSpec, check_model, models, stages
 

@@ -15,13 +15,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from selfreward_bench import jsonl
 from selfreward_bench.config import PromptsConfig
 from selfreward_bench.engines.base import Engine, GenerationRequest
 from selfreward_bench.errors import DataError
 from selfreward_bench.judges.prompts import render_conversation
 from selfreward_bench.progress import Reporter
 from selfreward_bench.seeding import derive_seed
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Message, Prompt
 from trainers.candidates import generate_missing, refuse_strangers
 from trainers.filters import Seen, fault

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from selfreward_bench.engines.chat import neutralise, special_strings
 from selfreward_bench.errors import DataError, TrainingError
-from selfreward_bench.fingerprint import check_checkpoint
-from selfreward_bench.hub import hub_directory, is_hub_name
+from selfreward_bench.sources.hub import hub_directory, is_hub_name
+from selfreward_bench.storage.fingerprint import check_checkpoint
 from selfreward_bench.types import Message
 
 S = TypeVar("S", bound=Sized)

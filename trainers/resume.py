@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreward_bench.errors import IncompatibleRunError
-from selfreward_bench.files import os_errors, write_atomic
+from selfreward_bench.storage.files import os_errors, write_atomic
 
 MARKER = "intact.json"
 _PREFIX = "checkpoint-"

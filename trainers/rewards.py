@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from selfreward_bench import jsonl
 from selfreward_bench.engines.base import TOO_LONG
 from selfreward_bench.errors import ConfigError, DataError, UnknownNameError
 from selfreward_bench.judges.fencing import clean
@@ -22,6 +21,7 @@ from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.judges.pointwise import rewards as mean_rewards
 from selfreward_bench.progress import Reporter
 from selfreward_bench.seeding import derive_seed
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Judgment, Prompt, Reward
 from trainers.candidates import by_prompt
 

@@ -14,12 +14,12 @@ from typing import Annotated, Final, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from selfreward_bench import jsonl
 from selfreward_bench.config import SeedConfig
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.judges.prompts import render_conversation
 from selfreward_bench.micro import data_path
 from selfreward_bench.seeding import derive_seed
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Example, Message, Prompt, RankedPrompt, RankedResponse
 from trainers import oasst
 from trainers.filters import normalised

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreward_bench.config import SftConfig
-from selfreward_bench.fingerprint import weights_fingerprint
+from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import Example
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
 from trainers.rendering import (

@@ -27,9 +27,9 @@ from leaderboards.alpaca_eval.verdicts import (
     Verdict,
 )
 from selfreward_bench.errors import ConfigError, UnknownNameError
-from selfreward_bench.files import os_errors
 from selfreward_bench.judges.fencing import clean
-from selfreward_bench.rundir import hash_json
+from selfreward_bench.storage.files import os_errors
+from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Message
 
 __all__ = [

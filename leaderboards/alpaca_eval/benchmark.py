@@ -32,8 +32,8 @@ from selfreward_bench.engines.served_protocol import PREFIX, parse_spec
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.judges.pointwise import sampling_key
 from selfreward_bench.micro import oracle, world
-from selfreward_bench.rundir import hash_json
 from selfreward_bench.seeding import derive_seed
+from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Completion, Message, Metric, Prompt
 
 __all__ = ["AlpacaEval", "MicroAlpacaEval", "micro_reference"]

@@ -21,9 +21,9 @@ import numpy as np
 from pydantic import ConfigDict, ValidationError, field_validator
 
 from leaderboards.alpaca_eval.length_control import Gamed
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.errors import DataError
-from selfreward_bench.files import write_atomic
+from selfreward_bench.sources.directory import DataDir
+from selfreward_bench.storage.files import write_atomic
 from selfreward_bench.types import Record
 
 __all__ = [

@@ -22,7 +22,7 @@ from leaderboards.alpaca_eval.length_control import (
 from leaderboards.base import row
 from leaderboards.replicates import Replicates
 from selfreward_bench.judges.fencing import clean
-from selfreward_bench.rundir import hash_json
+from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Metric, SampleScore
 
 __all__ = ["LengthModel", "Pair", "Scores", "score"]

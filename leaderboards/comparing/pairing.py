@@ -26,7 +26,7 @@ from leaderboards.metrics import METRICS
 from leaderboards.standings import MATCHES, RESULT, HeadToHead
 from selfreward_bench import stats
 from selfreward_bench.errors import ConfigError, DataError, SrbenchError, UnknownNameError, did_you_mean
-from selfreward_bench.files import os_errors
+from selfreward_bench.storage.files import os_errors
 from selfreward_bench.types import EvalResult, Metric
 
 __all__ = ["Evaluated", "locate", "pair"]

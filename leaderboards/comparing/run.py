@@ -16,10 +16,12 @@ from leaderboards import replicates, standings
 from leaderboards.base import BREAKDOWN_RESAMPLES, measures
 from leaderboards.comparing.records import SETTINGS, conditions
 from leaderboards.harness import BENCHMARKS
-from leaderboards.micro import MicroQuality, head_to_head
+from leaderboards.head_to_head.micro import head_to_head
+from leaderboards.micro import MicroQuality
 from leaderboards.replicates import Replicates
 from leaderboards.standings import HeadToHead, MetricDifference, Standings
-from selfreward_bench import jsonl, stats
+from selfreward_bench import stats
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import EvalResult, SampleScore
 
 __all__ = [

@@ -18,11 +18,12 @@ from leaderboards.base import Subject, judgments, measures
 from leaderboards.judge_accuracy.agreement import agreement_rows
 from leaderboards.pooled import pooled_kendall, pooled_spearman
 from leaderboards.standings import AuthorScore, DriftJudge, DriftMatrix, JudgeAgreement, model_order
-from selfreward_bench import jsonl, stats
+from selfreward_bench import stats
 from selfreward_bench.errors import DataError
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge, rewards
 from selfreward_bench.micro import oracle
-from selfreward_bench.rundir import hash_json
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Completion, Judgment, Metric, Prompt, RankedPrompt, SampleScore
 
 __all__ = ["HUMAN", "Entry", "Pool", "answer_pool", "drift_matrix", "judge_pool", "micro_pool", "ranked_pool"]

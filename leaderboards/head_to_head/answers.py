@@ -14,15 +14,15 @@ from leaderboards import base, standings
 from leaderboards.base import SETTLED, Setting, Subject
 from leaderboards.keeping import Start, begin, read_start
 from leaderboards.micro import test_prompts
-from selfreward_bench import jsonl
 from selfreward_bench.config import Sampling
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.errors import DataError
-from selfreward_bench.files import write_atomic
 from selfreward_bench.judges.fencing import clean
-from selfreward_bench.rundir import hash_json
 from selfreward_bench.seeding import derive_seed
+from selfreward_bench.sources.directory import DataDir
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.files import write_atomic
+from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Completion, Message, Prompt
 
 __all__ = ["ANSWERS", "Entry", "answer", "default_prompts", "hash_prompts", "read_entry", "read_prompts"]

@@ -15,9 +15,9 @@ from leaderboards import standings
 from leaderboards.base import Calls, JudgeRole, Plan
 from leaderboards.head_to_head.answers import Entry, hash_prompts
 from leaderboards.head_to_head.judges import PairAnnotator, annotator_for
+from leaderboards.head_to_head.micro import HEAD_TO_HEAD as MICRO_HEAD_TO_HEAD
 from leaderboards.head_to_head.ratings import Comparison, bradley_terry, pair_result
 from leaderboards.head_to_head.verdicts import COMPARISONS, Match, Verdict, judged, kind_of
-from leaderboards.micro import HEAD_TO_HEAD as MICRO_HEAD_TO_HEAD
 from leaderboards.standings import HeadToHead, Positions, Tournament
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, DataError, UnknownNameError

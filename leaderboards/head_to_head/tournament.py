@@ -16,9 +16,9 @@ from leaderboards.head_to_head.answers import Entry, answer, default_prompts, ha
 from leaderboards.head_to_head.judges import annotator_for
 from leaderboards.head_to_head.verdicts import kind_of
 from leaderboards.standings import Tournament
-from selfreward_bench import jsonl
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.progress import Reporter
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Prompt
 
 __all__ = ["DIRECTORY", "HeadToHead", "reasons_in_words"]

@@ -13,10 +13,10 @@ from typing import Final
 
 from leaderboards.base import REFUSED, SETTLED, JudgeRole, attempts
 from leaderboards.head_to_head.judges import PairAnnotator, Preference, Showing
-from selfreward_bench import jsonl
 from selfreward_bench.judges.fencing import clean
 from selfreward_bench.judges.pairwise import Order
-from selfreward_bench.rundir import hash_json
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Prompt, Record
 
 __all__ = ["COMPARISONS", "Judged", "Match", "Verdict", "judged", "kind_of"]

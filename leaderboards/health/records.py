@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from leaderboards.metrics import MetricInfo
 from selfreward_bench.errors import DataError
-from selfreward_bench.files import os_errors
+from selfreward_bench.storage.files import os_errors
 from selfreward_bench.types import Record
 
 __all__ = [

@@ -29,12 +29,13 @@ from leaderboards.judge_accuracy.agreement import (
 from leaderboards.judge_accuracy.data import JudgeData
 from leaderboards.judge_accuracy.health import Judged, collect, health_metrics, health_rows, nearest_grade
 from leaderboards.pooled import pooled_kendall, pooled_spearman
-from selfreward_bench import jsonl, stats
+from selfreward_bench import stats
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.judges.pairwise import PairItem, PairwiseJudge, combine, request_id
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.judges.prompts import JudgePrompt, load_judge_prompt
-from selfreward_bench.rundir import hash_file, hash_json
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.rundir import hash_file, hash_json
 from selfreward_bench.types import Judgment, Metric, RankedPrompt, SampleScore
 
 __all__ = [

@@ -16,11 +16,11 @@ from typing import Annotated, Final, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from selfreward_bench import jsonl
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.errors import DataError
-from selfreward_bench.oasst import read_trees
-from selfreward_bench.rundir import hash_file
+from selfreward_bench.sources.directory import DataDir
+from selfreward_bench.sources.oasst import read_trees
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.rundir import hash_file
 from selfreward_bench.types import Judgment, Message, RankedPrompt, RankedResponse, Record
 
 __all__ = [

@@ -17,14 +17,14 @@ from leaderboards.judge_accuracy.benchmark import ranked_items, ranked_outcome
 from leaderboards.judge_accuracy.health import Judged, collect, nearest_grade
 from leaderboards.micro import test_prompts
 from leaderboards.pooled import pooled_spearman
-from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.micro import data_path, oracle, rankings_name, world
-from selfreward_bench.rundir import hash_file, hash_json
 from selfreward_bench.seeding import derive_seed
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.rundir import hash_file, hash_json
 from selfreward_bench.types import Completion, Metric, Prompt, RankedPrompt, SampleScore
 
 __all__ = ["JudgeAccuracy"]

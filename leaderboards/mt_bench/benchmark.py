@@ -17,13 +17,13 @@ from leaderboards.mt_bench import files
 from leaderboards.mt_bench.files import Item, JudgePrompts, TurnNumber
 from leaderboards.mt_bench.judging import JUDGE_TOKENS, Judging, ask, export_answers, may_pass, said
 from leaderboards.mt_bench.scores import TURNS, Replies, Reply, Scored, Turn, grade_row, score_pairs, score_singles
-from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.micro import data_path, dialogue, world
-from selfreward_bench.rundir import hash_file
 from selfreward_bench.seeding import derive_seed
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.rundir import hash_file
 from selfreward_bench.types import Completion, Message, SampleScore, TwoTurnQuestion
 
 __all__ = ["MicroMtBench", "MtBench", "converse"]

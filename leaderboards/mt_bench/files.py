@@ -16,6 +16,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Final, Literal, TypeVar
 
+from leaderboards.candidates import choose_model
 from leaderboards.mt_bench.records import (
     AnyLine,
     Choice,
@@ -29,10 +30,10 @@ from leaderboards.mt_bench.records import (
     Winner,
 )
 from leaderboards.mt_bench.verdicts import Guard
-from selfreward_bench import jsonl
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.errors import DataError
-from selfreward_bench.rundir import hash_json
+from selfreward_bench.sources.directory import DataDir
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Message
 
 __all__ = [
@@ -52,7 +53,6 @@ __all__ = [
     "SingleJudgment",
     "TurnNumber",
     "Winner",
-    "choose_model",
     "load_items",
     "make_answer",
     "model_name",
@@ -161,25 +161,6 @@ def _by_question(path: Path, records: Iterable[ModelAnswer]) -> dict[str, tuple[
             )
         found[key] = record.choices[0].turns
     return found
-
-
-def choose_model(path: Path, models: Iterable[str], wanted: str | None, *, exact: bool = False) -> str:
-    """``wanted`` where it is there; without ``exact`` the one model there is, too.
-
-    Raises:
-        DataError: it is not there, or there are several; which there are, the message tells.
-    """
-    names = sorted(set(models))
-    if wanted in names:
-        return str(wanted)
-    if len(names) == 1 and not exact:
-        return names[0]
-    held = "1 model" if len(names) == 1 else f"{len(names)} models"
-    told = "" if wanted is None else f" and none is called {wanted!r}"
-    raise DataError(
-        f"{path} holds {held}{told}. Name one of them, as --checkpoint {path}:MODEL, or keep the lines of one. There "
-        f"are: {', '.join(n[:100] for n in names[:40])}."
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,9 @@ from leaderboards.mt_bench.scores import (
     shown,
 )
 from leaderboards.mt_bench.verdicts import read_choice, read_grade
-from selfreward_bench import jsonl
 from selfreward_bench.engines.base import Engine, GenerationRequest
 from selfreward_bench.judges.parsing import Verdict
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Judgment, Message, SampleScore
 
 __all__ = ["JUDGE_TOKENS", "Judging", "ask", "export_answers", "may_pass", "said"]

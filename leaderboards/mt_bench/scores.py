@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from leaderboards.base import row
+from leaderboards.candidates import choose_model
 from leaderboards.mt_bench.files import (
     Item,
     PairJudgment,
     SingleJudgment,
     TurnNumber,
-    choose_model,
     read_records,
 )
 from leaderboards.mt_bench.verdicts import read_choice, read_grade

@@ -29,11 +29,11 @@ from leaderboards.nlp.tasks import (
     micro_tasks,
     profile_tasks,
 )
-from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, DataError, did_you_mean
 from selfreward_bench.micro import data_path
-from selfreward_bench.rundir import hash_file, hash_json
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.rundir import hash_file, hash_json
 from selfreward_bench.types import SampleScore
 
 __all__ = ["MicroNlp", "Nlp"]

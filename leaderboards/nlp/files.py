@@ -16,10 +16,10 @@ from typing import Any, Final
 from leaderboards.base import Outcome
 from leaderboards.nlp.scores import Leaf, TaskScores, combine, sample_rows
 from leaderboards.nlp.tasks import TASKS
-from selfreward_bench import jsonl
 from selfreward_bench.errors import DataError
-from selfreward_bench.files import os_errors
-from selfreward_bench.rundir import hash_file, hash_json
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.files import os_errors
+from selfreward_bench.storage.rundir import hash_file, hash_json
 from selfreward_bench.types import Metric
 
 __all__ = ["KIND", "find_results", "identity", "outcome"]

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from selfreward_bench import jsonl
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.errors import DataError
 from selfreward_bench.micro import data_path, world
 from selfreward_bench.micro.families import Fact, Sort
 from selfreward_bench.micro.lexicon import ATTRIBUTES, NOUNS, THINGS
+from selfreward_bench.sources.directory import DataDir
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import ChoiceQuestion
 
 __all__ = ["SOURCES", "Documents", "Unreadable", "files_of", "micro_documents", "read_documents"]

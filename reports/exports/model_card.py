@@ -20,9 +20,9 @@ from reports.exports.escaping import line, markdown
 from reports.facts.run import RunFacts
 from selfreward_bench import __version__
 from selfreward_bench.errors import DataError
-from selfreward_bench.files import os_errors, write_atomic
-from selfreward_bench.fingerprint import weights_fingerprint
-from selfreward_bench.rundir import hash_json
+from selfreward_bench.storage.files import os_errors, write_atomic
+from selfreward_bench.storage.fingerprint import weights_fingerprint
+from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import EvalResult, Metric
 
 if TYPE_CHECKING:

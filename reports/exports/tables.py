@@ -25,7 +25,7 @@ from reports.facts.run import RunFacts
 from reports.facts.tables import Cell, Change, Grid, ResultTable
 from selfreward_bench import __version__
 from selfreward_bench.errors import UnknownNameError
-from selfreward_bench.rundir import hash_json
+from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import EvalResult
 
 __all__ = ["FORMATS", "Fact", "as_csv", "as_json", "as_markdown", "facts_of", "render"]

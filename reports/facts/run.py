@@ -21,7 +21,7 @@ from leaderboards.standings import DRIFT, FAILURE, RESULT, TOURNAMENT, DriftMatr
 from reports import wording
 from selfreward_bench import recipes
 from selfreward_bench.errors import SrbenchError
-from selfreward_bench.jsonl import iterate
+from selfreward_bench.storage.jsonl import iterate
 from selfreward_bench.types import EvalResult, Metric, PreferencePair, Record
 
 __all__ = ["ModelFacts", "RunFacts", "Stage", "Training", "collect"]

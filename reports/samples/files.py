@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from reports import wording
-from selfreward_bench import jsonl
 from selfreward_bench.errors import DataError
+from selfreward_bench.storage import jsonl
 
 __all__ = ["LIMIT", "conversation", "name", "number", "objects", "said", "shown"]
 

@@ -56,8 +56,8 @@ def config_problems(config: RunConfig, rewards: bool = True) -> Iterator[str]:
 
 def _base_problems(base: str) -> Iterator[str]:
     """Of a base model that is a directory; whether the hub has a model is known when it is asked for it."""
-    from selfreward_bench.fingerprint import check_checkpoint
-    from selfreward_bench.hub import is_hub_name
+    from selfreward_bench.sources.hub import is_hub_name
+    from selfreward_bench.storage.fingerprint import check_checkpoint
 
     if base != "micro" and (Path(base).is_dir() or not is_hub_name(base)):
         try:

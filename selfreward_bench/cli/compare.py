@@ -13,7 +13,7 @@ import typer
 
 from selfreward_bench.cli.console import say
 from selfreward_bench.errors import ConfigError
-from selfreward_bench.files import os_errors, write_atomic
+from selfreward_bench.storage.files import os_errors, write_atomic
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

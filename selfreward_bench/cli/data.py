@@ -14,9 +14,9 @@ from selfreward_bench.cli import options
 from selfreward_bench.cli.console import columns, counted, say
 
 if TYPE_CHECKING:
-    from selfreward_bench.data_dir import DataDir, State
-    from selfreward_bench.data_pull import Plan
-    from selfreward_bench.data_sources import DataFile, DataSet
+    from selfreward_bench.sources.directory import DataDir, State
+    from selfreward_bench.sources.published import DataFile, DataSet
+    from selfreward_bench.sources.pull import Plan
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -65,10 +65,10 @@ def pull(
       srbench data pull nlp/gsm8k nlp/mmlu --yes
       srbench data pull mt-bench --with-verification --dry-run
     """
-    from selfreward_bench import data_pull
     from selfreward_bench.cli.failures import interruptible
-    from selfreward_bench.data_dir import DataDir, default_root
-    from selfreward_bench.data_sources import select
+    from selfreward_bench.sources import pull as data_pull
+    from selfreward_bench.sources.directory import DataDir, default_root
+    from selfreward_bench.sources.published import select
 
     chosen = select(names)
     root = (DataDir.find(data_dir).root or default_root()).absolute()
@@ -99,8 +99,8 @@ def status(
       srbench data status
       srbench data status --verify
     """
-    from selfreward_bench.data_dir import DataDir, default_root
-    from selfreward_bench.data_sources import sets
+    from selfreward_bench.sources.directory import DataDir, default_root
+    from selfreward_bench.sources.published import sets
 
     found = DataDir.find(data_dir)
     say(f"Data directory: {(found.root or default_root()).absolute()}{_presence(found)}\n")
@@ -132,9 +132,9 @@ def path(
       srbench data path
       srbench data path alpaca-eval
     """
-    from selfreward_bench.data_dir import ENVIRONMENT_VARIABLE, DataDir
-    from selfreward_bench.data_sources import select
     from selfreward_bench.errors import DataError
+    from selfreward_bench.sources.directory import ENVIRONMENT_VARIABLE, DataDir
+    from selfreward_bench.sources.published import select
 
     chosen = select([name]) if name else ()
     found = DataDir.find(data_dir)

@@ -113,8 +113,8 @@ def check_names() -> Iterator[Finding]:
 
 def check_base() -> Iterator[Finding]:
     """The embedded model and data: whole, and as they were packed where pip recorded that."""
-    from selfreward_bench.fingerprint import check_checkpoint, weights_fingerprint
     from selfreward_bench.micro import BASE_FINGERPRINT, FILES, base_path, data_path
+    from selfreward_bench.storage.fingerprint import check_checkpoint, weights_fingerprint
 
     try:
         check_checkpoint(base_path())

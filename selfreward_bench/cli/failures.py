@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 
 from selfreward_bench.cli.console import say
 from selfreward_bench.errors import DataError, SrbenchError
-from selfreward_bench.files import os_errors
+from selfreward_bench.storage.files import os_errors
 
 # what a machine does to a program; any other OSError that srbench has not put in words is a bug and keeps its traceback
 _OF_THE_MACHINE = frozenset(

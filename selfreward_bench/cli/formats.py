@@ -13,8 +13,9 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from selfreward_bench import jsonl, recipes
+from selfreward_bench import recipes
 from selfreward_bench.errors import ConfigError, DataError, SrbenchError, UnknownNameError
+from selfreward_bench.storage import jsonl
 
 YAML_FORMATS: Final = ("recipe", "judge")
 

@@ -14,7 +14,7 @@ from selfreward_bench.cli.runs import Wanted, command, open_run, peek_run
 
 if TYPE_CHECKING:
     from selfreward_bench.cli.work import Work
-    from selfreward_bench.rundir import RunDir
+    from selfreward_bench.storage.rundir import RunDir
 
 
 def run_iteration(

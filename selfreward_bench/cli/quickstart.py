@@ -18,7 +18,7 @@ from selfreward_bench.cli.runs import CONFIG_FILE, Wanted, command, open_run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from selfreward_bench.rundir import RunDir
+    from selfreward_bench.storage.rundir import RunDir
     from selfreward_bench.types import EvalResult
 
 _KINDS = {
@@ -66,7 +66,7 @@ def quickstart(
 
 def _threads(output: Path) -> int | None:
     """A run keeps its number of threads, on which the last bits of its numbers depend; a new one takes what is idle."""
-    from selfreward_bench.rundir import RunDir
+    from selfreward_bench.storage.rundir import RunDir
 
     return RunDir.open(output).config.threads if (output / CONFIG_FILE).exists() else idle_threads()
 

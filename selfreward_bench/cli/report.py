@@ -78,7 +78,7 @@ def _check(path: Path) -> None:
     """A run, or evaluations in its layout (runs/eval)."""
     from leaderboards.standings import evaluated_models
     from selfreward_bench.cli.runs import CONFIG_FILE
-    from selfreward_bench.rundir import RunDir
+    from selfreward_bench.storage.rundir import RunDir
 
     if (path / CONFIG_FILE).exists() or not evaluated_models(path):
         RunDir.open(path)  # says what is wrong with what is no run
@@ -94,7 +94,7 @@ def _renew_page(path: Path) -> None:
     """The page that belongs to a run, and its tables for the terminal."""
     from selfreward_bench.cli import scoring
     from selfreward_bench.cli.runs import CONFIG_FILE
-    from selfreward_bench.rundir import RunDir
+    from selfreward_bench.storage.rundir import RunDir
 
     page = scoring.write_report(path)
     if (path / CONFIG_FILE).exists():
@@ -113,7 +113,7 @@ def _write_page(found: Sequence[RunFacts], output: Path | None) -> None:
 
 def _write_export(found: Sequence[RunFacts], format: Format, output: Path | None) -> None:
     from reports.exports import tables as exports
-    from selfreward_bench.files import write_atomic
+    from selfreward_bench.storage.files import write_atomic
 
     text = exports.render(found, format.value)
     if output is None:

@@ -14,7 +14,7 @@ from selfreward_bench.errors import ConfigError
 
 if TYPE_CHECKING:
     from selfreward_bench.config import RunConfig
-    from selfreward_bench.rundir import RunDir
+    from selfreward_bench.storage.rundir import RunDir
 
 CONFIG_FILE = "srbench.yaml"
 
@@ -76,7 +76,7 @@ def make_run(path: Path, wanted: Wanted) -> RunDir:
         IncompatibleRunError: something is there already.
         DataError: the operating system refuses.
     """
-    from selfreward_bench.rundir import RunDir
+    from selfreward_bench.storage.rundir import RunDir
 
     config = wanted.config()
     announce_control(config)
@@ -95,7 +95,7 @@ def open_run(path: Path, wanted: Wanted, *, make: bool = True) -> RunDir:
         ConfigError: the run is there, made with other settings than the ones given.
         IncompatibleRunError: there is no run, or one of another version.
     """
-    from selfreward_bench.rundir import RunDir
+    from selfreward_bench.storage.rundir import RunDir
 
     if make and wanted and not (path / CONFIG_FILE).exists():
         return make_run(path, wanted)
@@ -113,7 +113,7 @@ def open_run(path: Path, wanted: Wanted, *, make: bool = True) -> RunDir:
 
 def peek_run(path: Path, wanted: Wanted) -> RunDir:
     """The run as ``open_run`` would give it, without making anything."""
-    from selfreward_bench.rundir import RunDir
+    from selfreward_bench.storage.rundir import RunDir
 
     if wanted and not (path / CONFIG_FILE).exists():
         return RunDir(path, wanted.config())

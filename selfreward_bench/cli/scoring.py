@@ -12,7 +12,7 @@ from selfreward_bench.cli.console import say
 from selfreward_bench.cli.environment import use_threads
 from selfreward_bench.cli.runs import Wanted, open_run
 from selfreward_bench.errors import IncompatibleRunError, SrbenchError
-from selfreward_bench.files import os_errors
+from selfreward_bench.storage.files import os_errors
 
 if TYPE_CHECKING:
     from leaderboards.candidates import Candidate
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from selfreward_bench.config import RunConfig
     from selfreward_bench.prices import PriceTable
     from selfreward_bench.progress import Reporter
-    from selfreward_bench.rundir import RunDir
+    from selfreward_bench.storage.rundir import RunDir
     from selfreward_bench.types import EvalResult
 
 BASE = "M0"

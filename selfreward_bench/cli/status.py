@@ -9,7 +9,7 @@ from selfreward_bench.cli.console import columns, duration, listed, say
 from selfreward_bench.cli.runs import command
 
 if TYPE_CHECKING:
-    from selfreward_bench.rundir import RunDir
+    from selfreward_bench.storage.rundir import RunDir
     from trainers.stages import StageSpec
 
 _SHOWN_COUNTS = 6
@@ -22,7 +22,7 @@ def status(run: options.Run) -> None:
     Examples:
       srbench status runs/first
     """
-    from selfreward_bench.rundir import RunDir
+    from selfreward_bench.storage.rundir import RunDir
     from trainers.stages import models, stages
 
     opened = RunDir.open(run)

@@ -11,7 +11,7 @@ from selfreward_bench.errors import SrbenchError
 
 if TYPE_CHECKING:
     from selfreward_bench.progress import Reporter
-    from selfreward_bench.rundir import RunDir
+    from selfreward_bench.storage.rundir import RunDir
     from selfreward_bench.types import Prompt
 
 

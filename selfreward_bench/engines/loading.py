@@ -14,8 +14,8 @@ from transformers.utils import logging as hf_logging
 
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.errors import EngineError
-from selfreward_bench.fingerprint import check_checkpoint
-from selfreward_bench.hub import hub_directory, is_hub_name
+from selfreward_bench.sources.hub import hub_directory, is_hub_name
+from selfreward_bench.storage.fingerprint import check_checkpoint
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ from selfreward_bench.engines.served_protocol import (
 )
 from selfreward_bench.errors import EngineError
 from selfreward_bench.prices import Budget, Usage
-from selfreward_bench.store import Response, ResponseStore
+from selfreward_bench.storage.responses import Response, ResponseStore
 from selfreward_bench.types import Completion
 
 __all__ = ["CallCounts", "Limits", "ServedEngine", "ServedSpec", "open_served", "parse_spec"]

@@ -36,7 +36,7 @@ from selfreward_bench.engines.served_protocol import (
 )
 from selfreward_bench.errors import EngineError, SrbenchError
 from selfreward_bench.prices import Budget, Reservation, Usage
-from selfreward_bench.store import Response, ResponseStore
+from selfreward_bench.storage.responses import Response, ResponseStore
 
 if TYPE_CHECKING:
     import aiohttp

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from selfreward_bench.errors import ConfigError, EngineError
 from selfreward_bench.prices import Usage
-from selfreward_bench.store import Response, response_key
+from selfreward_bench.storage.responses import Response, response_key
 
 __all__ = [
     "PREFIX",

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from selfreward_bench import jsonl
 from selfreward_bench.engines.base import Engine, GenerationRequest
 from selfreward_bench.micro import base_path, data_path
 from selfreward_bench.micro.families import FAMILIES, Fact, Riddle, Task
@@ -21,6 +20,7 @@ from selfreward_bench.micro.notes import notes
 from selfreward_bench.micro.statements import describe_facts
 from selfreward_bench.micro.world import DEMONSTRATIONS, Split, annotate, draw_prompt, human_answer
 from selfreward_bench.seeding import derive_seed
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import (
     ChoiceQuestion,
     Example,

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import strategies as st
 
 from leaderboards.harness import evaluate_checkpoint
-from selfreward_bench import jsonl
 from selfreward_bench.config import EvalConfig, JudgeConfig, RunConfig, Sampling
 from selfreward_bench.engines.base import ChoiceRequest, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.micro import oracle, world
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Message, Prompt, RankedPrompt, RankedResponse
 
 N_PROMPTS = 24

@@ -14,7 +14,7 @@ from leaderboards.candidates import Candidate, Kind, parse_candidate, parse_cand
 from selfreward_bench import recipes
 from selfreward_bench.errors import ConfigError, DataError, IncompatibleRunError, SrbenchError
 from selfreward_bench.micro import base_path
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage.rundir import RunDir
 
 ROOT = Path(__file__).parents[2]
 

@@ -22,11 +22,12 @@ from leaderboards import standings
 from leaderboards.alpaca_eval import scores
 from leaderboards.alpaca_eval.length_control import length_controlled
 from leaderboards.session import Evaluation
-from selfreward_bench import jsonl, recipes
+from selfreward_bench import recipes
 from selfreward_bench.engines import served_protocol
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.prices import Price, PriceTable
-from selfreward_bench.store import ResponseStore
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.responses import ResponseStore
 from selfreward_bench.types import EvalResult, Judgment
 
 from ..fake_server import FakeServer, fake_server

@@ -16,12 +16,12 @@ from leaderboards.base import JudgeRole, Setting
 from leaderboards.comparing.run import compare
 from leaderboards.harness import THIN, Model, evaluate_checkpoint, evaluate_model, open_benchmark
 from leaderboards.metrics import METRICS
-from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import DataError, EngineError, UnknownNameError
 from selfreward_bench.progress import Silent
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, EvalResult, Prompt, RankedPrompt, SampleScore
 
 QUALITY = "micro-quality@1"

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from leaderboards.base import measures, summarise
-from leaderboards.micro import head_to_head, quality_rows
+from leaderboards.head_to_head.micro import head_to_head
+from leaderboards.micro import quality_rows
 from selfreward_bench.micro import world
 from selfreward_bench.types import Completion, FinishReason, Prompt, SampleScore
 

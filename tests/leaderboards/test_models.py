@@ -26,8 +26,8 @@ from selfreward_bench.engines.base import ChoiceRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import ConfigError, DataError, EngineError
 from selfreward_bench.prices import Budget, Price, PriceTable
-from selfreward_bench.rundir import RunDir
-from selfreward_bench.store import ResponseStore
+from selfreward_bench.storage.responses import ResponseStore
+from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import Message
 
 from ..fake_server import fake_server

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from leaderboards.alpaca_eval.leaderboard import alpaca_leaderboard
 from leaderboards.metrics import METRICS
-from leaderboards.published import alpaca_leaderboard, paper_rows
+from leaderboards.published import paper_rows
 from selfreward_bench.errors import DataError
 
 

@@ -24,13 +24,14 @@ from leaderboards.candidates import parse_candidates
 from leaderboards.models import Services
 from leaderboards.session import Asked, Evaluation, Session
 from leaderboards.suites import chosen, default_config, run_of
-from selfreward_bench import jsonl, recipes
+from selfreward_bench import recipes
 from selfreward_bench.config import EngineConfig, RunConfig
 from selfreward_bench.engines.base import Engine, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine, prompt_text
 from selfreward_bench.errors import ConfigError, DataError, EngineError, IncompatibleRunError, UnknownNameError
 from selfreward_bench.micro import world
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import SampleScore
 
 ROOT_OF_DATA = Path(os.environ.get("SRBENCH_DATA_DIR", "/nowhere"))

@@ -15,7 +15,7 @@ from leaderboards.metrics import METRICS
 from selfreward_bench import recipes
 from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.micro import base_path
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage.rundir import RunDir
 
 Checkpoint = Callable[..., Path]
 

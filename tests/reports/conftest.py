@@ -21,9 +21,9 @@ from leaderboards.standings import (
     Tournament,
     write_record,
 )
-from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import EvalResult, Message, Metric, PreferencePair
 
 QUALITY, JUDGING = "micro-quality@1", "micro-judge-accuracy@1"

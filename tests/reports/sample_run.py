@@ -10,7 +10,7 @@ from typing import Any
 from leaderboards.standings import HeadToHead, Tournament, write_record
 from reports.facts.run import RunFacts, collect
 from selfreward_bench.config import RunConfig
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import EvalResult, Metric
 
 

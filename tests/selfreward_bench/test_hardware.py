@@ -15,7 +15,7 @@ import pytest
 
 from selfreward_bench import recipes
 from selfreward_bench.hardware import hardware, usable_cores
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage.rundir import RunDir
 
 
 def test_it_names_processor_cores_and_memory() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from selfreward_bench import recipes
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, UnknownNameError
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage.rundir import RunDir
 
 BUILT_IN = ["micro", "micro-fast", "micro-length", "micro-oracle", "micro-random", "paper-70b"]
 

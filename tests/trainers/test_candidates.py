@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from selfreward_bench import jsonl
 from selfreward_bench.config import CandidatesConfig, Sampling
 from selfreward_bench.engines.base import TOO_LONG, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import DataError, EngineError
 from selfreward_bench.progress import Silent
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Message, Prompt
 from trainers.candidates import by_prompt, write_candidates
 

@@ -10,7 +10,7 @@ import pytest
 
 import trainers.checkpoints as checkpoints
 from selfreward_bench.errors import EngineError, TrainingError
-from selfreward_bench.fingerprint import weights_fingerprint
+from selfreward_bench.storage.fingerprint import weights_fingerprint
 from trainers.checkpoints import (
     ModelCard,
     compare_checkpoints,

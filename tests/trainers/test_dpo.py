@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import trainers.dpo as dpo
-from selfreward_bench import jsonl
 from selfreward_bench.config import DpoConfig, SftConfig
 from selfreward_bench.errors import DataError, LoopViolation, TrainingError
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Message
 from trainers.dpo import ReferenceLogps, check_first_step, train_dpo
 from trainers.rendering import load_tokenizer, render_turns

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from selfreward_bench import recipes
-from selfreward_bench.fingerprint import weights_fingerprint
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage.fingerprint import weights_fingerprint
+from selfreward_bench.storage.rundir import RunDir
 from trainers.iteration import checkpoint_of, run_iteration
 
 DATA = os.environ.get("SRBENCH_DATA_DIR")

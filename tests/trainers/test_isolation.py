@@ -11,7 +11,7 @@ import pytest
 
 from selfreward_bench.config import SftConfig
 from selfreward_bench.errors import TrainingError
-from selfreward_bench.fingerprint import weights_fingerprint
+from selfreward_bench.storage.fingerprint import weights_fingerprint
 from trainers.isolation import run_training
 from trainers.resume import ResumeStore
 from trainers.training import TrainResult

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from selfreward_bench import jsonl, recipes
+from selfreward_bench import recipes
 from selfreward_bench.errors import ConfigError, IncompatibleRunError, LoopViolation, TrainingError
-from selfreward_bench.fingerprint import weights_fingerprint
 from selfreward_bench.micro import data_path
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.fingerprint import weights_fingerprint
+from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import Completion, Judgment, PreferencePair, RankedPrompt
 from trainers import checks
 from trainers.iteration import checkpoint_of, next_model, run_iteration

@@ -10,7 +10,7 @@ import pytest
 from selfreward_bench import recipes
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import UnknownNameError
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage.rundir import RunDir
 from trainers.plan import Plan, StagePlan, make_plan, next_model, stages_from
 
 SETTINGS = [

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from selfreward_bench import jsonl
 from selfreward_bench.config import PromptsConfig, Sampling
 from selfreward_bench.engines.base import TOO_LONG, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine, prompt_text
 from selfreward_bench.errors import DataError
 from selfreward_bench.progress import Silent
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Message, Prompt
 from trainers.prompts import LOSSES, read_task, write_prompts
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from selfreward_bench import jsonl
 from selfreward_bench.engines.base import TOO_LONG, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import ConfigError, DataError, UnknownNameError
 from selfreward_bench.judges.pointwise import PointwiseJudge
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.progress import Silent
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Judgment, Message, Prompt, Reward
 from trainers.rewards import REWARDS, rewards_for, write_judgments
 

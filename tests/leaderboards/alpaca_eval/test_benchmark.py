@@ -20,13 +20,13 @@ from leaderboards.alpaca_eval.files import read_annotations, read_outputs
 from leaderboards.alpaca_eval.length_control import length_controlled
 from leaderboards.alpaca_eval.scores import LengthModel, Pair, score
 from leaderboards.base import Finished, JudgeRole, Outcome, Setting, Subject, measures, summarise
-from selfreward_bench import jsonl
 from selfreward_bench.config import EvalConfig, RunConfig, Sampling
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.engines.base import ChoiceRequest, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine, prompt_text
 from selfreward_bench.errors import ConfigError, DataError, EngineError, UnknownNameError
 from selfreward_bench.micro import oracle, world
+from selfreward_bench.sources.directory import DataDir
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Message, Metric, Prompt
 
 N = 40

@@ -18,8 +18,8 @@ from leaderboards.alpaca_eval.files import load_instructions, read_annotations
 from leaderboards.alpaca_eval.judging import first_token_verdict
 from leaderboards.base import Finished, Setting, Subject, summarise
 from selfreward_bench.config import RunConfig
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.engines.base import Engine
+from selfreward_bench.sources.directory import DataDir
 from selfreward_bench.types import Metric
 
 ROOT = Path(os.environ.get("SRBENCH_DATA_DIR", "/nowhere"))

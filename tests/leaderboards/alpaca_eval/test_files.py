@@ -24,8 +24,8 @@ from leaderboards.alpaca_eval.files import (
     write_annotations,
     write_outputs,
 )
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.errors import DataError
+from selfreward_bench.sources.directory import DataDir
 
 TEXTS = ["Name a fruit.", "Say hello.", "Name a fruit.", "Count to two."]
 

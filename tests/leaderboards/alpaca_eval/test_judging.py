@@ -14,10 +14,10 @@ import pytest
 from leaderboards.alpaca_eval.annotators import Annotator, LogprobVerdict, switched
 from leaderboards.alpaca_eval.judging import Item, Judged, ask, first_token_verdict, is_shortened, raw_completion
 from leaderboards.base import JudgeRole, Setting, Subject
-from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine, prompt_text
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Judgment, Message
 
 ANNOTATOR = Annotator(

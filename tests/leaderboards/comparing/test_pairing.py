@@ -14,8 +14,9 @@ from leaderboards.comparing.pairing import locate, pair
 from leaderboards.comparing.records import PairedBenchmark, PairedMetric, Pairing, short_names
 from leaderboards.comparing.run import compare
 from leaderboards.standings import HeadToHead, Tournament, write_record
-from selfreward_bench import jsonl, stats
+from selfreward_bench import stats
 from selfreward_bench.errors import ConfigError, DataError, UnknownNameError
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import EvalResult, Metric, SampleScore
 
 QUALITY, NLP, ALPACA = "micro-quality@1", "micro-nlp@1", "micro-alpaca-eval@1"

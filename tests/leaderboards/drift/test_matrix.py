@@ -13,11 +13,11 @@ from leaderboards.base import Setting, Subject
 from leaderboards.drift.matrix import HUMAN, Pool, answer_pool, drift_matrix, judge_pool, micro_pool, ranked_pool
 from leaderboards.micro import test_prompts as prompts_of
 from leaderboards.standings import AuthorScore, DriftMatrix
-from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import DataError
 from selfreward_bench.micro import oracle
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Judgment, Message, Prompt, RankedPrompt, RankedResponse
 
 PROMPTS = [Prompt(id=f"p{i}", messages=(Message(role="user", content=f"Question {i}?"),)) for i in range(12)]

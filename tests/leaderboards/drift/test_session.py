@@ -18,12 +18,12 @@ from leaderboards.judge_accuracy.benchmark import OasstJudgeAccuracy
 from leaderboards.models import Opened
 from leaderboards.suites import NAMES
 from selfreward_bench.config import JudgeConfig, RunConfig
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.engines.base import ChoiceRequest
 from selfreward_bench.engines.lazy import LazyEngine
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import DataError
 from selfreward_bench.progress import Silent
+from selfreward_bench.sources.directory import DataDir
 
 from ..head_to_head.test_tournament import Listener, Spent
 

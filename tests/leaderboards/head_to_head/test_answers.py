@@ -12,12 +12,12 @@ import pytest
 
 from leaderboards.base import JudgeRole, Setting, Subject
 from leaderboards.head_to_head.answers import answer, default_prompts, read_entry, read_prompts
-from selfreward_bench import jsonl
 from selfreward_bench.config import EvalConfig, RunConfig, Sampling
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.engines.base import Engine, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import DataError
+from selfreward_bench.sources.directory import DataDir
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Message, Prompt
 
 PROMPTS = [Prompt(id=f"p{i}", messages=(Message(role="user", content=f"Question {i}?"),)) for i in range(10)]

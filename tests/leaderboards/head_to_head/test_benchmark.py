@@ -21,12 +21,12 @@ from leaderboards.head_to_head.judges import OracleAnnotator, Preference, Showin
 from leaderboards.head_to_head.ratings import bradley_terry
 from leaderboards.head_to_head.verdicts import COMPARISONS, Verdict
 from leaderboards.standings import Tournament, read_tournament
-from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import ConfigError, DataError, UnknownNameError
 from selfreward_bench.micro import oracle, world
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, FinishReason, Message, Prompt
 
 PROMPTS = [Prompt(id=f"p{i}", messages=(Message(role="user", content=f"Question {i}?"),)) for i in range(12)]

@@ -11,11 +11,11 @@ from leaderboards import standings
 from leaderboards.base import JudgeRole, Setting
 from leaderboards.harness import Model
 from leaderboards.head_to_head.tournament import HeadToHead
-from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, Engine, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import ConfigError, DataError, EngineError
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Prompt
 
 N_PROMPTS = 24

@@ -16,10 +16,10 @@ from leaderboards.health import iteration as iteration_health
 from leaderboards.health import measure, write_health
 from leaderboards.health import run as health
 from leaderboards.health.records import HEALTH, MEASURES, THRESHOLDS, Health, read_health
-from selfreward_bench import jsonl
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import DataError
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import (
     Completion,
     EvalResult,

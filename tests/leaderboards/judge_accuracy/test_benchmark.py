@@ -20,12 +20,12 @@ from leaderboards.judge_accuracy.benchmark import (
 )
 from leaderboards.judge_accuracy.data import LLMBAR
 from leaderboards.metrics import METRICS
-from selfreward_bench import jsonl
 from selfreward_bench.config import EvalConfig, JudgeConfig, RunConfig
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.engines.base import ChoiceRequest, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import ConfigError, DataError
+from selfreward_bench.sources.directory import DataDir
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Judgment, Metric
 
 GOOD = {"answer A": 5, "answer B": 3, "answer C": 1}

@@ -18,7 +18,7 @@ from leaderboards.judge_accuracy.benchmark import (
     PandaLMJudgeAccuracy,
 )
 from selfreward_bench.config import RunConfig
-from selfreward_bench.data_dir import DataDir
+from selfreward_bench.sources.directory import DataDir
 from selfreward_bench.types import Metric
 
 pytestmark = pytest.mark.skipif("SRBENCH_DATA_DIR" not in os.environ, reason="SRBENCH_DATA_DIR is not set")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from leaderboards.judge_accuracy import data as judge_data
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.errors import DataError
+from selfreward_bench.sources.directory import DataDir
 from selfreward_bench.types import RankedResponse
 
 LLMBAR_ROW = {"input": "Count to 3.", "output_1": "1 2 3", "output_2": "Three!", "label": 1}

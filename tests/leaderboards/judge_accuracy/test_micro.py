@@ -11,10 +11,10 @@ import pytest
 from leaderboards.harness import evaluate_checkpoint
 from leaderboards.judge_accuracy.micro import JudgeAccuracy
 from leaderboards.metrics import METRICS
-from selfreward_bench import jsonl
 from selfreward_bench.config import JudgeConfig, RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import EvalResult, RankedPrompt
 
 Skilled = Callable[..., ScriptedEngine]

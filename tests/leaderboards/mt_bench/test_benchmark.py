@@ -12,13 +12,13 @@ import pytest
 from leaderboards.base import Finished, JudgeRole, Outcome, Setting, Subject, measures, summarise, unscored
 from leaderboards.mt_bench import files
 from leaderboards.mt_bench.benchmark import MicroMtBench, MtBench
-from selfreward_bench import jsonl
 from selfreward_bench.config import EvalConfig, RunConfig
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.engines.base import Engine, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.micro import data_path
+from selfreward_bench.sources.directory import DataDir
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, FinishReason, Message, Metric, TwoTurnQuestion
 
 Line = dict[str, Any]

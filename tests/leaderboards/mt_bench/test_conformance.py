@@ -12,8 +12,8 @@ from leaderboards.base import Finished, Outcome, Setting, Subject, summarise, un
 from leaderboards.mt_bench import files
 from leaderboards.mt_bench.benchmark import MtBench
 from selfreward_bench.config import RunConfig
-from selfreward_bench.data_dir import ENVIRONMENT_VARIABLE, DataDir
 from selfreward_bench.engines.base import Engine
+from selfreward_bench.sources.directory import ENVIRONMENT_VARIABLE, DataDir
 
 ROOT = os.environ.get(ENVIRONMENT_VARIABLE)
 pytestmark = pytest.mark.skipif(ROOT is None, reason=f"{ENVIRONMENT_VARIABLE} is not set")

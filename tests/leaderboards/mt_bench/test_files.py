@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from leaderboards.mt_bench import files
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.errors import DataError
+from selfreward_bench.sources.directory import DataDir
 
 Line = dict[str, Any]
 

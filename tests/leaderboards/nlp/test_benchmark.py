@@ -20,12 +20,12 @@ from leaderboards.nlp import benchmark
 from leaderboards.nlp.benchmark import MicroNlp, Nlp
 from leaderboards.nlp.scores import TaskScores
 from leaderboards.nlp.tasks import TASKS
-from selfreward_bench import jsonl
 from selfreward_bench.config import EngineConfig, EvalConfig, RunConfig
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.engines import open_engine
 from selfreward_bench.errors import ConfigError, DataError, EngineError
 from selfreward_bench.micro import base_path
+from selfreward_bench.sources.directory import DataDir
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import SampleScore
 
 COLOURS = ("red", "green", "blue", "grey")

@@ -16,9 +16,9 @@ from leaderboards.nlp.benchmark import Nlp
 from leaderboards.nlp.sources import read_documents
 from leaderboards.nlp.tasks import TASKS, profile_tasks
 from selfreward_bench.config import EngineConfig, EvalConfig, RunConfig
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import ChoiceRequest
+from selfreward_bench.sources.directory import DataDir
 
 DATA = DataDir.find()
 pytestmark = pytest.mark.skipif(DATA.root is None, reason="SRBENCH_DATA_DIR is not set")

@@ -17,9 +17,9 @@ from leaderboards.nlp import tasks as nlp_tasks
 from leaderboards.nlp.scores import Leaf, TaskScores, combine, sample_rows, stratified_mean
 from leaderboards.nlp.sources import SOURCES, micro_documents, read_documents
 from leaderboards.nlp.tasks import TASKS, micro_tasks, profile_tasks
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.micro import oracle, world
+from selfreward_bench.sources.directory import DataDir
 from selfreward_bench.types import SampleScore
 
 FORM = "Please choose the correct answer to the question: {}\n\nAnswer format: {}"

@@ -19,7 +19,7 @@ from reports.page.section import Section
 from reports.sections import provenance
 from selfreward_bench import recipes
 from selfreward_bench.config import RunConfig
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage.rundir import RunDir
 
 TEXTS = (
     "plain",

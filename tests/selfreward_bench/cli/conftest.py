@@ -14,11 +14,12 @@ from typer.testing import CliRunner, Result
 
 from leaderboards import standings
 from leaderboards.base import row, summarise
-from selfreward_bench import jsonl, recipes
+from selfreward_bench import recipes
 from selfreward_bench.cli.app import app
 from selfreward_bench.cli.environment import _THREADS
-from selfreward_bench.fingerprint import weights_fingerprint
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.fingerprint import weights_fingerprint
+from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import EvalResult
 
 Cli = Callable[..., Result]

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 import selfreward_bench
-from selfreward_bench import data_pull
 from selfreward_bench.cli import data as command
-from selfreward_bench.data_dir import ENVIRONMENT_VARIABLE, default_root
-from selfreward_bench.data_sources import DataFile, DataSet
+from selfreward_bench.sources import pull as data_pull
+from selfreward_bench.sources.directory import ENVIRONMENT_VARIABLE, default_root
+from selfreward_bench.sources.published import DataFile, DataSet
 
 from .conftest import Cli
 
@@ -71,7 +71,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: dict[str, byt
         DataSet("group/c", "group", "the second", "MIT", True, (file("group/c.csv"),)),
         DataSet("group/d", "group", "the third", "Apache-2.0", True, (file("group/d.csv"),)),
     )
-    monkeypatch.setattr("selfreward_bench.data_sources.sets", lambda: {data.name: data for data in sets})
+    monkeypatch.setattr("selfreward_bench.sources.published.sets", lambda: {data.name: data for data in sets})
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(tmp_path / "files"))
@@ -271,7 +271,7 @@ def test_path_of_what_is_not_there(cli: Cli, place: Path, monkeypatch: pytest.Mo
 
 def test_the_help_names_every_set(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    from selfreward_bench.data_sources import sets
+    from selfreward_bench.sources.published import sets
 
     text = cli("data", "--help").stdout
     assert [name for name in sets() if name not in text] == []

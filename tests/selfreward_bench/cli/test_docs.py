@@ -13,7 +13,7 @@ import pytest
 from selfreward_bench import recipes
 from selfreward_bench.cli.app import COMMANDS, load
 from selfreward_bench.cli.docs import render
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import EvalResult, Metric
 
 from .conftest import Cli, store_results

@@ -16,7 +16,7 @@ from selfreward_bench.cli.evaluate import _show_plan
 from selfreward_bench.cli.tables import compact_table, match_table, remarks
 from selfreward_bench.errors import EngineError
 from selfreward_bench.prices import Budget, Price, PriceTable, Usage
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import EvalResult, Metric
 
 from .conftest import Cli

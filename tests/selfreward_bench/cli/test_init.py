@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage.rundir import RunDir
 
 
 def test_init_makes_a_run_with_the_settings_asked_for(cli: Any, tmp_path: Path) -> None:

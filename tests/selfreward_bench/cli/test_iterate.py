@@ -11,7 +11,7 @@ import pytest
 
 from selfreward_bench import recipes
 from selfreward_bench.errors import EngineError
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import Message, Prompt
 
 

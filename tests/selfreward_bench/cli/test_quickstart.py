@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage.rundir import RunDir
 
 from .conftest import Cli, mark_done
 

@@ -12,7 +12,7 @@ import pytest
 
 import selfreward_bench
 from selfreward_bench import recipes
-from selfreward_bench.rundir import RunDir
+from selfreward_bench.storage.rundir import RunDir
 
 HEAVY = {"torch", "transformers", "trl", "datasets", "pandas", "lm_eval", "alpaca_eval", "scipy", "numpy"}
 LIGHT = {"pydantic", "yaml", "rich", "psutil", "jinja2"}

@@ -23,7 +23,7 @@ from selfreward_bench.engines.served import Limits, ServedEngine, parse_spec
 from selfreward_bench.engines.served_protocol import parse_retry_after
 from selfreward_bench.errors import ConfigError, DataError, EngineError
 from selfreward_bench.prices import Budget, Price, PriceTable
-from selfreward_bench.store import ResponseStore
+from selfreward_bench.storage.responses import ResponseStore
 from selfreward_bench.types import Completion, Message
 
 from ...fake_server import fake_server, request_hash
@@ -532,7 +532,7 @@ import sys
 from pathlib import Path
 from selfreward_bench.engines.base import ChoiceRequest
 from selfreward_bench.engines.served import Limits, ServedEngine
-from selfreward_bench.store import ResponseStore
+from selfreward_bench.storage.responses import ResponseStore
 from selfreward_bench.types import Message
 
 url, path, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])

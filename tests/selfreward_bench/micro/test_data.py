@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from selfreward_bench import jsonl
-from selfreward_bench.fingerprint import weights_fingerprint
 from selfreward_bench.micro import BASE_FINGERPRINT, FILES, base_path, data_path, oracle
 from selfreward_bench.micro.families import Task
 from selfreward_bench.micro.make import two_turns
 from selfreward_bench.micro.world import WEIGHTS, draw_prompt, parse, split_of
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import ChoiceQuestion, Example, Prompt, RankedPrompt, TwoTurnQuestion
 
 

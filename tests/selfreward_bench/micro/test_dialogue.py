@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfreward_bench import jsonl
 from selfreward_bench.micro import data_path, dialogue, oracle
+from selfreward_bench.storage import jsonl
 from selfreward_bench.types import TwoTurnQuestion
 
 

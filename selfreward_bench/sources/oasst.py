@@ -15,8 +15,8 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from selfreward_bench.errors import DataError
-from selfreward_bench.files import os_errors
-from selfreward_bench.jsonl import MAX_LINE_BYTES
+from selfreward_bench.storage.files import os_errors
+from selfreward_bench.storage.jsonl import MAX_LINE_BYTES
 from selfreward_bench.types import Message, RankedPrompt, RankedResponse
 
 __all__ = ["Tree", "Turn", "read_trees"]

@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from selfreward_bench.errors import DataError, did_you_mean
-from selfreward_bench.files import os_errors, sync_directory, write_atomic
+from selfreward_bench.storage.files import os_errors, sync_directory, write_atomic
 
 __all__ = ["MAX_LINE_BYTES", "append", "decode", "iterate", "lines", "read", "repair", "resume", "write"]
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from selfreward_bench import files, lock, recipes
+from selfreward_bench import recipes
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, DataError, IncompatibleRunError, UnknownNameError
-from selfreward_bench.rundir import RunDir, hash_file, hash_json
+from selfreward_bench.storage import files, lock
+from selfreward_bench.storage.rundir import RunDir, hash_file, hash_json
 
 STAGE = "M2/candidates"
 INPUTS = {"prompts.jsonl": "aa", "checkpoint": "bb"}
@@ -32,7 +33,7 @@ def run(tmp_path: Path) -> RunDir:
 def start_lock_holder(path: Path) -> subprocess.Popen[str]:
     """Another process that holds the run's lock until it is killed."""
     code = (
-        "import sys, time; from pathlib import Path; from selfreward_bench.lock import writer_lock\n"
+        "import sys, time; from pathlib import Path; from selfreward_bench.storage.lock import writer_lock\n"
         "with writer_lock(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(path / ".lock")], stdout=subprocess.PIPE, text=True)

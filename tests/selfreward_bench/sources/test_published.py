@@ -8,11 +8,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from selfreward_bench.data_dir import ENVIRONMENT_VARIABLE, DataDir
-from selfreward_bench.data_sources import DataFile, DataSet, select, set_of, sets
 from selfreward_bench.errors import UnknownNameError
+from selfreward_bench.sources.directory import ENVIRONMENT_VARIABLE, DataDir
+from selfreward_bench.sources.published import DataFile, DataSet, select, set_of, sets
 
-PAGE = Path(__file__).parents[2] / "docs" / "data.md"
+PAGE = Path(__file__).parents[3] / "docs" / "data.md"
 FILES = [file for data in sets().values() for file in data.files]
 
 

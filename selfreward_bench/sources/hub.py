@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from selfreward_bench.errors import EngineError
-from selfreward_bench.fingerprint import no_weights
+from selfreward_bench.storage.fingerprint import no_weights
 
 __all__ = ["hub_directory", "is_hub_name"]
 

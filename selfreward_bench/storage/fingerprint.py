@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from selfreward_bench.errors import EngineError
-from selfreward_bench.files import os_errors
+from selfreward_bench.storage.files import os_errors
 
 __all__ = ["check_checkpoint", "no_weights", "weights_fingerprint"]
 

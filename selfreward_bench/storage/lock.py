@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from selfreward_bench.errors import IncompatibleRunError
-from selfreward_bench.files import os_errors
+from selfreward_bench.storage.files import os_errors
 
 try:
     import fcntl

@@ -19,11 +19,11 @@ from typing import Any
 import httpx
 import pytest
 
-from selfreward_bench import data_pull
-from selfreward_bench.data_pull import plan, pull
-from selfreward_bench.data_sources import DataFile
 from selfreward_bench.errors import ConfigError, DataError, IncompatibleRunError
-from selfreward_bench.lock import writer_lock
+from selfreward_bench.sources import pull as data_pull
+from selfreward_bench.sources.published import DataFile
+from selfreward_bench.sources.pull import plan, pull
+from selfreward_bench.storage.lock import writer_lock
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 REAL_CLIENT = data_pull._client

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from selfreward_bench.errors import DataError
-from selfreward_bench.files import os_errors
+from selfreward_bench.storage.files import os_errors
 
 __all__ = ["ENVIRONMENT_VARIABLE", "Response", "ResponseStore", "default_path", "response_key"]
 

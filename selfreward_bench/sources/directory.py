@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Literal
 
-from selfreward_bench.data_sources import DataFile, set_of
 from selfreward_bench.errors import DataError
-from selfreward_bench.files import os_errors
+from selfreward_bench.sources.published import DataFile, set_of
+from selfreward_bench.storage.files import os_errors
 
 __all__ = ["ENVIRONMENT_VARIABLE", "DataDir", "State", "default_root"]
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from selfreward_bench import files, jsonl
 from selfreward_bench.errors import DataError
+from selfreward_bench.storage import files, jsonl
 from selfreward_bench.types import Completion, Judgment, Message, Prompt, SampleScore
 
 LINE = '{"prompt_id":"a","index":0,"judge":"j","score":1.0,"raw":"x"}\n'

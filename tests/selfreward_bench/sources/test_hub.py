@@ -19,8 +19,8 @@ import pytest
 from huggingface_hub import constants
 
 from selfreward_bench.errors import EngineError
-from selfreward_bench.fingerprint import weights_fingerprint
-from selfreward_bench.hub import hub_directory, is_hub_name
+from selfreward_bench.sources.hub import hub_directory, is_hub_name
+from selfreward_bench.storage.fingerprint import weights_fingerprint
 
 HEADER = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
 SAFE = {"config.json": b"{}", "tokenizer.json": b"{}"}

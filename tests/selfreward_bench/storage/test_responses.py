@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from selfreward_bench.errors import DataError
-from selfreward_bench.store import Response, ResponseStore, default_path, response_key
+from selfreward_bench.storage.responses import Response, ResponseStore, default_path, response_key
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "seed": 1, "temperature": 0.7}
 
@@ -90,7 +90,7 @@ def test_threads_share_a_store(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from selfreward_bench.store import Response, ResponseStore
+from selfreward_bench.storage.responses import Response, ResponseStore
 store = ResponseStore(Path(sys.argv[1]))
 for i in range(int(sys.argv[3])):
     store.put([Response(f"{sys.argv[2]}/{i}", "http://h/v1", "m", b"{}")])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from selfreward_bench.data_dir import ENVIRONMENT_VARIABLE, DataDir, default_root
-from selfreward_bench.data_sources import DataFile
 from selfreward_bench.errors import DataError
+from selfreward_bench.sources.directory import ENVIRONMENT_VARIABLE, DataDir, default_root
+from selfreward_bench.sources.published import DataFile
 
 CONTENT = "zwölf\n".encode()
 FILE = DataFile("a/b.txt", "https://example.org/b", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
@@ -83,7 +83,7 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("selfreward_bench.data_dir._MAX_BYTES", 5)
+    monkeypatch.setattr("selfreward_bench.sources.directory._MAX_BYTES", 5)
     data = put(tmp_path, CONTENT)
     with pytest.raises(DataError, match="more than 5 bytes"):
         data.read(FILE.path)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from selfreward_bench.errors import EngineError
-from selfreward_bench.fingerprint import check_checkpoint, weights_fingerprint
+from selfreward_bench.storage.fingerprint import check_checkpoint, weights_fingerprint
 
 Tensors = Mapping[str, tuple[str, list[int], bytes]]
 

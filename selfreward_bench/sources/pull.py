@@ -17,18 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from selfreward_bench.data_dir import DataDir
 from selfreward_bench.errors import ConfigError, DataError
-from selfreward_bench.files import os_errors, sync_directory
-from selfreward_bench.lock import writer_lock
 from selfreward_bench.progress import Reporter, Silent
+from selfreward_bench.sources.directory import DataDir
+from selfreward_bench.storage.files import os_errors, sync_directory
+from selfreward_bench.storage.lock import writer_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import httpx
 
-    from selfreward_bench.data_sources import DataFile
+    from selfreward_bench.sources.published import DataFile
 
 __all__ = ["Plan", "plan", "pull"]
 

@@ -28,9 +28,9 @@ from pydantic_core import to_jsonable_python
 from selfreward_bench import __version__, recipes
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import IncompatibleRunError, UnknownNameError
-from selfreward_bench.files import os_errors, sync_directory, write_atomic
 from selfreward_bench.hardware import Hardware, hardware
-from selfreward_bench.lock import writer_lock
+from selfreward_bench.storage.files import os_errors, sync_directory, write_atomic
+from selfreward_bench.storage.lock import writer_lock
 
 __all__ = ["FORMAT", "RunDir", "Stage", "StageStatus", "hash_file", "hash_json"]
 
@@ -138,7 +138,7 @@ class RunDir:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Makes this process the run's one writer for the block. See ``selfreward_bench.lock``.
+        """Makes this process the run's one writer for the block. See ``selfreward_bench.storage.lock``.
 
         Raises:
             IncompatibleRunError: another process (or this one) is writing.
