@@ -103,7 +103,9 @@ def test_the_command_line_starts_without_heavy_libraries(code: str) -> None:
         assert "run-iteration" in done.stdout
 
 
-@pytest.mark.parametrize("module", ["jsonl", "rundir", "recipes", "fingerprint", "engines.base", "types", "config"])
+@pytest.mark.parametrize(
+    "module", ["storage.jsonl", "storage.rundir", "recipes", "storage.fingerprint", "engines.base", "types", "config"]
+)
 def test_the_foundation_has_no_heavy_libraries_and_touches_nothing_at_import(module: str) -> None:
     probe = (
         "import json, logging, os, sys\n"

@@ -13,9 +13,9 @@ import pytest
 
 from leaderboards import standings
 from leaderboards.health import iteration as iteration_health
-from leaderboards.health import measure, write_health
 from leaderboards.health import run as health
 from leaderboards.health.records import HEALTH, MEASURES, THRESHOLDS, Health, read_health
+from leaderboards.health.run import measure, write_health
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import DataError
 from selfreward_bench.storage import jsonl
