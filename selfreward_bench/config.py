@@ -1,6 +1,7 @@
-"""Every setting of a run, with its default and, where it has one, its source in the paper (arXiv 2401.10020).
+"""Every setting of a run: its default, what it means and, where it has one, its source in the paper (arXiv 2401.10020).
 
-This module only describes; ``selfreward_bench.recipes`` reads recipes and reports problems.
+This module only describes; ``selfreward_bench.recipes`` reads recipes and reports problems. A description is one line
+and serves the schema, ``srbench recipes NAME --explain`` and docs/settings.md alike.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 PositiveInt = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)]
 JudgeMode = Literal["sampled", "expected", "reasoned"]
@@ -24,19 +28,23 @@ class Section(BaseModel):
 class Sampling(Section):
     """How text is sampled."""
 
-    temperature: Annotated[float, Field(ge=0)] = 0.7  # paper: 0.7 for candidates
-    top_p: Fraction = 0.9  # paper: 0.9
-    max_new_tokens: PositiveInt = 512
+    temperature: NotNegative = Field(0.7, description="Sampling temperature; 0 is greedy.")
+    top_p: Fraction = Field(0.9, description="Nucleus sampling: the likeliest tokens of this total probability.")
+    max_new_tokens: PositiveInt = Field(512, description="Most tokens of one text; a longer one is truncated.")
 
 
 class EngineConfig(Section):
     """Which engine generates and judges."""
 
-    kind: str = "transformers"
-    device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    tokens_per_batch: PositiveInt = 16384  # rows x (prompt + new tokens) of a batch; a GPU takes 262,144 and more
-    trust_remote_code: bool = False
+    kind: str = Field("transformers", description="transformers, openai (a served model) or scripted (for tests).")
+    device: str = Field("auto", description="auto (CUDA, then MPS, then the CPU), cpu, cuda, cuda:1 or mps.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Precision of generating; auto: float32 on a CPU, elsewhere as the checkpoint was saved."
+    )
+    tokens_per_batch: PositiveInt = Field(
+        16384, description="Most rows x (prompt + new tokens) of a batch; a GPU takes 262,144 and more."
+    )
+    trust_remote_code: bool = Field(False, description="Whether a model may run Python code that it brings along.")
 
 
 class SeedConfig(Section):
@@ -46,127 +54,189 @@ class SeedConfig(Section):
     ``eft`` also ``oasst:PATH``, a file of Open Assistant trees.
     """
 
-    ift: str = "micro"
-    eft: str = "micro"
-    ift_size: PositiveInt | None = None  # paper: 3,200; None takes all
-    eft_size: PositiveInt | None = None  # paper: 1,630 (v2); prompts' responses, counted in judged responses
-    exclude: str | None = "micro"  # held-out prompts that must never be trained on
-    # a score is thinned to at most this multiple of the median count of the other scores (paper: "part of" score 4)
-    eft_flatten: Annotated[float, Field(ge=1)] | None = 2.0
-    eft_samples: PositiveInt = 3  # judgments the SFT baseline writes per response that has no review
+    ift: str = Field("micro", description="Instructions with answers: micro (embedded), a JSONL file or oasst:PATH.")
+    eft: str = Field("micro", description="Ranked responses: micro (embedded), a JSONL file or oasst:PATH.")
+    ift_size: PositiveInt | None = Field(None, description="Examples drawn from ift; null takes all (paper: 3,200).")
+    eft_size: PositiveInt | None = Field(
+        None, description="Responses drawn from eft, as whole prompts; null takes all (paper: 1,630 in v2)."
+    )
+    exclude: str | None = Field(
+        "micro", description="Held-out prompts, never trained on: micro (embedded), a JSONL file; null: none."
+    )
+    eft_flatten: Annotated[float, Field(ge=1)] | None = Field(
+        2.0,
+        description="A score is thinned to this multiple of the other scores' median count (paper: part of score 4).",
+    )
+    eft_samples: PositiveInt = Field(
+        3, description="Judgments that the SFT baseline writes per response that has no review."
+    )
 
 
 class JudgeConfig(Section):
     """The LLM-as-a-Judge that rewards (and, in judge accuracy, is measured)."""
 
-    prompt: str = "additive-5pt"
-    mode: JudgeMode = "sampled"  # paper: sampled
-    samples: PositiveInt = 3  # paper: 3 judgments, averaged
-    sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=256)
+    prompt: str = Field("additive-5pt", description="A shipped judge prompt's name or a YAML file (docs/judges.md).")
+    mode: JudgeMode = Field(
+        "sampled",
+        description="sampled (paper), expected grade, or reasoned: the expected grade after a written justification.",
+    )
+    samples: PositiveInt = Field(3, description="Judgments per response in mode sampled, averaged (paper: 3).")
+    sampling: Sampling = Field(
+        Sampling(temperature=0.7, top_p=0.9, max_new_tokens=256),
+        description="How judgments are sampled; mode reasoned takes max_new_tokens alone, expected nothing.",
+    )
 
 
 class SftConfig(Section):
     """Supervised fine-tuning of M0 (M1 and the SFT baseline)."""
 
-    learning_rate: Annotated[float, Field(gt=0)] = 5.5e-6  # paper
-    final_learning_rate: Annotated[float, Field(ge=0)] = 1.1e-6  # paper, cosine
-    epochs: Annotated[float, Field(gt=0)] = 1.0
-    batch_size: PositiveInt = 16  # paper
-    micro_batch_size: PositiveInt | None = None  # None: batch_size
-    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # paper; where the architecture has dropout
-    max_length: PositiveInt = 2048
-    eft_repeat: PositiveInt = 1  # EFT examples are seen this many times per epoch
-    save_every: PositiveInt = 200  # steps; paper
-    gradient_checkpointing: bool = False
-    bf16: bool = False
+    learning_rate: Positive = Field(5.5e-6, description="Highest learning rate (paper: 5.5e-6).")
+    final_learning_rate: NotNegative = Field(
+        1.1e-6, description="Where the cosine schedule ends (paper: 1.1e-6, cosine)."
+    )
+    epochs: Positive = Field(1.0, description="Passes over the examples; a fraction ends within one.")
+    batch_size: PositiveInt = Field(16, description="Examples per optimizer step, over all processes (paper: 16).")
+    micro_batch_size: PositiveInt | None = Field(
+        None, description="Examples per forward pass of a process; null: all of its share of the batch."
+    )
+    warmup_fraction: BelowOne = Field(0.0, description="Share of the steps in which the learning rate rises from 0.")
+    weight_decay: NotNegative = Field(0.0, description="AdamW's weight decay.")
+    adam_beta2: Annotated[float, Field(gt=0, lt=1)] = Field(0.999, description="AdamW's beta2; beta1 is 0.9.")
+    dropout: BelowOne = Field(0.1, description="Dropout, where the architecture has it (paper: 0.1).")
+    max_length: PositiveInt = Field(2048, description="Most tokens of an example; longer ones are left out, not cut.")
+    eft_repeat: PositiveInt = Field(1, description="Times that each EFT example is seen per epoch.")
+    save_every: PositiveInt = Field(200, description="Steps between saved states, to resume from (paper: 200).")
+    gradient_checkpointing: bool = Field(False, description="Computes activations twice to save memory.")
+    bf16: bool = Field(False, description="Computes in bfloat16 autocast; weights and optimizer stay float32.")
 
 
 class DpoConfig(Section):
     """Direct preference optimisation from M_t with M_t as reference."""
 
-    beta: Annotated[float, Field(gt=0)] = 0.1  # paper
-    nll_weight: Annotated[float, Field(ge=0)] = 0.0  # weight of an added NLL term on the chosen answer; paper: none
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-6  # paper
-    final_learning_rate: Annotated[float, Field(ge=0)] = 1e-7  # paper
-    epochs: Annotated[float, Field(gt=0)] = 1.0
-    batch_size: PositiveInt = 16  # paper
-    micro_batch_size: PositiveInt | None = None
-    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # paper; where the architecture has dropout
-    max_length: PositiveInt = 2048
-    save_every: PositiveInt = 200
-    gradient_checkpointing: bool = False
-    bf16: bool = False
+    beta: Positive = Field(
+        0.1, description="DPO's beta: how strongly the policy is held to the reference (paper: 0.1)."
+    )
+    nll_weight: NotNegative = Field(
+        0.0, description="Weight of an added negative log-likelihood of the chosen answers (paper: none)."
+    )
+    learning_rate: Positive = Field(1e-6, description="Highest learning rate (paper: 1e-6).")
+    final_learning_rate: NotNegative = Field(1e-7, description="Where the cosine schedule ends (paper: 1e-7).")
+    epochs: Positive = Field(1.0, description="Passes over the pairs; a fraction ends within one.")
+    batch_size: PositiveInt = Field(16, description="Pairs per optimizer step, over all processes (paper: 16).")
+    micro_batch_size: PositiveInt | None = Field(
+        None, description="Pairs per forward pass of a process; null: all of its share of the batch."
+    )
+    warmup_fraction: BelowOne = Field(0.0, description="Share of the steps in which the learning rate rises from 0.")
+    weight_decay: NotNegative = Field(0.0, description="AdamW's weight decay.")
+    adam_beta2: Annotated[float, Field(gt=0, lt=1)] = Field(0.999, description="AdamW's beta2; beta1 is 0.9.")
+    dropout: BelowOne = Field(
+        0.1, description="Without effect (paper: 0.1): off, as policy and reference must agree at the first step."
+    )
+    max_length: PositiveInt = Field(2048, description="Most tokens of prompt with answer; longer pairs are left out.")
+    save_every: PositiveInt = Field(200, description="Steps between saved states, to resume from (paper: 200).")
+    gradient_checkpointing: bool = Field(False, description="Computes activations twice to save memory.")
+    bf16: bool = Field(False, description="Computes in bfloat16 autocast; weights and optimizer stay float32.")
 
 
 class PromptsConfig(Section):
     """New prompts by self-instruct."""
 
-    count: PositiveInt = 5000
-    writer: Literal["base", "current"] = "current"  # paper: a fixed chat model; it also tried the trained models
-    format: Literal["document", "chat"] = "chat"  # document: a list of tasks continued by a base model
-    seed_shots: PositiveInt = 6  # paper: 6 from IFT
-    generated_shots: Annotated[int, Field(ge=0)] = 2  # paper: 2 model-generated
-    samples_per_context: PositiveInt = 1  # continuations drawn from one few-shot context
-    sampling: Sampling = Sampling(temperature=0.6, top_p=0.9, max_new_tokens=256)  # paper: T 0.6, top-p 0.9
-    min_words: PositiveInt = 4  # Self-Instruct: more than 3 words
-    max_words: PositiveInt = 150  # Self-Instruct
-    max_rouge_l: Annotated[float, Field(gt=0, le=1)] | None = 0.7  # Self-Instruct; None: exact duplicates only
-    max_attempts_factor: PositiveInt = 6  # gives up after count * this many continuations
+    count: PositiveInt = Field(5000, description="New prompts per round.")
+    writer: Literal["base", "current"] = Field(
+        "current", description="base (M0) or the current model (paper: a fixed chat model; it tried the trained ones)."
+    )
+    format: Literal["document", "chat"] = Field(
+        "chat", description="chat, or document: a list of tasks that a base model continues."
+    )
+    seed_shots: PositiveInt = Field(6, description="Examples from IFT in a few-shot context (paper: 6).")
+    generated_shots: Annotated[int, Field(ge=0)] = Field(
+        2, description="Model-written examples in a few-shot context (paper: 2)."
+    )
+    samples_per_context: PositiveInt = Field(1, description="Continuations drawn from one few-shot context.")
+    sampling: Sampling = Field(
+        Sampling(temperature=0.6, top_p=0.9, max_new_tokens=256),
+        description="How new prompts are sampled (paper: temperature 0.6, top-p 0.9).",
+    )
+    min_words: PositiveInt = Field(4, description="Fewest words of a prompt (Self-Instruct: more than 3).")
+    max_words: PositiveInt = Field(150, description="Most words of a prompt (Self-Instruct: 150).")
+    max_rouge_l: Fraction | None = Field(
+        0.7, description="Highest ROUGE-L with an earlier prompt (Self-Instruct: 0.7); null: exact duplicates only."
+    )
+    max_attempts_factor: PositiveInt = Field(6, description="Gives up after count x this many continuations.")
 
 
 class CandidatesConfig(Section):
     """Answers of M_t to the new prompts."""
 
-    count: Annotated[int, Field(ge=2)] = 4  # paper: N = 4
-    sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=512)  # paper
+    count: Annotated[int, Field(ge=2)] = Field(4, description="Answers per prompt (paper: N = 4).")
+    sampling: Sampling = Field(
+        Sampling(temperature=0.7, top_p=0.9, max_new_tokens=512),
+        description="How answers are sampled (paper: temperature 0.7, top-p 0.9).",
+    )
 
 
 class PairsConfig(Section):
     """Which candidates become preferences."""
 
-    strategy: str = "best-worst"  # paper: highest against lowest mean score
-    min_gap: Annotated[float, Field(ge=0)] = 0.0  # paper: only exact ties are dropped
-    max_pairs: PositiveInt | None = None
+    strategy: str = Field("best-worst", description="best-worst: highest against lowest mean score (paper).")
+    min_gap: NotNegative = Field(
+        0.0, description="Least gap between the two scores; 0 drops exact ties only, as the paper does."
+    )
+    max_pairs: PositiveInt | None = Field(None, description="Most pairs of a round, by a seeded draw; null keeps all.")
 
 
 class EvalConfig(Section):
     """How checkpoints are evaluated. Lengths are for real models; the micro recipes set shorter ones."""
 
-    split: Literal["test", "validation"] = "test"  # micro-world: choices are made on validation, numbers are of test
-    samples: PositiveInt = 2
-    sampling: Sampling = Sampling(temperature=0.7, top_p=1.0, max_new_tokens=64)
-    limit: PositiveInt | None = None  # the first so many items of each benchmark
-    answering: Sampling = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=2048)  # AlpacaEval, head-to-head
-    annotator: str = "weighted_alpaca_eval_gpt4_turbo"  # an evaluator config of the installed alpaca_eval
-    order: Literal["seeded", "both"] = "seeded"  # AlpacaEval: one order per instruction as it does, or both
-    mt_bench_mode: Literal["single", "pairwise"] = "single"
-    mt_bench_max_new_tokens: PositiveInt = 1024  # FastChat's
-    nlp_tasks: Names | None = None  # None: the profile's; else names of lm-eval tasks
-    nlp_limit: PositiveInt | None = None  # documents per task; None: eval.limit
+    split: Literal["test", "validation"] = Field(
+        "test", description="Prompts of the micro-world: choices are made on validation, numbers are of test."
+    )
+    samples: PositiveInt = Field(2, description="Sampled answers per prompt of the micro-world.")
+    sampling: Sampling = Field(
+        Sampling(temperature=0.7, top_p=1.0, max_new_tokens=64),
+        description="How answers to prompts of the micro-world are sampled.",
+    )
+    limit: PositiveInt | None = Field(None, description="The first so many items of each benchmark; null takes all.")
+    answering: Sampling = Field(
+        Sampling(temperature=0.7, top_p=0.9, max_new_tokens=2048),
+        description="How answers for AlpacaEval and head-to-head are sampled.",
+    )
+    annotator: str = Field(
+        "weighted_alpaca_eval_gpt4_turbo", description="AlpacaEval: an evaluator config of the installed alpaca_eval."
+    )
+    order: Literal["seeded", "both"] = Field(
+        "seeded", description="AlpacaEval: one order of the two answers per instruction, as it does, or both."
+    )
+    mt_bench_mode: Literal["single", "pairwise"] = Field(
+        "single", description="MT-Bench: grades of single answers, or pairwise against a baseline's answers."
+    )
+    mt_bench_max_new_tokens: PositiveInt = Field(1024, description="MT-Bench: most tokens of an answer (FastChat's).")
+    nlp_tasks: Names | None = Field(
+        None, description="NLP benchmarks: names of lm-eval tasks; null takes those of the profile."
+    )
+    nlp_limit: PositiveInt | None = Field(None, description="NLP benchmarks: documents per task; null: eval.limit.")
 
 
 class RunConfig(Section):
     """One whole run."""
 
-    name: str = "run"
-    base: str = "micro"  # the embedded base model, a directory in Hugging Face layout, or OWNER/NAME[@REVISION]
-    seed: int = 0
-    iterations: PositiveInt = 2  # DPO rounds after M1: M2 .. M(1+iterations)
-    rewards: Literal["self", "random", "length", "oracle"] = "self"  # all but self are controls
-    with_baseline: bool = False
-    threads: PositiveInt | None = 1
-    engine: EngineConfig = EngineConfig()
-    seeds: SeedConfig = SeedConfig()
-    judge: JudgeConfig = JudgeConfig()
-    sft: SftConfig = SftConfig()
-    dpo: DpoConfig = DpoConfig()
-    prompts: PromptsConfig = PromptsConfig()
-    candidates: CandidatesConfig = CandidatesConfig()
-    pairs: PairsConfig = PairsConfig()
-    eval: EvalConfig = EvalConfig()
+    name: str = Field("run", description="The recipe's name, for status and reports.")
+    base: str = Field(
+        "micro", description="M0: micro (embedded), a directory in Hugging Face layout, or OWNER/NAME[@REVISION]."
+    )
+    seed: int = Field(0, description="What the seeds of all draws and samples derive from.")
+    iterations: PositiveInt = Field(2, description="DPO rounds after M1: M2 .. M(1+iterations).")
+    rewards: Literal["self", "random", "length", "oracle"] = Field(
+        "self", description="Who rewards: self is the model's own judge; all others are controls."
+    )
+    with_baseline: bool = Field(False, description="Also trains the SFT baseline: IFT only.")
+    threads: PositiveInt | None = Field(1, description="CPU threads; null leaves the number to the libraries.")
+    engine: EngineConfig = Field(EngineConfig(), description="Which engine generates and judges.")
+    seeds: SeedConfig = Field(SeedConfig(), description="The human seed data: IFT and EFT.")
+    judge: JudgeConfig = Field(JudgeConfig(), description="The LLM-as-a-Judge that rewards and is measured.")
+    sft: SftConfig = Field(SftConfig(), description="Supervised fine-tuning of M0: M1 and the SFT baseline.")
+    dpo: DpoConfig = Field(DpoConfig(), description="Direct preference optimisation from M_t, its own reference.")
+    prompts: PromptsConfig = Field(PromptsConfig(), description="New prompts by self-instruct.")
+    candidates: CandidatesConfig = Field(CandidatesConfig(), description="Answers of M_t to the new prompts.")
+    pairs: PairsConfig = Field(PairsConfig(), description="Which candidates become preferences.")
+    eval: EvalConfig = Field(EvalConfig(), description="How checkpoints are evaluated.")
