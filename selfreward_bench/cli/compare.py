@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from selfreward_bench.cli.console import say
+from selfreward_bench.cli.console import Columns, say, show
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.storage.files import os_errors, write_atomic
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
     from rich.text import Text
 
     from leaderboards.comparing.records import Pairing
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 
 _GITHUB: Final = "github"
 _GITHUB_FILE: Final = "GITHUB_STEP_SUMMARY"
-_PLAIN_WIDTH: Final = 100  # characters, where there is no terminal to ask
-_MAX_NAME: Final = 14  # characters of a checkpoint's name before it takes another line
 _STYLES: Final = {"better": "green", "worse": "red", "neutral": ""}
 _SIGNS: Final = {"passed": ("passed", "green"), "failed": ("FAILED", "bold red"), "untested": ("NOT TESTED", "yellow")}
 
@@ -161,94 +157,44 @@ def _print(pairing: Pairing, results: Sequence[GateResult], format: Format, full
 
 
 def _print_text(pairing: Pairing, results: Sequence[GateResult], full: bool) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = _PLAIN_WIDTH
-    console.print(*_rendered(pairing, results, full), sep="\n")
-
-
-def _rendered(pairing: Pairing, results: Sequence[GateResult], full: bool) -> list[RenderableType]:
     """Every text a file holds is put in as text: no markup is read out of it, nothing in it can steer a terminal."""
     from rich.text import Text
 
     from reports.facts import paired
 
     parts = paired.parts(pairing, full=full)
-    shown: list[RenderableType] = [
-        Text.assemble((f"{letter}  ", "bold"), _clean(f"{name}: {what}"))
-        for letter, (name, what) in zip("AB", paired.header(pairing), strict=True)
-    ]
-    names = (pairing.a.name, pairing.b.name)
-    widths = _widths(parts, names)
-    for part in parts:
-        shown += ["", *_part(part, names, widths)]
-    shown.append("")
+    for letter, (name, what) in zip("AB", paired.header(pairing), strict=True):
+        show(Text.assemble((f"{letter}  ", "bold"), _clean(f"{name}: {what}")))
+    show("", _table(parts, (pairing.a.name, pairing.b.name)), "")
     if met := paired.match(pairing):
-        shown += [Text(_clean(met)), ""]
-    shown += [Text.assemble(("Note: ", "yellow"), _clean(note)) for note in paired.notes(pairing)]
+        show(Text(_clean(met)), "")
+    show(*(Text.assemble(("Note: ", "yellow"), _clean(note)) for note in paired.notes(pairing)))
     hidden = sum(part.hidden for part in parts)
     if hidden:
-        shown.append(Text(f"{hidden:,} more metrics: --full", "dim"))
-    shown.append(Text(paired.EXPLANATION, "dim"))
+        show(Text(f"{hidden:,} more metrics: --full", "dim"))
+    show(Text(paired.EXPLANATION, "dim"))
     if results:
-        shown += ["", *_gates(results)]
-    return shown
+        show("", *_gates(results))
 
 
-def _part(part: Part, names: tuple[str, str], widths: Sequence[int]) -> list[RenderableType]:
+def _table(parts: Iterable[Part], names: tuple[str, str]) -> Columns:
+    """All benchmarks in one table, so that their columns are aligned, each under its own title."""
     from rich.text import Text
 
-    shown: list[RenderableType] = [Text(_clean(part.title), "bold")]
-    if part.judge:
-        shown.append(Text(_clean(f"Judge: {part.judge}"), "dim"))
-    if part.unlike:
-        shown.append(Text(_clean(part.unlike), "yellow"))
-    table = _table(names, widths)
-    for line in part.lines:
-        table.add_row(
-            Text(_clean(line.label), "bold" if line.main else ""),
-            line.a,
-            line.b,
-            _change(line.arrow, line.change, line.interval, _STYLES[line.tone]),
-            *(Text(text, "dim") for text in (line.p, line.n, line.detects)),
-        )
-    return [*shown, table]
-
-
-def _table(names: tuple[str, str], widths: Sequence[int]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, padding=(0, 1), pad_edge=False, expand=True, header_style="dim")
-    titles = ("Metric", *(_clean(n) for n in names), "B \u2212 A", "p", "n", "detects")
-    for i, (title, width) in enumerate(zip(titles, (0, *widths), strict=True)):
-        fold = i == 0
-        table.add_column(
-            Text(title),
-            justify="left" if i in (0, 3) else "right",
-            width=None if fold else width,
-            ratio=1 if fold else None,
-            overflow="fold",
-        )
+    header = ("METRIC", *map(_clean, names), "B \u2212 A", "p", "n", "detects")
+    table = Columns(header, right=(1, 2, 4, 5, 6), whole=(3,), heads=1)
+    for part in parts:
+        told = ((part.title, "bold"), (part.judge and f"Judge: {part.judge}", "dim"), (part.unlike, "yellow"))
+        table.section(*(Text(_clean(text), style) for text, style in told if text))
+        for line in part.lines:
+            table.add(
+                Text(_clean(line.label), "bold" if line.main else ""),
+                line.a,
+                line.b,
+                _change(line.arrow, line.change, line.interval, _STYLES[line.tone]),
+                *(Text(text, "dim") for text in (line.p, line.n, line.detects)),
+            )
     return table
-
-
-def _widths(parts: Iterable[Part], names: tuple[str, str]) -> list[int]:
-    """Columns as wide as their longest entry in any table, so that all tables have theirs at the same place."""
-    from rich.cells import cell_len
-
-    lines = [line for part in parts for line in part.lines]
-    columns = (
-        [_clean(names[0])[:_MAX_NAME], *(line.a for line in lines)],
-        [_clean(names[1])[:_MAX_NAME], *(line.b for line in lines)],
-        ["B - A", *(f"  {line.change} {line.interval}" for line in lines)],
-        ["p", *(line.p for line in lines)],
-        ["n", *(line.n for line in lines)],
-        ["detects", *(line.detects for line in lines)],
-    )
-    return [max(map(cell_len, column)) for column in columns]
 
 
 def _change(arrow: str, change: str, interval: str, style: str) -> Text:
@@ -259,7 +205,7 @@ def _change(arrow: str, change: str, interval: str, style: str) -> Text:
     )
 
 
-def _gates(results: Sequence[GateResult]) -> list[RenderableType]:
+def _gates(results: Sequence[GateResult]) -> list[Text]:
     from rich.text import Text
 
     return [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from selfreward_bench.cli import options
-from selfreward_bench.cli.console import columns, counted, say
+from selfreward_bench.cli.console import Columns, counted, say, show
 
 if TYPE_CHECKING:
     from selfreward_bench.sources.directory import DataDir, State
@@ -106,11 +106,11 @@ def status(
     say(f"Data directory: {(found.root or default_root()).absolute()}{_presence(found)}\n")
     states = {data: {file: found.state(file, verify=verify) for file in data.files} for data in sets().values()}
     header = ("SET", "FILES", "VERIFICATION", "SIZE", "STATE", "LICENCE")
-    say(columns(header, [_status_row(data, states[data]) for data in states], right=(1, 2, 3)))
+    show(Columns(header, [_status_row(data, states[data]) for data in states], right=(1, 2, 3)))
     others = {file: data.name for data in states for file, state in states[data].items() if state == "other"}
     if others:
         mend = _pull_command(list(dict.fromkeys(others.values())), data_dir, any(file.verification for file in others))
-        say(f"\nWith other bytes than the published ones: {', '.join(file.path for file in others)}")
+        show(f"\nWith other bytes than the published ones: {', '.join(file.path for file in others)}")
         say(f"`{mend}` gets them anew.")
     if others and verify:
         raise typer.Exit(1)
@@ -169,17 +169,17 @@ def _announce(chosen: Sequence[DataSet], verification: bool, root: Path, plan: P
         (data.name, str(len(files)), _size(sum(file.size for file in files)), data.licence)
         for data, files in wanted.items()
     ]
-    say(columns(("SET", "FILES", "SIZE", "LICENCE"), rows, right=(1, 2)))
+    show(Columns(("SET", "FILES", "SIZE", "LICENCE"), rows, right=(1, 2)))
     sources = dict.fromkeys(file.source for files in wanted.values() for file in files)
     say("\nFrom: " + "\n      ".join(sources))
     say(f"To:   {root}")
     if restricted := [data.name for data in chosen if not data.commercial]:
-        say(f"\nNON-COMMERCIAL USE ONLY: {', '.join(restricted)}. The licence (CC BY-NC 4.0) excludes commercial use.")
+        show(f"\nNON-COMMERCIAL USE ONLY: {', '.join(restricted)}. The licence (CC BY-NC 4.0) excludes commercial use.")
     if plan.kept:
-        say(f"\nComplete already, kept: {_files(plan.kept)}.")
+        show(f"\nComplete already, kept: {_files(plan.kept)}.")
     if plan.replaced:
-        say(f"\nWith other bytes than the published ones, to be replaced: {_files(len(plan.replaced))}.")
-    say(f"\nTo get: {_files(len(plan.files))}, {_size(plan.size)}." if plan.files else "\nThere is nothing to get.")
+        show(f"\nWith other bytes than the published ones, to be replaced: {_files(len(plan.replaced))}.")
+    show(f"\nTo get: {_files(len(plan.files))}, {_size(plan.size)}." if plan.files else "\nThere is nothing to get.")
 
 
 def _agreed(plan: Plan) -> bool:

@@ -17,7 +17,11 @@ _INTRODUCTION: Final = """\
 `srbench` trains a model by self-reward and scores every checkpoint. `srbench quickstart` shows the whole loop on the
 embedded micro-world; `init`, then `run-iteration` again and again, is the same step by step, for any model and data.
 
-Results go to stdout, progress and errors to stderr. Exit codes:
+Results go to stdout, progress and errors to stderr. At a terminal tables keep to its width: numbers stay whole, words
+go on in the next line. In a pipe or a file each row is one line of plain text, however long, for `grep` and `awk`.
+`NO_COLOR`, `TERM=dumb` and `COLUMNS` are honoured.
+
+Exit codes:
 
 | code | meaning |
 |---|---|

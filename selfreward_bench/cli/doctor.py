@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from selfreward_bench.cli.console import columns, say
+from selfreward_bench.cli.console import Columns, show
 
 
 def doctor() -> None:
@@ -21,9 +21,9 @@ def doctor() -> None:
     from selfreward_bench.cli.diagnosis import CHECKS
 
     findings = [finding for check in CHECKS for finding in check()]
-    say(columns(("", "WHAT", "FOUND"), [(f.state, f.what, f.detail) for f in findings]))
+    show(Columns(("", "WHAT", "FOUND"), [(f.state, f.what, f.detail) for f in findings]))
     failed = sum(f.state == "fail" for f in findings)
     if failed:
-        say(f"\n{failed} problem(s) must be mended.")
+        show(f"\n{failed} problem(s) must be mended.")
         raise typer.Exit(1)
-    say("\nNothing stops srbench from working here.")
+    show("\nNothing stops srbench from working here.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from selfreward_bench.cli.console import columns, duration, say
+from selfreward_bench.cli.console import Columns, duration, show
 
 if TYPE_CHECKING:
     from trainers.plan import Plan, StagePlan
@@ -15,14 +15,14 @@ _TOTALS = ("generations", "judgments", "steps")
 def show_plan(plan: Plan) -> None:
     """Prints what would be done: work and time of each stage, and the sums."""
     if plan.until is None:
-        say("All models of this run are made; there is nothing to do.")
+        show("All models of this run are made; there is nothing to do.")
         return
-    say(f"To make {plan.until} (nothing is done now):")
+    show(f"To make {plan.until} (nothing is done now):")
     rows = [_row(stage) for stage in plan.stages]
-    say(columns(("STAGE", "STATE", "WORK", "TIME", "HOW IT COMES ABOUT"), rows, right=(3,)))
+    show(Columns(("STAGE", "STATE", "WORK", "TIME", "HOW IT COMES ABOUT"), rows, right=(3,)))
     sums = [f"{plan.total(unit)} {'training steps' if unit == 'steps' else unit}" for unit in _TOTALS]
-    say(f"\nTo do: {', '.join(sums)}; new prompts and evaluations come on top.")
-    say(f"Estimated time: {_time(plan)}")
+    show(f"\nTo do: {', '.join(sums)}; new prompts and evaluations come on top.")
+    show(f"Estimated time: {_time(plan)}")
 
 
 def _row(stage: StagePlan) -> tuple[str, str, str, str, str]:

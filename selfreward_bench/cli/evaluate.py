@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from selfreward_bench.cli import options
-from selfreward_bench.cli.console import columns, say
+from selfreward_bench.cli.console import Columns, say, show
 from selfreward_bench.cli.failures import interruptible
 from selfreward_bench.cli.runs import Wanted, command
 from selfreward_bench.errors import SrbenchError
@@ -159,20 +159,20 @@ def _told(errors: Sequence[str]) -> str:
 
 def _show_plan(planned: Sequence[Planned], table: PriceTable | None) -> None:
     """What would be asked of whom. Tokens are bounds: nobody knows an answer's length before it is there."""
-    say("To be done (nothing is done now; TOKENS: at most so many):")
+    show("To be done (nothing is done now; TOKENS: at most so many):")
     header = ("MODEL", "BENCHMARK", "STATE", "ANSWERS", "TOKENS", "JUDGMENTS", "TOKENS")
-    say(columns(header, [_plan_row(p) for p in planned], right=(3, 4, 5, 6)))
+    show(Columns(header, [_plan_row(p) for p in planned], right=(3, 4, 5, 6), heads=1))
     todo = [p for p in planned if not p.current and not p.problem]
     answers, judgments = sum(p.plan.answers.calls for p in todo), sum(p.plan.judgments.calls for p in todo)
     calls = [c for p in todo for c in (p.plan.answers, p.plan.judgments)]
     but = " (without those whose tokens are not known, ?)" if any(map(_is_unbounded, calls)) else ""
     size = f"{sum(_bytes(p.plan) for p in todo) / 1e6:,.1f} MB on disk{but}, the report aside"
-    say(f"\n{answers:,} answers and {judgments:,} judgments; at most {size}.")
+    show(f"\n{answers:,} answers and {judgments:,} judgments; at most {size}.")
     for name in dict.fromkeys(n for p in todo for n, _ in p.served):
-        say(_cost(name, [c for p in todo for n, c in p.served if n == name], table))
+        show(_cost(name, [c for p in todo for n, c in p.served if n == name], table))
     for p in planned:
         if p.problem:
-            say(f"{p.model}, {p.benchmark}: {p.problem}")
+            show(f"{p.model}, {p.benchmark}: {p.problem}")
 
 
 def _plan_row(planned: Planned) -> tuple[str, ...]:

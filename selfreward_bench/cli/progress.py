@@ -6,7 +6,6 @@ Where there is no terminal (a log file, CI) the bar becomes a plain line every f
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
@@ -25,50 +24,6 @@ _SHOWN_BEFORE = 3  # counts of a stage that was done before
 Clock = Callable[[], float]
 
 
-class Meter:
-    """How far a stage is, how fast, and how long it will take.
-
-    The first advance of a stage tells what an earlier process had done; that is no part of the rate.
-    """
-
-    def __init__(self, total: int | None, unit: str, clock: Clock = time.monotonic) -> None:
-        self.total = total
-        self.unit = unit
-        self.done = 0
-        self._clock = clock
-        self._marks: deque[tuple[float, int]] = deque()
-
-    def advance(self, amount: int) -> None:
-        self.done += amount
-        now = self._clock()
-        self._marks.append((now, self.done))
-        while len(self._marks) > 2 and self._marks[1][0] < now - WINDOW_SECONDS:
-            self._marks.popleft()
-
-    @property
-    def rate(self) -> float | None:
-        """Units per second; None until it can be told."""
-        if len(self._marks) < 2:
-            return None
-        (start, before), (end, after) = self._marks[0], self._marks[-1]
-        return (after - before) / (end - start) if end > start and after > before else None
-
-    @property
-    def remaining(self) -> float | None:
-        """Seconds still to go; None when the rate or the total is unknown."""
-        rate = self.rate
-        return None if rate is None or self.total is None else max(self.total - self.done, 0) / rate
-
-    def __str__(self) -> str:
-        """Such as ``1,200/9,000 completions, 310/s, 25 s left``."""
-        of = "" if self.total is None else f"/{self.total:,}"
-        rate, remaining = self.rate, self.remaining
-        parts = [f"{self.done:,}{of} {self.unit}"]
-        parts += [_speed(rate)] if rate is not None else []
-        parts += [f"{duration(remaining)} left"] if remaining is not None else []
-        return ", ".join(parts)
-
-
 class RichReporter:
     """A ``selfreward_bench.progress.Reporter`` for people; use it as a context manager.
 
@@ -84,50 +39,48 @@ class RichReporter:
         self.console = console or Console(stderr=True, highlight=False)
         self.worked = 0.0
         self._clock = clock
-        self._meter: Meter | None = None
-        self._stage = ""
+        self._advanced_at = 0.0
         self._line_due = 0.0
         self._shown: set[str] = set()
-        self._live: Progress | None = None
         self._task: TaskID | None = None
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None, table_column=Column(max_width=24)),  # the words go before it
+            _CourseColumn(table_column=Column(no_wrap=True)),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_interactive,
+            get_time=clock,
+        )
 
     def __enter__(self) -> Self:
-        if self.console.is_terminal:
-            parts = (
-                SpinnerColumn(),
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=None, table_column=Column(max_width=24)),  # the words go before it
-                _MeterColumn(table_column=Column(no_wrap=True)),
-            )
-            self._live = Progress(*parts, console=self.console, transient=True)
-            self._live.start()
+        self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._end_bar()
-        if self._live:
-            self._live.stop()
-        self._live = None
+        if not self._progress.disable:  # rich ends the output of what is no terminal with an empty line
+            self._progress.stop()
 
     def started(self, stage: str, total: int | None, unit: str) -> None:
         self._end_bar()
-        self._stage = visible(stage)
-        self._meter = Meter(total, unit, self._clock)
-        self._line_due = self._clock() + LINE_SECONDS
-        if self._live:
-            self._task = self._live.add_task(self._stage, total=total, meter=self._meter)
+        self._task = self._progress.add_task(visible(stage), total=total, unit=unit)
+        self._advanced_at = self._clock()
+        self._line_due = self._advanced_at + LINE_SECONDS
 
     def advanced(self, amount: int = 1) -> None:
-        if self._meter is None:
+        if self._task is None:
             return
-        self._meter.advance(amount)
-        if self._live and self._task is not None:
-            self._live.update(self._task, completed=self._meter.done)
-        elif self._clock() >= self._line_due:
-            self._line_due = self._clock() + LINE_SECONDS
-            self._print(f"{self._stage}  {self._meter}")
+        now = self._clock()
+        self._progress.speed_estimate_period = max(WINDOW_SECONDS, 2 * (now - self._advanced_at))
+        self._progress.advance(self._task, amount)
+        self._advanced_at = now
+        if self._progress.disable and now >= self._line_due:
+            self._line_due = now + LINE_SECONDS
+            self._print("  ".join(f"{task.description}  {_course(task)}" for task in self._progress.tasks))
 
     def finished(self, stage: str, counts: Mapping[str, float], seconds: float, skipped: bool = False) -> None:
         self._end_bar()
@@ -146,17 +99,28 @@ class RichReporter:
         self.console.print(Text(visible(text)), soft_wrap=True)
 
     def _end_bar(self) -> None:
-        if self._live and self._task is not None:
-            self._live.remove_task(self._task)
+        if self._task is not None:
+            self._progress.remove_task(self._task)
         self._task = None
-        self._meter = None
 
 
-class _MeterColumn(ProgressColumn):
-    """The stage's meter in words."""
+class _CourseColumn(ProgressColumn):
+    """How far a stage is, in words."""
 
     def render(self, task: Task) -> Text:
-        return Text(str(task.fields["meter"]))
+        return Text(_course(task))
+
+
+def _course(task: Task) -> str:
+    """Such as ``1,200/9,000 completions, 310/s, 25 s left``.
+
+    rich's speed leaves out the first advance of a task, which tells what an earlier process had done.
+    """
+    of = "" if task.total is None else f"/{task.total:,.0f}"
+    parts = [f"{task.completed:,.0f}{of} {task.fields['unit']}"]
+    parts += [_speed(task.speed)] if task.speed else []
+    parts += [f"{duration(task.time_remaining)} left"] if task.time_remaining else []
+    return ", ".join(parts)
 
 
 def _speed(rate: float) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from selfreward_bench.cli.console import columns, duration, say
+from selfreward_bench.cli.console import Columns, duration, say, show
 from selfreward_bench.cli.environment import idle_threads, use_threads
 from selfreward_bench.cli.failures import interruptible
 from selfreward_bench.cli.runs import CONFIG_FILE, Wanted, command, open_run
@@ -94,7 +94,7 @@ def _show(run: RunDir, seconds: float, worked: float) -> None:
     say()
     show_results(run)
     times = [*_times(run, results), ("loading, comparing, reporting (this call)", duration(max(seconds - worked, 0)))]
-    say(f"\n{columns(('WHERE THE TIME WENT', 'TIME'), times, right=(1,))}")
+    show("", Columns(("WHERE THE TIME WENT", "TIME"), times, right=(1,)))
     say(f"\nThis call took {duration(seconds)}. The report: {run.path / REPORT}")
 
 

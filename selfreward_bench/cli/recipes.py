@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from selfreward_bench.cli.console import columns, say
+from selfreward_bench.cli.console import Columns, say, show
 
 
 def recipes(
@@ -26,7 +26,7 @@ def recipes(
     from selfreward_bench import recipes as library
 
     if name is None:
-        say(columns(("RECIPE", "WHAT IT IS"), list(library.describe().items())))
+        show(Columns(("RECIPE", "WHAT IT IS"), list(library.describe().items())))
     elif source:
         say(library.source(name).rstrip("\n"))
     else:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from selfreward_bench.cli.console import say
+from selfreward_bench.cli.console import say, show, stdout
 from selfreward_bench.cli.environment import use_threads
 from selfreward_bench.cli.runs import Wanted, open_run
 from selfreward_bench.errors import IncompatibleRunError, SrbenchError
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 BASE = "M0"
 REPORT = "report.html"
-PLAIN_WIDTH = 120  # characters, where there is no terminal to ask
 
 
 def price_table(path: Path | None) -> PriceTable | None:
@@ -62,13 +60,12 @@ def run_session(session: Session, *, full: bool, report: bool) -> Evaluation:
     root, services = session.asked.root, session.asked.services
     with RichReporter() as reporter:
         done = session.run(reporter)
-    width = shutil.get_terminal_size((PLAIN_WIDTH, 0)).columns
     if done.results:
-        say(metric_table(done.results) if full else compact_table(done.results, width))
+        show(metric_table(done.results) if full else compact_table(done.results, stdout().width))
     if done.tournament:
-        say("\n" + match_table(done.tournament, width))
+        show("", *match_table(done.tournament))
     for remark in remarks(done.results, services.budget, services.replay):
-        say("\n" + remark)
+        show("\n" + remark)
     if report:
         say(f"\nThe report: {write_report(root)}")
     say(f"The results are in {root}.")
@@ -182,12 +179,7 @@ def write_report(root: Path) -> Path:
 
 def show_results(run: RunDir) -> None:
     """Prints the main results of a run: what came of it in words, and the tables behind that."""
-    from rich.console import Console
-
-    from reports import terminal
     from reports.facts import run as facts
+    from selfreward_bench.cli.results import results
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PLAIN_WIDTH)
-    console.print(terminal.results(facts.collect(run.path)))
+    show(*results(facts.collect(run.path)))

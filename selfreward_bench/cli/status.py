@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from selfreward_bench.cli import options
-from selfreward_bench.cli.console import columns, duration, listed, say
+from selfreward_bench.cli.console import Columns, duration, listed, say, show
 from selfreward_bench.cli.runs import command
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ def status(run: options.Run) -> None:
 
     opened = RunDir.open(run)
     config = opened.config
-    say(
+    show(
         f"{run}: recipe {config.name}, seed {config.seed}, rewards {config.rewards}, models {', '.join(models(config))}"
     )
     rows = [_row(opened, spec) for spec in stages(config)]
-    say(columns(("STAGE", "STATE", "TIME", "COUNTS"), [row for row in rows if row], right=(2,)))
+    show(Columns(("STAGE", "STATE", "TIME", "COUNTS"), [row for row in rows if row], right=(2,)))
     if any("*" in row[2] for row in rows if row):
-        say("* of the process that finished the stage; an earlier one had begun it")
+        show("* of the process that finished the stage; an earlier one had begun it")
     say(f"\n{_next(opened)}")
 
 

@@ -1,70 +1,73 @@
-"""The results of an evaluation as tables of text; what a whole run came to is in ``reports.terminal``."""
+"""The results of an evaluation as tables; what a whole run came to is in ``results``."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from selfreward_bench.cli.console import columns
+from selfreward_bench.cli.console import Columns, visible
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
     from leaderboards.metrics import MetricInfo
     from leaderboards.standings import Tournament
     from selfreward_bench.prices import Budget
     from selfreward_bench.types import EvalResult, Metric
 
+_NOTHING_ELSE: Final[tuple[str, ...]] = ()
+#: what stands beside a value, as far as there is room -> what is left out then
+_LEFT_OUT: Final = {
+    ("intervals", "counts"): "All",
+    ("counts",): "Intervals and all",
+    _NOTHING_ELSE: "Intervals, what is scored of each checkpoint, and all",
+}
 _NO_SCORES: Final = ("truncated_prompts",)  # of the NLP benchmarks, whose metrics are tasks otherwise
 
 
-def metric_table(results: Sequence[EvalResult]) -> str:
+def metric_table(results: Sequence[EvalResult]) -> Columns:
     """All metrics of some results, one a line; breakdowns by kind of task are left to the report."""
-    rows = []
+    header = ("MODEL", "BENCHMARK", "METRIC", "VALUE", "95% INTERVAL", "SCORED")
+    table = Columns(header, right=(3, 4, 5), heads=2)
     for result in results:
         for name in _named(result):
             metric, shown, value, interval = _numbers(result, name)
-            rows.append((result.checkpoint, result.benchmark, shown.label, value, interval, _scored(metric)))
-    return columns(("MODEL", "BENCHMARK", "METRIC", "VALUE", "95% INTERVAL", "SCORED"), rows, right=(3, 4, 5))
+            table.add(result.checkpoint, result.benchmark, shown.label, value, interval, _scored(metric))
+    return table
 
 
-def compact_table(results: Sequence[EvalResult], width: int) -> str:
+def compact_table(results: Sequence[EvalResult], width: int) -> RenderableType:
     """The main metrics with a column per checkpoint.
 
     Args:
-        width: characters there is room for; intervals are left out where they do not fit.
+        width: cells there is room for. Where they do not suffice, intervals are left out, then each checkpoint's own
+            count of scored samples; checkpoints that do not fit even so go on in a table below.
     """
+    from rich.console import Group
+
     names = list(dict.fromkeys(r.checkpoint for r in results))
-    tables = [_rows(results, names, intervals) for intervals in (True, False)]
-    fitting = next((t for t in tables if max(map(len, t)) <= width), tables[-1])
-    hint = "\n" + ("All" if fitting == tables[0] else "Intervals and all") + " other metrics: --full."
-    return _titled(fitting, results, width) + hint
+    details = next((d for d in _LEFT_OUT if _compact(results, names, d).fits(width)), _NOTHING_ELSE)
+    parts: list[RenderableType] = []
+    for size in sorted({math.ceil(len(names) / n) for n in range(1, len(names) + 1)}, reverse=True):
+        tables = [_compact(results, names[i : i + size], details) for i in range(0, len(names), size)]
+        if all(table.fits(width) for table in tables):
+            break
+    for table in tables:
+        parts += [table, ""]
+    return Group(*parts[:-1], f"{_LEFT_OUT[details]} other metrics: --full.")
 
 
-def _rows(results: Sequence[EvalResult], names: Sequence[str], intervals: bool) -> list[str]:
-    """All benchmarks in one table, so that their columns are aligned: its lines."""
-    rows = [_row(found, names, metric, intervals) for found in _by_benchmark(results) for metric in _main(found)]
-    return columns(("", *names, "SCORED"), rows, right=range(1, len(names) + 2)).splitlines()
-
-
-def _titled(table: Sequence[str], results: Sequence[EvalResult], width: int) -> str:
-    """The table with each benchmark under its own title, broken into lines where it is longer than the room."""
-    from reports import wording
-
-    head, rule, *lines = table
-    parts = []
-    for found in _by_benchmark(results):
-        told = (wording.title(found[0].benchmark) + _judges(found)).splitlines()
-        title = [wrapped for line in told for wrapped in _wrapped(line, width)]
-        n = len(_main(found))
-        parts.append("\n".join([*title, *lines[:n]]))
-        lines = lines[n:]
-    return "\n".join([head, rule, "\n\n".join(parts)])
-
-
-def _wrapped(line: str, width: int) -> list[str]:
-    """Names and addresses stay whole, so that they can be copied."""
-    indent = " " * (len(line) - len(line.lstrip()) + 2)
-    return textwrap.wrap(line, max(width, 40), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+def _compact(results: Sequence[EvalResult], names: Sequence[str], details: Collection[str]) -> Columns:
+    """All benchmarks in one table, so that their columns are aligned, each under its own title."""
+    table = Columns(("", *names, "SCORED"), right=range(1, len(names) + 2))
+    for of_all in _by_benchmark(results):
+        if found := [r for r in of_all if r.checkpoint in names]:
+            table.section(*_titles(of_all))
+            for metric in _main(found):
+                table.add(*_row(found, names, metric, details))
+    return table
 
 
 def _by_benchmark(results: Sequence[EvalResult]) -> list[list[EvalResult]]:
@@ -74,55 +77,58 @@ def _by_benchmark(results: Sequence[EvalResult]) -> list[list[EvalResult]]:
     return [list(of_one.values()) for of_one in found.values()]
 
 
-def _judges(found: Sequence[EvalResult]) -> str:
-    """Who judged, and whether the numbers of a row are made alike. Where judging is measured the model is the judge."""
+def _titles(found: Sequence[EvalResult]) -> Iterator[Text]:
+    """A benchmark, who judged, and whether the numbers of a row are made alike.
+
+    Where judging is measured the model is the judge.
+    """
+    from rich.text import Text
+
     from leaderboards.comparing.records import conditions
     from reports import wording
 
     judges = dict.fromkeys(r.judge for r in found if r.judge and wording.family(r.benchmark) != "judge-accuracy")
+    title = wording.title(found[0].benchmark) + (f", judge: {'; '.join(judges)}" if judges else "")
+    yield Text(visible(title), "bold")
     stated = [conditions(r) for r in found]
     unlike = sorted(name for name in {n for c in stated for n in c} if len({c.get(name) for c in stated}) > 1)
-    warning = f"\n  NOT COMPARABLE with each other: unlike {', '.join(unlike)}" if unlike else ""
-    return (f", judge: {'; '.join(judges)}" if judges else "") + warning
+    if unlike:
+        yield Text(visible(f"NOT COMPARABLE with each other: unlike {', '.join(unlike)}"), "yellow")
 
 
-def match_table(tournament: Tournament, width: int) -> str:
-    """All pairs, and the ratings that come of them.
+def match_table(tournament: Tournament) -> list[RenderableType]:
+    """All pairs, and the ratings that come of them."""
+    from rich.text import Text
 
-    Args:
-        width: characters there is room for; the lines around the table keep to it.
-    """
     from reports import wording
 
-    rows = []
+    table = Columns(("", "WIN", "TIE", "LOSS", "WIN - LOSS", "SCORED"), right=range(1, 6), heads=1)
     for pair in tournament.pairs:
         net = pair.net_win
         shares = [wording.number(share, "share") for share in (pair.win, pair.tie, pair.loss)]
         value = wording.number(net.value, "share", signed=True) if net else ""
         interval = wording.interval(net.low, net.high, "share", signed=True) if net else ""
         scored = f"{pair.n_scored:,}/{pair.n_total:,}"
-        rows.append((f"  {pair.a} against {pair.b}", *shares, f"{value} {interval}", scored))
-    header = ("", "WIN", "TIE", "LOSS", "WIN - LOSS", "SCORED")
+        table.add(f"{pair.a} against {pair.b}", *shares, f"{value} {interval}", scored)
     ratings = ", ".join(f"{r.checkpoint} {wording.number(r.rating, 'rating')}" for r in tournament.ratings)
-    table = columns(header, rows, right=range(1, 6))
-    around = (f"Head to head, judge: {tournament.judge}", f"  Bradley-Terry ratings: {ratings}")
-    title, rated = ("\n".join(_wrapped(line, width)) for line in around)
-    return f"{title}\n{table}\n{rated}"
+    title = Text(visible(f"Head to head, judge: {tournament.judge}"), "bold")
+    return [title, table, f"Bradley-Terry ratings: {ratings}"]
 
 
-def _row(found: Sequence[EvalResult], names: Sequence[str], metric: str, intervals: bool) -> tuple[str, ...]:
+def _row(found: Sequence[EvalResult], names: Sequence[str], metric: str, details: Collection[str]) -> tuple[str, ...]:
     """One metric of one benchmark; how many samples are scored is told once where it is the same for all."""
-    there = {r.checkpoint: r for r in found if metric in r.metrics}
-    label = _numbers(next(iter(there.values())), metric)[1].label
-    counts = {_scored(r.metrics[metric]) for r in there.values()}
+    there = {r.checkpoint: _numbers(r, metric) for r in found if metric in r.metrics}
+    counts = {_scored(number) for number, *_ in there.values()}
     cells = []
     for name in names:
-        value, interval, scored = "", "", ""
+        told = []
         if name in there:
-            number, _, value, interval = _numbers(there[name], metric)
-            scored = f"({_scored(number)})" if len(counts) > 1 else ""
-        cells.append(" ".join(filter(None, (value, interval if intervals else "", scored))))
-    return (f"  {label}", *cells, counts.pop() if len(counts) == 1 else "")
+            number, _, value, interval = there[name]
+            told = [value, interval if "intervals" in details else ""]
+            told += [f"({_scored(number)})"] if len(counts) > 1 and "counts" in details else []
+        cells.append(" ".join(filter(None, told)))
+    label = next(iter(there.values()))[1].label
+    return (label, *cells, _scored_of_all([number for number, *_ in there.values()], details))
 
 
 def _main(found: Sequence[EvalResult]) -> list[str]:
@@ -184,3 +190,11 @@ def _numbers(result: EvalResult, name: str) -> tuple[Metric, MetricInfo, str, st
 
 def _scored(metric: Metric) -> str:
     return f"{metric.n_scored:,}/{metric.n_total:,}"
+
+
+def _scored_of_all(numbers: Sequence[Metric], details: Collection[str]) -> str:
+    """Where it is not the same for all and does not stand beside each, that of the checkpoint with the least."""
+    least = min(numbers, key=lambda metric: metric.n_scored / max(metric.n_total, 1))
+    if len({_scored(number) for number in numbers}) == 1:
+        return _scored(least)
+    return "" if "counts" in details else f"\u2265 {_scored(least)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
 from leaderboards import standings
@@ -22,7 +24,12 @@ from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import EvalResult
 
+from ...reports.conftest import builder, full, whole  # noqa: F401 - runs that a report has something to say of
+
 Cli = Callable[..., Result]
+Terminal = Callable[[int], None]
+
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @pytest.fixture
@@ -33,6 +40,38 @@ def cli() -> Cli:
         return CliRunner().invoke(app, [str(a) for a in arguments], prog_name="srbench", catch_exceptions=False)
 
     return run
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Makes what is printed to a terminal of so many columns, which draws no bars."""
+
+    def widen(columns: int) -> None:
+        values = {"TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "0", "COLUMNS": str(columns), "TERM": "xterm-256color"}
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("NO_COLOR", raising=False)
+
+    return widen
+
+
+def unstyled(text: str) -> str:
+    """What a terminal shows, without bold, dim and colours."""
+    return _STYLE.sub("", text)
+
+
+def assert_fits(text: str, columns: int, words: str = "", *others: str) -> None:
+    """No line is longer than the terminal, and every word that can be whole is one of ``words``.
+
+    Args:
+        text: what the terminal shows.
+        words: the same where nothing is broken.
+        others: words that are shown in the narrow form alone.
+    """
+    lines = unstyled(text).splitlines()
+    assert not [line for line in lines if cell_len(line) > columns]
+    if words:
+        assert {word for line in lines for word in line.split()} <= {*words.split(), *others}
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -11,7 +12,7 @@ import pytest
 
 from selfreward_bench.types import EvalResult
 
-from .conftest import Cli
+from .conftest import Cli, Terminal, assert_fits
 
 FALLS, GAINS = "quality_sampled < 0", "quality/quality_sampled > 0.2"
 
@@ -19,7 +20,7 @@ FALLS, GAINS = "quality_sampled < 0", "quality/quality_sampled > 0.2"
 def test_the_difference_is_shown_with_its_arrow(cli: Cli, two_results: Path) -> None:
     done = cli("compare", f"{two_results}:M1", two_results / "M2")
     assert done.exit_code == 0
-    line = next(x for x in done.stdout.splitlines() if x.startswith("True quality, sampled"))
+    line = next(x for x in done.stdout.splitlines() if x.startswith("  True quality, sampled "))
     assert line.split() == [
         "True",
         "quality,",
@@ -33,9 +34,25 @@ def test_the_difference_is_shown_with_its_arrow(cli: Cli, two_results: Path) -> 
         "<0.001",
         "20",
     ]
-    other = next(x for x in done.stdout.splitlines() if x.startswith("Perfect answers, greedy"))
+    other = next(x for x in done.stdout.splitlines() if x.startswith("  Perfect answers, greedy "))
     assert "▲" not in other
-    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_no_line_is_longer_than_the_terminal_and_no_word_is_broken(
+    cli: Cli, two_results: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    for model in ("M1", "M2"):
+        change(two_results, model, judge="openai:judge@http://127.0.0.1:8000/v1 (weighted_alpaca_eval_gpt4_turbo)")
+    shutil.copytree(two_results / "M2", Path("eval", "模型-a-checkpoint-whose-name-is-longer-than-its-numbers"))
+    for b in ("run:M2", *Path("eval").iterdir()):
+        given = ("compare", "run:M1", b, "--full", "--fail-if", FALLS)
+        monkeypatch.setenv("TTY_COMPATIBLE", "0")
+        piped = cli(*given)
+        terminal(width)
+        done = cli(*given)
+        assert (done.exit_code, piped.exit_code) == (0, 0), done.output
+        assert_fits(done.stdout, width, piped.stdout if b == "run:M2" else "")  # a name over numbers may be broken
 
 
 @pytest.mark.parametrize(

@@ -99,8 +99,8 @@ def test_licence_size_source_and_place_are_shown_first(cli: Cli, place: Path) ->
     done = cli("data", "pull", "alpha", "group/c", "--with-verification", "--dry-run")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
-    assert lines[2].split() == ["alpha", "2", "1", "kB", "CC", "BY-NC", "4.0"]
-    assert lines[3].split() == ["group/c", "1", "2", "kB", "MIT"]
+    assert lines[1].split() == ["alpha", "2", "1", "kB", "CC", "BY-NC", "4.0"]
+    assert lines[2].split() == ["group/c", "1", "2", "kB", "MIT"]
     assert "From: 127.0.0.1:" in done.stdout
     assert f"To:   {place}\n" in done.stdout
     assert "NON-COMMERCIAL USE ONLY: alpha." in done.stdout
@@ -198,7 +198,7 @@ def test_without_a_named_place_files_go_to_the_usual_one(cli: Cli, monkeypatch: 
 
 
 def rows(stdout: str) -> dict[str, list[str]]:
-    lines = stdout.splitlines()[4:7]
+    lines = stdout.splitlines()[3:6]
     return {line.split()[0]: line.split() for line in lines}
 
 

@@ -10,10 +10,10 @@ import pytest
 from leaderboards.base import Calls, Plan, Setting
 from leaderboards.harness import Model
 from leaderboards.planning import Planned
-from leaderboards.standings import Tournament, write_record
+from leaderboards.standings import write_record
 from selfreward_bench import recipes
 from selfreward_bench.cli.evaluate import _show_plan
-from selfreward_bench.cli.tables import compact_table, match_table, remarks
+from selfreward_bench.cli.tables import remarks
 from selfreward_bench.errors import EngineError
 from selfreward_bench.prices import Budget, Price, PriceTable, Usage
 from selfreward_bench.storage.rundir import RunDir
@@ -250,27 +250,6 @@ def test_two_models_and_what_cannot_be_compared(
     (words,) = (line.split() for line in lines if "True quality, sampled" in line)
     assert words[-7:] == ["2.50", "[3.40,", "3.60]", "3.50", "[3.40,", "3.60]", "9/10"]
     assert "M0, Answer quality (micro-world): 1; M1, Answer quality (micro-world): 1" in done.stdout
-
-
-def test_a_long_title_leaves_room_for_intervals_and_keeps_to_the_width() -> None:
-    judge = "openai:judge@http://127.0.0.1:8000/v1, asked as weighted_alpaca_eval_gpt4_turbo (not comparable)"
-    found = result("claude-2", Path("eval")).model_copy(update={"judge": judge})
-    lines = compact_table([found], 80).splitlines()
-    assert any("3.50 [3.40, 3.60]" in line for line in lines)
-    assert max(map(len, lines)) <= 80
-    assert judge in " ".join(" ".join(lines).split())
-    narrow = compact_table([found, found.model_copy(update={"checkpoint": "other"})], 60)
-    assert "[3.40" not in narrow
-    assert "Intervals and all other metrics: --full." in narrow
-
-
-def test_lines_around_matches_keep_to_the_width() -> None:
-    judge = "openai:judge@http://127.0.0.1:8000/v1 (weighted_alpaca_eval_gpt4_turbo), both orders"
-    empty: dict[str, Any] = {"checkpoints": {}, "pairs": (), "ratings": (), "comparability": {}}
-    found = Tournament(benchmark="head-to-head@1", judge=judge, rule="agree", anchor="a", n_prompts=8, **empty)
-    lines = match_table(found, 80).splitlines()
-    assert max(map(len, lines)) <= 80
-    assert judge in " ".join(" ".join(lines).split())
 
 
 def test_what_was_not_scored_and_what_it_cost_is_told() -> None:

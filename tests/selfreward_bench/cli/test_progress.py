@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from selfreward_bench.cli.progress import Meter, RichReporter
+from selfreward_bench.cli.progress import RichReporter
 
 
 class Clock:
@@ -25,38 +25,43 @@ def plain() -> tuple[RichReporter, io.StringIO, Clock]:
 
 
 def test_rate_and_remaining_time_do_not_count_what_was_found_done() -> None:
-    clock = Clock()
-    meter = Meter(1_000, "completions", clock)
-    meter.advance(500)  # an earlier process made these
-    assert meter.rate is None
+    reporter, stream, clock = plain()
+    reporter.started("M2/candidates", 1_000, "completions")
+    reporter.advanced(500)  # an earlier process made these
     for _ in range(5):
-        clock.now += 2
-        meter.advance(20)
-    assert meter.rate == pytest.approx(10)
-    assert meter.remaining == pytest.approx(40)
-    assert str(meter) == "600/1,000 completions, 10/s, 40 s left"
+        clock.now += 4
+        reporter.advanced(20)
+    assert stream.getvalue() == "M2/candidates  580/1,000 completions, 5.0/s, 1 min 24 s left\n"
+
+
+def test_what_was_found_done_has_no_rate_yet() -> None:
+    reporter, stream, clock = plain()
+    reporter.started("M2/candidates", 1_000, "completions")
+    clock.now += 20
+    reporter.advanced(500)
+    assert stream.getvalue() == "M2/candidates  500/1,000 completions\n"
 
 
 def test_the_rate_is_that_of_the_last_half_minute() -> None:
-    clock = Clock()
-    meter = Meter(None, "steps", clock)
-    for _ in range(100):
+    reporter, stream, clock = plain()
+    reporter.started("M2/train", None, "steps")
+    for amount in [10] * 100 + [1] * 50:
         clock.now += 1
-        meter.advance(10)
-    for _ in range(40):
-        clock.now += 1
-        meter.advance(1)
-    assert meter.rate == pytest.approx(1, rel=0.4)
-    assert meter.remaining is None
+        reporter.advanced(amount)
+    assert stream.getvalue().splitlines()[-1] == "M2/train  1,050 steps, 1.0/s"
 
 
 def test_slow_units_keep_their_rate() -> None:
-    clock = Clock()
-    meter = Meter(10, "judgments", clock)
-    meter.advance(0)
-    clock.now += 120
-    meter.advance(1)
-    assert str(meter) == "1/10 judgments, 0.5/min, 18 min 00 s left"
+    reporter, stream, clock = plain()
+    reporter.started("M2/judgments", 10, "judgments")
+    reporter.advanced(0)
+    for _ in range(2):
+        clock.now += 120
+        reporter.advanced(1)
+    assert stream.getvalue().splitlines() == [
+        "M2/judgments  1/10 judgments, 0.5/min, 18 min 00 s left",
+        "M2/judgments  2/10 judgments, 0.5/min, 16 min 00 s left",
+    ]
 
 
 def test_without_a_terminal_there_is_a_line_every_few_seconds_not_every_unit() -> None:
@@ -69,6 +74,17 @@ def test_without_a_terminal_there_is_a_line_every_few_seconds_not_every_unit() -
     lines = stream.getvalue().splitlines()
     assert lines[0] == "M2/candidates  120/1,000 completions, 8.0/s, 1 min 50 s left"
     assert len(lines) == 2
+
+
+def test_a_dumb_terminal_gets_plain_lines_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    stream, clock = io.StringIO(), Clock()
+    with RichReporter(Console(file=stream, force_terminal=True), clock) as reporter:
+        reporter.started("M2/candidates", 1_000, "completions")
+        for _ in range(20):
+            clock.now += 1
+            reporter.advanced()
+    assert stream.getvalue() == "M2/candidates  15/1,000 completions, 1.0/s, 16 min 25 s left\n"
 
 
 def test_a_finished_stage_is_one_line_with_its_counts() -> None:
@@ -107,11 +123,11 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away() -> None:
         reporter.advanced(2)
         clock.now += 1
         reporter.advanced(3)
-        reporter._live.refresh()  # type: ignore[union-attr]  # a bar is shown, so there is one
+        reporter._progress.refresh()
         reporter.finished("M2/[judgments]", {"judged": 10}, 1.0)
     text = stream.getvalue()
     assert "M2/[judgments]" in text
-    assert "5/10 judgments, 3.0/s, 1.7 s left" in text
+    assert "5/10 judgments, 3.0/s, 2.0 s left" in text
     assert "\x1b[?25h" in text  # the cursor is shown again
     assert "done in 1.0 s: judged 10" in text
 
@@ -125,8 +141,8 @@ def test_a_bar_with_rate_and_remaining_time_keeps_to_one_line(width: int) -> Non
         reporter.advanced(288)
         clock.now += 7
         reporter.advanced(416)
-        reporter._live.refresh()  # type: ignore[union-attr]  # a bar is shown, so there is one
-    (line,) = (line for line in re.split(r"[\r\n]+", stream.getvalue()) if "704/804 samples, 59/s, 1.7 s left" in line)
+        reporter._progress.refresh()
+    (line,) = (line for line in re.split(r"[\r\n]+", stream.getvalue()) if "704/804 samples, 59/s, 2.0 s left" in line)
     assert "claude-2/eval/alpaca-eval@1" in line
     assert "━" in line
 
