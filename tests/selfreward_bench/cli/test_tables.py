@@ -22,6 +22,7 @@ from .conftest import Cli, Terminal, assert_fits, unstyled
 Capture = pytest.CaptureFixture[str]
 
 JUDGE = "openai:judge@http://127.0.0.1:8000/v1, asked as weighted_alpaca_eval_gpt4_turbo (not comparable)"
+RUN = ("M0", "SFT", "M1", "M2", "M3")
 HUB = ("meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2.5-7B-Instruct", "mistralai/Mistral-7B-Instruct-v0.3")
 HOSTILE = (
     "[bold]M1[/bold] :smile: [link=http://x]y[/link]",
@@ -96,10 +97,9 @@ def printed(capsys: Capture, *parts: RenderableType) -> str:
     return unstyled(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("width", [80, 120, 200])
-@pytest.mark.parametrize("names", [("M1",), ("M0", "SFT", "M1", "M2", "M3"), HUB])
+@pytest.mark.parametrize(("names", "width"), [(("M1",), 80), (RUN, 80), (RUN, 120), (RUN, 200), (HUB, 80), (HUB, 200)])
 def test_no_line_is_longer_than_the_terminal_and_no_word_is_broken(
-    capsys: Capture, terminal: Terminal, width: int, names: Sequence[str]
+    capsys: Capture, terminal: Terminal, names: Sequence[str], width: int
 ) -> None:
     results, met = everything(names), match_table(tournament(names))
     compact = printed(capsys, compact_table(results, 10**6)).replace("(", " ").replace(")", " ")
