@@ -2,7 +2,7 @@
 #
 #   make quickstart    install srbench and train M1, M2 and M3 of the embedded micro-world
 #   make test          lint, then all tests           make test-fast   without the slow ones
-#   make lint          ruff, mypy, import-linter      make docs        renews docs/cli.md
+#   make lint          ruff, mypy, import-linter      make docs        renews docs/cli.md, docs/settings.md, the schema
 #   make perf          speed of engine, client, length control, statistics, report, evaluation
 #   make perf-micro    the experiment over seeds and rewards (an hour)
 #   make gallery REPORTED=runs/NAME   pictures of a run's report for docs/, by headless Chromium
@@ -37,8 +37,7 @@ lint: $(DEV_STAMP)
 	$(BIN)/lint-imports
 
 docs: $(DEV_STAMP)
-	$(RUN) -m selfreward_bench.cli.docs > docs/cli.md.new
-	mv docs/cli.md.new docs/cli.md
+	$(RUN) -m selfreward_bench.cli.docs
 
 gallery: $(DEV_STAMP)
 	$(RUN) docs/gallery.py $(REPORTED)

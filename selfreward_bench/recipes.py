@@ -40,6 +40,7 @@ _MAX_BYTES = 2**20
 _MAX_EXTENDS = 8
 _MAX_DEPTH = 16
 _SHOWN_CHARACTERS = 60
+_FOR_EDITORS = "# yaml-language-server:"  # names the schema (docs/settings.md)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 Location = tuple[str, ...]
@@ -67,8 +68,8 @@ def names() -> list[str]:
 
 
 def describe() -> dict[str, str]:
-    """Each built-in recipe with the first comment line of its file."""
-    return {name: source(name).splitlines()[0].lstrip("# ").rstrip() for name in names()}
+    """Each built-in recipe with the first comment line of its file that is for people."""
+    return {name: _first_comment(source(name)) for name in names()}
 
 
 def source(name: str) -> str:
@@ -133,7 +134,7 @@ def resolve(layers: Sequence[Layer], what: str) -> RunConfig:
         listing = "\n".join(f"  {problem}" for problem in problems)
         raise ConfigError(
             f"{what} cannot be used; it has {count}:\n{listing}\n"
-            "Mend these and start again. Every key with its default is in `selfreward_bench/config.py`."
+            "Mend these and start again. `srbench recipes --explain` tells every key."
         )
     return config
 
@@ -228,6 +229,10 @@ def _read_one(name_or_path: str, folder: Path) -> tuple[str, str, Path]:
         return source(name_or_path), f"built-in {name_or_path}.yaml", folder
     path = folder / Path(name_or_path).expanduser()
     return read_text(path), str(path), path.parent
+
+
+def _first_comment(text: str) -> str:
+    return next(line for line in text.splitlines() if not line.startswith(_FOR_EDITORS)).lstrip("# ").rstrip()
 
 
 def _is_path(text: str) -> bool:

@@ -9,10 +9,20 @@ import re
 import socket
 import subprocess
 import sys
+import tomllib
 import zipfile
+from collections.abc import Iterable, Iterator
+from email import message_from_bytes, policy
+from email.message import Message
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
+from markdown_it import MarkdownIt
+from packaging.requirements import Requirement
+
+from selfreward_bench import __version__
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("selfreward_bench", "trainers", "leaderboards", "reports")
@@ -39,13 +49,24 @@ def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def wheel_files(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
     folder = tmp_path_factory.mktemp("wheel")
     built = run_python("-m", "hatchling", "build", "-t", "wheel", "-d", str(folder))
     assert built.returncode == 0, built.stderr
-    (wheel,) = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        return set(archive.namelist())
+    (file,) = folder.glob("*.whl")
+    with zipfile.ZipFile(file) as archive:
+        yield archive
+
+
+@pytest.fixture(scope="module")
+def wheel_files(wheel: zipfile.ZipFile) -> set[str]:
+    return set(wheel.namelist())
+
+
+@pytest.fixture(scope="module")
+def metadata_file(wheel: zipfile.ZipFile, wheel_files: set[str]) -> Message:
+    (name,) = (name for name in wheel_files if name.endswith(".dist-info/METADATA"))
+    return message_from_bytes(wheel.read(name), policy=policy.compat32)
 
 
 def test_the_wheel_has_every_file_of_the_four_packages(wheel_files: set[str]) -> None:
@@ -68,6 +89,7 @@ def test_the_wheel_has_every_file_of_the_four_packages(wheel_files: set[str]) ->
         r"selfreward_bench/data/micro/test\.jsonl",
         r"srbench-[^/]+/licenses/LICENSE",
         *(rf"{package}/__init__\.py" for package in PACKAGES),
+        *(rf"{package}/py\.typed" for package in PACKAGES),
     ],
 )
 def test_the_wheel_has_what_srbench_reads_at_run_time(wheel_files: set[str], pattern: str) -> None:
@@ -78,6 +100,40 @@ def test_the_wheel_has_nothing_else(wheel_files: set[str]) -> None:
     tops = {name.split("/")[0] for name in wheel_files}
     assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
     assert not [name for name in wheel_files if re.search(r"(^|/)(tests?/|test_|conftest|__pycache__)", name)]
+
+
+def test_a_package_index_shows_the_readme_without_links_into_the_repository(metadata_file: Message) -> None:
+    shown = metadata_file.get_payload(decode=True).decode("utf-8")
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert metadata_file["Description-Content-Type"] == "text/markdown"
+    assert links(readme) - links(shown) > {"docs/report.png", "docs/cli.md"}  # nothing would be tested otherwise
+    assert {target for target in links(shown) if not target.startswith("https://")} == set()
+    assert "\n*(The first page of the report: docs/report.png in the repository.)*\n" in shown
+    for target in links(readme):
+        assert target.partition("#")[0] in shown  # what was a link is named in words
+    assert [line for line in readme.splitlines() if line.startswith("#")] == [
+        line for line in shown.splitlines() if line.startswith("#")
+    ]
+
+
+def links(markdown: str) -> set[str]:
+    """Where the links and pictures of a document lead. HTML, in which more could hide, is refused."""
+    tokens = [t for token in MarkdownIt().enable("table").parse(markdown) for t in (token, *(token.children or ()))]
+    assert [t.content for t in tokens if t.type in ("html_block", "html_inline")] == []
+    return {str(t.attrs[name]) for t in tokens for name in ("href", "src") if name in t.attrs}
+
+
+def test_the_package_says_what_it_is(metadata_file: Message) -> None:
+    assert metadata_file["License-Expression"] == "Apache-2.0"
+    assert "Typing :: Typed" in metadata_file.get_all("Classifier", [])
+    assert metadata_file.get_all("Project-URL") == ["Paper, https://arxiv.org/abs/2401.10020"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == metadata_file["Version"] == __version__
+    assert citation["license"] == metadata_file["License-Expression"]
+    assert [author["name"] for author in citation["authors"]] == [metadata_file["Author"]]
+    assert citation["authors"][0]["name"].lower() in (ROOT / "LICENSE").read_text("utf-8")
+    (paper,) = citation["references"]
+    assert paper["url"] == "https://arxiv.org/abs/2401.10020"
 
 
 # --- imports
@@ -122,17 +178,62 @@ def test_the_foundation_has_no_heavy_libraries_and_touches_nothing_at_import(mod
 # --- versions and tests
 
 
-def test_the_constraints_pin_every_dependency_exactly() -> None:
-    import tomllib
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+#: what torch brings for an accelerator, on the platforms that have one
+ACCELERATOR = re.compile(r"(nvidia|cuda|triton|intel|onemkl|mkl|tbb)\b.*")
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
-    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line) for line in lines)
-    normalised = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in lines}
-    assert len(normalised) == len(lines)
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    names = {re.sub(r"[-_.]+", "-", re.split(r"[<>=\[]", requirement)[0]).lower() for requirement in wanted}
-    assert names - normalised == set()
+
+def normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def installed_with(requirements: Iterable[str]) -> set[str]:
+    """The packages that requirements bring, on this machine, by what the installed ones say of themselves."""
+    found: set[tuple[str, str]] = set()
+    waiting = [(Requirement(text), "") for text in requirements]
+    while waiting:
+        requirement, extra = waiting.pop()
+        name = normalised(requirement.name)
+        if ACCELERATOR.fullmatch(name) or (requirement.marker and not requirement.marker.evaluate({"extra": extra})):
+            continue
+        for wanted in {"", *requirement.extras} - {e for n, e in found if n == name}:
+            found.add((name, wanted))
+            waiting += [(Requirement(text), wanted) for text in metadata.requires(name) or ()]
+    return {name for name, _ in found}
+
+
+def test_the_constraints_pin_exactly_what_is_installed() -> None:
+    text = (ROOT / "constraints.txt").read_text("utf-8")
+    parts = text.split("\n# for development: .[dev]\n")
+    groups = [[line for line in part.splitlines() if line and line[0] != "#"] for part in parts]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line) for group in groups for line in group)
+    run, development = ([normalised(line.split("==")[0]) for line in group] for group in groups)
+    assert len({*run, *development}) == len(run) + len(development)
+    needed = installed_with(PROJECT["dependencies"])
+    assert set(run) == needed
+    assert set(development) == installed_with(PROJECT["optional-dependencies"]["dev"]) - needed
+
+
+def test_what_is_imported_is_a_dependency_and_what_is_not_says_why() -> None:
+    of = {module: {normalised(n) for n in names} for module, names in metadata.packages_distributions().items()}
+    imported = {
+        module.split(".")[0]
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for module in ([a.name for a in node.names] if isinstance(node, ast.Import) else imported_from(node))
+    }
+    others = imported - set(sys.stdlib_module_names) - set(PACKAGES) - {"pydantic_core"}  # pydantic's own
+    declared = {normalised(Requirement(text).name): text for text in PROJECT["dependencies"]}
+    assert {module for module in others if not of[module] & set(declared)} == set()
+    unused = set(declared) - {name for module in others for name in of[module]}
+    lines = (ROOT / "pyproject.toml").read_text("utf-8").splitlines()
+    assert [n for n in unused if not any(f'"{declared[n]}", # ' in line for line in lines)] == []
+    assert unused == {"alpaca-eval"}
+
+
+def imported_from(node: ast.AST) -> list[str]:
+    return [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
 
 
 @pytest.mark.parametrize("address", [("192.0.2.1", 80), ("2001:db8::1", 80)])

@@ -14,6 +14,13 @@ def recipes(
         str | None, typer.Argument(metavar="[NAME|FILE]", help="The recipe to show; all are listed without.")
     ] = None,
     source: Annotated[bool, typer.Option("--source", help="Shows the recipe's own text, to copy and edit.")] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Explains every setting and marks what the recipe changes; without NAME, the defaults."
+        ),
+    ] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Shows the JSON schema of recipes, for editors.")] = False,
 ) -> None:
     """List the recipes, or show one with every setting.
 
@@ -22,12 +29,35 @@ def recipes(
       srbench recipes
       srbench recipes micro
       srbench recipes micro --source > mine.yaml
+      srbench recipes micro --explain
+      srbench recipes --schema > recipe.schema.json
     """
     from selfreward_bench import recipes as library
 
-    if name is None:
+    if source + explain + schema > 1:
+        raise typer.BadParameter("give one of --source, --explain and --schema")
+    if schema:
+        _print_schema(name)
+    elif explain:
+        _explain(name)
+    elif name is None:
         show(Columns(("RECIPE", "WHAT IT IS"), list(library.describe().items())))
     elif source:
         say(library.source(name).rstrip("\n"))
     else:
         say(library.dump(library.load(name)).rstrip("\n"))
+
+
+def _print_schema(name: str | None) -> None:
+    from selfreward_bench.settings import schema_text
+
+    if name is not None:
+        raise typer.BadParameter("--schema is that of all recipes; leave the name away")
+    say(schema_text().rstrip("\n"))
+
+
+def _explain(name: str | None) -> None:
+    from selfreward_bench import recipes as library
+    from selfreward_bench.cli.settings import print_explained
+
+    print_explained(library.load(name), "The defaults" if name is None else f"Recipe {name}")

@@ -1,4 +1,4 @@
-"""Settings explain themselves."""
+"""Every setting explains itself in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/cli.md is what the commands say of themselves, and every example in it runs."""
+"""docs/cli.md and docs/settings.md are what the code says of itself, and every example of a command runs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,28 @@ import pytest
 
 from selfreward_bench import recipes
 from selfreward_bench.cli.app import COMMANDS, load
-from selfreward_bench.cli.docs import render
+from selfreward_bench.cli.docs import FILES, render
+from selfreward_bench.settings import settings
 from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import EvalResult, Metric
 
 from .conftest import Cli, store_results
 
-PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
+ROOT = Path(__file__).parents[3]
 TEXT = render()
 EXAMPLES = re.findall(r"^    srbench (.+)$", TEXT, re.MULTILINE)
 
 
-def test_the_page_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == TEXT, "run `make docs`"
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_made_of_the_code_is_current(name: str) -> None:
+    assert (ROOT / name).read_text(encoding="utf-8") == FILES[name](), "run `make docs`"
+
+
+def test_settings_are_told_with_their_full_keys() -> None:
+    lines = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8").splitlines()
+    assert sum(line.startswith("## ") for line in lines) == 10
+    assert {line.count(" | ") for line in lines if line.startswith("| ")} == {3}
+    assert [line.split("`")[1] for line in lines if line.startswith("| `")] == [s.key for s in settings() if s.name]
 
 
 def test_every_command_has_help_and_an_example() -> None:
