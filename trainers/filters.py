@@ -1,6 +1,7 @@
 """What a newly written prompt must pass: sound text of a fair length, and nothing that was seen before.
 
-ROUGE-L is that of Lin (2004) over words, as Self-Instruct uses it (arXiv 2212.10560). A comparison with thousands of
+ROUGE-L is that of Lin (2004) over words, as Self-Instruct uses it (arXiv 2212.10560); what a word is in scripts without
+spaces is said in ``selfreward_bench.text``. A comparison with thousands of
 prompts stays cheap: the words two prompts share bound their longest common subsequence, so that one is computed only
 where the bound lets it pass the limit.
 """
@@ -8,20 +9,21 @@ where the bound lets it pass the limit.
 from __future__ import annotations
 
 import re
-import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
+import regex
 
 from selfreward_bench.config import PromptsConfig
+from selfreward_bench.text import count_words, folded, words
 
 __all__ = ["Seen", "fault", "normalised", "rouge_l"]
 
-_SEPARATORS: Final = re.compile(r"[^\w+\-*/%<>=^]+")  # signs of arithmetic stay: 7 + 5 is not 7 - 5
-_WORD: Final = re.compile(r"\w+")
+# signs of arithmetic stay: 7 + 5 is not 7 - 5; so do vowel signs and emoji
+_SEPARATORS: Final = regex.compile(r"[^\p{L}\p{N}\p{M}_\p{Emoji_Presentation}+\-*/%<>=^]+")
 _BROKEN: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffd]"
     r"|<\|[^\s|<>]{1,40}\|>|</?s>|\[/?INST\]|<(?:bos|eos|pad|unk)>|<(?:start|end)_of_turn>"
@@ -39,13 +41,14 @@ def fault(text: str, config: PromptsConfig) -> str | None:
     """Why a prompt cannot be used whatever was seen before, or None.
 
     ``empty``; ``malformed`` (control characters, control tokens, broken characters, a second task or its answer);
-    ``too_short``, ``too_long`` (words); ``keyword`` (format ``chat`` only: needs images, files, drawing, ...).
+    ``too_short``, ``too_long`` (words as ``count_words`` counts them); ``keyword`` (format ``chat`` only, in English:
+    needs images, files, drawing, ...).
     """
     if not text.strip():
         return "empty"
     if _BROKEN.search(text) or _MARKER.search(text):
         return "malformed"
-    n_words = len(text.split())
+    n_words = count_words(text)
     if n_words < config.min_words:
         return "too_short"
     if n_words > config.max_words:
@@ -59,12 +62,12 @@ def normalised(text: str) -> str:
     >>> normalised("  Name a  RED food!") == normalised("name a red food.")
     True
     """
-    return " ".join(_SEPARATORS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).split())
+    return " ".join(_SEPARATORS.sub(" ", folded(text)).split())
 
 
 def rouge_l(a: str, b: str) -> float:
     """ROUGE-L F of two texts, 0 to 1: twice their longest common subsequence over the sum of their words."""
-    first, second = _words(a), _words(b)
+    first, second = words(a), words(b)
     return 2 * _lcs(first, second) / (len(first) + len(second)) if first and second else 0.0
 
 
@@ -90,11 +93,11 @@ class Seen:
         self._exact.add(normalised(text))
         if self._limit is None:
             return
-        words = _words(text)
-        for key in _numbered(words):
+        found = words(text)
+        for key in _numbered(found):
             self._holders.setdefault(key, array("q")).append(len(self._words))
-        self._words.append(words)
-        self._lengths.append(len(words))
+        self._words.append(found)
+        self._lengths.append(len(found))
 
     def has(self, text: str) -> bool:
         """Whether an equal text was seen (:func:`normalised`)."""
@@ -102,36 +105,32 @@ class Seen:
 
     def has_similar(self, text: str) -> bool:
         """Whether a text with a ROUGE-L F above the limit was seen; always False without a limit."""
-        words = _words(text)
-        if self._limit is None or not words:
+        found = words(text)
+        if self._limit is None or not found:
             return False
         limit = self._limit
         return any(
-            2 * _lcs(words, self._words[i]) / (len(words) + len(self._words[i])) > limit
-            for i in self._possible(words, limit)
+            2 * _lcs(found, self._words[i]) / (len(found) + len(self._words[i])) > limit
+            for i in self._possible(found, limit)
         )
 
-    def _possible(self, words: Sequence[str], limit: float) -> list[int]:
+    def _possible(self, given: Sequence[str], limit: float) -> list[int]:
         """Those whose shared words would allow a ROUGE-L F above the limit, most shared words first."""
-        holders = [self._holders[key] for key in _numbered(words) if key in self._holders]
+        holders = [self._holders[key] for key in _numbered(given) if key in self._holders]
         if not holders:
             return []
         shared = np.bincount(np.concatenate([np.frombuffer(h, dtype=np.int64) for h in holders]))
         lengths = np.frombuffer(self._lengths, dtype=np.int64)[: len(shared)]
-        bound = 2 * shared / (len(words) + lengths)
+        bound = 2 * shared / (len(given) + lengths)
         found = np.flatnonzero(bound > limit)
         return [int(i) for i in found[np.argsort(-bound[found], kind="stable")]]
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())
-
-
-def _numbered(words: Sequence[str]) -> list[tuple[str, int]]:
+def _numbered(given: Sequence[str]) -> list[tuple[str, int]]:
     """Each word with its number among equal ones, so that sets of these share as many as multisets of words do."""
     counts: Counter[str] = Counter()
     numbered = []
-    for word in words:
+    for word in given:
         numbered.append((word, counts[word]))
         counts[word] += 1
     return numbered

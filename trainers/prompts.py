@@ -22,6 +22,7 @@ from selfreward_bench.judges.prompts import render_conversation
 from selfreward_bench.progress import Reporter
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage import jsonl
+from selfreward_bench.text import count_words
 from selfreward_bench.types import Completion, Message, Prompt
 from trainers.candidates import generate_missing, refuse_strangers
 from trainers.filters import Seen, fault
@@ -264,7 +265,7 @@ def _chat(shots: Sequence[str]) -> tuple[Message, ...]:
 def _examples(seed_prompts: Sequence[Prompt], config: PromptsConfig) -> list[str]:
     """Seed tasks fit to be shown: one turn, not longer than a new task may be; any, where none is."""
     texts = [" ".join(p.text.split()) for p in seed_prompts if sum(m.role == "user" for m in p.messages) == 1]
-    fitting = [text for text in texts if len(text.split()) <= config.max_words]
+    fitting = [text for text in texts if count_words(text) <= config.max_words]
     return fitting or [" ".join(p.text.split()) for p in seed_prompts]
 
 

@@ -23,12 +23,13 @@ from pydantic import ValidationError
 from scipy.stats import rankdata
 
 from leaderboards.health.records import IterationHealth, Quantiles, Reading
-from leaderboards.health.text import is_loop, self_bleu, words
+from leaderboards.health.text import is_loop, self_bleu
 from leaderboards.judge_accuracy.health import nearest_grade
 from selfreward_bench import stats
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.judges.parsing import Scale
 from selfreward_bench.storage import jsonl
+from selfreward_bench.text import words
 from selfreward_bench.types import Completion, Judgment, PreferencePair, Prompt, Record, Reward
 
 __all__ = ["Notes", "drawn", "measure_iteration", "quantiles", "records"]

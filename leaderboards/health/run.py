@@ -24,11 +24,12 @@ from leaderboards.health.records import (
     Threshold,
     Warned,
 )
-from leaderboards.health.text import distinct, is_loop, self_bleu, words
+from leaderboards.health.text import distinct, is_loop, self_bleu
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.judges.parsing import Scale
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.storage.rundir import RunDir
+from selfreward_bench.text import words
 from selfreward_bench.types import Completion, EvalResult, Metric
 
 __all__ = ["measure", "write_health"]

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final
 
-__all__ = ["distinct", "is_loop", "self_bleu", "words"]
+from selfreward_bench.text import words
+
+__all__ = ["distinct", "is_loop", "self_bleu"]
 
 MAX_WORDS: Final = 512  # of a text that diversity looks at, from its beginning
 _MAX_CHARACTERS: Final = 20_000  # of a text's end that are searched for a loop
@@ -19,21 +21,8 @@ _PERIODS: Final = range(1, 17)  # words of a passage that may be repeated
 _TIMES: Final = 4  # so often in a row is a loop
 _MIN_LOOP: Final = 8  # words of a loop: "no, no, no, no" is speech
 
-# a word, or one character of a script that writes no spaces
-_WORD: Final = re.compile(
-    "[\u0e00-\u0eff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\\W\u0e00-\u0eff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+"
-)
 _MAX_WORD: Final = 31  # letters; a longer one may be a stutter
-_STUTTER: Final = re.compile(r"(\w{1,4}?)\1{23}")  # without a space: hahaha...
-
-
-def words(text: str) -> list[str]:
-    """Lower-case words, without punctuation.
-
-    >>> words("A cat, and a CAT.")
-    ['a', 'cat', 'and', 'a', 'cat']
-    """
-    return _WORD.findall(text.lower())
+_STUTTER: Final = re.compile(r"(.{1,4}?)\1{23}")  # without a space: hahaha...
 
 
 def distinct(texts: Iterable[Sequence[str]], n: int) -> float | None:

@@ -1,5 +1,7 @@
 """Filters: faults of a text, equality, and ROUGE-L against the reference implementation."""
 
+# ruff: noqa: RUF001  # letters of many scripts look alike
+
 from __future__ import annotations
 
 import random
@@ -36,6 +38,13 @@ SENTENCES = st.lists(st.sampled_from(WORDS), min_size=1, max_size=14).map(" ".jo
         ("Draw a cat.", DOCUMENT, None),
         ("Name", DOCUMENT, "too_short"),
         ("Name one two three four five six", DOCUMENT, "too_long"),
+        ("请写一首关于春天的短诗。", CHAT, None),
+        ("写诗", CHAT, "too_short"),
+        ("请解释" * 101, CHAT, "too_long"),
+        ("日本の首都はどこですか", CHAT, None),
+        ("แนะนำหนังสือ", CHAT, None),
+        ("서울에 대해 짧게 설명해 주세요", CHAT, None),
+        ("Назови столицу", CHAT, "too_short"),
     ],
 )
 def test_faults(text: str, config: PromptsConfig, expected: str | None) -> None:
@@ -47,6 +56,55 @@ def test_equal_but_for_case_spaces_and_punctuation() -> None:
     assert normalised("STRASSE \uff21") == normalised("stra\u00dfe a")
     assert normalised("What is 7 + 5?") != normalised("What is 7 - 5?")
     assert normalised("Name a cat") != normalised("Name a bat")
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("बाल की देखभाल कैसे करें?", "बेल की देखभाल कैसे करें?"),
+        ("แม่อยู่ที่ไหน", "แมอยูทีไหน"),
+        ("ما معنى كَتَبَ؟", "ما معنى كُتِبَ؟"),
+        ("What does 😀 mean?", "What does 😡 mean?"),
+    ],
+)
+def test_vowel_signs_and_emoji_tell_prompts_apart(a: str, b: str) -> None:
+    assert normalised(a) != normalised(b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("Name a café.", "name a cafe\u0301"),
+        ("\u200fما معنى كتب؟\u200e", "ما معنى كتب"),
+        ("ﾃｽﾄ １２３", "テスト 123"),
+        ("한국어로 답하세요", "\u1112\u1161\u11ab국어로 답하세요"),
+    ],
+)
+def test_forms_of_writing_and_marks_of_direction_do_not(a: str, b: str) -> None:
+    assert normalised(a) == normalised(b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "other"),
+    [
+        (
+            "请写一首关于春天的短诗，不超过四行。",
+            "请写一首关于秋天的短诗，不超过四行。",
+            "怎样照顾一只生病的猫？请给出三条建议。",
+        ),
+        (
+            "東京の歴史を三つの文で説明してください。",
+            "京都の歴史を三つの文で説明してください。",
+            "猫の飼い方について教えて。",
+        ),
+        ("เขียนบทกวีสั้นๆ เกี่ยวกับฤดูฝน", "เขียนบทกวีสั้นๆ เกี่ยวกับฤดูร้อน", "วิธีทำต้มยำกุ้งแบบง่ายๆ ที่บ้าน"),
+    ],
+)
+def test_near_equal_prompts_are_similar_without_spaces(a: str, b: str, other: str) -> None:
+    seen = Seen([a], 0.7)
+    assert not seen.has(b)
+    assert seen.has_similar(b)
+    assert not seen.has_similar(other)
 
 
 def plain_rouge_l(a: list[str], b: list[str]) -> float:
