@@ -50,18 +50,21 @@ class EngineConfig(Section):
 class SeedConfig(Section):
     """The human seed data: IFT (instruction, answer) and EFT (ranked responses).
 
-    ``ift``, ``eft``, ``exclude`` are ``micro`` (embedded) or a path to JSONL (docs/formats.md); ``ift`` and
-    ``eft`` also ``oasst:PATH``, a file of Open Assistant trees.
+    ``ift``, ``eft``, ``exclude`` are ``micro`` (embedded), a path to JSONL, a JSON array, Parquet or a directory of
+    ``datasets`` in one of the shapes of docs/formats.md, or ``hf:OWNER/NAME``; ``ift`` and ``eft`` also
+    ``oasst:PATH``, a file of Open Assistant trees.
     """
 
-    ift: str = Field("micro", description="Instructions with answers: micro (embedded), a JSONL file or oasst:PATH.")
-    eft: str = Field("micro", description="Ranked responses: micro (embedded), a JSONL file or oasst:PATH.")
+    ift: str = Field(
+        "micro", description="Instructions with answers: micro (embedded), a file, hf:OWNER/NAME or oasst:PATH."
+    )
+    eft: str = Field("micro", description="Ranked responses: micro (embedded), a file, hf:OWNER/NAME or oasst:PATH.")
     ift_size: PositiveInt | None = Field(None, description="Examples drawn from ift; null takes all (paper: 3,200).")
     eft_size: PositiveInt | None = Field(
         None, description="Responses drawn from eft, as whole prompts; null takes all (paper: 1,630 in v2)."
     )
     exclude: str | None = Field(
-        "micro", description="Held-out prompts, never trained on: micro (embedded), a JSONL file; null: none."
+        "micro", description="Held-out prompts, never trained on: micro (embedded), a file; null: none."
     )
     eft_flatten: Annotated[float, Field(ge=1)] | None = Field(
         2.0,

@@ -216,14 +216,24 @@ class _Loop:
 
     def seed_ift(self) -> None:
         section = self.config.seeds
-        settings = {"ift": section.ift, "size": section.ift_size, "excluded": section.exclude}
+        settings: dict[str, object] = {
+            "ift": section.ift,
+            "size": section.ift_size,
+            "excluded": section.exclude,
+        }
+        facts = seeds.facts(section)
+        if facts:
+            settings["read"] = facts
         with self.stage("M1/ift", {}, settings) as stage:
             if stage:
                 self.reporter.started(stage.name, None, "examples")
                 examples = seeds.load_ift(section, self.config.seed)
                 seeds.load_eft(section, self.config.seed)  # what is wrong with it is said before anything is trained
                 jsonl.write(stage.records_path("ift.jsonl"), examples)
-                self._finish(stage, {"examples": len(examples)}, "ift.jsonl")
+                counts = {"examples": len(examples)}
+                if read := facts.get("ift"):
+                    counts |= {name: int(read[name]) for name in ("rows", "bad", "duplicates")}
+                self._finish(stage, counts, "ift.jsonl")
 
     def seed_eft(self) -> None:
         """Reviews where the data brings none (by the SFT baseline, as in the paper), then filtered EFT examples."""

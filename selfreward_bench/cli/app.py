@@ -25,7 +25,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "report": ("report:report", "Build the report of one run or several: a page, or tables."),
     "recipes": ("recipes:recipes", "List the recipes, or show one with every setting."),
     "validate": ("validate:validate", "Check recipes, judge prompts and data files."),
-    "data": ("data:app", "Get the real benchmark files, and see which are there."),
+    "data": ("data:app", "Get the real benchmark files, see which are there, and import seed data."),
     "doctor": ("doctor:doctor", "Check whether this machine can do the work."),
 }
 

@@ -30,6 +30,7 @@ def config_problems(config: RunConfig, rewards: bool = True) -> Iterator[str]:
     """``KEY: MESSAGE`` for each name or file that cannot be found."""
     from selfreward_bench.engines import ENGINES
     from selfreward_bench.judges.prompts import load_judge_prompt
+    from selfreward_bench.sources.arrow import HUB_PREFIX
     from trainers.pairs import STRATEGIES
 
     tables = (
@@ -50,6 +51,8 @@ def config_problems(config: RunConfig, rewards: bool = True) -> Iterator[str]:
         if value is None or value == "micro":
             continue
         path = Path(value.removeprefix("oasst:"))
+        if value.startswith(HUB_PREFIX) or path.is_dir():  # what is in them is known when they are read
+            continue
         if not path.is_file():
             yield f"seeds.{key}: no file {str(path)!r} (from {Path.cwd()}). Give `micro` or the path of a file."
 

@@ -1,4 +1,4 @@
-"""``srbench data``: gets the real benchmark files, shows which are there, and says where."""
+"""``srbench data``: gets the real benchmark files, shows which are there, and says where; imports seed data."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 
 @app.callback()
 def data() -> None:
-    """Get the real benchmark files, and see which are there.
+    """Get the real benchmark files, see which are there, and import seed data.
 
-    They come from public repositories at fixed revisions; only bytes with the published sha256 are kept. Their place is
-    --data-dir, else $SRBENCH_DATA_DIR, else $XDG_DATA_HOME/srbench/data (~/.local/share/srbench/data). The micro-world
-    needs none of them.
+    The files come from public repositories at fixed revisions; only bytes with the published sha256 are kept. Their
+    place is --data-dir, else $SRBENCH_DATA_DIR, else $XDG_DATA_HOME/srbench/data (~/.local/share/srbench/data). The
+    micro-world needs none of them.
 
     \b
     Sets: alpaca-eval, mt-bench, llmbar, pandalm, oasst, instructions, ifeval, nlp
@@ -38,7 +38,59 @@ def data() -> None:
     Examples:
       srbench data status
       srbench data pull alpaca-eval mt-bench --dry-run
+      srbench data import alpaca_data.json --as ift --out ift.jsonl
     """
+
+
+@app.command("import")
+def import_(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="JSONL, a JSON array or Parquet (also .gz), a directory of `datasets`, or hf:OWNER/NAME[/SUBSET]"
+            "[@REVISION][#SPLIT] of the hub.",
+        ),
+    ],
+    purpose: Annotated[str, typer.Option("--as", metavar="ift|eft|prompts", help="What the rows are to be.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.jsonl", help="Writes srbench's own JSONL; a new file.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="So many usable rows, then stop.")] = None,
+    shape: Annotated[str | None, typer.Option("--shape", help="The shape of the rows, where it is not told.")] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leaves bad rows out even where they are more than a tenth.")
+    ] = False,
+) -> None:
+    """Show what a file of seed data is understood as, and write it as JSONL.
+
+    It holds instructions, answers or preferences. Shapes (docs/formats.md): messages, alpaca, self-instruct,
+    question-answer, preference, rated, oasst-trees, oasst-messages, prompt. The settings seeds.ift, seeds.eft and
+    seeds.exclude take the same files as they are.
+
+    \b
+    Examples:
+      srbench data import alpaca_data.json --as ift
+      srbench data import hf:HuggingFaceH4/ultrafeedback_binarized#train_prefs --as eft --limit 2000 --out eft.jsonl
+    """
+    from selfreward_bench.cli.imports import describe
+    from selfreward_bench.errors import DataError, UnknownNameError
+    from selfreward_bench.storage import jsonl
+    from trainers import importing
+
+    wanted = next((name for name in importing.PURPOSES if name == purpose), None)
+    if wanted is None:
+        raise UnknownNameError("purpose (--as)", purpose, importing.PURPOSES)
+    if out is not None and out.exists():
+        raise DataError(f"{out} is there already, and nothing is written over. Name another file, or remove it.")
+    found = importing.load(file, wanted, shape=shape, limit=limit, skip_bad=skip_bad)
+    say(describe(file, found, wanted))
+    if out is None:
+        setting = "exclude" if wanted == "prompts" else wanted
+        say(f"Nothing was written. Add --out FILE.jsonl, or use it as it is: seeds.{setting}={file}")
+    else:
+        jsonl.write(out, found.records)
+        say(f"Written: {out} ({len(found.records):,} records).")
 
 
 @app.command()

@@ -21,9 +21,9 @@ YAML_FORMATS: Final = ("recipe", "judge")
 
 #: format -> "module:record"; the layouts of seed data are what a user writes, the others what srbench writes
 JSONL_FORMATS: Final[dict[str, str]] = {
-    "ift": "trainers.seeds:IftLine",
-    "eft": "trainers.seeds:RankedLine",
-    "prompts": "trainers.seeds:PromptLine",
+    "ift": "trainers.layouts:IftLine",
+    "eft": "trainers.layouts:RankedLine",
+    "prompts": "trainers.layouts:PromptLine",
     "completions": "selfreward_bench.types:Completion",
     "judgments": "selfreward_bench.types:Judgment",
     "rewards": "selfreward_bench.types:Reward",
@@ -73,7 +73,8 @@ def recognise(path: Path) -> str:
     if not fitting:
         raise DataError(
             f"{path}: what kind of file this is cannot be told from its name or its first record's fields "
-            f"({', '.join(sorted(fields)[:8]) or 'none'}). Name it with --format: {', '.join(JSONL_FORMATS)}."
+            f"({', '.join(sorted(fields)[:8]) or 'none'}). Name it with --format: {', '.join(JSONL_FORMATS)}. "
+            "Of instructions and preferences in another shape, `srbench data import` shows what is understood."
         )
     return next((name for name in fitting if _is_sound(line, _model(name))), fitting[0])
 

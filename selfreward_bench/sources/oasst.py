@@ -1,4 +1,7 @@
-"""Open Assistant conversation trees: the project's own export (``*.trees.jsonl``, also ``.gz``), read and checked.
+"""Open Assistant conversation trees, read and checked.
+
+They come as the project's own export (``*.trees.jsonl``, also ``.gz``), or as the table of messages that its data sets
+on the hub are (oasst1, oasst2).
 
 Seed data and judge accuracy both come from here. Only English first turns and the ranked answers to them are offered;
 later turns of a conversation are left out, as are messages that were deleted or failed review.
@@ -6,22 +9,22 @@ later turns of a conversation are left out, as are messages that were deleted or
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from selfreward_bench.errors import DataError
-from selfreward_bench.storage.files import os_errors
-from selfreward_bench.storage.jsonl import MAX_LINE_BYTES
+from selfreward_bench.sources.tables import Row, Table, open_table
 from selfreward_bench.types import Message, RankedPrompt, RankedResponse
 
-__all__ = ["Tree", "Turn", "read_trees"]
+__all__ = ["Tree", "Turn", "is_message", "read_trees", "trees_of"]
 
 _MAX_CHARACTERS: Final = 100_000
+_M = TypeVar("_M", bound=BaseModel)
+_Rank = Annotated[int, Field(ge=0)]
 
 
 class Turn(BaseModel):
@@ -32,7 +35,7 @@ class Turn(BaseModel):
     text: str
     role: str
     lang: str = "en"
-    rank: int | None = Field(default=None, ge=0)
+    rank: Annotated[_Rank | None, BeforeValidator(lambda value: None if value != value else value)] = None  # a NaN
     deleted: bool | None = False
     review_result: bool | None = None
     replies: list[Turn] = []
@@ -75,37 +78,67 @@ class Tree(BaseModel):
 
 
 def read_trees(path: Path) -> Iterator[Tree]:
-    """The trees of an export, one a line.
+    """The trees of an export, or of the table of messages that Open Assistant's data sets on the hub are.
 
     Raises:
-        DataError: the file cannot be read, is damaged, or a line is no tree.
+        DataError: the file cannot be read, is damaged, or a row is neither tree nor message.
     """
-    for number, line in _lines(path):
-        try:
-            yield Tree.model_validate_json(line)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
-            field = ".".join(map(str, first["loc"]))
-            raise DataError(
-                f"{path}:{number}: field {field!r}: {first['msg']}. This is no conversation tree of Open Assistant's "
-                "export; give the *.trees.jsonl file."
-            ) from error
+    return trees_of(open_table(str(path)))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with os_errors(path, "read"), opener(path, "rb") as stream:
-        number = 0
-        while line := _next_line(stream.readline, path):
-            number += 1
-            if len(line) > MAX_LINE_BYTES:
-                raise DataError(f"{path}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes; no tree is.")
-            if line.strip():
-                yield number, line
+def trees_of(table: Table) -> Iterator[Tree]:
+    """As ``read_trees``, of a table. A nested message without a tree around it counts as one."""
+    rows = table.rows()
+    first = next(rows, None)
+    if first is None:
+        return
+    every = chain([first], rows)
+    if is_message(first.values):
+        yield from _from_messages(every)
+        return
+    for row in every:
+        nested = "replies" in row.values and "prompt" not in row.values
+        values = {"message_tree_id": row.values.get("message_id"), "prompt": row.values} if nested else row.values
+        yield _read(row, Tree, values)
 
 
-def _next_line(readline: Callable[[int], bytes], path: Path) -> bytes:
+def is_message(values: Mapping[str, Any]) -> bool:
+    """Whether a row is one message that names its parent, instead of holding its replies."""
+    return {"message_id", "text", "role"} <= set(values) and "replies" not in values
+
+
+class _Message(Turn):
+    """A row of the table of messages."""
+
+    message_id: str
+    parent_id: str | None = None
+    message_tree_id: str | None = None
+
+
+def _from_messages(rows: Iterable[Row]) -> Iterator[Tree]:
+    """Trees of first turns and the answers to them; rows may come in any order."""
+    roots: dict[str, _Message] = {}
+    answers: dict[str, list[Turn]] = {}
+    for row in rows:
+        message = _read(row, _Message, row.values)
+        if message.parent_id is None:
+            roots.setdefault(message.message_id, message)
+        elif message.role == "assistant" and message.usable:
+            answers.setdefault(message.parent_id, []).append(message)
+    for name, root in roots.items():
+        prompt = root.model_copy(update={"replies": answers.get(name, [])})
+        yield Tree(message_tree_id=root.message_tree_id or name, prompt=prompt)
+
+
+def _read(row: Row, model: type[_M], values: Mapping[str, Any]) -> _M:
+    if row.fault:
+        raise DataError(f"{row.place}: {row.fault}")
     try:
-        return readline(MAX_LINE_BYTES + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: the compressed file is damaged or cut off ({error}). Fetch it again.") from error
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise DataError(
+            f"{row.place}: field {field!r}: {first['msg']}. This is no conversation tree of Open Assistant's "
+            "export; give the *.trees.jsonl file, or the table of messages."
+        ) from error

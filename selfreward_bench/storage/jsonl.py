@@ -13,23 +13,42 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from selfreward_bench.errors import DataError, did_you_mean
 from selfreward_bench.storage.files import os_errors, sync_directory, write_atomic
+from selfreward_bench.storage.kinds import HEAD_BYTES, JSONL, kind_of
 
-__all__ = ["MAX_LINE_BYTES", "append", "decode", "iterate", "lines", "read", "repair", "resume", "write"]
+__all__ = [
+    "MAX_LINE_BYTES",
+    "append",
+    "decode",
+    "iterate",
+    "lines",
+    "lines_of",
+    "parse",
+    "read",
+    "repair",
+    "resume",
+    "write",
+]
 
 MAX_LINE_BYTES = 16 * 2**20  # a longer line is a mistake (a whole file on one line), not a record
 
 T = TypeVar("T", bound=BaseModel)
 
+
+class _Readable(Protocol):
+    def readline(self, size: int, /) -> bytes: ...
+
+
 _SHOWN_PROBLEMS = 5
 _SHOWN_CHARACTERS = 60
 _INT_DIGITS = 300  # more would be infinite as a double
 _BOM = b"\xef\xbb\xbf"
+_MAX_BLANK_LINES = 1_000_000
 
 
 def append(path: Path, records: Iterable[BaseModel]) -> None:
@@ -201,21 +220,34 @@ def lines(path: Path, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[tuple[in
     """The lines that are not blank, as they are, with their numbers (from 1).
 
     Raises:
-        DataError: the file cannot be read, or a line is too long.
+        DataError: the file cannot be read, is of another kind, or a line is too long.
     """
     with os_errors(path, "read"), path.open("rb") as stream:
-        number = 0
-        while line := stream.readline(max_line_bytes + 1):
-            number += 1
-            if len(line) > max_line_bytes:
-                raise DataError(
-                    f"{path}:{number}: the line is longer than {max_line_bytes:,} bytes. JSONL has one record per "
-                    "line; check that the file is JSONL, and shorten or remove this record."
-                )
-            if number == 1:
-                line = line.removeprefix(_BOM)
-            if line.strip():
-                yield number, line
+        kind = kind_of(stream.peek(HEAD_BYTES))
+        if kind != JSONL:
+            raise DataError(
+                f"{path}: this is {kind}, not JSONL (one JSON object per line). `srbench data import` reads JSON "
+                "arrays, Parquet and gzip, and writes JSONL."
+            )
+        yield from lines_of(stream, path, max_line_bytes)
+
+
+def lines_of(stream: _Readable, path: Path, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[tuple[int, bytes]]:
+    """As ``lines``, of a stream; ``path`` is named in messages."""
+    number = n_blank = 0
+    while line := stream.readline(max_line_bytes + 1):
+        number += 1
+        if len(line) > max_line_bytes:
+            raise DataError(
+                f"{path}:{number}: the line is longer than {max_line_bytes:,} bytes. JSONL has one record per "
+                "line; check that the file is JSONL, and shorten or remove this record."
+            )
+        if number == 1:
+            line = line.removeprefix(_BOM)
+        if line.strip():
+            yield number, line
+        elif (n_blank := n_blank + 1) > _MAX_BLANK_LINES:
+            raise DataError(f"{path}: has more than {_MAX_BLANK_LINES:,} blank lines. Check that it is the right file.")
 
 
 def decode(line: bytes, model: type[T], place: str) -> T:
@@ -227,18 +259,31 @@ def decode(line: bytes, model: type[T], place: str) -> T:
     Raises:
         DataError: the line cannot be used.
     """
-    try:
-        text = line.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{place}: byte {error.start + 1} of the line (0x{line[error.start]:02x}) is not valid UTF-8. Save the "
-            "file as UTF-8."
-        ) from error
+    text = _text(line, place)
     values = _parse(text, place)
     try:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise DataError(_describe(error, values, model, place)) from error
+
+
+def parse(line: bytes, place: str) -> object:
+    """One line as plain values.
+
+    Raises:
+        DataError: it is no JSON in UTF-8, or holds what JSON cannot (NaN, lone surrogates, a field twice).
+    """
+    return _parse(_text(line, place), place)
+
+
+def _text(line: bytes, place: str) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{place}: byte {error.start + 1} of the line (0x{line[error.start]:02x}) is not valid UTF-8. Save the "
+            "file as UTF-8."
+        ) from error
 
 
 def _parse(text: str, place: str) -> object:

@@ -84,6 +84,7 @@ def test_every_example_runs(cli: Cli, quick: Any, monkeypatch: pytest.MonkeyPatc
     Path("data/ift.jsonl").write_text(
         json.dumps({"id": "a", "prompt": "x", "completion": "y"}) + "\n", encoding="utf-8"
     )
+    Path("alpaca_data.json").write_text(json.dumps([{"instruction": "x", "output": "y"}]), encoding="utf-8")
     Path("model").mkdir()
     Path("model/config.json").write_text("{}", encoding="utf-8")
     Path("prices.yaml").write_text("models: {NAME: {prompt: 2.5, completion: 10}}\n", encoding="utf-8")

@@ -1,0 +1,51 @@
+"""What a file is, by its first bytes, so that a message can call it by its name. Nothing is unpacked here."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["GZIP", "HEAD_BYTES", "JSONL", "JSON_ARRAY", "PARQUET", "kind_of"]
+
+HEAD_BYTES: Final = 4096  # as much of a file tells what it is
+
+JSONL: Final = "JSONL"
+JSON_ARRAY: Final = "a JSON array"
+PARQUET: Final = "Parquet"
+GZIP: Final = "gzip"
+
+_MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
+    (b"PAR1", PARQUET),
+    (b"\x1f\x8b", GZIP),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x28\xb5\x2f\xfd", "zstandard"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"ARROW1", "an Arrow file"),
+    (b"\xff\xff\xff\xff", "an Arrow stream"),
+    (b"\x89HDF", "HDF5"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"\xff\xfe", "UTF-16 text"),
+    (b"\xfe\xff", "UTF-16 text"),
+    (b"version https://git-lfs", "a pointer of Git LFS instead of the file (`git lfs pull` gets it)"),
+    *((bytes((0x80, protocol)), "a pickle, which is never opened: it can run code") for protocol in range(2, 6)),
+)
+_PAGE: Final = re.compile(rb"<(?:!doctype|html)", re.IGNORECASE)
+_SPREAD: Final = re.compile(rb"\{\s*\n")
+
+
+def kind_of(head: bytes) -> str:
+    """The kind of a file that begins like this: ``JSONL`` where nothing speaks against it.
+
+    >>> kind_of(b'[{"a": 1}]'), kind_of(b'{"a": 1}'), kind_of(b"PAR1...")
+    ('a JSON array', 'JSONL', 'Parquet')
+    """
+    for magic, kind in _MAGIC:
+        if head.startswith(magic):
+            return kind
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"["):
+        return JSON_ARRAY
+    if _SPREAD.match(text):
+        return "one JSON object over several lines"
+    return "a web page" if _PAGE.match(text) else JSONL
