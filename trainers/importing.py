@@ -130,6 +130,8 @@ def load(
     if chosen is None:
         found.records = list(islice(_own_records(table, purpose), limit))
         found.n_rows = len(found.records)
+        if not found.records:
+            raise DataError(f"{table.name}: holds no records ({table.container}). Check that this is the right file.")
         return found
     if purpose not in chosen.yields:
         raise DataError(_other_purpose(table.name, chosen, purpose))

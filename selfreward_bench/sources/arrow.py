@@ -86,6 +86,8 @@ def hub(given: str) -> Table:
     parts = _HUB_NAME.fullmatch(given.removeprefix(HUB_PREFIX))
     if parts is None:
         raise DataError(f"{given!r} names no data set. The form is hf:OWNER/NAME[/SUBSET][@REVISION][#SPLIT].")
+    if Path(parts["name"]).exists():
+        raise DataError(f"{given}: {parts['name']} is here, too, and `datasets` would take it. Call from elsewhere.")
     import datasets
 
     with _dataset_errors(given):

@@ -109,6 +109,13 @@ def test_an_unknown_field_makes_it_another_shape_in_every_container(written: Any
         assert (found.shape, found.unused, ids(found)) == ("question-answer", ("extra",), ["a"])
 
 
+@pytest.mark.parametrize("container", ["json", "json.gz", "parquet"])
+def test_tables_without_rows_are_no_data(written: Any, container: str) -> None:
+    path = written([], container)
+    with pytest.raises(DataError, match="holds no records"):
+        importing.load(path, "ift")
+
+
 # --- other shapes
 
 ALPACA: Rows = [

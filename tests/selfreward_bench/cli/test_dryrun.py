@@ -67,7 +67,7 @@ def test_nothing_left_to_do(cli: Cli) -> None:
 def test_unknown_stage_and_bad_seed_data_are_messages(cli: Cli, seed_data: list[str]) -> None:
     cli("init", "a", *seed_data)
     assert cli("run-iteration", "a", "--dry-run", "--from-stage", "M7/train").exit_code == 2
-    Path("eft.jsonl").write_text("[]\n", encoding="utf-8")
+    Path("eft.jsonl").write_text('{"id": 1,}\n', encoding="utf-8")
     result = cli("run-iteration", "a", "--dry-run")
     assert result.exit_code == 2
     assert "eft.jsonl:1" in result.stderr

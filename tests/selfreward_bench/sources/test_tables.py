@@ -99,6 +99,13 @@ def test_data_sets_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
             open_table(wrong)
 
 
+def test_a_directory_does_not_stand_for_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "me" / "mine").mkdir(parents=True)
+    with pytest.raises(DataError, match="me/mine is here, too"):
+        open_table("hf:me/mine")
+
+
 def test_a_hub_out_of_reach_is_told() -> None:
     with pytest.raises(DataError, match=r"hf:me/mine: `datasets` cannot load it: .*(Offline|offline)"):
         open_table("hf:me/mine")

@@ -305,3 +305,21 @@ def test_only_the_last_line_is_ever_cut(path: Path) -> None:
     assert jsonl.repair(path) == len("and more\n")
     with pytest.raises(DataError, match=":1: not valid JSON"):
         jsonl.resume(path, Judgment)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"PAR1\x15\x04", "Parquet"),
+        (b"\x1f\x8b\x08\x00", "gzip"),
+        (f" [{LINE}]".encode(), "a JSON array"),
+        (b'{\n  "prompt_id": "a"\n}', "one JSON object over several lines"),
+        (b"\x80\x04\x95", "a pickle, which is never opened: it can run code"),
+    ],
+)
+def test_other_kinds_of_files_are_called_by_their_names(path: Path, content: bytes, kind: str) -> None:
+    assert error_of(path, content).startswith(f"{path}: this is {kind}, not JSONL")
+
+
+def test_a_file_of_blank_lines_is_bounded(path: Path) -> None:
+    assert "more than 1,000,000 blank lines" in error_of(path, b"\n" * 1_000_002)
