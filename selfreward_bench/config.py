@@ -84,6 +84,10 @@ class JudgeConfig(Section):
         description="sampled (paper), expected grade, or reasoned: the expected grade after a written justification.",
     )
     samples: PositiveInt = Field(3, description="Judgments per response in mode sampled, averaged (paper: 3).")
+    min_mass: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.05,
+        description="Modes expected and reasoned: with less probability on all grades together there is no grade.",
+    )
     sampling: Sampling = Field(
         Sampling(temperature=0.7, top_p=0.9, max_new_tokens=256),
         description="How judgments are sampled; mode reasoned takes max_new_tokens alone, expected nothing.",

@@ -72,7 +72,8 @@ class Judgment(Record):
         judge: key of the judge: prompt name@version, mode, checkpoint.
         score: in the judge prompt's range; None when the text holds no valid verdict.
         raw: what the judge generated (mode ``expected``: the distribution over scores as JSON).
-        reason: why ``score`` is None: ``no_verdict``, ``out_of_range``, ``conflicting``, ``truncated``.
+        reason: why ``score`` is None: ``no_verdict``, ``out_of_range``, ``conflicting``, ``truncated``; ``low_mass``
+            where the grades together had too little probability.
         order: pairwise judges only: ``ab`` or ``ba``.
     """
 

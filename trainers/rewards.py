@@ -17,7 +17,7 @@ from typing import Final
 from selfreward_bench.engines.base import TOO_LONG
 from selfreward_bench.errors import ConfigError, DataError, UnknownNameError
 from selfreward_bench.judges.fencing import clean
-from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
+from selfreward_bench.judges.pointwise import LOW_MASS, JudgeItem, PointwiseJudge, mass_of
 from selfreward_bench.judges.pointwise import rewards as mean_rewards
 from selfreward_bench.progress import Reporter
 from selfreward_bench.seeding import derive_seed
@@ -29,7 +29,7 @@ __all__ = ["REWARDS", "Oracle", "RewardInputs", "judge_items", "rewards_for", "w
 
 Oracle = Callable[[Prompt, str], float | None]
 
-_REASONS: Final = ("no_verdict", "out_of_range", "conflicting", "truncated", TOO_LONG)
+_REASONS: Final = ("no_verdict", "out_of_range", "conflicting", "truncated", LOW_MASS, TOO_LONG)
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,9 @@ def write_items(
 
     Returns:
         Counts over the whole file: ``judged`` (responses), ``judgments``, ``parsed``, ``no_verdict``, ``out_of_range``,
-        ``conflicting``, ``truncated`` (why the others did not parse), ``too_long`` (the judge prompt with the response
-        exceeds the judge's context, so it was not asked), ``tokens``, and ``mean_score`` of the parsed.
+        ``conflicting``, ``truncated``, ``low_mass`` (why the others did not parse), ``too_long`` (the judge prompt with the response
+        exceeds the judge's context, so it was not asked), ``tokens``, ``mean_score`` of the parsed, and ``mean_mass``,
+        the probability of all grades together, where the mode tells it.
 
     Raises:
         DataError: the file holds judgments of another judge or of other responses, or every response is too long.
@@ -234,6 +235,7 @@ def _storable(judgment: Judgment) -> Judgment:
 def _counts(n_items: int, judgments: Sequence[Judgment]) -> dict[str, float]:
     scores = [j.score for j in judgments if j.score is not None]
     reasons = Counter(j.reason for j in judgments if j.score is None)
+    masses = [mass for j in judgments if (mass := mass_of(j)) is not None]
     return {
         "judged": n_items,
         "judgments": len(judgments),
@@ -241,4 +243,5 @@ def _counts(n_items: int, judgments: Sequence[Judgment]) -> dict[str, float]:
         **{reason: reasons[reason] for reason in _REASONS},
         "tokens": sum(j.n_tokens for j in judgments),
         **({"mean_score": statistics.fmean(scores)} if scores else {}),
+        **({"mean_mass": statistics.fmean(masses)} if masses else {}),
     }

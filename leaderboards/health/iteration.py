@@ -28,6 +28,7 @@ from leaderboards.judge_accuracy.health import nearest_grade
 from selfreward_bench import stats
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.judges.parsing import Scale
+from selfreward_bench.judges.pointwise import mass_of
 from selfreward_bench.storage import jsonl
 from selfreward_bench.text import words
 from selfreward_bench.types import Completion, Judgment, PreferencePair, Prompt, Record, Reward
@@ -96,6 +97,7 @@ class _Seen:
     lengths: dict[str, int] = field(default_factory=dict)  # of candidates that may be in a pair
     rewards: dict[str, list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))  # with lengths
     repeated: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    masses: list[float] = field(default_factory=list)
     margins: list[float] = field(default_factory=list)
     chosen: list[float] = field(default_factory=list)
     rejected: list[float] = field(default_factory=list)
@@ -130,6 +132,8 @@ class _Seen:
     def _judgment(self, judgment: Judgment, wanted: bool) -> None:
         self.n_judgments += 1
         self.judge = self.judge or judgment.judge[:_MAX_KEY]
+        if (mass := mass_of(judgment)) is not None:
+            self.masses.append(mass)
         score = judgment.score
         if not _known(score):
             self.failures[(judgment.reason or "unknown")[:_MAX_KEY]] += 1
@@ -269,6 +273,14 @@ def _readings(model: str, seen: _Seen, counts: Mapping[str, Mapping[str, int]], 
             _share(seen.n_judgments - parsed, seen.n_judgments),
             seen.n_judgments,
             reason=unjudged,
+        ),
+        reading(
+            "judge_mass",
+            "judgments.jsonl",
+            _mean(seen.masses),
+            len(seen.masses),
+            seen.n_judgments,
+            "its judge writes its grades out",
         ),
         reading("judge_agreement", "judgments.jsonl", *_agreement(seen.repeated.values())),
         *(reading(name, "rewards.jsonl", *found) for name, found in _reward_measures(seen).items()),

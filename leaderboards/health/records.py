@@ -248,6 +248,9 @@ MEASURES: Final[Mapping[str, Measure]] = {
     ),
     "reward_top_share": _trained("Top grade given to candidates", "share", 0, "Judgments nearest to the top grade."),
     "parse_failures": _trained("Judgments without a verdict", "share", -1, "Judgments that give no grade."),
+    "judge_mass": _trained(
+        "Probability of all grades", "share", 1, "Where a grade is due: how likely the judge is to write any."
+    ),
     "judge_agreement": _trained(
         "Judge agrees with itself", "share", 1, "Equal grades among repeated judgments of one candidate."
     ),
@@ -294,6 +297,13 @@ THRESHOLDS: Final = (
         rule="above",
         limit=0.05,
         why="Lost judgments are not lost at random: what remains may be the easy part.",
+    ),
+    Threshold(
+        measures=("judge_mass",),
+        rule="below",
+        limit=0.5,
+        why="The judge would mostly have written something else than a grade: its expected scores are read from what is "
+        "left, and pairs made of them may be noise. More EFT data, another judge prompt, or judge.mode: sampled.",
     ),
     Threshold(
         measures=("pairs_per_prompt",),

@@ -12,6 +12,7 @@ import statistics
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from selfreward_bench.config import JudgeConfig, JudgeMode, Sampling
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, Engine, GenerationRequest
@@ -20,9 +21,11 @@ from selfreward_bench.judges.prompts import JudgePrompt, load_judge_prompt
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.types import Completion, Judgment, Message, Reward
 
-__all__ = ["JudgeItem", "PointwiseJudge", "refuse_duplicates", "rewards", "sampling_key"]
+__all__ = ["LOW_MASS", "JudgeItem", "PointwiseJudge", "mass_of", "refuse_duplicates", "rewards", "sampling_key"]
 
 _SAMPLING = JudgeConfig().sampling
+_MIN_MASS = JudgeConfig().min_mass
+LOW_MASS: Final = "low_mass"
 PART = 2048  # responses that are judged with reasons at a time
 
 
@@ -52,6 +55,8 @@ class PointwiseJudge:
             after it is the expected one.
         run_seed, stage: with the item's id and the sample's number they make the seed of each sample.
         checkpoint: name of the judging model, part of :attr:`key`.
+        min_mass: modes ``expected`` and ``reasoned``: where all grades together have less probability than this, the
+            model would not have written a grade there, and the judgment has none (``low_mass``).
 
     Raises:
         ConfigError: a pairwise prompt, or mode ``expected`` or ``reasoned`` with a prompt that cannot do it.
@@ -65,6 +70,7 @@ class PointwiseJudge:
     run_seed: int = 0
     stage: str = "judgments"
     checkpoint: str = "model"
+    min_mass: float = _MIN_MASS
 
     def __post_init__(self) -> None:
         if self.prompt.kind != "pointwise":
@@ -81,7 +87,9 @@ class PointwiseJudge:
     ) -> PointwiseJudge:
         """The judge a recipe's section ``judge`` describes."""
         prompt = load_judge_prompt(config.prompt)
-        return cls(engine, prompt, config.mode, config.samples, config.sampling, run_seed, stage, checkpoint)
+        return cls(
+            engine, prompt, config.mode, config.samples, config.sampling, run_seed, stage, checkpoint, config.min_mass
+        )
 
     @property
     def key(self) -> str:
@@ -91,7 +99,8 @@ class PointwiseJudge:
             "expected": "expected",
             "reasoned": f"reasoned-n{self.sampling.max_new_tokens}",
         }
-        return f"{self.prompt.key}/{how[self.mode]}/{self.checkpoint}"
+        bound = "" if self.mode == "sampled" or self.min_mass == _MIN_MASS else f"-m{self.min_mass:g}"
+        return f"{self.prompt.key}/{how[self.mode]}{bound}/{self.checkpoint}"
 
     def judge(self, items: Sequence[JudgeItem], done: Collection[str] = ()) -> Iterator[list[Judgment]]:
         """Yields the judgments of one finished engine batch at a time, in the engine's order.
@@ -202,10 +211,11 @@ class PointwiseJudge:
         """
         grades, _ = self.prompt.choices()
         probs = _probabilities(answer.logprobs)
-        score = sum(p * grade for p, grade in zip(probs, grades.values(), strict=True)) if probs else None
+        mass = sum(math.exp(min(value, 0.0)) for value in answer.logprobs) if probs else 0.0
+        told = bool(probs) and mass >= self.min_mass
+        score = sum(p * grade for p, grade in zip(probs, grades.values(), strict=True)) if told else None
         raw: dict[str, object] = {"logprobs": [repr(value) for value in answer.logprobs]}
         if probs:
-            mass = sum(math.exp(min(value, 0.0)) for value in answer.logprobs)
             by_grade = {f"{grade:.10g}": _round(p) for p, grade in zip(probs, grades.values(), strict=True)}
             raw = {"probs": by_grade, "mass": _round(mass)}
         if written is not None:
@@ -216,7 +226,7 @@ class PointwiseJudge:
             judge=self.key,
             score=score,
             raw=json.dumps(raw),
-            reason=None if probs else "no_verdict",
+            reason=None if told else LOW_MASS if probs else "no_verdict",
             n_tokens=written.n_tokens if written else 0,
         )
 
@@ -225,6 +235,17 @@ def _reasons(written: Completion) -> str:
     """The justification as it stands before the grade, on lines of its own."""
     text = written.text.rstrip()
     return f"{text}\n" if text else ""
+
+
+def mass_of(judgment: Judgment) -> float | None:
+    """How much probability all grades together had (modes ``expected`` and ``reasoned``); None where nothing says."""
+    if not _is_expected(judgment):
+        return None
+    try:
+        found = json.loads(judgment.raw)["mass"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return float(found) if isinstance(found, int | float) and 0 <= found < math.inf else None
 
 
 def refuse_duplicates(ids: Iterable[str]) -> None:
@@ -294,7 +315,7 @@ def _round(value: float) -> float:
 
 
 def _is_expected(judgment: Judgment) -> bool:
-    return judgment.judge.split("/")[1].startswith(("expected", "reasoned"))
+    return judgment.judge.partition("/")[2].startswith(("expected", "reasoned"))
 
 
 def _distribution_spread(raw: str) -> float:

@@ -153,7 +153,8 @@ def build_engine(
         text = request.prompt[-1].content  # type: ignore[union-attr]
         _, task, rest = text.split("\n", 2)
         verdict = (judge or _true_grade)(task.removeprefix("Task: "), rest.removeprefix("Answer: "))
-        return [-abs(k - verdict) * 4 for k in range(len(request.choices))]
+        found = [-abs(k - verdict) * 4 for k in range(len(request.choices))]
+        return [value - max(found) for value in found]  # it would have written a grade there
 
     return ScriptedEngine(answer, grade, batch_size=batch_size)
 

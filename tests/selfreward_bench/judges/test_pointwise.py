@@ -15,7 +15,7 @@ from selfreward_bench.config import JudgeConfig, Sampling
 from selfreward_bench.engines.base import ChoiceRequest, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine, prompt_text
 from selfreward_bench.errors import ConfigError, DataError
-from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge, rewards
+from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge, mass_of, rewards
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.types import Completion, Judgment, Message
 
@@ -132,8 +132,22 @@ def test_the_expected_grade_by_hand(fake_engine: Any, question: Question) -> Non
 
 def test_tiny_probabilities_are_renormalised(fake_engine: Any, question: Question) -> None:
     engine = fake_engine(logprobs=[-2000.0, -2000.0, -5000.0, -5000.0, -5000.0, -5000.0])
-    (found,) = judged(micro(engine, mode="expected"), items(question, "x"))
+    (found,) = judged(micro(engine, mode="expected", min_mass=0.0), items(question, "x"))
     assert found.score == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("mass", "reason"), [(0.3, None), (0.049, "low_mass"), (0.002, "low_mass")])
+def test_a_judge_that_would_not_have_written_a_grade_gives_none(
+    fake_engine: Any, question: Question, mass: float, reason: str | None
+) -> None:
+    engine = fake_engine(logprobs=[math.log(mass / 6)] * 6)
+    (found,) = judged(micro(engine, mode="expected"), items(question, "x"))
+    assert (found.reason, found.score is None) == (reason, reason is not None)
+    assert mass_of(found) == pytest.approx(mass, rel=1e-4)
+    assert [r.score for r in rewards([found])] == [None if reason else pytest.approx(2.5)]
+    strict = micro(engine, mode="expected", min_mass=0.4)
+    assert judged(strict, items(question, "x"))[0].reason == "low_mass"
+    assert strict.key != micro(engine, mode="expected").key  # other numbers, another judge
 
 
 @pytest.mark.parametrize("bad", [[-math.inf] * 6, [math.nan] * 6, [-1.0, math.nan, -1.0, -1.0, -1.0, -1.0]])
