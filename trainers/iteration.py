@@ -18,7 +18,7 @@ from typing import Any
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import Engine
-from selfreward_bench.errors import LoopViolation
+from selfreward_bench.errors import IncompatibleRunError, LoopViolation, UnknownNameError
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.micro import base_path
@@ -27,8 +27,8 @@ from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.files import write_atomic
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.storage.rundir import RunDir, Stage, hash_file, hash_json
-from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, Prompt
-from trainers import candidates, checks, eft, pairs, prompts, rewards, seeds
+from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, Prompt, Reward
+from trainers import candidates, checks, eft, learning, pairs, prompts, rewards, seeds
 from trainers.checkpoints import logit_probe
 from trainers.dpo import FIRST_LOSS_TOLERANCE, FIRST_LOSS_TOLERANCE_BF16, check_first_step
 from trainers.isolation import run_training
@@ -41,7 +41,11 @@ Oracle = Callable[[Prompt, str], float | None]
 
 @dataclass(frozen=True)
 class Iteration:
-    """One model of a run and how it came to be; kept as ``iteration.json`` beside its checkpoint."""
+    """One model of a run and how it came to be; kept as ``iteration.json`` beside its checkpoint.
+
+    Attributes:
+        warnings: what makes it doubtful that this round taught anything (``trainers.learning``).
+    """
 
     model: str
     parent: str
@@ -51,6 +55,7 @@ class Iteration:
     counts: dict[str, dict[str, float]]
     checks: dict[str, str]
     probe: list[float]
+    warnings: tuple[str, ...] = ()
 
 
 def base_directory(config: RunConfig) -> Path:
@@ -110,6 +115,7 @@ def run_iteration(
     loop = _Loop(run, reporter or Silent(), oracle)
     with run.lock():
         if from_stage:
+            check_stages(run, from_stage, oracle)  # what stays must fit, or nothing is deleted
             run.reset_from(from_stage, [(s.name, s.paths) for s in stages(run.config)])
         last = until or next_model(run)
         if last is None:
@@ -118,7 +124,7 @@ def run_iteration(
         made = []
         for model in models(run.config):
             before = (run.path / model / "iteration.json").exists()
-            iteration = loop.supervised(model) if parent_of(model) == "M0" else loop.preferences(model)
+            iteration = loop.make(model)
             if not before:
                 made.append(iteration)
             if model == last:
@@ -126,10 +132,54 @@ def run_iteration(
         return made
 
 
-class _Loop:
-    """One call's state: the run, who listens, and the engine that is open."""
+def check_stages(run: RunDir, before: str, oracle: Oracle | None = None) -> None:
+    """Checks that what stands before a stage was made with the run's settings and inputs. Nothing is written.
 
-    def __init__(self, run: RunDir, reporter: Reporter, oracle: Oracle | None) -> None:
+    Raises:
+        UnknownNameError: the run has no such stage.
+        IncompatibleRunError: an earlier stage was made with something else.
+    """
+    if before not in (names := [s.name for s in stages(run.config)]):
+        raise UnknownNameError("stage", before, names)
+    try:
+        loop = _Loop(run, Silent(), oracle, stop_before=before)
+        for model in models(run.config):
+            loop.make(model)
+    except _StopBefore:
+        return
+
+
+def first_change(run: RunDir) -> str | None:
+    """The first stage that the run's settings and inputs do not fit, or that is not made yet; None where all fit.
+
+    Args:
+        run: a run's directory, with settings that may be other than its own.
+    """
+    loop = _Loop(run, Silent(), None, stop_before="none")
+    try:
+        for model in models(run.config):
+            loop.make(model)
+    except (_StopBefore, IncompatibleRunError):
+        return loop.reached
+    return None
+
+
+class _StopBefore(Exception):
+    """The stage is reached that was not to be looked at, or one that is not made yet."""
+
+
+class _Loop:
+    """One call's state: the run, who listens, and the engine that is open.
+
+    Args:
+        stop_before: only what stands before this stage is compared with what it was made from; raises ``_StopBefore``.
+    """
+
+    def __init__(
+        self, run: RunDir, reporter: Reporter, oracle: Oracle | None, *, stop_before: str | None = None
+    ) -> None:
+        self.stop_before = stop_before
+        self.reached = ""  # the stage that was looked at last
         self.run = run
         self.config = run.config
         self.reporter = reporter
@@ -137,12 +187,21 @@ class _Loop:
         self.fingerprints: dict[str, str] = {}
         self._engine: tuple[str, Engine] | None = None
 
+    def make(self, model: str) -> Iteration:
+        """The model's stages, each made, gone on with or found done; then its record."""
+        return self.supervised(model) if parent_of(model) == "M0" else self.preferences(model)
+
     # ---- stages in general -----------------------------------------------------------------------------------------
 
     @contextmanager
     def stage(self, name: str, inputs: Mapping[str, str], settings: Mapping[str, object]) -> Iterator[Stage | None]:
         """Yields the stage to be worked on, or None when it is done already."""
+        self.reached = name
+        if self.stop_before and (name == self.stop_before or self.run.stage_status(name) == "new"):
+            raise _StopBefore
         stage = self.run.stage(name, inputs, {"seed": self.config.seed, **settings})
+        if self.stop_before and stage.status != "done":
+            raise _StopBefore
         if stage.status == "done":
             self.reporter.finished(name, stage.counts, stage.seconds, skipped=True)
             yield None
@@ -249,7 +308,8 @@ class _Loop:
             baseline = jsonl.read(self.path("M1", "ift.jsonl"), Example)
             inputs = {"ift": self.outputs("M1/ift")["ift.jsonl"]}
             self.train(BASELINE, "sft", baseline, inputs, self.config.sft.model_dump())
-        judge_settings = {"judge": self.config.judge.model_dump(), "samples": section.eft_samples}
+        # where the data brings all reviews, no judge is asked, and its settings decide nothing
+        judge_settings = {"judge": self.config.judge.model_dump(), "samples": section.eft_samples} if bare else {}
         inputs = {"ranked": hash_json(ranked)} | ({"model": self.fingerprint(BASELINE)} if bare else {})
         with self.stage("M1/reviews", inputs, judge_settings) as stage:
             if stage:
@@ -388,6 +448,16 @@ class _Loop:
                 checks.require_pairs(model, result.counts)
                 jsonl.write(stage.records_path("pairs.jsonl"), result.pairs)
                 self._finish(stage, result.counts, "pairs.jsonl", "rewards.jsonl")
+                for warning in self.pair_warnings(model):
+                    self.reporter.message(f"Warning: {warning}")
+
+    def pair_warnings(self, model: str) -> list[str]:
+        stage = self.run.finished_stage(f"{model}/pairs")
+        if stage is None:
+            return []
+        given = jsonl.read(self.path(model, "rewards.jsonl"), Reward)
+        judge = self.config.judge if self.config.rewards == "self" else None
+        return list(learning.pair_warnings(model, stage.counts, given, judge))
 
     # ---- training and the loop's checks ----------------------------------------------------------------------------
 
@@ -421,10 +491,15 @@ class _Loop:
         path = self.path(model, "iteration.json")
         if path.exists():
             return Iteration(**json.loads(path.read_text(encoding="utf-8")))
+        if self.stop_before:
+            raise _StopBefore
         before, after = (logit_probe(checkpoint_of(self.run, m)) for m in (parent, model))
         prints = (self.fingerprint(model), self.fingerprint(parent))
         change = checks.check_weights(model, parent, prints, (after, before))
         found = {name: self.run.finished_stage(name) for name in names}
+        learnt = list(learning.training_warnings(model, self.path(model, "log.jsonl"))) if parent != "M0" else []
+        for warning in learnt:
+            self.reporter.message(f"Warning: {warning}")
         iteration = Iteration(
             model=model,
             parent=parent,
@@ -438,6 +513,7 @@ class _Loop:
                 **({} if parent == "M0" else {"pairs_come_from_parent": "passed", "first_dpo_loss_is_ln2": "passed"}),
             },
             probe=after,
+            warnings=(*(self.pair_warnings(model) if parent != "M0" else ()), *learnt),
         )
         write_atomic(path, (json.dumps(asdict(iteration), indent=2, allow_nan=False) + "\n").encode())
         return iteration

@@ -87,9 +87,9 @@ def write_items(
 
     Returns:
         Counts over the whole file: ``judged`` (responses), ``judgments``, ``parsed``, ``no_verdict``, ``out_of_range``,
-        ``conflicting``, ``truncated``, ``low_mass`` (why the others did not parse), ``too_long`` (the judge prompt with the response
-        exceeds the judge's context, so it was not asked), ``tokens``, ``mean_score`` of the parsed, and ``mean_mass``,
-        the probability of all grades together, where the mode tells it.
+        ``conflicting``, ``truncated``, ``low_mass`` (why the others did not parse), ``too_long`` (the judge
+        prompt with the response exceeds the judge's context, so it was not asked), ``tokens``, ``mean_score`` of the
+        parsed, and ``mean_mass``, the probability of all grades together, where the mode tells it.
 
     Raises:
         DataError: the file holds judgments of another judge or of other responses, or every response is too long.

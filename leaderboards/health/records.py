@@ -302,8 +302,8 @@ THRESHOLDS: Final = (
         measures=("judge_mass",),
         rule="below",
         limit=0.5,
-        why="The judge would mostly have written something else than a grade: its expected scores are read from what is "
-        "left, and pairs made of them may be noise. More EFT data, another judge prompt, or judge.mode: sampled.",
+        why="The judge would mostly have written something else than a grade: its expected scores are read from what "
+        "is left, and pairs made of them may be noise. More EFT data, another judge prompt, or judge.mode: sampled.",
     ),
     Threshold(
         measures=("pairs_per_prompt",),

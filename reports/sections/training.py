@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ _TOLD_IN_LINE: Final = ("loss", "dpo_loss", "rewards/margins", "rewards/accuraci
 _NO_CURVE: Final = ("step", "epoch", "tokens")
 _HASH: Final = 12  # characters of a hash
 _MAX_CHECKS: Final = 12
+_MAX_WARNINGS: Final = 12
 _DIGITS: Final = 5  # significant, of a point in a chart
 
 Panels = list[tuple[Panel, str]]
@@ -114,11 +116,23 @@ def _lineage(facts: RunFacts) -> Iterator[Grid]:
     )
     if rows:
         yield Grid("Lineage", columns, rows, note)
+    doubts = tuple((m.name, text) for m in facts.models for text in _warnings(m))
+    if doubts:
+        yield Grid("Doubts of the loop", ("Model", "What was noticed"), doubts, "Warnings, which stopped nothing.")
     checks = {m.name: _checks(m) for m in facts.models}
     names = list(dict.fromkeys(name for found in checks.values() for name in found))
     if names:
         rows = tuple((m, *(found.get(n, wording.NOTHING) for n in names)) for m, found in checks.items() if found)
         yield Grid("Checks of the loop", ("Model", *names), rows, "What the loop found when it checked itself.")
+
+
+def _warnings(model: ModelFacts) -> list[str]:
+    """What the loop noted of a round's preferences and training, as its record lists it."""
+    try:
+        found = json.loads(model.iteration.get("warnings", "[]"))
+    except (ValueError, RecursionError):
+        return []
+    return [str(text) for text in found[:_MAX_WARNINGS]] if isinstance(found, list) else []
 
 
 def _ancestry(model: ModelFacts, weights: Mapping[str, str | None]) -> tuple[str, ...]:

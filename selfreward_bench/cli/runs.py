@@ -139,10 +139,15 @@ def command(*parts: str | Path) -> str:
     return shlex.join(["srbench", *(str(part) for part in parts)])
 
 
+def changed_settings(present: RunConfig, asked: RunConfig) -> dict[str, tuple[str, str]]:
+    """Key -> what it was and what it is, shortened, of each setting that differs."""
+    before, now = (dict(_leaves(c.model_dump(mode="json"))) for c in (present, asked))
+    return {key: (_show(before[key]), _show(now[key])) for key in before if before[key] != now[key]}
+
+
 def _differences(present: RunConfig, asked: RunConfig) -> dict[str, str]:
     """Key -> ``  KEY: BEFORE -> NOW`` of each setting that differs."""
-    before, now = (dict(_leaves(c.model_dump(mode="json"))) for c in (present, asked))
-    return {key: f"  {key}: {_show(before[key])} -> {_show(now[key])}" for key in before if before[key] != now[key]}
+    return {k: f"  {k}: {before} -> {now}" for k, (before, now) in changed_settings(present, asked).items()}
 
 
 def _refuse_unless_evaluation(run: RunDir, changes: Mapping[str, str]) -> None:

@@ -23,6 +23,7 @@ def status(run: options.Run) -> None:
       srbench status runs/first
     """
     from selfreward_bench.storage.rundir import RunDir
+    from trainers.forking import read_fork
     from trainers.stages import models, stages
 
     opened = RunDir.open(run)
@@ -30,6 +31,8 @@ def status(run: options.Run) -> None:
     show(
         f"{run}: recipe {config.name}, seed {config.seed}, rewards {config.rewards}, models {', '.join(models(config))}"
     )
+    if origin := read_fork(run):
+        say(f"Forked from {origin.parent} at {origin.at}: {len(origin.kept)} stages were taken over.")
     rows = [_row(opened, spec) for spec in stages(config)]
     show(Columns(("STAGE", "STATE", "TIME", "COUNTS"), [row for row in rows if row], right=(2,)))
     if any("*" in row[2] for row in rows if row):

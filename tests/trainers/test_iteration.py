@@ -16,7 +16,8 @@ from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import Completion, Judgment, PreferencePair, RankedPrompt
 from trainers import checks
-from trainers.iteration import checkpoint_of, next_model, run_iteration
+from trainers.forking import fork, read_fork
+from trainers.iteration import checkpoint_of, first_change, next_model, run_iteration
 
 pytestmark = pytest.mark.slow
 
@@ -170,3 +171,63 @@ def test_responses_without_a_review_are_judged_by_the_sft_baseline(tmp_path: Pat
     counts = made[0].counts["M1/eft"]
     assert counts["responses"] == sum(len(r.responses) for r in ranked)
     assert counts["examples"] >= 60
+
+
+# --- what stays is looked at before anything is deleted
+
+
+def test_from_stage_deletes_nothing_where_what_stays_does_not_fit(copy: RunDir) -> None:
+    file = copy.path / "srbench.yaml"
+    file.write_text(file.read_text().replace("eft_flatten: 2.0", "eft_flatten: 3.0"))
+    before = files(copy)
+    with pytest.raises(IncompatibleRunError, match=r"(?s)M1/eft.*flatten.*--from-stage M1/eft"):
+        run_iteration(RunDir.open(copy.path), until="M2", from_stage="M2/pairs")
+    assert files(copy) == before
+
+
+def test_a_judge_setting_undoes_no_model_whose_reviews_came_with_the_data(copy: RunDir) -> None:
+    kept = (copy.path / "M1/checkpoint/model.safetensors").read_bytes()
+    config = recipes.change(copy.config, ["judge.mode=expected"])
+    assert first_change(RunDir(copy.path, config)) == "M2/judgments"
+    assert (copy.path / "M1/checkpoint/model.safetensors").read_bytes() == kept
+
+
+# --- forks
+
+
+def test_a_fork_keeps_what_its_settings_do_not_touch(copy: RunDir, tmp_path: Path) -> None:
+    before = files(copy)
+    made = fork(copy, tmp_path / "new", recipes.change(copy.config, ["pairs.min_gap=0.3"]), {}, None)
+    assert files(copy) == before
+    assert (made.at, made.kept[-1], made.parent) == ("M2/pairs", "M2/judgments", "copy")
+    new = RunDir.open(tmp_path / "new")
+    assert (new.path / "M1/iteration.json").read_bytes() == (copy.path / "M1/iteration.json").read_bytes()
+    assert not (new.path / "M2/pairs.jsonl").exists()
+    assert [i.model for i in run_iteration(new, until="M2")] == ["M2"]
+    assert json.loads((new.path / "M2/pairs.stage.json").read_text())["identity"]["settings"]["min_gap"] == 0.3
+    assert files(copy) == before
+    assert read_fork(new.path) == made
+
+
+def test_a_fork_with_the_settings_of_its_parent_becomes_its_parent(copy: RunDir, tmp_path: Path) -> None:
+    fork(copy, tmp_path / "new", copy.config, {}, "M2/train")
+    new = RunDir.open(tmp_path / "new")
+    run_iteration(new, until="M2")
+    weights = "M2/checkpoint/model.safetensors"
+    assert (new.path / weights).read_bytes() == (copy.path / weights).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "at", "told"),
+    [
+        (["sft.learning_rate=0.0007"], "M2/pairs", r"(?s)before M2/pairs.*M1|SFT.*learning_rate"),
+        (["seed=9"], None, "Nothing of .* would be kept"),
+        (["eval.limit=3"], None, "touch no stage"),
+    ],
+)
+def test_a_fork_that_cannot_be_is_refused(
+    copy: RunDir, tmp_path: Path, changes: list[str], at: str | None, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        fork(copy, tmp_path / "new", recipes.change(copy.config, changes), {}, at)
+    assert not (tmp_path / "new").exists()

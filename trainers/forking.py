@@ -1,0 +1,142 @@
+"""A fork: another run that keeps what a run has made up to a stage, and goes on from there with other settings.
+
+So an ablation costs only what it changes. What is kept is what a stage's own record says it was made from; settings
+that would have changed a stage before the fork are refused, never overlooked.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+from selfreward_bench import __version__
+from selfreward_bench.config import RunConfig
+from selfreward_bench.errors import ConfigError, IncompatibleRunError
+from selfreward_bench.storage.files import os_errors, write_atomic
+from selfreward_bench.storage.rundir import RunDir, hash_file
+from selfreward_bench.types import Record
+from trainers.iteration import check_stages, first_change
+from trainers.stages import StageSpec, stages
+
+__all__ = ["RECORD", "Fork", "fork", "read_fork"]
+
+RECORD: Final = "fork.json"
+_BASE: Final = "M0"
+_LINKED_BYTES: Final = 2**20  # larger files are linked, not copied: nothing writes into a file of a finished stage
+
+
+class Fork(Record):
+    """Where a run comes from; kept as ``fork.json`` in its directory.
+
+    Attributes:
+        parent: the name of the directory it was forked from.
+        parent_settings: hash of that run's ``srbench.yaml``.
+        at: the first stage that is its own.
+        kept: the stages it took over, in order.
+        changes: setting -> what it was and what it is, as text.
+    """
+
+    format: Literal[1] = 1
+    parent: str
+    parent_settings: str
+    at: str
+    kept: tuple[str, ...]
+    changes: dict[str, tuple[str, str]]
+    srbench: str = __version__
+
+
+def fork(run: RunDir, path: Path, config: RunConfig, changes: Mapping[str, tuple[str, str]], at: str | None) -> Fork:
+    """Makes ``path`` a run of its own that keeps the finished stages of ``run`` before ``at``.
+
+    The run that is forked is only read; it may be at work. Weights take no further space where the file system has hard
+    links.
+
+    Args:
+        config: the new run's.
+        changes: what differs, for the record.
+        at: the first stage to be made anew; None finds the first that the changes touch.
+
+    Raises:
+        UnknownNameError: a run has no such stage.
+        ConfigError: the changes touch a stage before ``at``, or nothing would be kept.
+        IncompatibleRunError: something is at ``path`` already.
+        DataError: the operating system refuses.
+    """
+    at = at or first_change(RunDir(run.path, config))
+    if at is None:
+        raise ConfigError("The new settings touch no stage of the run. Change something, or say where: --from STAGE.")
+    try:
+        check_stages(RunDir(run.path, config), at)
+    except IncompatibleRunError as error:
+        told = str(error).partition("\nRestore that")[0]
+        raise ConfigError(
+            f"The new settings change what stands before {at}, which a fork would keep:\n{told}\nFork at that stage, "
+            "or leave the setting as it is."
+        ) from error
+    kept = list(_finished_before(run, at))
+    if not kept:
+        raise ConfigError(f"Nothing of {run.path} would be kept. Make a run of its own: srbench init {path} ...")
+    record = Fork(
+        parent=run.path.resolve().name,
+        parent_settings=hash_file(run.path / "srbench.yaml"),
+        at=at,
+        kept=tuple(spec.name for spec in kept),
+        changes=dict(changes),
+    )
+    made = RunDir.create(path, config)
+    with made.lock():
+        write_atomic(path / RECORD, (record.model_dump_json(indent=2) + "\n").encode())
+        if config.base == run.config.base:
+            _take(run.path, path, Path(_BASE, "eval"))
+        for spec in kept:
+            _take_stage(run, made, spec)
+    return record
+
+
+def read_fork(path: Path) -> Fork | None:
+    """Where a run comes from; None for one that was not forked, or whose record cannot be read."""
+    try:
+        return Fork.model_validate_json((path / RECORD).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _finished_before(run: RunDir, at: str) -> Iterator[StageSpec]:
+    for spec in stages(run.config):
+        if spec.name == at:
+            return
+        if run.finished_stage(spec.name):
+            yield spec
+
+
+def _take_stage(run: RunDir, made: RunDir, spec: StageSpec) -> None:
+    """Its files, and last its markers: what is cut off here is made again."""
+    for path in spec.paths:
+        _take(run.path, made.path, path)
+    for end in ("start", "stage"):
+        _take(run.path, made.path, Path(f"{spec.name}.{end}.json"))
+
+
+def _take(source: Path, target: Path, path: Path) -> None:
+    """Copies a file or a directory of regular files; links lead nowhere good and are left out."""
+    start = source / path
+    files = [start] if start.is_file() else sorted(start.rglob("*")) if start.is_dir() else []
+    for file in files:
+        if file.is_symlink() or not file.is_file():
+            continue
+        place = target / file.relative_to(source)
+        with os_errors(place, "write"):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if file.stat().st_size < _LINKED_BYTES or not _linked(file, place):
+                shutil.copyfile(file, place)
+
+
+def _linked(file: Path, place: Path) -> bool:
+    try:
+        os.link(file, place)
+    except OSError:  # another file system, or one without hard links
+        return False
+    return True

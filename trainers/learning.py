@@ -1,0 +1,114 @@
+"""Whether a round could teach anything, and did: in words, for the terminal, ``iteration.json`` and the report.
+
+A warning stops nothing. What Health watches over several checkpoints is not told here again, but for the yield of
+pairs, which should be known before a long training.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from selfreward_bench.config import JudgeConfig
+from selfreward_bench.judges.prompts import load_judge_prompt
+from selfreward_bench.types import Reward
+
+__all__ = ["LOW_YIELD", "pair_warnings", "training_warnings"]
+
+LOW_YIELD: Final = 0.3  # pairs per prompt; the threshold of Health
+_LEAST_GAP: Final = 0.01  # of the judge's scale: less is no preference anybody would call one
+_LEAST_FALL: Final = 0.002  # nats below ln 2
+_TAIL: Final = 0.1  # of the steps are looked at, at their end
+_LEAST_STEPS: Final = 3
+
+
+def pair_warnings(
+    model: str, counts: Mapping[str, float], rewards: Iterable[Reward], judge: JudgeConfig | None
+) -> Iterator[str]:
+    """What makes a round's preferences doubtful before anything is trained on them.
+
+    Args:
+        counts: of the stage ``pairs``.
+        rewards: of its candidates.
+        judge: who gave them; None where nobody did (a control).
+    """
+    share = counts.get("pair_share", 0.0)
+    if share < LOW_YIELD:
+        yield (
+            f"{model}: only {share:.0%} of the prompts gave a preference pair ({counts.get('pairs', 0):,.0f} of "
+            f"{counts.get('prompts', 0):,.0f}). The counts of {model}/pairs say where the others went."
+        )
+    if judge is None or "mean_gap" not in counts:
+        return
+    low, high = _scale(judge)
+    gap, noise = counts["mean_gap"], _noise(list(rewards))
+    if gap < _LEAST_GAP * (high - low):
+        yield (
+            f"{model}: the chosen answers are rated {gap:.3g} above the rejected ones in the mean, on a scale of "
+            f"{low:g} to {high:g}: hardly a preference. Raise pairs.min_gap, or look at the judge (docs/judges.md)."
+        )
+    elif noise is not None and gap < noise:
+        yield (
+            f"{model}: the mean gap of {gap:.3g} is no more than the judgments of one answer scatter would bring "
+            f"({noise:.3g}). Raise judge.samples or pairs.min_gap."
+        )
+
+
+def training_warnings(model: str, log: Path) -> Iterator[str]:
+    """What a finished preference training did not learn, from its log of steps."""
+    losses = [loss for line in _lines(log) if isinstance(loss := line.get("dpo_loss"), float)]
+    tail = losses[-max(_LEAST_STEPS, round(_TAIL * len(losses))) :]
+    if len(tail) < _LEAST_STEPS:
+        return
+    mean, error = statistics.fmean(tail), statistics.stdev(tail) / math.sqrt(len(tail))
+    if mean > math.log(2) - max(_LEAST_FALL, 2 * error):
+        yield (
+            f"{model}: the DPO loss of the last {len(tail)} steps, {mean:.4f} ± {2 * error:.4f}, is not shown to be "
+            f"below ln 2 = {math.log(2):.4f}: nothing was learnt of the preferences. Raise dpo.learning_rate, "
+            "train on more pairs, or look at the pairs."
+        )
+
+
+def _scale(judge: JudgeConfig) -> tuple[float, float]:
+    scale = load_judge_prompt(judge.prompt).scale
+    return scale.low, scale.high
+
+
+def _noise(rewards: Sequence[Reward]) -> float | None:
+    """The gap of best and worst that chance alone brings, from the scatter of an answer's judgments.
+
+    The range of N means of k judgments of standard deviation s is about ``d(N) s / sqrt(k)``; None where each answer
+    was judged once (a spread over grades is no scatter of judgments).
+    """
+    repeated = [r for r in rewards if r.n_parsed > 1 and r.spread is not None]
+    if not repeated:
+        return None
+    k = statistics.fmean(r.n_parsed for r in repeated)
+    variance = statistics.fmean(r.spread**2 for r in repeated if r.spread is not None)
+    per_prompt: dict[str, int] = {}
+    for reward in repeated:
+        per_prompt[reward.prompt_id] = per_prompt.get(reward.prompt_id, 0) + 1
+    n = max(2, round(statistics.fmean(per_prompt.values())))
+    return _normal_range(n) * math.sqrt(variance / k)
+
+
+def _normal_range(n: int) -> float:
+    """Expected range of ``n`` standard normal draws, by numerical integration (1.128 for 2, 2.059 for 4)."""
+    phi = statistics.NormalDist().cdf
+    points = [i / 50 for i in range(-400, 401)]
+    return sum((1 - phi(x) ** n - (1 - phi(x)) ** n) / 50 for x in points)
+
+
+def _lines(log: Path) -> Iterator[dict[str, object]]:
+    try:
+        with log.open(encoding="utf-8") as stream:
+            for line in stream:
+                found = json.loads(line)
+                if isinstance(found, dict):
+                    yield found
+    except (OSError, ValueError):
+        return
