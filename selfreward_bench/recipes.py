@@ -2,6 +2,7 @@
 
 A recipe is a built-in name or a YAML file. It may say ``extends: NAME`` (or a path) and is then laid over that one;
 ``--set dpo.beta=0.2`` is laid over both. No YAML tag can construct an object; anchors and repeated keys are refused.
+A path in a recipe is relative to the recipe's file, one in ``--set`` to the current directory; both become absolute.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from importlib import resources
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -36,6 +37,7 @@ __all__ = [
     "source",
 ]
 
+_BUILT_IN = "built-in "
 _MAX_BYTES = 2**20
 _MAX_EXTENDS = 8
 _MAX_DEPTH = 16
@@ -44,6 +46,16 @@ _FOR_EDITORS = "# yaml-language-server:"  # names the schema (docs/settings.md)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 Location = tuple[str, ...]
+
+#: settings that may name a file or a directory
+_PATHS: Final[tuple[Location, ...]] = (
+    ("base",),
+    ("judge", "prompt"),
+    ("seeds", "ift"),
+    ("seeds", "eft"),
+    ("seeds", "exclude"),
+)
+_FILES: Final = (".yaml", ".yml", ".json", ".jsonl", ".gz", ".parquet", ".jinja")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +214,8 @@ def _read_chain(name_or_path: str) -> list[Layer]:
     visited: list[str] = []
     while True:
         layer = parse(text, origin)
+        if not origin.startswith(_BUILT_IN):
+            layer = _absolute(layer, folder)
         layers.insert(0, layer)
         visited.append(origin)
         if "extends" not in layer.values:
@@ -226,7 +240,7 @@ def _read_extended(name_or_path: object, folder: Path, visited: Sequence[str]) -
 def _read_one(name_or_path: str, folder: Path) -> tuple[str, str, Path]:
     """Text, name for messages, and the folder that relative paths in it start from."""
     if name_or_path in names() or not _is_path(name_or_path):
-        return source(name_or_path), f"built-in {name_or_path}.yaml", folder
+        return source(name_or_path), f"{_BUILT_IN}{name_or_path}.yaml", folder
     path = folder / Path(name_or_path).expanduser()
     return read_text(path), str(path), path.parent
 
@@ -237,6 +251,37 @@ def _first_comment(text: str) -> str:
 
 def _is_path(text: str) -> bool:
     return "/" in text or "\\" in text or text.endswith((".yaml", ".yml"))
+
+
+def _absolute(layer: Layer, folder: Path) -> Layer:
+    """A layer whose paths do not depend on where srbench is started.
+
+    A name that is no path (``micro``, a shipped judge prompt, a model of the hub) stays as it is: it is taken for a
+    path where it looks like one or where there is such a file.
+    """
+    problems = list(layer.problems)
+    for location in _PATHS:
+        section: Any = layer.values
+        for part in location[:-1]:
+            section = section.get(part) if isinstance(section, dict) else None
+        if not isinstance(section, dict) or not isinstance(text := section.get(location[-1]), str):
+            continue
+        kind, name = ("oasst:", text.removeprefix("oasst:")) if text.startswith("oasst:") else ("", text)
+        if not name or "\0" in name or name == "micro" or "://" in name:  # the last is an address
+            continue
+        path = Path(name).expanduser()
+        if _looks_like_path(name) or (folder / path).exists():
+            section[location[-1]] = f"{kind}{(folder / path).resolve() if not path.is_absolute() else path}"
+        elif path.exists():
+            problems.append(
+                f"{_prefix(layer.places, location)}: {_show(name)} is not in {folder.resolve()} but in the current "
+                "directory. A path in a recipe is relative to the recipe's file"
+            )
+    return replace(layer, problems=tuple(problems))
+
+
+def _looks_like_path(text: str) -> bool:
+    return text.startswith(("./", "../", "~", "/", ".\\", "..\\")) or text.lower().endswith(_FILES)
 
 
 def _override(text: str) -> Layer:
@@ -256,7 +301,7 @@ def _override(text: str) -> Layer:
     value = layer.values["value"]
     for part in reversed(location):
         value = {part: value}
-    return Layer(value, {location: place}, layer.problems)
+    return _absolute(Layer(value, {location: place}, layer.problems), Path())
 
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
