@@ -25,6 +25,7 @@ from selfreward_bench.storage.files import os_errors
 
 __all__ = [
     "Layer",
+    "anchored",
     "change",
     "describe",
     "dump",
@@ -120,6 +121,15 @@ def change(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
         ConfigError: anything in ``overrides`` is wrong.
     """
     return resolve([Layer(config.model_dump()), *(_override(text) for text in overrides)], "What --set says")
+
+
+def anchored(config: RunConfig) -> RunConfig:
+    """The configuration with paths that do not depend on the current directory: those of a built-in recipe start there.
+
+    Raises:
+        ConfigError: never for what ``load`` gave.
+    """
+    return resolve([_absolute(Layer(config.model_dump()), Path())], "The configuration")
 
 
 def resolve(layers: Sequence[Layer], what: str) -> RunConfig:

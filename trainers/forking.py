@@ -10,42 +10,20 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-from selfreward_bench import __version__
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, IncompatibleRunError
 from selfreward_bench.storage.files import os_errors, write_atomic
+from selfreward_bench.storage.origin import RECORD, Fork
 from selfreward_bench.storage.rundir import RunDir, hash_file
-from selfreward_bench.types import Record
 from trainers.iteration import check_stages, first_change
 from trainers.stages import StageSpec, stages
 
-__all__ = ["RECORD", "Fork", "fork", "read_fork"]
+__all__ = ["fork"]
 
-RECORD: Final = "fork.json"
 _BASE: Final = "M0"
 _LINKED_BYTES: Final = 2**20  # larger files are linked, not copied: nothing writes into a file of a finished stage
-
-
-class Fork(Record):
-    """Where a run comes from; kept as ``fork.json`` in its directory.
-
-    Attributes:
-        parent: the name of the directory it was forked from.
-        parent_settings: hash of that run's ``srbench.yaml``.
-        at: the first stage that is its own.
-        kept: the stages it took over, in order.
-        changes: setting -> what it was and what it is, as text.
-    """
-
-    format: Literal[1] = 1
-    parent: str
-    parent_settings: str
-    at: str
-    kept: tuple[str, ...]
-    changes: dict[str, tuple[str, str]]
-    srbench: str = __version__
 
 
 def fork(run: RunDir, path: Path, config: RunConfig, changes: Mapping[str, tuple[str, str]], at: str | None) -> Fork:
@@ -94,14 +72,6 @@ def fork(run: RunDir, path: Path, config: RunConfig, changes: Mapping[str, tuple
         for spec in kept:
             _take_stage(run, made, spec)
     return record
-
-
-def read_fork(path: Path) -> Fork | None:
-    """Where a run comes from; None for one that was not forked, or whose record cannot be read."""
-    try:
-        return Fork.model_validate_json((path / RECORD).read_bytes())
-    except (OSError, ValueError):
-        return None
 
 
 def _finished_before(run: RunDir, at: str) -> Iterator[StageSpec]:

@@ -76,9 +76,10 @@ def make_run(path: Path, wanted: Wanted) -> RunDir:
         IncompatibleRunError: something is there already.
         DataError: the operating system refuses.
     """
+    from selfreward_bench import recipes
     from selfreward_bench.storage.rundir import RunDir
 
-    config = wanted.config()
+    config = recipes.anchored(wanted.config())
     announce_control(config)
     return RunDir.create(path, config)
 

@@ -22,8 +22,8 @@ def status(run: options.Run) -> None:
     Examples:
       srbench status runs/first
     """
+    from selfreward_bench.storage.origin import read_fork
     from selfreward_bench.storage.rundir import RunDir
-    from trainers.forking import read_fork
     from trainers.stages import models, stages
 
     opened = RunDir.open(run)

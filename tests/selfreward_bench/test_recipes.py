@@ -226,8 +226,11 @@ def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_a_dumped_configuration_is_read_back_equal(recipe: Path, name: str) -> None:
-    config = recipes.load(name)
+def test_a_dumped_configuration_is_read_back_equal(
+    recipe: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(recipe.parent)
+    config = recipes.anchored(recipes.load(name))
     recipe.write_text(recipes.dump(config))
     assert recipes.load(recipe) == config
     assert recipes.dump(recipes.load(recipe)) == recipes.dump(config)
@@ -275,3 +278,52 @@ def test_a_list_of_names_is_a_setting(tmp_path: Path) -> None:
     assert config.eval.nlp_tasks == ("gsm8k", "mmlu")
     run = RunDir.create(tmp_path / "run", config)
     assert RunDir.open(run.path).config == config
+
+
+# --- paths
+
+
+def test_a_path_in_a_recipe_is_relative_to_its_file(
+    tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run of such a recipe goes on from any directory; no stranger's model of that name is asked for."""
+    beside = recipe.parent
+    (beside / "models" / "tiny").mkdir(parents=True)
+    (beside / "trees.jsonl").write_text("")
+    recipe.write_text("base: models/tiny\nseeds:\n  ift: oasst:trees.jsonl\n  eft: ../eft.jsonl\n  exclude: null\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    config = recipes.load(recipe)
+    assert config.base == str((beside / "models/tiny").resolve())
+    assert config.seeds.ift == f"oasst:{(beside / 'trees.jsonl').resolve()}"
+    assert config.seeds.eft == str((beside.parent / "eft.jsonl").resolve())
+    assert config.judge.prompt == "additive-5pt"
+
+
+def test_a_path_in_set_is_relative_to_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert recipes.load("micro", ["base=model"]).base == str((tmp_path / "model").resolve())
+    assert recipes.load("micro", ["base=owner/name@main"]).base == "owner/name@main"
+    assert recipes.load("micro", ["base=micro"]).base == "micro"
+
+
+def test_a_path_that_is_beside_the_caller_and_not_beside_the_recipe_is_told(
+    tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = tmp_path / "caller"
+    (caller / "model").mkdir(parents=True)
+    monkeypatch.chdir(caller)
+    recipe.write_text("base: model\n")
+    with pytest.raises(ConfigError, match=r"base: 'model' is not in .* but in the current directory"):
+        recipes.load(recipe)
+
+
+def test_a_built_in_recipes_paths_start_where_its_run_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = recipes.load("paper-70b")
+    assert config.seeds.ift == "ift.jsonl"
+    anchored = recipes.anchored(config)
+    assert anchored.seeds.ift == str(tmp_path.resolve() / "ift.jsonl")
+    assert recipes.anchored(anchored) == anchored

@@ -13,10 +13,11 @@ from selfreward_bench.errors import ConfigError, IncompatibleRunError, LoopViola
 from selfreward_bench.micro import data_path
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
+from selfreward_bench.storage.origin import read_fork
 from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import Completion, Judgment, PreferencePair, RankedPrompt
 from trainers import checks
-from trainers.forking import fork, read_fork
+from trainers.forking import fork
 from trainers.iteration import checkpoint_of, first_change, next_model, run_iteration
 
 pytestmark = pytest.mark.slow

@@ -14,6 +14,7 @@ from selfreward_bench import recipes
 from selfreward_bench.cli.app import COMMANDS, load
 from selfreward_bench.cli.docs import FILES, render
 from selfreward_bench.settings import settings
+from selfreward_bench.storage.origin import Fork
 from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import EvalResult, Metric
 
@@ -69,6 +70,8 @@ def test_every_example_runs(cli: Cli, quick: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("leaderboards.head_to_head.tournament.HeadToHead.answer", lambda *_: None)
     monkeypatch.setattr("leaderboards.models.fingerprint_of", lambda path, finished=False: "f" * 32)
     monkeypatch.setenv("SRBENCH_DATA_DIR", "data")
+    taken = Fork(parent="first", parent_settings="s", at="M2/pairs", kept=("M1/ift",), changes={})
+    monkeypatch.setattr("trainers.forking.fork", lambda *_: taken)
     command = shlex.split(example.partition(">")[0])
     if command[0] not in ("init", "quickstart"):
         run = RunDir.create(Path("runs/first"), recipes.load("micro"))

@@ -226,7 +226,7 @@ def test_a_checkpoint_that_cannot_be_loaded_is_an_error(
 def test_a_path_that_is_no_base_model_is_found_before_any_work(cli: Any) -> None:
     result = cli("init", "a", "--set", "base=./nowhere")
     assert result.exit_code == 2
-    assert "base: There is no checkpoint directory nowhere" in result.stderr
+    assert f"base: There is no checkpoint directory {Path('nowhere').resolve()}" in result.stderr
 
 
 def test_a_base_that_the_hub_names_is_asked_of_the_hub(

@@ -114,7 +114,7 @@ def test_a_recipe_with_all_its_problems_and_lines(cli: Cli) -> None:
     assert any(problem.startswith("mine.yaml:3: dpo.bta: unknown key.") for problem in problems)
     assert any(problem.startswith("mine.yaml:4: dpo.epochs: ") for problem in problems)
     Path("mine.yaml").write_text("extends: micro\nseeds:\n  ift: none.jsonl\n", encoding="utf-8")
-    assert "mine.yaml: seeds.ift: no file 'none.jsonl'" in cli("validate", "mine.yaml").stdout
+    assert f"mine.yaml: seeds.ift: no file {str(Path('none.jsonl').resolve())!r}" in cli("validate", "mine.yaml").stdout
 
 
 def test_every_shipped_recipe_and_judge_prompt_is_fine(cli: Cli) -> None:
