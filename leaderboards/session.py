@@ -182,6 +182,14 @@ class Session:
             planned.append(plan_drift(self._answering, self.setting, self.world))
         return planned
 
+    def lacking(self) -> dict[str, str]:
+        """Rows that cannot be run for any model -> why, such as data that are not there."""
+        why: dict[str, list[str]] = {}
+        for entry in self._entries:
+            for name, setting in entry.settings.items():
+                why.setdefault(name, []).append(plan_row(entry, name, setting).problem)
+        return {name: problems[0] for name, problems in why.items() if all(problems)}
+
     @property
     def _answering(self) -> list[Entry]:
         """Those that can be asked something: all but finished files."""

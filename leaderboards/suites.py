@@ -14,11 +14,13 @@ from selfreward_bench.micro import base_path
 from selfreward_bench.storage.rundir import RunDir, hash_file
 
 __all__ = [
+    "AFTER_ITERATION",
     "HEAD_TO_HEAD",
     "NAMES",
     "SUITES",
     "Suite",
     "World",
+    "after_iteration",
     "bounded",
     "chosen",
     "default_config",
@@ -69,6 +71,30 @@ SUITES: Final[dict[str, Suite]] = {
     "paper": Suite(("alpaca-eval", "mt-bench", "nlp", HEAD_TO_HEAD, "judge-accuracy")),
     "micro": Suite(("quality", "judge-accuracy", "alpaca-eval", "mt-bench", "nlp", HEAD_TO_HEAD)),
 }
+
+
+#: what is scored after each iteration where a recipe names nothing; on real data, what of it there is data for. Nobody
+#: but the model itself is asked.
+AFTER_ITERATION: Final[dict[World, tuple[str, ...]]] = {
+    "micro": ("quality", "judge-accuracy"),
+    "real": ("judge-accuracy", "nlp"),
+}
+AFTER_TASKS: Final = ("arc_easy", "piqa", "openbookqa")  # of the NLP profile: without worked examples, so short
+
+
+def after_iteration(config: RunConfig, world: World) -> tuple[tuple[str, ...], RunConfig]:
+    """The benchmarks scored after each iteration, and the settings they are run with.
+
+    On real data each is bounded (``eval.after_limit``), and the NLP tasks are few unless the recipe names some.
+    """
+    names = AFTER_ITERATION[world] if config.eval.after_iteration is None else config.eval.after_iteration
+    if world == "micro":
+        return names, config
+    limit = min(config.eval.after_limit, config.eval.limit or config.eval.after_limit)
+    changed: dict[str, object] = {"limit": limit}
+    if config.eval.after_iteration is None and config.eval.nlp_tasks is None:
+        changed["nlp_tasks"] = AFTER_TASKS
+    return names, config.model_copy(update={"eval": config.eval.model_copy(update=changed)})
 
 
 def default_suite(world: World) -> str:

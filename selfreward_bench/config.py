@@ -222,6 +222,13 @@ class EvalConfig(Section):
         None, description="NLP benchmarks: names of lm-eval tasks; null takes those of the profile."
     )
     nlp_limit: PositiveInt | None = Field(None, description="NLP benchmarks: documents per task; null: eval.limit.")
+    after_iteration: Names | None = Field(
+        None,
+        description="Benchmarks scored after each iteration: null is a small suite of the data there are, [] none.",
+    )
+    after_limit: PositiveInt = Field(
+        32, description="The same on real data: items of each benchmark, unless eval.limit is less."
+    )
 
 
 class RunConfig(Section):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Unpack
 
 from selfreward_bench.cli.console import say, show, stdout
 from selfreward_bench.cli.environment import use_threads
-from selfreward_bench.cli.runs import Wanted, open_run
-from selfreward_bench.errors import IncompatibleRunError, SrbenchError
+from selfreward_bench.cli.runs import Wanted, command, open_run
+from selfreward_bench.errors import EngineError, IncompatibleRunError, SrbenchError
 from selfreward_bench.storage.files import os_errors
 
 if TYPE_CHECKING:
@@ -102,11 +102,47 @@ def _settings(candidates: Sequence[Candidate], wanted: Wanted, world: str | None
 
 
 def evaluate_models(run: RunDir, models: Sequence[str], reporter: Reporter) -> None:
-    """Evaluates models of a run; what is there and current is not made again.
+    """Scores models of a run on what ``eval.after_iteration`` says; what is there and current is not made again.
+
+    A real model is scored on real data or not at all.
 
     Raises:
         SrbenchError: what the first model that failed raised, after the others were evaluated.
     """
+    from leaderboards.candidates import parse_candidates
+    from leaderboards.suites import after_iteration, world_of
+
+    candidates = parse_candidates(f"{run.path}:{model}" for model in models)
+    world = world_of(candidates)
+    names, config = after_iteration(run.config, world)
+    if world == "micro" and run.config.eval.after_iteration is None:
+        _evaluate_on_micro_world(run, models, reporter)
+    elif names:
+        _evaluate_on(names, candidates, config, run, reporter)
+
+
+def _evaluate_on(
+    names: Sequence[str], candidates: Sequence[Candidate], config: RunConfig, run: RunDir, reporter: Reporter
+) -> None:
+    """What is chosen and can be had; what stays is said with the command for it."""
+    from leaderboards.session import prepare
+
+    chosen = run.config.eval.after_iteration is not None
+    session = prepare(candidates, config, benchmarks=names, output=run.path)
+    lacking = {} if chosen else session.lacking()
+    rest = [name for name in session.names if name not in lacking]
+    rerun = command("eval", "--run", run.path)
+    if not rest:
+        told = "; ".join(f"{name}: {reason}" for name, reason in lacking.items())
+        reporter.message(f"Nothing was scored ({told}). With data and a judge: {rerun} --judge ...")
+        return
+    found = (prepare(candidates, config, benchmarks=rest, output=run.path) if lacking else session).run(reporter)
+    reporter.message(f"Scored on {', '.join(rest)}, {config.eval.limit} items of each. On all of it: {rerun}")
+    if found.errors:
+        raise EngineError("; ".join(found.errors))
+
+
+def _evaluate_on_micro_world(run: RunDir, models: Sequence[str], reporter: Reporter) -> None:
     from leaderboards.harness import evaluate_checkpoint
     from trainers.iteration import checkpoint_of
 

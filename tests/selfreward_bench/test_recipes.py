@@ -226,9 +226,7 @@ def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_a_dumped_configuration_is_read_back_equal(
-    recipe: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dumped_configuration_is_read_back_equal(recipe: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(recipe.parent)
     config = recipes.anchored(recipes.load(name))
     recipe.write_text(recipes.dump(config))
