@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from selfreward_bench.config import RunConfig
+from selfreward_bench.config import RunConfig, is_template_file
 from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError, did_you_mean
 from selfreward_bench.storage.files import os_errors
 
@@ -202,6 +202,7 @@ def _read_chain(name_or_path: str) -> list[Layer]:
     visited: list[str] = []
     while True:
         layer = parse(text, origin)
+        _make_absolute(layer.values, folder)
         layers.insert(0, layer)
         visited.append(origin)
         if "extends" not in layer.values:
@@ -235,6 +236,13 @@ def _first_comment(text: str) -> str:
     return next(line for line in text.splitlines() if not line.startswith(_FOR_EDITORS)).lstrip("# ").rstrip()
 
 
+def _make_absolute(values: dict[str, Any], folder: Path) -> None:
+    """A template's file is beside the recipe, and the run can be continued from anywhere."""
+    given = values.get("chat_template")
+    if isinstance(given, str) and is_template_file(given):
+        values["chat_template"] = str((folder / Path(given).expanduser()).absolute())
+
+
 def _is_path(text: str) -> bool:
     return "/" in text or "\\" in text or text.endswith((".yaml", ".yml"))
 
@@ -256,6 +264,7 @@ def _override(text: str) -> Layer:
     value = layer.values["value"]
     for part in reversed(location):
         value = {part: value}
+    _make_absolute(value, Path())
     return Layer(value, {location: place}, layer.problems)
 
 

@@ -41,7 +41,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """What engines were opened on."""
     sources: list[Path] = []
 
-    def open_engine(config: EngineConfig, source: Path, *, threads: int | None = None) -> ScriptedEngine:
+    def open_engine(config: EngineConfig, source: Path, *, threads: int | None = None, **_: object) -> ScriptedEngine:
         sources.append(source)
         return ScriptedEngine({"*": "Hello"})
 
