@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreward_bench.config import SftConfig
+from selfreward_bench.errors import DataError
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import Example
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
@@ -80,7 +81,10 @@ def train_sft(
     started = time.perf_counter()
     source = local_directory(base)
     tokenizer = load_tokenizer(source, default_template=True, chat_template=chat_template)
-    turns, truncated = render_examples(tokenizer, examples, longest(source, config.max_length))
+    try:
+        turns, truncated = render_examples(tokenizer, examples, longest(source, config.max_length))
+    except DataError as error:
+        raise DataError(f"chat_template {chat_template}: {error}" if chat_template else str(error)) from error
     rows = labelled_rows(turns)
     fingerprint = weights_fingerprint(source)
     args = TrlSftConfig(

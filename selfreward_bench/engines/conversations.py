@@ -15,7 +15,7 @@ from typing import Final
 
 from selfreward_bench.errors import ConfigError, UnknownNameError
 
-__all__ = ["ConversationTemplate", "conversation_template", "rendered_by_fastchat", "trials"]
+__all__ = ["ConversationTemplate", "Trial", "conversation_template", "rendered_by_fastchat", "trials"]
 
 _MARK: Final = "Zq{}qZ"  # nothing that a template writes or changes
 _TURNS: Final = 5  # that are marked; more are tried in ``trials``
@@ -157,7 +157,7 @@ def trials(*, system: bool) -> Iterator[Trial]:
     Args:
         system: whether also with a system message.
     """
-    given = (None, "Be brief.", " odd\n{x} ") if system else (None,)
+    given = (None, "Be brief.", " odd\n{x} ", "\nodd") if system else (None,)
     for message, length in product(given, (1, 2, 3, 4, 5, 24)):
         yield Trial(message, tuple(_ODD[(i + length) % len(_ODD)] for i in range(length)))
     yield Trial(None, ("Hi.", "", "Hi?"))

@@ -16,11 +16,12 @@ from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.chat import PromptEncoder, special_strings
 from selfreward_bench.engines.conversations import (
     ConversationTemplate,
+    Trial,
     conversation_template,
     rendered_by_fastchat,
     trials,
 )
-from selfreward_bench.errors import ConfigError
+from selfreward_bench.errors import ConfigError, did_you_mean
 from selfreward_bench.storage.files import os_errors
 from selfreward_bench.storage.rundir import hash_json
 
@@ -172,7 +173,7 @@ def _read(setting: str) -> str:
     path = Path(setting).expanduser()
     if not path.is_file():
         raise ConfigError(
-            f"chat_template: there is no file {setting!r} (from {Path.cwd()}). Give {PLAIN}, {FASTCHAT}NAME (such as "
+            f"There is no template file {setting!r}.{_meant(path.name)} Give {PLAIN}, {FASTCHAT}NAME (such as "
             f"{FASTCHAT}vicuna_v1.1), or the path of a Jinja file."
         )
     with os_errors(path, "read", ConfigError), path.open("rb") as stream:
@@ -180,10 +181,16 @@ def _read(setting: str) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"chat_template {setting}: not valid UTF-8. Save the file as UTF-8.") from error
+        raise ConfigError(f"Template file {setting}: not valid UTF-8. Save the file as UTF-8.") from error
     if len(content) > _MAX_BYTES or not text.strip():
-        raise ConfigError(f"chat_template {setting}: empty or larger than {_MAX_BYTES:,} bytes; this is no template.")
+        raise ConfigError(f"Template file {setting}: empty, or larger than {_MAX_BYTES:,} bytes. Check the path.")
     return text
+
+
+def _meant(name: str) -> str:
+    from fastchat.conversation import conv_templates
+
+    return did_you_mean(FASTCHAT + name, [FASTCHAT + known for known in conv_templates])
 
 
 # --- fastchat's templates and a tokenizer
@@ -195,35 +202,33 @@ def _fitted(found: ConversationTemplate, tokenizer: Any, specials: Sequence[str]
     The end token is the first control token that the template itself writes there, else the tokenizer's own. Plain
     text that separates turns is not taught as a part of answers.
     """
-    given = trials(system=found.system is not None)
-    waiting = [t for t in given if t.waits]
-    start = tuple(
-        _start(
-            found.name, tokenizer, [rendered_by_fastchat(found.name, t) for t in waiting if (t.system is None) == bare]
-        )
-        for bare in (True, False)
-    )
+    waiting = [t for t in trials(system=found.system is not None) if t.waits]
+    bare, told = ([t for t in waiting if (t.system is None) == none] for none in (True, False))
     end = _first(specials, found.close)
     close = found.close[: found.close.index(end) + len(end)] if end else None
-    return found.jinja((start[0], start[1]), "eos_token" if close is None else repr(close))
+    start = (_start(found.name, tokenizer, bare), _start(found.name, tokenizer, told))
+    return found.jinja(start, "eos_token" if close is None else repr(close))
 
 
-def _start(name: str, tokenizer: Any, texts: Sequence[str]) -> str:
-    """Jinja for what the tokenizer puts before these texts by itself, so that their ids stay those of fastchat's text.
+def _start(name: str, tokenizer: Any, asked: Sequence[Trial]) -> str:
+    """Jinja for what the tokenizer puts before a text by itself, so that the ids stay those of fastchat's text.
 
-    A text that begins with it already gets it once. Some tokenizers mark the beginning of a text (``▁``) only where
-    nothing stands before it; a space stands for that mark.
+    A text that begins with it gets it once. Some tokenizers mark the beginning of a text (``▁``) only where nothing
+    stands before it, and no space does; a space stands for that mark.
     """
+    texts = [rendered_by_fastchat(name, trial) for trial in asked]
     encoder = PromptEncoder(tokenizer, name=name, context=None)
     alone, full = encoder.tokenize([("a", True), ("a", False)])
     added = "".join(tokenizer.convert_ids_to_tokens(full[: len(full) - len(alone)]))
     if not added or all(text.startswith(added) for text in texts):
         return ""
+    bos = "bos_token" if added == tokenizer.bos_token else repr(added)
+    unless_there = "('' if messages[0]['content'].startswith(' ') else ' ')"
+    marks = ["" if trial.messages[0]["content"].startswith(" ") else " " for trial in asked]
     wanted = encoder.tokenize([(text, False) for text in texts])
-    for space in ("", " "):
-        if encoder.tokenize([(added + space + text, True) for text in texts]) == wanted:
-            bos = "bos_token" if added == tokenizer.bos_token else repr(added)
-            return f"{bos} ~ ' '" if space else bos
+    for mark, between in (("", [""] * len(asked)), ("' '", [" "] * len(asked)), (unless_there, marks)):
+        if encoder.tokenize([(added + b + t, True) for b, t in zip(between, texts, strict=True)]) == wanted:
+            return f"{bos} ~ {mark}" if mark else bos
     raise ConfigError(
         f"chat_template {FASTCHAT}{name}: this tokenizer begins a text with {added!r} in a way that no template can "
         "write. Give a Jinja file of your own."
