@@ -32,6 +32,7 @@ from selfreward_bench.config import RunConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import Engine
 from selfreward_bench.engines.lazy import LazyEngine
+from selfreward_bench.engines.templates import Chosen, of_run
 from selfreward_bench.errors import ConfigError, DataError, SrbenchError, UnknownNameError
 from selfreward_bench.hardware import hardware
 from selfreward_bench.progress import Reporter, Silent
@@ -109,6 +110,7 @@ class Model:
         open: loads it.
         spent: what its calls cost so far; 0 for models in this process.
         source: of a model of the hub, ``OWNER/NAME@COMMIT``; else empty.
+        chat_template: where a setting has to do with how its messages are rendered.
     """
 
     name: str
@@ -116,6 +118,18 @@ class Model:
     open: Callable[[], Engine]
     spent: Callable[[], float] = lambda: 0.0
     source: str = ""
+    chat_template: Chosen | None = None
+
+    @property
+    def named_template(self) -> str | None:
+        """Hash of the chat template that the user named for it; results belong to it."""
+        return self.chat_template.content if self.chat_template and self.chat_template.named else None
+
+    @property
+    def snapshot(self) -> str:
+        """What it is as a judge: its weights, and a chat template that they do not bring."""
+        own = self.chat_template is None or self.chat_template.brought
+        return self.fingerprint if own or not self.named_template else f"{self.fingerprint}+{self.named_template}"
 
 
 def evaluate_checkpoint(
@@ -141,10 +155,13 @@ def evaluate_checkpoint(
         EngineError: the checkpoint cannot be fingerprinted or loaded.
         SrbenchError: what the first failing benchmark raised, after all others were run.
     """
+    chosen = of_run(config, name, checkpoint_dir)
+    given = chosen.given if chosen else None
     opened = LazyEngine(
-        lambda: engine or open_engine(config.engine, checkpoint_dir, threads=config.threads), keep=engine is not None
+        lambda: engine or open_engine(config.engine, checkpoint_dir, threads=config.threads, chat_template=given),
+        keep=engine is not None,
     )
-    model = Model(name, fingerprint_of(checkpoint_dir), opened.open)
+    model = Model(name, fingerprint_of(checkpoint_dir), opened.open, chat_template=chosen)
     setting = Setting(config, judge=JudgeRole(ORACLE))
     try:
         return evaluate_model(model, dict.fromkeys(benchmarks, setting), out_dir=out_dir, reporter=reporter)
@@ -187,6 +204,8 @@ def evaluate_model(
             raise ConfigError(f"{benchmark.key} needs a judge, and none was named.")
     results: list[EvalResult] = []
     errors: list[SrbenchError] = []
+    if model.chat_template and reporter and (told := model.chat_template.told(model.name)):
+        reporter.message(told)
     for benchmark, setting in chosen:
         evaluation = _Evaluation(model, setting, out_dir / benchmark.key, reporter or Silent())
         try:
@@ -228,6 +247,8 @@ class _Evaluation:
             "finished": self.setting.finished.kind if self.setting.finished else None,
             **benchmark.identity(self.setting),
         }
+        if (named := self.model.named_template) is not None:
+            identity["chat_template"] = named
         return _Start(fingerprint=self.model.fingerprint, config_hash=hash_json(identity))
 
     def result(self, benchmark: Benchmark) -> EvalResult:
@@ -263,6 +284,7 @@ class _Evaluation:
             checkpoint=self.model.name,
             fingerprint=self.model.fingerprint,
             source=self.model.source,
+            chat_template=self.model.chat_template.key if self.model.chat_template else "",
             benchmark=benchmark.key,
             judge=outcome.judge,
             metrics=metrics,

@@ -14,9 +14,10 @@ from leaderboards.harness import ORACLE, SELF, Model, fingerprint_of, open_bench
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.lazy import LazyEngine
+from selfreward_bench.engines.templates import Chosen, brings_template, of_run
 from selfreward_bench.errors import ConfigError, DataError, EngineError
 from selfreward_bench.sources.hub import hub_directory
-from selfreward_bench.storage.rundir import hash_json
+from selfreward_bench.storage.rundir import RunDir, hash_json
 
 if TYPE_CHECKING:
     from selfreward_bench.engines.base import Engine
@@ -50,6 +51,7 @@ class Services:
     Attributes:
         store: answers of served models; None is the user's own.
         replay: no network: every answer of a served model comes from the store, a model of the hub from its cache.
+        chat_template: named for models outside a run; of a judge only where it brings none.
     """
 
     engine: EngineConfig
@@ -58,6 +60,7 @@ class Services:
     budget: Budget | None = None
     replay: bool = False
     concurrency: int = CONCURRENCY
+    chat_template: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,16 +76,19 @@ class Opened:
     retries: int = 0
 
 
-def open_candidate(candidate: Candidate, services: Services, name: str | None = None) -> Opened:
-    """What is to be evaluated; nothing is loaded yet.
+def open_candidate(
+    candidate: Candidate, services: Services, name: str | None = None, *, judges: bool = False
+) -> Opened:
+    """What is to be evaluated, or judges; nothing is loaded yet.
 
     Raises:
         EngineError: a directory holds no checkpoint, or a model cannot be had from the hub.
     """
     source = _source(candidate, services)
-    engine = LazyEngine(_opener(candidate, source, services))
+    chosen = _chat_template(candidate, source, services, judges)
+    engine = LazyEngine(_opener(candidate, source, services, chosen))
     fingerprint, commit = _fingerprint(candidate, source), _commit(candidate, source)
-    model = Model(name or candidate.name, fingerprint, engine.open, lambda: engine.spent, commit)
+    model = Model(name or candidate.name, fingerprint, engine.open, lambda: engine.spent, commit, chosen)
     return Opened(model, engine, RETRIES if candidate.kind == "served" else 0)
 
 
@@ -125,9 +131,9 @@ def judge_role(spec: str, services: Services) -> JudgeRole:
     candidate = parse_candidate(spec)
     if candidate.kind == "finished":
         raise ConfigError(f"--judge {spec}: finished files cannot judge. Name a model: openai:NAME@URL, a directory.")
-    opened = open_candidate(candidate, services)
+    opened = open_candidate(candidate, services, judges=True)
     name = spec.partition("#")[0] if candidate.kind == "served" else spec  # where its key is found is no part of it
-    return JudgeRole(name, opened.engine, opened.model.fingerprint, opened.retries, services.replay)
+    return JudgeRole(name, opened.engine, opened.model.snapshot, opened.retries, services.replay)
 
 
 def as_self(role: JudgeRole | None, opened: Opened) -> JudgeRole | None:
@@ -135,7 +141,7 @@ def as_self(role: JudgeRole | None, opened: Opened) -> JudgeRole | None:
     if role is None or role.name != SELF:
         return role
     engine = LazyEngine(opened.engine.open, keep=True)
-    return replace(role, engine=engine, snapshot=opened.model.fingerprint, retries=opened.retries)
+    return replace(role, engine=engine, snapshot=opened.model.snapshot, retries=opened.retries)
 
 
 def check_served(text: str, services: Services) -> None:
@@ -165,12 +171,27 @@ def served_name(text: str) -> str | None:
     return parse_spec(text).model if text.startswith(SERVED) else None
 
 
-def _opener(candidate: Candidate, source: Path | None, services: Services) -> Callable[[], Engine]:
+def _opener(
+    candidate: Candidate, source: Path | None, services: Services, chosen: Chosen | None
+) -> Callable[[], Engine]:
     if candidate.kind == "finished":
         return lambda: _refuse(candidate)
     if source is None:
         return lambda: _open_served(candidate.text, services)
-    return lambda: open_engine(services.engine, source, threads=services.threads)
+    given = chosen.given if chosen else None
+    return lambda: open_engine(services.engine, source, threads=services.threads, chat_template=given)
+
+
+def _chat_template(candidate: Candidate, source: Path | None, services: Services, judges: bool) -> Chosen | None:
+    """What renders a model's messages instead of its own template: of a run's model, as that run's recipe says."""
+    if source is None or candidate.kind == "finished":
+        return None
+    if candidate.run is not None:
+        return of_run(RunDir.open(candidate.run).config, candidate.model or "", source)
+    own = brings_template(source)
+    if services.chat_template is None or (judges and own):
+        return None
+    return Chosen(services.chat_template, replaces=own)
 
 
 def _refuse(candidate: Candidate) -> Engine:

@@ -110,7 +110,8 @@ def evaluate(
 
     Args:
         checkpoints: directories in Hugging Face layout, ``RUN:MODEL``, hub ids, ``openai:NAME@URL`` or finished files.
-        config: how models answer and judge; None takes the run's, where all are of one, else `default_config`.
+        config: how models answer and judge; None takes the run's, where all are of one, else `default_config`. Its
+            ``chat_template`` is that of models outside a run; a run's models keep their run's.
         options: see ``Options``.
 
     Returns:
@@ -138,6 +139,7 @@ def prepare(candidates: Sequence[Candidate], config: RunConfig | None = None, **
         budget=Budget(options.get("prices") or PriceTable(), options.get("max_cost")),
         replay=options.get("replay", False),
         concurrency=options.get("concurrency", CONCURRENCY),
+        chat_template=None if run else config.chat_template,
     )
     asked = Asked(
         candidates=candidates,

@@ -19,6 +19,11 @@ Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: tuple(given) if
 JudgeMode = Literal["sampled", "expected", "reasoned"]
 
 
+def is_template_file(chat_template: str) -> bool:
+    """Whether what ``RunConfig.chat_template`` says is a file's path, and no name."""
+    return chat_template != "plain" and not chat_template.startswith("fastchat:")
+
+
 class Section(BaseModel):
     """Base of all sections: unknown keys refused, values immutable."""
 
@@ -244,6 +249,9 @@ class RunConfig(Section):
         "self", description="Who rewards: self is the model's own judge; all others are controls."
     )
     with_baseline: bool = Field(False, description="Also trains the SFT baseline: IFT only.")
+    chat_template: str | None = Field(
+        None, description="null (the tokenizer's own, else the plain one), plain, fastchat:NAME or a Jinja file."
+    )
     threads: PositiveInt | None = Field(1, description="CPU threads; null leaves the number to the libraries.")
     engine: EngineConfig = Field(EngineConfig(), description="Which engine generates and judges.")
     seeds: SeedConfig = Field(SeedConfig(), description="The human seed data: IFT and EFT.")

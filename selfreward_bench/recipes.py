@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from selfreward_bench.config import RunConfig
+from selfreward_bench.config import RunConfig, is_template_file
 from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError, did_you_mean
 from selfreward_bench.storage.files import os_errors
 
@@ -51,6 +51,7 @@ Location = tuple[str, ...]
 #: settings that may name a file or a directory
 _PATHS: Final[tuple[Location, ...]] = (
     ("base",),
+    ("chat_template",),
     ("judge", "prompt"),
     ("seeds", "ift"),
     ("seeds", "eft"),
@@ -277,10 +278,11 @@ def _absolute(layer: Layer, folder: Path) -> Layer:
         if not isinstance(section, dict) or not isinstance(text := section.get(location[-1]), str):
             continue
         kind, name = ("oasst:", text.removeprefix("oasst:")) if text.startswith("oasst:") else ("", text)
-        if not name or "\0" in name or name == "micro" or "://" in name:  # the last is an address
+        template = location == ("chat_template",)
+        if not name or "\0" in name or (not is_template_file(name) if template else _is_name(name)):
             continue
         path = Path(name).expanduser()
-        if _looks_like_path(name) or (folder / path).exists():
+        if template or _looks_like_path(name) or (folder / path).exists():
             section[location[-1]] = f"{kind}{(folder / path).resolve() if not path.is_absolute() else path}"
         elif path.exists():
             problems.append(
@@ -288,6 +290,11 @@ def _absolute(layer: Layer, folder: Path) -> Layer:
                 "directory. A path in a recipe is relative to the recipe's file"
             )
     return replace(layer, problems=tuple(problems))
+
+
+def _is_name(text: str) -> bool:
+    """Whether it is what needs no file: the embedded world, a data set of the hub, an address."""
+    return text == "micro" or text.startswith("hf:") or "://" in text
 
 
 def _looks_like_path(text: str) -> bool:

@@ -206,6 +206,8 @@ class EvalResult(Record):
             order policy, reference and data hashes).
         hardware: what it was computed on (``selfreward_bench.hardware``); it is no part of comparability.
         source: where a model of the hub came from, ``OWNER/NAME@COMMIT``; empty for all others.
+        chat_template: name and hash of what rendered its messages, as ``RunConfig.chat_template`` says; empty for the
+            model's own.
         incomplete: samples to be asked for again on the next call.
         seconds: of the call that finished it.
         cost: of all calls that worked on it, in the currency of the price table; what calls under way cost when an
@@ -215,6 +217,7 @@ class EvalResult(Record):
     checkpoint: str
     fingerprint: str
     source: str = ""
+    chat_template: str = ""
     benchmark: str
     judge: str | None
     metrics: dict[str, Metric]

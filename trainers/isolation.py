@@ -30,6 +30,7 @@ def run_training(
     *,
     seed: int,
     threads: int | None,
+    chat_template: str | None = None,
     reporter: Reporter,
     stage: str,
     isolate: bool | None = None,
@@ -37,6 +38,7 @@ def run_training(
     """Trains ``parent`` on the records: ``kind`` is ``sft`` (Example) or ``dpo`` (PreferencePair).
 
     Args:
+        chat_template: as in ``train_sft``; DPO takes the one that ``parent`` brings.
         isolate: whether in a process of its own; None decides by whether an accelerator is there.
 
     Raises:
@@ -45,8 +47,8 @@ def run_training(
     """
     watch = _Watch(reporter, stage)
     if isolate if isolate is not None else _has_accelerator():
-        return _in_own_process((kind, parent, list(records), config, out_dir, seed, threads), watch)
-    return _train(kind, parent, records, config, out_dir, seed, threads, watch)
+        return _in_own_process((kind, parent, list(records), config, out_dir, seed, threads, chat_template), watch)
+    return _train(kind, parent, records, config, out_dir, seed, threads, chat_template, watch)
 
 
 class _Watch:
@@ -76,6 +78,7 @@ def _train(
     out_dir: Path,
     seed: int,
     threads: int | None,
+    chat_template: str | None,
     progress: Any,
 ) -> TrainResult:
     import torch
@@ -88,7 +91,7 @@ def _train(
         return train_dpo(Path(parent), records, config, out_dir, seed=seed, progress=progress)
     from trainers.sft import train_sft
 
-    return train_sft(parent, records, config, out_dir, seed=seed, progress=progress)
+    return train_sft(parent, records, config, out_dir, seed=seed, chat_template=chat_template, progress=progress)
 
 
 def _in_own_process(task: tuple[Any, ...], watch: _Watch) -> TrainResult:
@@ -134,8 +137,9 @@ def _child(connection: Connection, task: tuple[Any, ...]) -> None:
     if hasattr(os, "setsid"):
         os.setsid()  # a terminal's Ctrl-C goes to the parent alone, which passes it on
     try:
-        kind, parent, records, config, out_dir, seed, threads = task
-        connection.send(_train(kind, parent, records, config, out_dir, seed, threads, connection.send))
+        kind, parent, records, config, out_dir, seed, threads, chat_template = task
+        made = _train(kind, parent, records, config, out_dir, seed, threads, chat_template, connection.send)
+        connection.send(made)
     except BrokenPipeError:  # the parent is gone; what was saved is kept
         sys.exit(1)
     except BaseException as error:

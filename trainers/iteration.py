@@ -18,6 +18,7 @@ from typing import Any
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import Engine
+from selfreward_bench.engines.templates import Chosen, of_run
 from selfreward_bench.errors import IncompatibleRunError, LoopViolation, UnknownNameError
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.judges.prompts import load_judge_prompt
@@ -229,9 +230,26 @@ class _Loop:
         if self._engine and self._engine[0] != model:
             self.close_engine()
         if self._engine is None:
-            opened = open_engine(self.config.engine, checkpoint_of(self.run, model), threads=self.config.threads)
+            opened = open_engine(
+                self.config.engine,
+                checkpoint_of(self.run, model),
+                threads=self.config.threads,
+                chat_template=self.chat_template(model),
+            )
             self._engine = (model, opened)
         return self._engine[1]
+
+    def chat_template(self, model: str) -> str | None:
+        """What renders a model's messages instead of its own template; told."""
+        chosen = of_run(self.config, model, checkpoint_of(self.run, model))
+        if chosen and (told := chosen.told(model)):
+            self.reporter.message(told)
+        return chosen.given if chosen else None
+
+    def rendering(self, model: str) -> dict[str, str]:
+        """For the settings of a stage that works with a model: the template that the recipe names for it."""
+        named = self.config.chat_template
+        return {"chat_template": Chosen(named).key} if model == "M0" and named is not None else {}
 
     def close_engine(self) -> None:
         if self._engine:
@@ -369,7 +387,8 @@ class _Loop:
             "seeds": self.outputs("M1/ift")["ift.jsonl"],
             **{f"pool-M{i}": self.outputs(f"M{i}/prompts")["prompts.jsonl"] for i in range(2, int(model[1:]))},
         }
-        with self.stage(f"{model}/prompts", inputs, self.config.prompts.model_dump()) as stage:
+        settings = self.config.prompts.model_dump() | self.rendering(writer)
+        with self.stage(f"{model}/prompts", inputs, settings) as stage:
             if stage:
                 ift = jsonl.read(self.path("M1", "ift.jsonl"), Example)
                 counts = prompts.write_prompts(
@@ -466,7 +485,7 @@ class _Loop:
     ) -> None:
         parent = parent_of(model)
         inputs = inputs | {"model": self.fingerprint(parent)}
-        with self.stage(f"{model}/train", inputs, settings) as stage:
+        with self.stage(f"{model}/train", inputs, settings | self.rendering(parent)) as stage:
             if stage:
                 self.close_engine()
                 section = self.config.dpo if kind == "dpo" else self.config.sft
@@ -478,6 +497,7 @@ class _Loop:
                     stage.directory,
                     seed=self.config.seed,
                     threads=self.config.threads,
+                    chat_template=self.chat_template(parent),
                     reporter=self.reporter,
                     stage=stage.name,
                 )

@@ -14,20 +14,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from selfreward_bench.engines.chat import neutralise, special_strings
+from selfreward_bench.engines.templates import PLAIN, give_template, text_behind_answers
 from selfreward_bench.errors import DataError, TrainingError
 from selfreward_bench.sources.hub import hub_directory, is_hub_name
 from selfreward_bench.storage.fingerprint import check_checkpoint
 from selfreward_bench.types import Message
 
 S = TypeVar("S", bound=Sized)
-
-DEFAULT_CHAT_TEMPLATE = (
-    "{{ bos_token or '' }}"
-    "{% for m in messages %}{{ '### ' + m['role'] + ':\n' + m['content'] }}"
-    "{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '### assistant:\n' }}{% endif %}"
-)
-"""What SFT gives a base model whose tokenizer brings no template: roles as headings, no new tokens."""
 
 Messages = tuple[Message, ...]
 
@@ -56,17 +49,19 @@ def local_directory(source: str | Path) -> Path:
     return path
 
 
-def load_tokenizer(source: str | Path, *, default_template: bool = False) -> Any:
+def load_tokenizer(source: str | Path, *, default_template: bool = False, chat_template: str | None = None) -> Any:
     """Loads a tokenizer that can be trained with: it ends turns, pads, and renders chats.
 
     A missing pad token falls back to the end token: padding is masked wherever it is used, and no embedding has to be
     added.
 
     Args:
-        default_template: give a tokenizer without chat template ``DEFAULT_CHAT_TEMPLATE``.
+        default_template: give a tokenizer without chat template the plain one (``templates.PLAIN_TEMPLATE``).
+        chat_template: give it what this setting names, whatever template it brings.
 
     Raises:
-        TrainingError: no tokenizer can be read, it has no end token, or no chat template.
+        TrainingError: no tokenizer can be read, it has no end token, or no chat template that can be trained with.
+        ConfigError: ``chat_template`` names no template that can be used with this tokenizer.
     """
     from transformers import AutoTokenizer
 
@@ -84,14 +79,26 @@ def load_tokenizer(source: str | Path, *, default_template: bool = False) -> Any
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    if not tokenizer.chat_template:
+    if chat_template is not None:
+        give_template(tokenizer, chat_template)
+        _refuse_untaught_ends(tokenizer, chat_template)
+    elif not tokenizer.chat_template:
         if not default_template:
             raise TrainingError(
                 f"The tokenizer of {source} has no chat template, so its prompts cannot be rendered. Checkpoints "
                 "made by SFT bring one; add chat_template.jinja to this directory."
             )
-        tokenizer.chat_template = DEFAULT_CHAT_TEMPLATE
+        give_template(tokenizer, PLAIN)
     return tokenizer
+
+
+def _refuse_untaught_ends(tokenizer: Any, chat_template: str) -> None:
+    if behind := text_behind_answers(tokenizer):
+        raise TrainingError(
+            f"chat_template {chat_template} writes {behind[:60]!r} behind an answer, which is plain text to this "
+            "tokenizer, so the model would learn it as a part of its answers. Let the template write "
+            "{{ eos_token }} there."
+        )
 
 
 def render_turns(tokenizer: Any, records: Sequence[tuple[str, Messages, Messages]]) -> list[Turn]:

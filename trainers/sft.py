@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreward_bench.config import SftConfig
+from selfreward_bench.errors import DataError
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import Example
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
@@ -47,6 +48,7 @@ def train_sft(
     out_dir: Path,
     *,
     seed: int,
+    chat_template: str | None = None,
     progress: Callable[[TrainProgress], None] | None = None,
 ) -> TrainResult:
     """Trains ``base`` on the examples and writes ``out_dir/checkpoint``.
@@ -55,12 +57,14 @@ def train_sft(
     after the end it only reads its result.
 
     Args:
-        base: directory in Hugging Face layout, or a hub id. Without a chat template it gets a default one.
+        base: directory in Hugging Face layout, or a hub id. Without a chat template it gets the plain one.
+        chat_template: which one it gets instead, whatever it brings (``RunConfig.chat_template``).
         out_dir: belongs to this training alone (``trainers.resume`` draws what is in it).
         progress: called after each step; a KeyboardInterrupt from it stops as Ctrl-C does.
 
     Raises:
         TrainingError: nothing to train on, a base that cannot be trained, a loss that is no number.
+        ConfigError: a chat template that cannot be used.
         DataError: an example that cannot be rendered.
         IncompatibleRunError: ``out_dir`` holds another training.
         KeyboardInterrupt: interrupted, with the state of the last step saved.
@@ -76,8 +80,11 @@ def train_sft(
 
     started = time.perf_counter()
     source = local_directory(base)
-    tokenizer = load_tokenizer(source, default_template=True)
-    turns, truncated = render_examples(tokenizer, examples, longest(source, config.max_length))
+    tokenizer = load_tokenizer(source, default_template=True, chat_template=chat_template)
+    try:
+        turns, truncated = render_examples(tokenizer, examples, longest(source, config.max_length))
+    except DataError as error:
+        raise DataError(f"chat_template {chat_template}: {error}" if chat_template else str(error)) from error
     rows = labelled_rows(turns)
     fingerprint = weights_fingerprint(source)
     args = TrlSftConfig(

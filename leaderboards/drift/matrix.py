@@ -150,7 +150,8 @@ def judge_pool(subject: Subject, pool: Sequence[JudgeItem], fingerprint: str = "
     settings are in other files; what is stored of responses that are no longer in the pool is left out.
 
     Args:
-        fingerprint: of the subject's weights; may be left out where the directory belongs to them.
+        fingerprint: what the subject is as a judge (``Model.snapshot``); may be left out where the directory belongs
+            to it alone.
     """
     config = subject.config
     judge = PointwiseJudge.from_config(

@@ -91,7 +91,7 @@ def _judged(root: Path, opened: Opened, pool: Pool, setting: Setting, reporter: 
     folder = root / DIRECTORY / name
     folder.mkdir(parents=True, exist_ok=True)
     subject = Subject(name, opened.model.open, setting, folder, reporter.advanced)
-    made = judge_pool(subject, pool.items, opened.model.fingerprint)
+    made = judge_pool(subject, pool.items, opened.model.snapshot)
     there, failures = {(j.prompt_id, j.index) for j in made}, opened.engine.failures
     lacking = [failures.get(i.id, "no_judgment") for i in pool.items if (i.prompt_id, i.index) not in there]
     opened.engine.close()

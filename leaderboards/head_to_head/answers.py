@@ -118,12 +118,15 @@ class _Start(Start):
     settings: str
 
 
-def answer(subject: Subject, prompts: Sequence[Prompt], *, fingerprint: str) -> Entry:
+def answer(subject: Subject, prompts: Sequence[Prompt], *, fingerprint: str, chat_template: str | None = None) -> Entry:
     """One sampled answer per prompt (``eval.answering``), stored batch by batch in ``answers.jsonl``.
 
     What is stored for the same weights, prompts and settings is not made again; answers of others are put aside
     (``keeping``). The engine is not opened when nothing is missing that may yet be had. Seeds do not depend on the
     checkpoint.
+
+    Args:
+        chat_template: ``Model.named_template``.
     """
     config, sampling = subject.config, subject.config.eval.answering
     settings = hash_json(
@@ -131,6 +134,7 @@ def answer(subject: Subject, prompts: Sequence[Prompt], *, fingerprint: str) -> 
             "seed": config.seed,
             "answering": sampling.model_dump(),
             "engine": [config.engine.kind, config.engine.dtype],
+            **({} if chat_template is None else {"chat_template": chat_template}),
         }
     )
     start = _Start(fingerprint=fingerprint, prompts=hash_prompts(prompts), settings=settings)

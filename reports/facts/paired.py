@@ -100,8 +100,9 @@ def notes(pairing: Pairing) -> list[str]:
     ]
     if other := [b.benchmark for b in pairing.benchmarks if b.settings_differ]:
         told.append(
-            f"{wording.listing(other)}: judge, prompts, data and parameters agree; other settings, such as the seed or "
-            "the number type, do not. Two runs of one recipe differ by more than these intervals say."
+            f"{wording.listing(other)}: judge, prompts, data and parameters agree; other settings, such as the seed, "
+            "the number type or the chat template, do not. Two runs of one recipe differ by more than these intervals "
+            "say."
         )
     return told
 

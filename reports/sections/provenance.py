@@ -248,15 +248,20 @@ def _evaluations(facts: RunFacts) -> Grid | None:
                     r.config_hash[:_HASH],
                     _versions(r),
                     wording.count(r.incomplete),
+                    wording.clip(r.chat_template or "the model's own", 80),
                 )
             )
         if not m.results:
             weights = (m.fingerprint or wording.NOTHING)[:_HASH]
-            rows.append((m.name, weights, "not evaluated", *[""] * 4))
+            rows.append((m.name, weights, "not evaluated", *[""] * 5))
     columns: tuple[str, ...] = ("Model", "Weights", "Benchmark", "Judge", "Settings", "Versions", "To be asked again")
+    if any(r.chat_template for m in facts.models for r in m.results.values()):
+        columns = (*columns, "Chat template")
+    else:
+        rows = [row[:-1] for row in rows]
     if len(versions := {row[5] for row in rows if row[5]}) == 1:
         columns = tuple(c for c in columns if c != "Versions")
-        rows = [(*row[:5], row[6]) for row in rows]
+        rows = [(*row[:5], *row[6:]) for row in rows]
     note = f"All with {versions.pop()}." if "Versions" not in columns else ""
     return Grid("Evaluations", columns, tuple(rows), note) if rows else None
 

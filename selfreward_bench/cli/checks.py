@@ -29,6 +29,7 @@ def check_config(config: RunConfig, *, rewards: bool = True) -> None:
 def config_problems(config: RunConfig, rewards: bool = True) -> Iterator[str]:
     """``KEY: MESSAGE`` for each name or file that cannot be found."""
     from selfreward_bench.engines import ENGINES
+    from selfreward_bench.engines.templates import check_template
     from selfreward_bench.judges.prompts import load_judge_prompt
     from selfreward_bench.sources.arrow import HUB_PREFIX
     from trainers.pairs import STRATEGIES
@@ -46,6 +47,11 @@ def config_problems(config: RunConfig, rewards: bool = True) -> Iterator[str]:
             yield f"judge.prompt: {config.judge.prompt!r} compares two answers; rewards need a pointwise judge prompt."
     except SrbenchError as error:
         yield f"judge.prompt: {error}"
+    if config.chat_template is not None:
+        try:
+            check_template(config.chat_template)
+        except SrbenchError as error:
+            yield f"chat_template: {error}"
     yield from _base_problems(config.base)
     for key, value in (("ift", config.seeds.ift), ("eft", config.seeds.eft), ("exclude", config.seeds.exclude)):
         if value is None or value == "micro":

@@ -17,21 +17,29 @@ ENGINES: dict[str, str] = {
     "transformers": "selfreward_bench.engines.transformers:open_transformers",
 }
 
+RENDER_NOTHING = frozenset({"openai", "scripted"})  # a server renders for itself, a script is not rendered
 
-def open_engine(config: EngineConfig, model: str | Path, *, threads: int | None = None) -> Engine:
+
+def open_engine(
+    config: EngineConfig, model: str | Path, *, threads: int | None = None, chat_template: str | None = None
+) -> Engine:
     """Opens the engine ``config.kind`` on a model.
 
     Args:
         config: kind, device, dtype, batch budget.
         model: directory (or hub id) in Hugging Face layout; for ``scripted`` a JSON file, for ``openai`` ``NAME@URL``.
         threads: CPU threads of this process; None leaves them as they are.
+        chat_template: what renders messages instead of the model's own template (``templates``); an engine that
+            renders nothing itself is not told.
 
     Raises:
         UnknownNameError: there is no such kind.
         EngineError: the model cannot be loaded.
+        ConfigError: there is no such template, or it cannot be used with this model.
     """
     if config.kind not in ENGINES:
         raise UnknownNameError("engine kind", config.kind, ENGINES)
     module, name = ENGINES[config.kind].split(":")
     opener = getattr(importlib.import_module(module), name)
-    return cast(Engine, opener(config, model, threads=threads))
+    rendering = {} if chat_template is None or config.kind in RENDER_NOTHING else {"chat_template": chat_template}
+    return cast(Engine, opener(config, model, threads=threads, **rendering))

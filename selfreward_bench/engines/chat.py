@@ -51,12 +51,14 @@ class PromptEncoder:
 
     Args:
         context: tokens that the model can attend to; None where its configuration does not say.
+        chat_template: the setting that gave the tokenizer its template, for messages; None where it is its own.
     """
 
-    def __init__(self, tokenizer: Any, *, name: str, context: int | None) -> None:
+    def __init__(self, tokenizer: Any, *, name: str, context: int | None, chat_template: str | None = None) -> None:
         self.tokenizer = tokenizer
         self.name = name
         self.context = context
+        self._template = chat_template or f"of {name}"
         self.specials = special_strings(tokenizer)
         self._longest = max((len(piece) for piece in tokenizer.get_vocab()), default=1)
         self._suffix = _added_at_end(tokenizer)
@@ -74,7 +76,8 @@ class PromptEncoder:
         if not self.tokenizer.chat_template:
             raise EngineError(
                 f"Request {request.id!r} has chat messages, but the tokenizer of {self.name} has no chat template. "
-                "Give the prompt as text, or put a chat_template.jinja into the model's directory."
+                "Name one (--set chat_template=plain, fastchat:NAME or a Jinja file), give the prompt as text, or put "
+                "a chat_template.jinja into the model's directory."
             )
         messages = [{"role": m.role, "content": neutralise(m.content, self.specials)} for m in prompt]
         try:
@@ -82,7 +85,7 @@ class PromptEncoder:
         except Exception as e:  # jinja2 raises many kinds; a template's own raise_exception among them
             roles = ", ".join(m.role for m in prompt)
             raise EngineError(
-                f"Request {request.id!r}: the chat template of {self.name} cannot render messages ({roles}): {e}"
+                f"Request {request.id!r}: the chat template {self._template} cannot render messages ({roles}): {e}"
             ) from e
         return str(text) + prefix, True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import transformers
 from transformers.utils import logging as hf_logging
 
 from selfreward_bench.config import EngineConfig
+from selfreward_bench.engines.templates import Ends, give_template
 from selfreward_bench.errors import EngineError
 from selfreward_bench.sources.hub import hub_directory, is_hub_name
 from selfreward_bench.storage.fingerprint import check_checkpoint
@@ -26,6 +27,8 @@ class LoadedModel:
         eos: ids that end an answer; may be empty.
         fill: id that stands in padding, always masked.
         context: tokens the model can attend to; None where its configuration does not say.
+        chat_template: what renders messages instead of the tokenizer's own template; None where that one does.
+        stop: texts that end an answer to messages, and are no part of it.
     """
 
     name: str
@@ -35,16 +38,20 @@ class LoadedModel:
     eos: frozenset[int]
     fill: int
     context: int | None
+    chat_template: str | None = None
+    stop: tuple[str, ...] = ()
 
 
-def load_model(config: EngineConfig, source: str | Path) -> LoadedModel:
+def load_model(config: EngineConfig, source: str | Path, chat_template: str | None = None) -> LoadedModel:
     """Loads a checkpoint for inference.
 
     Args:
         source: a directory in Hugging Face layout, or a model of the hub (``hub_directory``).
+        chat_template: what renders messages instead of the tokenizer's own template (``templates``).
 
     Raises:
         EngineError: it is not there, incomplete, corrupt, has only pickled weights, or needs code of its own.
+        ConfigError: the template cannot be used with this tokenizer.
     """
     path = Path(source)
     if not path.exists() and is_hub_name(str(source)):
@@ -71,14 +78,17 @@ def load_model(config: EngineConfig, source: str | Path) -> LoadedModel:
     missing = sorted(report["missing_keys"])
     if missing:  # transformers would go on with random numbers in their place
         raise EngineError(f"Model {str(source)!r} lacks {len(missing)} of its weights, first {missing[0]}: incomplete.")
+    ends = give_template(tokenizer, chat_template) if chat_template is not None else Ends()
     return LoadedModel(
         name=str(source),
         model=model,
         tokenizer=tokenizer,
         device=device,
-        eos=eos,
+        eos=_within_vocabulary(eos | ends.ids, model),
         fill=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(eos, default=0),
         context=_context(model),
+        chat_template=chat_template,
+        stop=ends.texts,
     )
 
 
@@ -135,6 +145,10 @@ def _eos_ids(source: str, model: Any, tokenizer: Any) -> frozenset[int]:
     ids = {found} if isinstance(found, int) else set(found or ())
     if tokenizer.eos_token_id is not None:
         ids.add(tokenizer.eos_token_id)
+    return _within_vocabulary(ids, model)
+
+
+def _within_vocabulary(ids: Iterable[int], model: Any) -> frozenset[int]:
     return frozenset(i for i in ids if 0 <= i < model.config.get_text_config().vocab_size)
 
 

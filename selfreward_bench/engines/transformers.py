@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -28,11 +29,13 @@ from selfreward_bench.types import Completion
 T = TypeVar("T")
 
 
-def open_transformers(config: EngineConfig, model: str | Path, *, threads: int | None = None) -> TransformersEngine:
+def open_transformers(
+    config: EngineConfig, model: str | Path, *, threads: int | None = None, chat_template: str | None = None
+) -> TransformersEngine:
     """Loads a model; see ``selfreward_bench.engines.open_engine``."""
     if threads is not None:
         torch.set_num_threads(threads)
-    return TransformersEngine(load_model(config, model), tokens_per_batch=config.tokens_per_batch)
+    return TransformersEngine(load_model(config, model, chat_template), tokens_per_batch=config.tokens_per_batch)
 
 
 class TransformersEngine:
@@ -43,8 +46,10 @@ class TransformersEngine:
         self.failures: Mapping[str, str] = {}
         self.tokens_per_batch = tokens_per_batch
         self._loaded: LoadedModel | None = loaded
-        self._eos = loaded.eos
-        self._encoder = PromptEncoder(loaded.tokenizer, name=loaded.name, context=loaded.context)
+        self._eos, self._stop = loaded.eos, loaded.stop
+        self._encoder = PromptEncoder(
+            loaded.tokenizer, name=loaded.name, context=loaded.context, chat_template=loaded.chat_template
+        )
         self._decoder = TextDecoder(loaded.tokenizer)
         self._runner: ModelRunner | None = ModelRunner(loaded)
 
@@ -56,6 +61,7 @@ class TransformersEngine:
         """
         runner = self._open()
         check_generation(requests)
+        requests = [self._ending(r) for r in requests]
         prompts = self._encoder.encode(requests, [r.max_new_tokens for r in requests])
         asked = [(r, p) for r, p in zip(requests, prompts, strict=True) if p is not None]
         self._fail_others(requests, {r.id for r, _ in asked})
@@ -108,6 +114,12 @@ class TransformersEngine:
         if self._runner is None:
             raise EngineError(f"The engine of {self.name} was closed; open a new one.")
         return self._runner
+
+    def _ending(self, request: GenerationRequest) -> GenerationRequest:
+        """A request whose answer also ends where its template's answers do."""
+        if not self._stop or isinstance(request.prompt, str):
+            return request
+        return replace(request, stop=(*request.stop, *self._stop))
 
     def _plan(self, jobs: Sequence[Job], done: Collection[str]) -> list[list[Job]]:
         plain = self._open().plain

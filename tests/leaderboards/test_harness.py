@@ -14,11 +14,12 @@ import pytest
 from leaderboards import standings
 from leaderboards.base import JudgeRole, Setting
 from leaderboards.comparing.run import compare
-from leaderboards.harness import THIN, Model, evaluate_checkpoint, evaluate_model, open_benchmark
+from leaderboards.harness import THIN, Model, evaluate_checkpoint, evaluate_model, fingerprint_of, open_benchmark
 from leaderboards.metrics import METRICS
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
+from selfreward_bench.engines.templates import Chosen
 from selfreward_bench.errors import DataError, EngineError, UnknownNameError
 from selfreward_bench.progress import Silent
 from selfreward_bench.storage import jsonl
@@ -467,3 +468,26 @@ def test_training_is_not_imported() -> None:
     script = f"import sys, leaderboards.harness, leaderboards.judge_accuracy.micro; print({heavy})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_result_belongs_to_the_chat_template_that_was_named(
+    world_files: Path, config: RunConfig, checkpoint: Checkpoint, tmp_path: Path, skilled: Skilled
+) -> None:
+    """Where the model's own renders, or a plain one stands in for it, the key is what it was before there were any."""
+    path, out = checkpoint(), tmp_path / "run/M1/eval"
+
+    def key(chosen: Chosen | None) -> tuple[str, str, int]:
+        engine = skilled(0.7)
+        model = Model("M1", fingerprint_of(path), lambda: engine, chat_template=chosen)
+        (result,) = evaluate_model(model, {"micro-quality": Setting(config, judge=JudgeRole("oracle"))}, out_dir=out)
+        return result.config_hash, result.chat_template.partition("#")[0], len(engine.requests)
+
+    own, standing_in = key(None), key(Chosen("plain", named=False))
+    plain, tulu = key(Chosen("plain")), key(Chosen("fastchat:tulu"))
+    trained = key(Chosen("fastchat:tulu", brought=True))
+    assert [k[1] for k in (own, plain, tulu, trained)] == ["", "plain", "fastchat:tulu", "fastchat:tulu"]
+    assert own[0] == standing_in[0]
+    assert len({own[0], plain[0], tulu[0]}) == 3
+    assert trained[0] == tulu[0]
+    assert [bool(k[2]) for k in (own, standing_in, plain, tulu, trained)] == [True, False, True, True, False]
+    assert key(None) == (own[0], "", 0)  # put aside, and back again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,6 +25,7 @@ from selfreward_bench import recipes
 from selfreward_bench.config import EngineConfig, RunConfig
 from selfreward_bench.engines.base import ChoiceRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
+from selfreward_bench.engines.templates import Chosen
 from selfreward_bench.errors import ConfigError, DataError, EngineError
 from selfreward_bench.prices import Budget, Price, PriceTable
 from selfreward_bench.storage.responses import ResponseStore
@@ -31,6 +33,7 @@ from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import Message
 
 from ..fake_server import fake_server
+from .conftest import build_checkpoint
 
 Checkpoint = Callable[..., Path]
 SERVICES = Services(EngineConfig())
@@ -41,7 +44,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """What engines were opened on."""
     sources: list[Path] = []
 
-    def open_engine(config: EngineConfig, source: Path, *, threads: int | None = None) -> ScriptedEngine:
+    def open_engine(config: EngineConfig, source: Path, *, threads: int | None = None, **_: object) -> ScriptedEngine:
         sources.append(source)
         return ScriptedEngine({"*": "Hello"})
 
@@ -161,6 +164,86 @@ def test_self_is_the_model_itself_and_its_engine_stays_open(checkpoint: Checkpoi
     oracle = judge_role("oracle", SERVICES)
     assert as_self(oracle, model) is oracle
     assert as_self(None, model) is None
+
+
+# --- chat templates
+
+
+@pytest.fixture
+def rendering(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """What engines were told of templates."""
+    told: list[str | None] = []
+
+    def open_engine(*_: object, chat_template: str | None, **__: object) -> ScriptedEngine:
+        told.append(chat_template)
+        return ScriptedEngine({"*": "Hello"})
+
+    monkeypatch.setattr("leaderboards.models.open_engine", open_engine)
+    return told
+
+
+def with_template(path: Path, template: str | None) -> Path:
+    """A checkpoint whose files say which chat template it brings."""
+    (path / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
+    return path
+
+
+def test_a_named_template_renders_models_outside_a_run_and_is_in_their_keys(
+    checkpoint: Checkpoint, rendering: list[str | None], tmp_path: Path
+) -> None:
+    paths = with_template(checkpoint("bare", 1.0), None), with_template(checkpoint("own", 2.0), "{{ 1 }}")
+    for path in paths:
+        unnamed = open_candidate(parse_candidate(str(path)), SERVICES).model
+        models = [
+            open_candidate(parse_candidate(str(path)), replace(SERVICES, chat_template=name)).model
+            for name in ("plain", "fastchat:tulu")
+        ]
+        assert unnamed.named_template is None
+        assert {m.fingerprint for m in models} == {unnamed.fingerprint}
+        assert len({m.named_template for m in (unnamed, *models)}) == 3
+        assert len({m.snapshot for m in (unnamed, *models)}) == 3
+        assert unnamed.snapshot == unnamed.fingerprint
+        for model in (unnamed, *models):
+            model.open()
+    assert rendering == [None, "plain", "fastchat:tulu"] * 2
+    named = replace(SERVICES, chat_template="plain")
+    served = open_candidate(parse_candidate("openai:m@http://127.0.0.1:9/v1"), named).model
+    (tmp_path / "a.jsonl").write_text("{}")
+    finished = open_candidate(parse_candidate(str(tmp_path / "a.jsonl")), named).model
+    assert (served.chat_template, finished.chat_template) == (None, None)
+
+
+def test_a_judge_outside_a_run_keeps_its_own_template(checkpoint: Checkpoint, rendering: list[str | None]) -> None:
+    """It is another model than the ones evaluated; what is named for those serves it only where it has none."""
+    named = replace(SERVICES, chat_template="fastchat:tulu")
+    own, bare = with_template(checkpoint("own", 1.0), "{{ 1 }}"), with_template(checkpoint("bare", 2.0), None)
+    roles = [judge_role(str(path), services) for path in (own, bare) for services in (SERVICES, named)]
+    assert roles[0].snapshot == roles[1].snapshot
+    assert roles[2].snapshot != roles[3].snapshot
+    for role in roles:
+        assert role.engine is not None
+        list(role.engine.generate([]))
+    assert rendering == [None, None, None, "fastchat:tulu"]
+
+
+def test_a_model_of_a_run_keeps_the_runs_template(
+    checkpoint: Checkpoint, rendering: list[str | None], tmp_path: Path
+) -> None:
+    """Whatever is named for other models of the same call."""
+    base = with_template(checkpoint("base", 1.0), None)
+    runs = {}
+    for name, settings in (("tulu", ["chat_template=fastchat:tulu"]), ("none", [])):
+        runs[name] = RunDir.create(tmp_path / name, recipes.load("micro", [f"base={base}", *settings])).path
+        with_template(build_checkpoint(runs[name] / "M1/checkpoint", 2.0), "{{ 1 }}")
+    texts = [f"{run}:{model}" for run in runs.values() for model in ("M0", "M1")]
+    for services in (SERVICES, replace(SERVICES, chat_template="fastchat:vicuna_v1.1")):
+        models = [open_candidate(parse_candidate(text), services).model for text in texts]
+        for model in models:
+            model.open()
+        tulu = Chosen("fastchat:tulu").content
+        assert [m.named_template for m in models] == [tulu, tulu, None, None]
+        assert [m.snapshot == m.fingerprint for m in models] == [False, True, True, True]
+    assert rendering == ["fastchat:tulu", None, "plain", None] * 2
 
 
 # --- served models share a store and a budget

@@ -62,7 +62,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[ScriptedEngine]]:
     opened: dict[str, list[ScriptedEngine]] = {}
     shares = {"good": 1.0, "poor": 0.3, "idle": 0.0}
 
-    def open_engine(config: EngineConfig, source: Path, *, threads: int | None = None) -> Engine:
+    def open_engine(config: EngineConfig, source: Path, *, threads: int | None = None, **_: object) -> Engine:
         name = source.parent.name if source.name == "checkpoint" else source.name
         if name == "broken":
             raise EngineError("broken cannot be loaded.")

@@ -118,6 +118,22 @@ def test_overrides_come_last_and_are_yaml() -> None:
     assert (section.temperature, section.max_new_tokens) == (0.5, 48)
 
 
+def test_a_template_file_is_beside_the_recipe_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept absolute, so that the run goes on from anywhere; names stay names."""
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "deep/basis.yaml").write_text("chat_template: t.jinja\n")
+    (tmp_path / "mine.yaml").write_text("extends: deep/basis.yaml\n")
+    monkeypatch.chdir(tmp_path / "deep/er")
+    assert recipes.load("../../mine.yaml").chat_template == str(tmp_path / "deep/er/../../deep/t.jinja")
+    assert recipes.load(tmp_path / "mine.yaml").chat_template == str(tmp_path / "deep/t.jinja")
+    assert recipes.load(None, ["chat_template=x/t.jinja"]).chat_template == str(tmp_path / "deep/er/x/t.jinja")
+    for name in ("plain", "fastchat:vicuna_v1.1"):
+        assert recipes.load(tmp_path / "mine.yaml", [f"chat_template={name}"]).chat_template == name
+    run = RunDir.create(tmp_path / "run", recipes.load(tmp_path / "mine.yaml"))
+    monkeypatch.chdir(tmp_path)
+    assert RunDir.open(run.path).config == run.config
+
+
 # --- problems
 
 

@@ -17,9 +17,10 @@ import pytest
 
 import trainers.training as training
 from selfreward_bench.config import SftConfig
+from selfreward_bench.engines.templates import PLAIN_TEMPLATE
 from selfreward_bench.errors import ConfigError, EngineError, IncompatibleRunError, TrainingError
 from selfreward_bench.types import Example, Message
-from trainers.rendering import DEFAULT_CHAT_TEMPLATE, load_tokenizer, render_turns
+from trainers.rendering import load_tokenizer, render_turns
 from trainers.resume import ResumeStore, StepLog
 from trainers.sft import labelled_rows, train_sft
 from trainers.stepping import LengthBatches
@@ -392,7 +393,7 @@ def test_unusable_bases(tiny_model: Path, tmp_path: Path) -> None:
 def test_a_base_without_template_gets_the_default_one(tmp_path: Path) -> None:
     base = make_model(tmp_path / "plain", template=None)
     result = train(base, tmp_path / "train", n=8)
-    assert (result.checkpoint / "chat_template.jinja").read_text() == DEFAULT_CHAT_TEMPLATE
+    assert (result.checkpoint / "chat_template.jinja").read_text() == PLAIN_TEMPLATE
 
 
 @pytest.mark.skipif("SRBENCH_DATA_DIR" not in os.environ, reason="needs the data directory")

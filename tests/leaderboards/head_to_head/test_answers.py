@@ -193,3 +193,15 @@ def test_alpaca_evals_own_instructions() -> None:
     real = Setting(RunConfig(), DataDir.find(), JudgeRole("judge", ScriptedEngine({})))
     prompts = default_prompts(real)
     assert len({p.id for p in prompts}) == len({p.text for p in prompts}) == 805
+
+
+def test_answers_by_another_chat_template_are_others(tmp_path: Path) -> None:
+    """They are put aside, and come back; without a named one the settings are what they were before there were any."""
+    engine = ScriptedEngine(say)
+    first = answer(subject(tmp_path / "a", engine), PROMPTS, fingerprint="f")
+    asked = len(engine.requests)
+    named = answer(subject(tmp_path / "a", engine), PROMPTS, fingerprint="f", chat_template="hash")
+    assert len(engine.requests) == 2 * asked
+    assert named.settings != first.settings
+    again = answer(subject(tmp_path / "a", None), PROMPTS, fingerprint="f")
+    assert again.settings == first.settings

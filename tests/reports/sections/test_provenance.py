@@ -207,6 +207,18 @@ def ran_on(path: Any, model: str, stage: str, hardware: object) -> None:
     (path / model / f"{stage}.stage.json").write_text(json.dumps({"finished_at": "2026-01-01", "hardware": hardware}))
 
 
+def test_a_chat_template_that_is_not_the_models_own_is_named(builder: Any) -> None:
+    result(builder, "M1", "alpaca-eval@1")
+    assert "Chat template" not in text_of(provenance.build([collect(builder.path)]))
+    result(builder, "M0", "alpaca-eval@1", chat_template="fastchat:tulu#0123456789ab")
+    for versions in ({"srbench": "0.1.0"}, {"torch": "2"}):  # with and without a column for unlike versions
+        result(builder, "M2", "alpaca-eval@1", versions=versions)
+        text = text_of(provenance.build([collect(builder.path)]))
+        assert "Chat template" in text
+        assert re.search(r"M0 \S+ alpaca-eval@1 oracle \w+( srbench \S+)? 0 fastchat:tulu#0123456789ab M1", text)
+        assert re.search(r"M1 \S+ alpaca-eval@1 oracle \w+( srbench \S+)? 0 the model's own M2", text)
+
+
 def test_hardware_that_nobody_recorded_is_said_to_be(builder: Any) -> None:
     assert identity_of(builder.path)["Hardware"] == "not recorded"
 

@@ -55,6 +55,9 @@ def test_all_problems_of_the_settings_come_at_once(cli: Any) -> None:
             ["seeds.ift", "none.jsonl", "seeds.eft"],
         ),
         (["--set", "dpo.beta"], ["--set dpo.beta=0.2"]),
+        (["--set", "chat_template=fastchat:vicuna_v1"], ["chat_template", "Did you mean 'vicuna_v1.1'?"]),
+        (["--set", "chat_template=fastchat:gemini"], ["chat_template", "behind an API"]),
+        (["--set", "chat_template=tulu"], ["chat_template", "no template file", "Did you mean 'fastchat:tulu'?"]),
     ],
 )
 def test_names_and_files_that_are_not_there_are_found_before_any_work(
