@@ -17,14 +17,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from leaderboards import brought, replicates, standings
-from leaderboards.base import (
-    Benchmark,
-    JudgeRole,
-    Setting,
-    Subject,
-    summarise,
-    unscored,
-)
+from leaderboards.base import Benchmark, JudgeRole, Setting, Subject, summarise, unscored
 from leaderboards.descriptions import described
 from leaderboards.keeping import Start, begin
 from leaderboards.metrics import BUILT_IN
