@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from leaderboards.metrics import bounds_of
+from leaderboards.descriptions import bounds_of
 from leaderboards.replicates import Replicates
 from selfreward_bench import stats
 from selfreward_bench.config import RunConfig
@@ -20,7 +20,7 @@ from selfreward_bench.engines.base import TOO_LONG, Engine, GenerationRequest
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.sources.directory import DataDir
 from selfreward_bench.storage import jsonl
-from selfreward_bench.types import Completion, Judgment, Metric, SampleScore
+from selfreward_bench.types import Completion, Description, Judgment, Metric, SampleScore
 
 __all__ = [
     "REFUSED",
@@ -165,11 +165,11 @@ class Plan:
 
 
 class Benchmark(Protocol):
-    """One benchmark; a new one is a class like this and one row of ``leaderboards.harness.BENCHMARKS``.
+    """One benchmark: a class like this, in ``leaderboards.harness.BENCHMARKS``, a package or a file of one's own.
 
     Attributes:
         key: ``name@version``; the version is raised when the numbers change their meaning.
-        paired: metrics whose differences between checkpoints are worth an interval.
+        description: what the benchmark and its metrics are called, in which unit they are, and which way is better.
         needs_judge: whether ``Setting.judge`` must be there.
         local_only: whether the model must be loaded in this process; a served one cannot be asked.
     """
@@ -178,7 +178,7 @@ class Benchmark(Protocol):
     def key(self) -> str: ...
 
     @property
-    def paired(self) -> tuple[str, ...]: ...
+    def description(self) -> Description: ...
 
     @property
     def needs_judge(self) -> bool: ...
@@ -280,7 +280,7 @@ def summarise(rows: Sequence[SampleScore], benchmark: str = "") -> dict[str, Met
     Rows are taken in the order of their ids, so that the last bits do not depend on the order they come in.
 
     Args:
-        benchmark: the key under which ``METRICS`` knows the units, and with them what values there can be.
+        benchmark: the key under which its units are known, and with them what values there can be.
     """
     columns: dict[str, tuple[list[float | None], list[str]]] = {}
     for scored in sorted(rows, key=lambda r: r.sample_id):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leaderboards import standings
-from leaderboards.metrics import METRICS
+from leaderboards.descriptions import described
 from leaderboards.standings import Tournament
 from selfreward_bench.storage import jsonl
 from selfreward_bench.types import EvalResult, SampleScore
@@ -72,6 +72,6 @@ class Evaluation:
 
 def _is_scored(result: EvalResult) -> bool:
     """By what is meant to be high; lengths and counts are there for samples without a score too."""
-    known = METRICS.get(result.benchmark, {})
+    known = described(result.benchmark).metrics
     told = ((m, known.get(name)) for name, m in result.metrics.items())
     return any(m.n_scored and (info is None or (info.better == 1 and info.unit != "count")) for m, info in told)

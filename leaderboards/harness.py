@@ -7,7 +7,6 @@ by batch; an incomplete result stays until the next one takes its place.
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import time
@@ -17,24 +16,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, cast
 
-from leaderboards import replicates, standings
-from leaderboards.base import (
-    Benchmark,
-    JudgeRole,
-    Setting,
-    Subject,
-    summarise,
-    unscored,
-)
+from leaderboards import brought, replicates, standings
+from leaderboards.base import Benchmark, JudgeRole, Setting, Subject, summarise, unscored
+from leaderboards.descriptions import described
 from leaderboards.keeping import Start, begin
-from leaderboards.metrics import METRICS
+from leaderboards.metrics import BUILT_IN
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import Engine
 from selfreward_bench.engines.lazy import LazyEngine
 from selfreward_bench.engines.templates import Chosen, of_run
-from selfreward_bench.errors import ConfigError, DataError, SrbenchError, UnknownNameError
+from selfreward_bench.errors import ConfigError, DataError, SrbenchError
 from selfreward_bench.hardware import hardware
+from selfreward_bench.plugins import Table
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.files import os_errors, write_atomic
@@ -45,6 +39,7 @@ from selfreward_bench.types import EvalResult
 __all__ = [
     "BENCHMARKS",
     "ORACLE",
+    "ROWS",
     "SELF",
     "THIN",
     "Model",
@@ -58,7 +53,7 @@ __all__ = [
 #: scored after every training on the embedded world
 THIN: Final = ("micro-quality", "micro-judge-accuracy")
 
-#: name -> "module:class"; resolved on first use
+#: srbench's own: name -> "module:class"; resolved on first use
 BENCHMARKS: Final[dict[str, str]] = {
     "micro-quality": "leaderboards.micro:MicroQuality",
     "micro-judge-accuracy": "leaderboards.judge_accuracy.micro:JudgeAccuracy",
@@ -68,6 +63,7 @@ BENCHMARKS: Final[dict[str, str]] = {
     "alpaca-eval": "leaderboards.alpaca_eval.benchmark:AlpacaEval",
     "mt-bench": "leaderboards.mt_bench.benchmark:MtBench",
     "nlp": "leaderboards.nlp.benchmark:Nlp",
+    "ifeval": "leaderboards.ifeval.benchmark:IfEval",
     "judge-accuracy-oasst": "leaderboards.judge_accuracy.benchmark:OasstJudgeAccuracy",
     "judge-accuracy-llmbar": "leaderboards.judge_accuracy.benchmark:LLMBarJudgeAccuracy",
     "judge-accuracy-llmbar-processed": "leaderboards.judge_accuracy.benchmark:LLMBarProcessedJudgeAccuracy",
@@ -81,23 +77,29 @@ _SERVED = "served.json"  # what a served judge called itself
 _COST = "cost.json"  # what the records cost so far, over all calls that worked on them
 
 
+#: the rows, and what installed packages bring; the names reserved are what `suites.NAMES` calls some rows, too
+ROWS: Final = Table(
+    "benchmark", BENCHMARKS, "srbench.benchmarks", frozenset({"quality", "judge-accuracy", "head-to-head"})
+)
+
+
 def open_benchmark(name: str) -> Benchmark:
-    """The benchmark of a row of ``BENCHMARKS``; ``ROW:FILE`` hands it a file (`docs/benchmarks/`).
+    """The benchmark of a name: a row of ``BENCHMARKS``, what a package brings, or ``PATH.py:CLASS``.
+
+    ``ROW:FILE`` and ``PATH.py:CLASS:FILE`` hand it a file (`docs/benchmarks/`).
 
     Raises:
-        UnknownNameError: there is no such row.
-        ConfigError: the row needs a file and got none, or takes none.
+        UnknownNameError: there is no such name.
+        ConfigError: the benchmark needs a file and got none, or takes none.
+        DataError, PluginError: it is brought by others and cannot be used.
     """
     row, _, file = name.partition(":")
-    if row not in BENCHMARKS:
-        raise UnknownNameError("benchmark", row, BENCHMARKS)
-    module, attribute = BENCHMARKS[row].split(":")
-    made = getattr(importlib.import_module(module), attribute)
-    try:
-        return cast(Benchmark, made(Path(file)) if file else made())
-    except TypeError as error:
-        how = "takes no file" if file else f"needs a file; name it as {row}:FILE"
-        raise ConfigError(f"Benchmark {row!r} {how}.") from error
+    if row not in BENCHMARKS and (named := brought.named_file(name)):
+        return brought.of_file(named)
+    found = ROWS.load(row)
+    if found.distribution:
+        return brought.of_package(found, row, file)
+    return cast(Benchmark, brought.made(found.value, row, file))
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def evaluate_checkpoint(
         name: what the checkpoint is called in results, such as ``M2``.
         out_dir: gets a directory per benchmark; ``runs/NAME/M2/eval`` for a run's checkpoint.
         engine: an open engine on this checkpoint, which stays open; None opens one when it is needed, and closes it.
-        benchmarks: names of rows of ``BENCHMARKS``.
+        benchmarks: as ``open_benchmark`` takes them.
 
     Raises:
         EngineError: the checkpoint cannot be fingerprinted or loaded.
@@ -188,7 +190,7 @@ def evaluate_model(
     A benchmark that fails leaves its reason in ``failure.json``; the others are run all the same.
 
     Args:
-        settings: name of a row of ``BENCHMARKS`` -> what it is run with.
+        settings: what ``open_benchmark`` takes -> what the benchmark is run with.
         out_dir: gets a directory per benchmark.
 
     Returns:
@@ -286,6 +288,7 @@ class _Evaluation:
             source=self.model.source,
             chat_template=self.model.chat_template.key if self.model.chat_template else "",
             benchmark=benchmark.key,
+            description=None if benchmark.key in BUILT_IN else benchmark.description,
             judge=outcome.judge,
             metrics=metrics,
             config_hash=start.config_hash,
@@ -358,7 +361,7 @@ def _number(file: Path) -> float:
 
 
 def _headline(result: EvalResult) -> dict[str, float]:
-    shown = list(METRICS.get(result.benchmark, {}))[:2]
+    shown = list(described(result.benchmark).metrics)[:2]
     values = {name: result.metrics[name].value for name in shown if name in result.metrics}
     return {name: round(value, 4) for name, value in values.items() if value is not None}
 

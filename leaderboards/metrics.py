@@ -1,30 +1,36 @@
-"""Every metric there is: its label, its unit, and which way is better. Reports show what stands here, in this order."""
+"""What srbench's own benchmarks and their metrics are called, their units, and which way is better.
+
+Reports show what stands here, in this order. How any benchmark is shown, also one that somebody brings, is asked of
+``leaderboards.descriptions``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
-from selfreward_bench.types import Record
+from selfreward_bench.micro import world
+from selfreward_bench.types import Description, MetricInfo, Unit
 
-__all__ = ["METRICS", "MetricInfo", "bounds_of"]
+__all__ = ["BOUNDS", "BUILT_IN", "MICRO", "TITLES", "MetricInfo", "Unit"]
 
-Unit = Literal["points", "grade", "share", "percent", "correlation", "characters", "nats", "rating", "count"]
+MICRO: Final = " (micro-world)"
 
-
-class MetricInfo(Record):
-    """How a metric is shown.
-
-    Attributes:
-        unit: ``points`` (0..5), ``grade`` (1..10), ``share`` (0..1, shown in per cent), ``percent`` (0..100),
-            ``correlation`` (-1..1), ``characters``, ``nats``, ``rating`` (Elo scale) or ``count``.
-        better: +1 when more is better, -1 when less is, 0 when neither.
-    """
-
-    label: str
-    unit: Unit
-    better: Literal[-1, 0, 1] = 1
-
+#: a benchmark's name, without the world it is of -> its title
+TITLES: Final[Mapping[str, str]] = {
+    "quality": "Answer quality",
+    "alpaca-eval": "AlpacaEval",
+    "mt-bench": "MT-Bench",
+    "nlp": "NLP benchmarks",
+    "ifeval": "IFEval",
+    "head-to-head": "Head to head",
+    "judge-accuracy": "Judge accuracy",
+    "judge-accuracy-oasst": "Judge accuracy, Open Assistant",
+    "judge-accuracy-llmbar": "Judge accuracy, LLMBar",
+    "judge-accuracy-llmbar-processed": "Judge accuracy, LLMBar (processed)",
+    "judge-accuracy-pandalm": "Judge accuracy, PandaLM",
+    "judge-accuracy-jsonl": "Judge accuracy, own rankings",
+}
 
 _MICRO_QUALITY: Final = {
     "quality_sampled": MetricInfo(label="True quality, sampled", unit="points"),
@@ -205,43 +211,108 @@ _ALPACA_EVAL: Final = {
     "repeated_instructions": MetricInfo(label="Rows on an instruction again", unit="count", better=-1),
 }
 
-#: benchmark -> metric -> how it is shown, in the order of the table; the first metric is the benchmark's main one
-METRICS: Final[Mapping[str, Mapping[str, MetricInfo]]] = {
-    "micro-quality@1": _MICRO_QUALITY,
-    "micro-judge-accuracy@1": _MICRO_JUDGE_ACCURACY,
-    "judge-accuracy-oasst@1": _JUDGE_ACCURACY,
-    "judge-accuracy-llmbar@1": _LLMBAR,
-    "judge-accuracy-llmbar-processed@1": _LLMBAR,
-    "judge-accuracy-pandalm@1": _PANDALM,
-    "judge-accuracy-jsonl@1": {
-        **_JUDGE_ACCURACY,
-        **{name: info for name, info in _PANDALM.items() if name.startswith("label_")},
-    },
-    "head-to-head@1": _HEAD_TO_HEAD,
-    "micro-head-to-head@1": _HEAD_TO_HEAD,
-    "mt-bench@1": _MT_BENCH,
-    "micro-mt-bench@1": _MICRO_MT_BENCH,
-    "nlp@1": _NLP,
-    "micro-nlp@1": _MICRO_NLP,
-    "alpaca-eval@1": _ALPACA_EVAL,
-    "micro-alpaca-eval@1": _MICRO_ALPACA_EVAL,
+_IFEVAL: Final = {
+    "prompt_level_strict_acc": MetricInfo(label="Prompts followed, strict", unit="share"),
+    "inst_level_strict_acc": MetricInfo(label="Instructions followed, strict", unit="share"),
+    "prompt_level_loose_acc": MetricInfo(label="Prompts followed, loose", unit="share"),
+    "inst_level_loose_acc": MetricInfo(label="Instructions followed, loose", unit="share"),
+    "chars": MetricInfo(label="Answer length", unit="characters", better=0),
+    "truncated": MetricInfo(label="Truncated answers (scored as they stand)", unit="share", better=-1),
+    "other_prompts": MetricInfo(label="Rows on other prompts", unit="count", better=-1),
+}
+
+# --- metrics whose differences between checkpoints are worth an interval
+
+
+def _parts(metric: str, *parts: str) -> tuple[str, ...]:
+    return tuple(f"{metric}/{part}" for part in parts)
+
+
+_QUALITY_PAIRED: Final = tuple(
+    f"{metric}_{decoding}" for metric in ("quality", "exact", "chars") for decoding in ("sampled", "greedy")
+)
+#: nothing ``own_``: each checkpoint judges other answers there, some harder to tell apart than others
+_MICRO_JUDGE_PAIRED: Final = (
+    "pairwise_accuracy",
+    "spearman",
+    "exact_match",
+    "oracle_pairwise_accuracy",
+    "oracle_spearman",
+    "mean_score",
+    "top_share",
+    "length_spearman",
+)
+_JUDGE_PAIRED: Final = ("pairwise_accuracy", "spearman", "exact_match", "consistency", "mean_score")
+_LLMBAR_SUBSETS: Final = ("Natural", "Neighbor", "GPTInst", "GPTOut", "Manual")
+_ALPACA_PAIRED: Final = ("win_rate", "discrete_win_rate", "avg_length")
+_ALPACA_DATASETS: Final = ("helpful_base", "koala", "oasst", "selfinstruct", "vicuna")
+_GRADES: Final = ("grade", "grade_turn_1", "grade_turn_2")
+_WINS: Final = ("adjusted_win_rate", "adjusted_win_rate_turn_1", "adjusted_win_rate_turn_2")
+_CATEGORIES: Final = ("writing", "roleplay", "stem", "humanities", "extraction", "math", "coding", "reasoning")
+_IFEVAL_FAMILIES: Final = (
+    "change_case",
+    "combination",
+    "detectable_content",
+    "detectable_format",
+    "keywords",
+    "language",
+    "length_constraints",
+    "punctuation",
+    "startend",
+)
+
+
+#: benchmark -> its metrics, and those of them that are compared
+_TABLES: Final[Mapping[str, tuple[Mapping[str, MetricInfo], tuple[str, ...]]]] = {
+    "micro-quality@1": (_MICRO_QUALITY, (*_QUALITY_PAIRED, *_parts("quality_sampled", *world.WEIGHTS))),
+    "micro-judge-accuracy@1": (
+        _MICRO_JUDGE_ACCURACY,
+        (*_MICRO_JUDGE_PAIRED, *_parts("pairwise_accuracy", *world.WEIGHTS)),
+    ),
+    "judge-accuracy-oasst@1": (_JUDGE_ACCURACY, _JUDGE_PAIRED),
+    "judge-accuracy-llmbar@1": (_LLMBAR, (*_JUDGE_PAIRED, *_parts("pairwise_accuracy", *_LLMBAR_SUBSETS))),
+    "judge-accuracy-llmbar-processed@1": (_LLMBAR, _JUDGE_PAIRED),
+    "judge-accuracy-pandalm@1": (_PANDALM, ("label_accuracy", *_JUDGE_PAIRED)),
+    "judge-accuracy-jsonl@1": (
+        {**_JUDGE_ACCURACY, **{name: info for name, info in _PANDALM.items() if name.startswith("label_")}},
+        _JUDGE_PAIRED,
+    ),
+    "head-to-head@1": (_HEAD_TO_HEAD, ()),
+    "micro-head-to-head@1": (_HEAD_TO_HEAD, ()),
+    "mt-bench@1": (
+        _MT_BENCH,
+        (*_GRADES, *_WINS, *_parts("grade", *_CATEGORIES), *_parts("adjusted_win_rate", *_CATEGORIES)),
+    ),
+    "micro-mt-bench@1": (_MICRO_MT_BENCH, (*_GRADES, *_parts("grade", *world.WEIGHTS))),
+    "nlp@1": (_NLP, tuple(name for name in _NLP if name not in ("gsm8k/no_answer", "truncated_prompts"))),
+    "micro-nlp@1": (_MICRO_NLP, tuple(name for name in _MICRO_NLP if name != "truncated_prompts")),
+    "ifeval@1": (
+        _IFEVAL,
+        (
+            *(name for name in _IFEVAL if name.endswith("_acc")),
+            "chars",
+            *_parts("inst_level_strict_acc", *_IFEVAL_FAMILIES),
+        ),
+    ),
+    "alpaca-eval@1": (_ALPACA_EVAL, (*_ALPACA_PAIRED, *_parts("win_rate", *_ALPACA_DATASETS))),
+    "micro-alpaca-eval@1": (_MICRO_ALPACA_EVAL, (*_ALPACA_PAIRED, *_parts("win_rate", *world.WEIGHTS))),
+}
+
+
+def _title(name: str) -> str:
+    return TITLES[name.removeprefix("micro-")] + (MICRO if name.startswith("micro-") else "")
+
+
+#: benchmark -> how it is shown, in the order of the page; the first metric is the benchmark's main one
+BUILT_IN: Final[Mapping[str, Description]] = {
+    key: Description(title=_title(key.partition("@")[0]), metrics=dict(metrics), paired=paired)
+    for key, (metrics, paired) in _TABLES.items()
 }
 
 #: the least and the greatest value of a unit; points go as far as a judge's scale does
-_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "share": (0.0, 1.0),
     "percent": (0.0, 100.0),
     "correlation": (-1.0, 1.0),
     "grade": (1.0, 10.0),
 }
-
-
-def bounds_of(benchmark: str, metric: str) -> tuple[float, float] | None:
-    """The least and the greatest value a metric can have; None where that is not known.
-
-    Args:
-        metric: a breakdown (``accuracy/PART``) has the bounds of the whole.
-    """
-    known = METRICS.get(benchmark, {})
-    info = known.get(metric) or known.get(metric.partition("/")[0])
-    return _BOUNDS.get(info.unit) if info else None

@@ -12,6 +12,7 @@ from typing import ClassVar, Final
 
 from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, answers, row
 from leaderboards.bounds import generating
+from leaderboards.descriptions import described
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.micro import data_path, oracle, world
@@ -36,16 +37,7 @@ class MicroQuality:
     """True quality 0..5 of sampled and greedy answers, with what goes with it: perfect answers, lengths, truncation."""
 
     key: ClassVar = "micro-quality@1"
-    paired: ClassVar = (
-        "quality_sampled",
-        "quality_greedy",
-        "exact_sampled",
-        "exact_greedy",
-        "chars_sampled",
-        "chars_greedy",
-        *(f"quality_sampled/{family}" for family in world.WEIGHTS),
-    )
-
+    description: ClassVar = described(key)
     needs_judge: ClassVar = False
     local_only: ClassVar = False
 

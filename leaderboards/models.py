@@ -113,7 +113,7 @@ def finished_settings(candidate: Candidate, rows: Iterable[str], setting: Settin
     if not settings:
         raise DataError(
             f"{candidate.path} is in no known format: neither outputs, annotations or judgments of AlpacaEval, "
-            "FastChat or lm-eval, nor verdicts of LLMBar or PandaLM (docs/formats.md)."
+            "FastChat or lm-eval, nor answers to IFEval, nor verdicts of LLMBar or PandaLM (docs/formats.md)."
         )
     return settings
 

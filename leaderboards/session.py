@@ -53,7 +53,7 @@ class Asked:
     Attributes:
         candidates: the models, with names that differ.
         root: gets ``NAME/eval/BENCHMARK@VERSION/`` for each; a run's directory has the same layout.
-        benchmarks: names as in ``suites.NAMES``; empty takes the suite.
+        benchmarks: names as in ``suites.NAMES``, what packages bring, or ``PATH.py:CLASS``; empty takes the suite.
         suite: None takes the world's default.
         judge: who judges where a benchmark needs somebody; the micro-world has its oracle.
         world: None finds out from the models.
@@ -74,7 +74,7 @@ class Options(TypedDict, total=False):
     """What an evaluation can be told, as the options of ``srbench eval``.
 
     Attributes:
-        benchmarks: names as in ``suites.NAMES``; empty takes the suite.
+        benchmarks: names as in ``suites.NAMES``, what packages bring, or ``PATH.py:CLASS``; empty takes the suite.
         judge: who judges where a benchmark needs somebody; the micro-world has its oracle.
         world: ``micro`` or ``real``; found out from the models unless given.
         limit: the first so many items of each benchmark.
@@ -159,7 +159,7 @@ class Session:
     """An evaluation, checked as far as that is possible without loading a model.
 
     Raises:
-        ConfigError, UnknownNameError: it cannot be done as asked.
+        ConfigError, UnknownNameError, PluginError: it cannot be done as asked.
         EngineError, DataError: a model or a data set is not there.
     """
 
@@ -171,6 +171,7 @@ class Session:
         self.names = suites.chosen(asked.benchmarks or self._suite.benchmarks, self.world)
         self.judge = _judge(asked, self.world)
         self.setting = Setting(config, asked.data, self.judge)
+        self._check_keys()
         self._entries = [self._entry(c) for c in asked.candidates]
         self._check_judges()
         self._matches = self._head_to_head()
@@ -269,6 +270,15 @@ class Session:
         if candidate.kind == "finished":
             settings = finished_settings(candidate, rows if self.asked.benchmarks else _all_rows(self.world), setting)
         return Entry(candidate, opened, settings, self.asked.root / candidate.name / "eval")
+
+    def _check_keys(self) -> None:
+        """Two benchmarks of one key would take each other's place."""
+        named: dict[str, str] = {}
+        for name in (n for n in self.names if not _is_match(n)):
+            key = open_benchmark(name).key
+            if other := named.get(key.casefold()):
+                raise ConfigError(f"{other} and {name} both keep their results as {key}. Evaluate them one by one.")
+            named[key.casefold()] = name
 
     def _check_judges(self) -> None:
         lacking = {

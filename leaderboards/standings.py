@@ -5,7 +5,7 @@
                                       failure.json   why there is no result.json
     runs/NAME/standings.json                         Standings: the checkpoints against each other
 
-Reports read these files and import nothing of ``leaderboards`` but this module and ``metrics``.
+Reports read these files and import nothing of ``leaderboards`` but this module and how benchmarks are described.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Final, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
+from leaderboards import descriptions
 from selfreward_bench.errors import DataError
 from selfreward_bench.storage.files import os_errors, write_atomic
 from selfreward_bench.types import EvalResult, Metric, Record
@@ -297,12 +298,15 @@ def evaluated_models(run_path: Path) -> list[str]:
 
 
 def read_result(path: Path) -> EvalResult:
-    """A ``result.json``.
+    """A ``result.json``; what it says of how its benchmark is shown is learnt (``leaderboards.descriptions``).
 
     Raises:
         DataError: it cannot be read, or is no such record.
     """
-    return _read(path, EvalResult)
+    found = _read(path, EvalResult)
+    if found.description is not None:
+        descriptions.learn(found.benchmark, found.description)
+    return found
 
 
 def read_failure(path: Path) -> Failure:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from leaderboards.brought import named_file
 from leaderboards.candidates import Candidate
+from leaderboards.harness import ROWS
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.micro import base_path
@@ -33,7 +35,7 @@ World = Literal["micro", "real"]
 
 HEAD_TO_HEAD: Final = "head-to-head"
 
-#: what a user calls a benchmark -> its rows in `leaderboards.harness.BENCHMARKS`
+#: what a user calls srbench's own benchmarks -> their rows in `leaderboards.harness.BENCHMARKS`
 NAMES: Final[dict[World, dict[str, str]]] = {
     "micro": {
         "quality": "micro-quality",
@@ -47,6 +49,7 @@ NAMES: Final[dict[World, dict[str, str]]] = {
         "alpaca-eval": "alpaca-eval",
         "mt-bench": "mt-bench",
         "nlp": "nlp",
+        "ifeval": "ifeval",
         HEAD_TO_HEAD: HEAD_TO_HEAD,
         "judge-accuracy": "judge-accuracy-oasst",
         "judge-accuracy-oasst": "judge-accuracy-oasst",
@@ -103,20 +106,33 @@ def default_suite(world: World) -> str:
 
 
 def chosen(names: Sequence[str], world: World) -> list[str]:
-    """The rows that names mean in a world, each once, in the order given; ``NAME:FILE`` keeps its file.
+    """What names mean in a world, as ``harness.open_benchmark`` takes it, each once, in the order given.
+
+    ``NAME:FILE`` keeps its file. What a package brings, and ``PATH.py:CLASS``, mean the same in both worlds.
 
     Raises:
         UnknownNameError: a name means nothing in that world.
+        PluginError: a package brings a name that is srbench's own.
     """
     known = NAMES[world]
-    rows = {row: row for row in known.values()}
+    own = {*known, *known.values()}
     found = []
     for text in names:
         name, colon, file = text.partition(":")
-        if name not in known and name not in rows:
-            raise UnknownNameError(f"benchmark ({world} data)", name, {*known, *rows})
-        found.append(known.get(name, name) + colon + file)
+        ROWS.check(name)
+        if name in own:
+            found.append(known.get(name, name) + colon + file)
+        elif name not in _elsewhere(world) and (named_file(text) or ROWS.brings(name)):
+            found.append(text)
+        else:
+            raise UnknownNameError(f"benchmark ({world} data)", name, {*own, *ROWS.names()} - _elsewhere(world))
     return list(dict.fromkeys(found))
+
+
+def _elsewhere(world: World) -> set[str]:
+    """Names of the other world's benchmarks that mean nothing in this one."""
+    others = {name for other, rows in NAMES.items() if other != world for name in (*rows, *rows.values())}
+    return others - {*NAMES[world], *NAMES[world].values()}
 
 
 def world_of(candidates: Iterable[Candidate], given: str | None = None) -> World:

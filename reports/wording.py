@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from functools import lru_cache
 from typing import Final, Literal
 
-from leaderboards.metrics import METRICS, MetricInfo
+from leaderboards.descriptions import family, info, title
+from leaderboards.metrics import MICRO, MetricInfo
 from leaderboards.standings import MetricDifference
 from selfreward_bench.types import Metric
 
@@ -46,23 +46,6 @@ Tone = Literal["better", "worse", "neutral"]
 
 _DIGITS: Final = {"correlation": 3, "nats": 3, "characters": 1, "share": 1, "percent": 1, "rating": 0, "count": 0}
 _PER_CENT: Final = ("share", "percent")
-MICRO: Final = " (micro-world)"
-_MICRO: Final = "micro-"
-
-_TITLES: Final = {
-    "quality": "Answer quality",
-    "alpaca-eval": "AlpacaEval",
-    "mt-bench": "MT-Bench",
-    "nlp": "NLP benchmarks",
-    "head-to-head": "Head to head",
-    "judge-accuracy": "Judge accuracy",
-    "judge-accuracy-oasst": "Judge accuracy, Open Assistant",
-    "judge-accuracy-llmbar": "Judge accuracy, LLMBar",
-    "judge-accuracy-llmbar-processed": "Judge accuracy, LLMBar (processed)",
-    "judge-accuracy-pandalm": "Judge accuracy, PandaLM",
-    "judge-accuracy-jsonl": "Judge accuracy, own rankings",
-}
-
 _KEPT = {"\n", "\t"}
 _ACTIVE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _BLANK = {
@@ -114,56 +97,6 @@ def listing(names: list[str], limit: int = 8) -> str:
     if len(names) > limit:
         return f"{', '.join(names[:limit])} and {len(names) - limit} more"
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
-
-
-# --- benchmarks and metrics
-
-
-def family(benchmark: str) -> str:
-    """What a key is a version and a world of: ``alpaca-eval`` of ``micro-alpaca-eval@1``.
-
-    >>> family("judge-accuracy-llmbar@1")
-    'judge-accuracy'
-    """
-    name = benchmark.partition("@")[0].removeprefix(_MICRO)
-    return "judge-accuracy" if name.startswith("judge-accuracy") else name
-
-
-def title(benchmark: str) -> str:
-    """``AlpacaEval (micro-world)``; a key srbench does not know is its own title."""
-    name = benchmark.partition("@")[0]
-    known = _TITLES.get(name.removeprefix(_MICRO))
-    if known is None:
-        return benchmark
-    return f"{known}{MICRO}" if name.startswith(_MICRO) else known
-
-
-@lru_cache(maxsize=4096)
-def info(benchmark: str, metric: str) -> MetricInfo:
-    """How a metric is shown. A part (``win_rate/koala``) is like its whole; what srbench does not know is a number."""
-    known = METRICS.get(benchmark) or _other_version(benchmark)
-    if metric in known:
-        return known[metric]
-    whole, _, part = metric.partition("/")
-    found = known.get(whole)
-    if found is None:
-        return MetricInfo(label=metric, unit="points", better=0)
-    better = -1 if part == "no_answer" else found.better
-    return MetricInfo(label=_part(part), unit=found.unit, better=better)
-
-
-def _other_version(benchmark: str) -> dict[str, MetricInfo]:
-    name = benchmark.partition("@")[0]
-    return next((dict(metrics) for key, metrics in METRICS.items() if key.partition("@")[0] == name), {})
-
-
-def _part(name: str) -> str:
-    """A part's name for people."""
-    kind, _, quarter = name.rpartition("_")
-    if kind in ("expected_length", "answer_length") and quarter.isdecimal():
-        whose = "reference" if kind == "expected_length" else "own answer"
-        return f"{whose}: {({'1': 'shortest quarter', '4': 'longest quarter'}).get(quarter, f'quarter {quarter}')}"
-    return name.replace("_", " ")
 
 
 # --- numbers

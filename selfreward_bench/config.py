@@ -223,6 +223,7 @@ class EvalConfig(Section):
         "single", description="MT-Bench: grades of single answers, or pairwise against a baseline's answers."
     )
     mt_bench_max_new_tokens: PositiveInt = Field(1024, description="MT-Bench: most tokens of an answer (FastChat's).")
+    ifeval_max_new_tokens: PositiveInt = Field(1280, description="IFEval: most tokens of an answer (lm-eval's).")
     nlp_tasks: Names | None = Field(
         None, description="NLP benchmarks: names of lm-eval tasks; null takes those of the profile."
     )

@@ -4,6 +4,7 @@
     ├── ConfigError              a recipe, an option or a value in it
     ├── UnknownNameError         a name that is in none of srbench's tables ("did you mean")
     ├── MissingDependencyError   an optional package is not installed
+    ├── PluginError              code that others bring (a file, an installed package) cannot be used, or fails
     ├── IncompatibleRunError     a run directory that was made with other settings, another version, or is in use
     ├── DataError                a file or record that cannot be used (names file and line)
     ├── EngineError              a model cannot be loaded or cannot answer
@@ -25,6 +26,7 @@ __all__ = [
     "IncompatibleRunError",
     "LoopViolation",
     "MissingDependencyError",
+    "PluginError",
     "SrbenchError",
     "TrainingError",
     "UnknownNameError",
@@ -50,6 +52,10 @@ class UnknownNameError(SrbenchError):
 
 class MissingDependencyError(SrbenchError):
     """An optional package is not installed."""
+
+
+class PluginError(SrbenchError):
+    """Code that others bring, in a file or an installed package, cannot be used, or fails."""
 
 
 class IncompatibleRunError(SrbenchError):

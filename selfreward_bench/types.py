@@ -5,12 +5,13 @@ A judgment that could not be parsed has ``score=None`` with its raw text and a r
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "refused"]
+Unit = Literal["points", "grade", "share", "percent", "correlation", "characters", "nats", "rating", "count"]
 
 
 class Record(BaseModel):
@@ -198,10 +199,41 @@ class Metric(Record):
     n_total: int
 
 
+class MetricInfo(Record):
+    """How a metric is shown.
+
+    Attributes:
+        unit: ``points`` (0..5), ``grade`` (1..10), ``share`` (0..1, shown in per cent), ``percent`` (0..100),
+            ``correlation`` (-1..1), ``characters``, ``nats``, ``rating`` (Elo scale) or ``count``.
+        better: +1 when more is better, -1 when less is, 0 when neither.
+    """
+
+    label: str = Field(min_length=1, max_length=200)
+    unit: Unit
+    better: Literal[-1, 0, 1] = 1
+
+
+_MetricName = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Description(Record):
+    """How a benchmark is shown. It may come from a file of unknown origin, so its size is bounded.
+
+    Attributes:
+        metrics: metric -> how it is shown, in the order of the table; the first one is the benchmark's main one.
+        paired: metrics whose differences between checkpoints are worth an interval.
+    """
+
+    title: str = Field(min_length=1, max_length=100)
+    metrics: dict[_MetricName, MetricInfo] = Field(default={}, max_length=500)
+    paired: tuple[_MetricName, ...] = Field(default=(), max_length=500)
+
+
 class EvalResult(Record):
     """What one benchmark says of one checkpoint.
 
     Attributes:
+        description: of a benchmark that srbench does not bring itself: how its numbers are shown where it is not there.
         comparability: what two numbers must share to be compared (judge and its snapshot, prompt hash, parameters,
             order policy, reference and data hashes).
         hardware: what it was computed on (``selfreward_bench.hardware``); it is no part of comparability.
@@ -219,6 +251,7 @@ class EvalResult(Record):
     source: str = ""
     chat_template: str = ""
     benchmark: str
+    description: Description | None = None
     judge: str | None
     metrics: dict[str, Metric]
     config_hash: str

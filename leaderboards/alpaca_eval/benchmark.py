@@ -25,6 +25,7 @@ from leaderboards.alpaca_eval.package import package_version
 from leaderboards.alpaca_eval.scores import LengthModel, Pair, excerpt, score
 from leaderboards.base import SETTLED, Calls, Finished, JudgeRole, Outcome, Plan, Setting, Subject, answers
 from leaderboards.bounds import generating
+from leaderboards.descriptions import described
 from leaderboards.micro import ORACLE, test_prompts
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
@@ -38,19 +39,17 @@ from selfreward_bench.types import Completion, Message, Metric, Prompt
 
 __all__ = ["AlpacaEval", "MicroAlpacaEval", "micro_reference"]
 
-DATASETS: Final = ("helpful_base", "koala", "oasst", "selfinstruct", "vicuna")
 STAGE: Final = "eval/alpaca-eval"
 _MICRO_STAGE: Final = f"{STAGE}/micro"
 _MAKERS: Final = ("api.openai.com",)
 _HOSTED: Final = ".openai.azure.com"
-_PAIRED: Final = ("win_rate", "discrete_win_rate", "avg_length")
 
 
 class AlpacaEval:
     """AlpacaEval 2.0 on its own data."""
 
     key: ClassVar = "alpaca-eval@1"
-    paired: ClassVar = (*_PAIRED, *(f"win_rate/{name}" for name in DATASETS))
+    description: ClassVar = described(key)
     needs_judge: ClassVar = True
     local_only: ClassVar = False
 
@@ -285,7 +284,7 @@ class MicroAlpacaEval:
     """The same on the embedded world: one answer per prompt, the higher of two exact grades wins."""
 
     key: ClassVar = "micro-alpaca-eval@1"
-    paired: ClassVar = (*_PAIRED, *(f"win_rate/{family}" for family in world.WEIGHTS))
+    description: ClassVar = described(key)
     needs_judge: ClassVar = False
     local_only: ClassVar = False
 

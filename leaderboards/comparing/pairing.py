@@ -6,23 +6,21 @@ Nothing is generated, judged or written here. ``comparing`` does the same for al
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from leaderboards import standings, suites
+from leaderboards import descriptions, standings, suites
 from leaderboards.comparing.records import PairedBenchmark, PairedMetric, Pairing, Side, Unlike, conditions, short_names
 from leaderboards.comparing.run import (
     Columns,
     Stored,
-    declared_metrics,
     paired_columns,
     paired_metric,
     read_stored,
     replicated_metric,
 )
-from leaderboards.metrics import METRICS
 from leaderboards.standings import MATCHES, RESULT, HeadToHead
 from selfreward_bench import stats
 from selfreward_bench.errors import ConfigError, DataError, SrbenchError, UnknownNameError, did_you_mean
@@ -143,14 +141,13 @@ def _listed(found: Mapping[str, Path]) -> str:
 
 
 def _chosen(wanted: Collection[str], there: Collection[str]) -> list[str]:
-    """The keys that names mean, in the order of ``METRICS``."""
+    """The keys that names mean, in the order of the page."""
     names = {name: key for key in there for name in (key, *short_names(key))}
     for name in wanted:
         if name not in names and name != suites.HEAD_TO_HEAD:
             raise UnknownNameError("benchmark", name, names)
-    known = list(METRICS)
     keys = {names[name] for name in wanted if name in names} if wanted else set(there)
-    return sorted(keys, key=lambda k: (known.index(k) if k in known else len(known), k))
+    return sorted(keys, key=lambda k: (descriptions.place(k), k))
 
 
 def _names(a: Evaluated, b: Evaluated) -> tuple[str, str]:
@@ -197,10 +194,11 @@ def _unlike(a: EvalResult, b: EvalResult) -> tuple[Unlike, ...]:
 
 def _metrics(a: Stored, b: Stored, names: tuple[str, str], compared: bool) -> Iterator[PairedMetric]:
     key = a.result.benchmark
-    known, declared = list(METRICS.get(key, {})), declared_metrics().get(key, ())
-    told = [m for m in known[:_FEATURED] if m not in a.samples]  # what a table must show, though it is no mean
+    description = descriptions.described(key)
+    declared = description.paired
+    told = [m for m in list(description.metrics)[:_FEATURED] if m not in a.samples]  # shown, though it is no mean
     has_main = False
-    for metric in sorted({*a.result.metrics, *b.result.metrics}, key=_place(known)):
+    for metric in descriptions.in_order(key, sorted({*a.result.metrics, *b.result.metrics})):
         columns = _columns(a, b, metric, metric in declared) if compared else None
         difference = paired_metric(key, metric, names[::-1], columns) if columns else None
         main = difference is not None and difference.value is not None and not has_main
@@ -215,11 +213,6 @@ def _metrics(a: Stored, b: Stored, names: tuple[str, str], compared: bool) -> It
             main=main,
             featured=main or (metric in declared and "/" not in metric) or metric in told,
         )
-
-
-def _place(known: Sequence[str]) -> Callable[[str], tuple[int, str]]:
-    """Sorts metrics as their table does, and those it does not know by name."""
-    return lambda metric: (known.index(metric) if metric in known else len(known), metric)
 
 
 def _columns(a: Stored, b: Stored, metric: str, declared: bool) -> Columns | None:

@@ -5,7 +5,6 @@ Only results of equal conditions are compared; unlike ones are noted instead.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +14,7 @@ from pathlib import Path
 from leaderboards import replicates, standings
 from leaderboards.base import BREAKDOWN_RESAMPLES, measures
 from leaderboards.comparing.records import SETTINGS, conditions
-from leaderboards.harness import BENCHMARKS
+from leaderboards.descriptions import described, place
 from leaderboards.head_to_head.micro import head_to_head
 from leaderboards.micro import MicroQuality
 from leaderboards.replicates import Replicates
@@ -28,7 +27,6 @@ __all__ = [
     "Columns",
     "Stored",
     "compare",
-    "declared_metrics",
     "paired_columns",
     "paired_metric",
     "read_stored",
@@ -49,12 +47,11 @@ def compare(run_path: Path) -> Standings:
         DataError: a result or its scores cannot be read.
     """
     names = standings.evaluated_models(run_path)
-    declared = declared_metrics()
-    stored = {key: _stored_of(run_path, names, key) for key in declared}
+    stored = {key: _stored_of(run_path, names, key) for key in _evaluated_keys(run_path)}
     differences: list[MetricDifference] = []
     notes: list[str] = []
-    for key, metrics in declared.items():
-        found = stored[key]
+    for key, found in stored.items():
+        metrics = described(key).paired
         for a, b in _reference_pairs([n for n in names if n in found]):
             if note := _incomparable(found[a].result, found[b].result):
                 notes.append(note)
@@ -63,7 +60,7 @@ def compare(run_path: Path) -> Standings:
     result = Standings(
         fingerprints={n: {k: s[n].result.fingerprint for k, s in stored.items() if n in s} for n in names},
         differences=tuple(differences),
-        head_to_head=tuple(_head_to_heads(stored[MicroQuality.key])),
+        head_to_head=tuple(_head_to_heads(stored.get(MicroQuality.key, {}))),
         notes=tuple(notes),
     )
     standings.write_record(run_path / standings.STANDINGS, result)
@@ -114,6 +111,12 @@ def read_stored(folder: Path) -> Stored:
     )
 
 
+def _evaluated_keys(run_path: Path) -> list[str]:
+    """The benchmarks that any model has a result of, srbench's own first."""
+    found = {path.parent.name for path in run_path.glob(f"*/eval/*@*/{standings.RESULT}")}
+    return sorted(found, key=lambda key: (place(key), key))
+
+
 def _stored_of(run_path: Path, names: Sequence[str], key: str) -> dict[str, Stored]:
     folders = {n: run_path / n / "eval" / key for n in names}
     return {n: read_stored(folder) for n, folder in folders.items() if (folder / standings.RESULT).is_file()}
@@ -141,13 +144,6 @@ def _incomparable(a: EvalResult, b: EvalResult) -> str | None:
         f"{a.checkpoint} and {b.checkpoint} were evaluated on {a.benchmark} with {what} and are not compared. "
         "Evaluate both alike."
     )
-
-
-def declared_metrics() -> dict[str, tuple[str, ...]]:
-    """Benchmark's key -> the metrics whose differences between checkpoints are worth an interval."""
-    places = (row.split(":") for row in BENCHMARKS.values())
-    classes = [getattr(importlib.import_module(module), name) for module, name in places]
-    return {c.key: c.paired for c in classes}
 
 
 def _differences(key: str, metrics: Sequence[str], a: Stored, b: Stored) -> Iterator[MetricDifference]:

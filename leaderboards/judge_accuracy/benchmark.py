@@ -15,6 +15,7 @@ from typing import ClassVar, Final, Literal
 
 from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, judgments, measures
 from leaderboards.bounds import grading, pairing
+from leaderboards.descriptions import described
 from leaderboards.judge_accuracy import data as judge_data
 from leaderboards.judge_accuracy.agreement import (
     PairVerdict,
@@ -36,7 +37,7 @@ from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.judges.prompts import JudgePrompt, load_judge_prompt
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.rundir import hash_file, hash_json
-from selfreward_bench.types import Judgment, Metric, RankedPrompt, SampleScore
+from selfreward_bench.types import Description, Judgment, Metric, RankedPrompt, SampleScore
 
 __all__ = [
     "JsonlJudgeAccuracy",
@@ -69,7 +70,7 @@ class JudgeAccuracy:
     """
 
     key: ClassVar[str]
-    paired: ClassVar[tuple[str, ...]] = ("pairwise_accuracy", "spearman", "exact_match", "consistency", "mean_score")
+    description: ClassVar[Description]
     needs_judge: ClassVar = False
     local_only: ClassVar = False
     stored: ClassVar[_Stored | None] = None
@@ -186,6 +187,7 @@ class OasstJudgeAccuracy(JudgeAccuracy):
     """
 
     key: ClassVar[str] = "judge-accuracy-oasst@1"
+    description: ClassVar = described(key)
 
     def __init__(self, file: str = "oasst/en_100_tree.jsonl") -> None:
         self._file = file
@@ -199,10 +201,7 @@ class LLMBarJudgeAccuracy(JudgeAccuracy):
     """LLMBar: 419 pairs in which one output follows the instruction and the other does not (Zeng et al. 2023)."""
 
     key: ClassVar[str] = "judge-accuracy-llmbar@1"
-    paired: ClassVar[tuple[str, ...]] = (
-        *JudgeAccuracy.paired,
-        *(f"pairwise_accuracy/{subset}" for subset in judge_data.LLMBAR),
-    )
+    description: ClassVar = described(key)
     stored: ClassVar = _Stored("llmbar-results", judge_data.is_llmbar_results, judge_data.llmbar_results)
 
     def load(self, setting: Setting) -> JudgeData:
@@ -214,6 +213,7 @@ class LLMBarProcessedJudgeAccuracy(JudgeAccuracy):
     """The 266 pairs of FairEval and MT-Bench that LLMBar's authors cleaned."""
 
     key: ClassVar[str] = "judge-accuracy-llmbar-processed@1"
+    description: ClassVar = described(key)
 
     def load(self, setting: Setting) -> JudgeData:
         """See ``JudgeAccuracy``."""
@@ -224,7 +224,7 @@ class PandaLMJudgeAccuracy(JudgeAccuracy):
     """PandaLM's test set: 999 pairs, the majority of three annotators, ties allowed (Wang et al. 2023)."""
 
     key: ClassVar[str] = "judge-accuracy-pandalm@1"
-    paired: ClassVar[tuple[str, ...]] = ("label_accuracy", *JudgeAccuracy.paired)
+    description: ClassVar = described(key)
     stored: ClassVar = _Stored("pandalm-results", judge_data.is_pandalm_results, judge_data.pandalm_results)
 
     def load(self, setting: Setting) -> JudgeData:
@@ -236,6 +236,7 @@ class JsonlJudgeAccuracy(JudgeAccuracy):
     """A file of ranked responses of one's own (docs/formats.md)."""
 
     key: ClassVar[str] = "judge-accuracy-jsonl@1"
+    description: ClassVar = described(key)
 
     def __init__(self, path: Path) -> None:
         self._path = path

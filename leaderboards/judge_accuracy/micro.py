@@ -12,6 +12,7 @@ from typing import ClassVar, Final
 
 from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, answers, judgments, row
 from leaderboards.bounds import generating, grading, total
+from leaderboards.descriptions import described
 from leaderboards.judge_accuracy.agreement import agreement_rows
 from leaderboards.judge_accuracy.benchmark import ranked_items, ranked_outcome
 from leaderboards.judge_accuracy.health import Judged, collect, nearest_grade
@@ -21,7 +22,7 @@ from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.judges.prompts import load_judge_prompt
-from selfreward_bench.micro import data_path, oracle, rankings_name, world
+from selfreward_bench.micro import data_path, oracle, rankings_name
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.rundir import hash_file, hash_json
@@ -37,19 +38,7 @@ class JudgeAccuracy:
     """Agreement of a checkpoint's judgments with human ranks and with the oracle."""
 
     key: ClassVar = "micro-judge-accuracy@1"
-    #: nothing ``own_``: each checkpoint judges other answers there, some harder to tell apart than others
-    paired: ClassVar = (
-        "pairwise_accuracy",
-        "spearman",
-        "exact_match",
-        "oracle_pairwise_accuracy",
-        "oracle_spearman",
-        "mean_score",
-        "top_share",
-        "length_spearman",
-        *(f"pairwise_accuracy/{family}" for family in world.WEIGHTS),
-    )
-
+    description: ClassVar = described(key)
     needs_judge: ClassVar = False
     local_only: ClassVar = False
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from leaderboards.base import Calls, JudgeRole, Outcome, Plan, Setting, Subject
+from leaderboards.descriptions import described
 from leaderboards.micro import ORACLE
 from leaderboards.mt_bench import files
 from leaderboards.mt_bench.files import Item, JudgePrompts, TurnNumber
@@ -20,7 +21,7 @@ from leaderboards.mt_bench.scores import TURNS, Replies, Reply, Scored, Turn, gr
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.errors import ConfigError, DataError
-from selfreward_bench.micro import data_path, dialogue, world
+from selfreward_bench.micro import data_path, dialogue
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.rundir import hash_file
@@ -46,15 +47,7 @@ class MtBench:
     """
 
     key: ClassVar = "mt-bench@1"
-    paired: ClassVar = (
-        "grade",
-        "grade_turn_1",
-        "grade_turn_2",
-        "adjusted_win_rate",
-        "adjusted_win_rate_turn_1",
-        "adjusted_win_rate_turn_2",
-        *(f"{metric}/{category}" for metric in ("grade", "adjusted_win_rate") for category in TEMPERATURES),
-    )
+    description: ClassVar = described(key)
     needs_judge: ClassVar = True
     local_only: ClassVar = False
 
@@ -176,7 +169,7 @@ class MicroMtBench:
     """Two-turn questions of the embedded world, greedily answered and graded exactly; 0..5 becomes 1 + 9/5 of it."""
 
     key: ClassVar = "micro-mt-bench@1"
-    paired: ClassVar = ("grade", "grade_turn_1", "grade_turn_2", *(f"grade/{kind}" for kind in world.WEIGHTS))
+    description: ClassVar = described(key)
     needs_judge: ClassVar = False
     local_only: ClassVar = False
 

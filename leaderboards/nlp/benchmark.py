@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final
 
 from leaderboards.base import Calls, Outcome, Plan, Setting, Subject
 from leaderboards.bounds import total
+from leaderboards.descriptions import described
 from leaderboards.nlp import files as nlp_files
 from leaderboards.nlp.scores import Leaf, TaskScores, combine, sample_rows, unreadable_rows
 from leaderboards.nlp.sources import Documents, Unreadable, files_of, micro_documents, read_documents
@@ -185,7 +186,7 @@ class Nlp(_LmEval):
     """The profile ``srbench-nlp@1``, part of it, or lm-eval tasks by name."""
 
     key: ClassVar = "nlp@1"
-    paired: ClassVar = ("average", *TASKS, "mmlu_micro", "gsm8k/flexible-extract")
+    description: ClassVar = described(key)
 
     def identity(self, setting: Setting) -> dict[str, object]:
         """See ``Benchmark``."""
@@ -281,7 +282,7 @@ class MicroNlp(_LmEval):
     """The same on the embedded world: multiple choice, sorting, facts."""
 
     key: ClassVar = "micro-nlp@1"
-    paired: ClassVar = ("average", "micro_choice", "micro_sort", "micro_fact", "micro_fact/flexible-extract")
+    description: ClassVar = described(key)
 
     def identity(self, setting: Setting) -> dict[str, object]:
         """See ``Benchmark``."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from leaderboards.comparing.records import PairedBenchmark, PairedMetric, Pairing, short_names
-from leaderboards.metrics import METRICS, MetricInfo, Unit
+from leaderboards.metrics import BUILT_IN, MetricInfo, Unit
 from leaderboards.standings import MetricDifference
 from reports import wording
 from selfreward_bench.errors import ConfigError, UnknownNameError, did_you_mean
@@ -195,7 +195,7 @@ def _absent(gate: Gate, pairing: Pairing) -> str:
     """The benchmark a gate names, where one of the two has no result of it."""
     first, slash, _ = gate.metric.partition("/")
     there = {name for b in pairing.benchmarks for name in (b.benchmark, *short_names(b.benchmark))}
-    known = (*pairing.a.absent, *pairing.b.absent, *METRICS)
+    known = (*pairing.a.absent, *pairing.b.absent, *BUILT_IN)
     return next((k for k in known if slash and first not in there and first in (k, *short_names(k))), "")
 
 

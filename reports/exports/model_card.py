@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from leaderboards import descriptions
 from leaderboards.comparing.records import conditions
-from leaderboards.metrics import METRICS
 from reports import wording
 from reports.exports.escaping import line, markdown
 from reports.facts.run import RunFacts
@@ -73,8 +73,7 @@ def results_of(runs: Sequence[RunFacts], fingerprint: str) -> list[EvalResult]:
             for key, result in model.results.items():
                 if result.fingerprint == fingerprint:
                     found.setdefault(key, result)
-    known = list(METRICS)
-    return sorted(found.values(), key=lambda r: known.index(r.benchmark) if r.benchmark in known else len(known))
+    return sorted(found.values(), key=lambda r: descriptions.place(r.benchmark))
 
 
 def updated(content: str, results: Sequence[EvalResult], place: str = CARD) -> str:
@@ -181,10 +180,9 @@ def _card_results(results: Sequence[EvalResult]) -> Iterator[CardResult]:
 
 def _metrics(result: EvalResult) -> Iterator[tuple[str, Metric]]:
     """The metrics that are no parts of others and have a value, in the order of their table."""
-    known = METRICS.get(result.benchmark, result.metrics)
-    for name in known:
-        metric = result.metrics.get(name)
-        if "/" not in name and metric is not None and metric.value is not None and math.isfinite(metric.value):
+    for name in descriptions.in_table(result.benchmark, result.metrics):
+        metric = result.metrics[name]
+        if "/" not in name and metric.value is not None and math.isfinite(metric.value):
             yield name, metric
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Final
 
 from leaderboards.comparing.records import conditions
-from leaderboards.metrics import METRICS
+from leaderboards.descriptions import in_order
 from leaderboards.standings import MetricDifference
 from reports import wording
 from reports.exports import latex
@@ -37,7 +37,7 @@ class Fact:
 
     Attributes:
         value, low, high: as stored: a share is 0..1, a percent 0..100.
-        unit: of the three; see ``leaderboards.metrics.MetricInfo``.
+        unit: of the three; see ``selfreward_bench.types.MetricInfo``.
         comparability: hash of what two numbers of one metric must share to be compared.
     """
 
@@ -86,9 +86,8 @@ def names_of(runs: Sequence[RunFacts]) -> list[str]:
 
 
 def _facts(run: str, checkpoint: str, result: EvalResult) -> Iterator[Fact]:
-    known = list(METRICS.get(result.benchmark, {}))
     stated = hash_json(dict(conditions(result)))[:16]
-    for name in sorted(result.metrics, key=lambda m: (known.index(m) if m in known else len(known), m)):
+    for name in in_order(result.benchmark, sorted(result.metrics)):
         metric = result.metrics[name]
         yield Fact(
             run,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leaderboards.comparing.records import SETTINGS, PairedBenchmark, PairedMetric, Pairing, Unlike
-from leaderboards.metrics import METRICS
+from leaderboards.descriptions import described
 from reports import wording
 from reports.facts import matches
 from reports.facts.comparability import differing
@@ -130,7 +130,7 @@ def _part(benchmark: PairedBenchmark, pairing: Pairing, full: bool) -> Part:
 def _line(benchmark: str, metric: PairedMetric) -> Line:
     shown = wording.info(benchmark, metric.metric)
     label = shown.label
-    if "/" in metric.metric and metric.metric not in METRICS.get(benchmark, {}):
+    if "/" in metric.metric and metric.metric not in described(benchmark).metrics:
         label = f"{wording.info(benchmark, metric.metric.partition('/')[0]).label}: {label}"
     a, b = (wording.number(m.value if m else None, shown.unit) for m in (metric.a, metric.b))
     found = metric.difference

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from leaderboards.metrics import METRICS
+from leaderboards.descriptions import described
 from leaderboards.standings import MetricDifference
 from reports import wording
 from reports.facts import matches, tables
@@ -254,7 +254,7 @@ def _move(facts: RunFacts, benchmark: str, metric: str, a: str, b: str) -> Evide
 def _label(benchmark: str, metric: str) -> str:
     whole, _, part = metric.partition("/")
     own = wording.info(benchmark, metric).label
-    is_part = part and metric not in METRICS.get(benchmark, {})
+    is_part = part and metric not in described(benchmark).metrics
     label = f"{wording.info(benchmark, whole).label}, {own}" if is_part else own
     return f"{_short_title(benchmark)}: {label}"
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from leaderboards.metrics import METRICS
+from leaderboards import descriptions
+from leaderboards.descriptions import described
 from leaderboards.standings import MetricDifference
 from reports import wording
 from reports.facts import comparability
@@ -48,9 +49,10 @@ _HEADLINES: Final = {
     "alpaca-eval": ("win_rate", "length_controlled_winrate", "avg_length"),
     "mt-bench": ("grade", "adjusted_win_rate"),
     "nlp": ("average",),
+    "ifeval": ("prompt_level_strict_acc", "inst_level_strict_acc"),
     "judge-accuracy": ("pairwise_accuracy", "spearman", "own_pairwise_accuracy"),
 }
-_ORDER: Final = ("quality", "alpaca-eval", "mt-bench", "nlp", "judge-accuracy")
+_ORDER: Final = ("quality", "alpaca-eval", "mt-bench", "nlp", "ifeval", "judge-accuracy")
 _ITERATION: Final = re.compile(r"M\d{1,6}")
 _BASE: Final = "M0"
 _FIRST: Final = "M1"
@@ -141,12 +143,10 @@ class Grid:
 def benchmarks(runs: Iterable[RunFacts], *families: str) -> list[str]:
     """Keys that any model has a result or a failure of, in the page's order; of some families, or of all."""
     found = {key for facts in runs for m in facts.models for key in (*m.results, *m.failures)}
-    known = list(METRICS)
 
     def place(key: str) -> tuple[int, int, str]:
         name = wording.family(key)
-        family = _ORDER.index(name) if name in _ORDER else len(_ORDER)
-        return family, known.index(key) if key in known else len(known), key
+        return _ORDER.index(name) if name in _ORDER else len(_ORDER), descriptions.place(key), key
 
     return sorted((k for k in found if not families or wording.family(k) in families), key=place)
 
@@ -159,13 +159,13 @@ def headline_metrics(facts: RunFacts, benchmark: str) -> list[str]:
 def headlines(benchmark: str, there: Sequence[str]) -> list[str]:
     """Those of some metrics that tell a benchmark's story, in its order; of an unknown story, the first."""
     found = [m for m in _HEADLINES.get(wording.family(benchmark), ()) if m in there]
-    return found or [m for m in _known(benchmark, there) if "/" not in m][:1]
+    return found or [m for m in descriptions.in_table(benchmark, there) if "/" not in m][:1]
 
 
 def breakdowns(facts: RunFacts, benchmark: str) -> dict[str, list[str]]:
     """Whole -> its parts, such as ``win_rate`` -> ``win_rate/koala``, ...; sorted by name."""
     found: dict[str, list[str]] = {}
-    named = METRICS.get(benchmark, {})
+    named = described(benchmark).metrics
     for name in sorted(_metrics_of(facts, benchmark)):
         if "/" in name and name not in named:
             found.setdefault(name.partition("/")[0], []).append(name)
@@ -179,12 +179,6 @@ def iterations(names: Iterable[str]) -> list[str]:
 
 def _metrics_of(facts: RunFacts, benchmark: str) -> list[str]:
     return list(dict.fromkeys(n for m in facts.models if benchmark in m.results for n in m.results[benchmark].metrics))
-
-
-def _known(benchmark: str, there: Sequence[str]) -> list[str]:
-    """The metrics with a name and a place; of a benchmark that srbench does not know, all."""
-    named = METRICS.get(benchmark)
-    return [n for n in named if n in there] if named else list(there)
 
 
 # --- results
@@ -204,7 +198,8 @@ def result_table(facts: RunFacts, benchmark: str, metrics: Sequence[str] | None 
     models = [m for m in facts.models if benchmark in m.results]
     found = {m.name: m.results[benchmark] for m in models}
     there = [n for n in _metrics_of(facts, benchmark) if any(_of_something(r, n) for r in found.values())]
-    shown = _known(benchmark, [n for n in there if _is_whole(benchmark, n)]) if metrics is None else metrics
+    whole = [n for n in there if _is_whole(benchmark, n)]
+    shown = descriptions.in_table(benchmark, whole) if metrics is None else metrics
     judges = dict.fromkeys(r.judge or "" for r in found.values())
     groups = comparability.groups(found)
     return ResultTable(
@@ -226,7 +221,7 @@ def _of_something(result: EvalResult, metric: str) -> bool:
 
 
 def _is_whole(benchmark: str, metric: str) -> bool:
-    return "/" not in metric or metric in METRICS.get(benchmark, {})
+    return "/" not in metric or metric in described(benchmark).metrics
 
 
 def _row(facts: RunFacts, benchmark: str, metric: str, models: Sequence[ModelFacts]) -> Row:

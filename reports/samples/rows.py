@@ -55,7 +55,9 @@ class RowReader:
 
     def _read_answers(self) -> None:
         """Whole answers, where the rows keep the beginning of them or nothing."""
-        prefixes = {"quality": ("sampled/", "greedy/"), "alpaca-eval": ("", None)}.get(self.family, (None, None))
+        prefixes = {"quality": ("sampled/", "greedy/"), "alpaca-eval": ("", None), "ifeval": ("", None)}.get(
+            self.family, (None, None)
+        )
         for name, prefix in zip(("answers.jsonl", "greedy.jsonl"), prefixes, strict=True):
             if prefix is None:
                 continue
@@ -98,7 +100,7 @@ class RowReader:
             if text := files.said(raw):
                 yield orders.get(order, f"Judge, order {files.name(order)}"), text
         if text := files.said(detail.get("judgment")):
-            yield "Judge", text
+            yield "Checker" if self.family == "ifeval" else "Judge", text
         if detail.get("response") is not None and (text := files.shown(detail.get("answer"))):
             yield "Extracted answer", text
 

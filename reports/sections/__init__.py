@@ -11,6 +11,7 @@ SECTIONS: Final = (
     "alpaca_eval",
     "mt_bench",
     "nlp",
+    "ifeval",
     "head_to_head",
     "judge_accuracy",
     "benchmarks",

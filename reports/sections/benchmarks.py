@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from leaderboards.metrics import METRICS
 from reports import wording
 from reports.facts import published, tables
 from reports.facts.run import RunFacts
@@ -17,7 +16,11 @@ from selfreward_bench.types import EvalResult
 
 __all__ = ["Panel", "build", "parts_panel", "section"]
 
-_OWN_SECTION: Final = ("quality", "alpaca-eval", "mt-bench", "nlp", "judge-accuracy", "head-to-head")
+_OWN_SECTION: Final = ("quality", "alpaca-eval", "mt-bench", "nlp", "ifeval", "judge-accuracy", "head-to-head")
+_ABOUT: Final = (
+    "Benchmarks that others brought. Titles, units and which way is better are as they say themselves; of a metric "
+    "that nobody described, higher is not said to be better."
+)
 
 
 @dataclass(frozen=True)
@@ -123,11 +126,9 @@ def build(runs: Sequence[RunFacts]) -> Section | None:
     others = {wording.family(key) for key in tables.benchmarks(runs)} - set(_OWN_SECTION)
     if not others:
         return None
-    about = "Benchmarks that this version of srbench knows nothing more about; higher is not said to be better."
-    return section("benchmarks", "Other benchmarks", about, runs, sorted(others), _all_parts)
+    return section("benchmarks", "Other benchmarks", _ABOUT, runs, sorted(others), _all_parts)
 
 
 def _all_parts(facts: RunFacts, key: str) -> Iterator[Panel]:
     for whole, parts in tables.breakdowns(facts, key).items():
-        label = METRICS[key][whole].label if whole in METRICS.get(key, {}) else whole
-        yield parts_panel(facts, key, whole, f"{label}, by part", parts)
+        yield parts_panel(facts, key, whole, f"{wording.info(key, whole).label}, by part", parts)

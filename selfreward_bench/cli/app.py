@@ -20,7 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "status": ("status:status", "Show how far a run is, and what comes next."),
     "eval": (
         "evaluate:evaluate",
-        "Score checkpoints on AlpacaEval, MT-Bench, NLP benchmarks, head to head, and as judges.",
+        "Score checkpoints on AlpacaEval, MT-Bench, NLP benchmarks, IFEval, head to head, and as judges.",
     ),
     "compare": ("compare:compare", "Compare two evaluated checkpoints, sample by sample."),
     "report": ("report:report", "Build the report of one run or several: a page, or tables."),

@@ -28,14 +28,14 @@ def check_config(config: RunConfig, *, rewards: bool = True) -> None:
 
 def config_problems(config: RunConfig, rewards: bool = True) -> Iterator[str]:
     """``KEY: MESSAGE`` for each name or file that cannot be found."""
-    from selfreward_bench.engines import ENGINES
+    from selfreward_bench.engines import KINDS
     from selfreward_bench.engines.templates import check_template
     from selfreward_bench.judges.prompts import load_judge_prompt
     from selfreward_bench.sources.arrow import HUB_PREFIX
     from trainers.pairs import STRATEGIES
 
     tables = (
-        ("engine.kind", config.engine.kind, "engine kind", ENGINES),
+        ("engine.kind", config.engine.kind, "engine kind", KINDS.names()),
         ("pairs.strategy", config.pairs.strategy, "pair strategy", STRATEGIES),
     )
     for key, name, kind, known in tables:

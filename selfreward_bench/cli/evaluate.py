@@ -41,7 +41,11 @@ def evaluate(
     ] = None,
     benchmarks: Annotated[
         str | None,
-        typer.Option("--benchmarks", metavar="NAME,NAME", help="Such as alpaca-eval,nlp; NAME:FILE hands over a file."),
+        typer.Option(
+            "--benchmarks",
+            metavar="NAME,NAME",
+            help="Such as alpaca-eval,nlp; NAME:FILE hands over a file; FILE.py:CLASS is your own (its code runs).",
+        ),
     ] = None,
     suite: Annotated[
         str | None,
@@ -84,7 +88,7 @@ def evaluate(
     recipe: options.Recipe = None,
     change: options.Set = None,
 ) -> None:
-    """Score checkpoints on AlpacaEval, MT-Bench, NLP benchmarks, head to head, and as judges.
+    """Score checkpoints on AlpacaEval, MT-Bench, NLP benchmarks, IFEval, head to head, and as judges.
 
     Models of the embedded micro-world are scored on its own versions of the benchmarks, with its exact grader as the
     judge; other models on real data (`srbench data pull`), where --judge says who judges. What is evaluated already,

@@ -169,10 +169,10 @@ def _spent(budget: Budget) -> str:
 
 def _named(result: EvalResult) -> list[str]:
     """Its metrics in the order of their table, then those that have no place there; no breakdowns."""
-    from leaderboards.metrics import METRICS
+    from leaderboards.descriptions import described, in_order
 
-    known = [name for name in METRICS.get(result.benchmark, {}) if name in result.metrics]
-    return known + [name for name in result.metrics if name not in known and "/" not in name]
+    named = described(result.benchmark).metrics
+    return [name for name in in_order(result.benchmark, result.metrics) if name in named or "/" not in name]
 
 
 def _numbers(result: EvalResult, name: str) -> tuple[Metric, MetricInfo, str, str]:

@@ -1,14 +1,16 @@
-"""Engines: what generates text and scores continuations. A new kind is one module and one row of ``ENGINES``."""
+"""Engines: what generates text and scores continuations. A new kind is one module and one row of ``ENGINES``.
+
+Installed packages bring further kinds as entry points of the group ``srbench.engines`` (docs/extending.md).
+"""
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import cast
 
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines.base import Engine
-from selfreward_bench.errors import UnknownNameError
+from selfreward_bench.plugins import Table
 
 # kind -> "module:function" with the signature of open_engine; resolved on first use, so that no torch is loaded here
 ENGINES: dict[str, str] = {
@@ -16,6 +18,7 @@ ENGINES: dict[str, str] = {
     "scripted": "selfreward_bench.engines.scripted:open_scripted",
     "transformers": "selfreward_bench.engines.transformers:open_transformers",
 }
+KINDS = Table("engine kind", ENGINES, "srbench.engines")
 
 RENDER_NOTHING = frozenset({"openai", "scripted"})  # a server renders for itself, a script is not rendered
 
@@ -26,7 +29,7 @@ def open_engine(
     """Opens the engine ``config.kind`` on a model.
 
     Args:
-        config: kind, device, dtype, batch budget.
+        config: kind, device, dtype, batch budget. A kind is a name; no recipe can make a file run.
         model: directory (or hub id) in Hugging Face layout; for ``scripted`` a JSON file, for ``openai`` ``NAME@URL``.
         threads: CPU threads of this process; None leaves them as they are.
         chat_template: what renders messages instead of the model's own template (``templates``); an engine that
@@ -34,12 +37,9 @@ def open_engine(
 
     Raises:
         UnknownNameError: there is no such kind.
+        PluginError: a package brings it, and it cannot be used.
         EngineError: the model cannot be loaded.
         ConfigError: there is no such template, or it cannot be used with this model.
     """
-    if config.kind not in ENGINES:
-        raise UnknownNameError("engine kind", config.kind, ENGINES)
-    module, name = ENGINES[config.kind].split(":")
-    opener = getattr(importlib.import_module(module), name)
     rendering = {} if chat_template is None or config.kind in RENDER_NOTHING else {"chat_template": chat_template}
-    return cast(Engine, opener(config, model, threads=threads, **rendering))
+    return cast(Engine, KINDS.load(config.kind).value(config, model, threads=threads, **rendering))

@@ -15,7 +15,7 @@ from leaderboards import standings
 from leaderboards.base import JudgeRole, Setting
 from leaderboards.comparing.run import compare
 from leaderboards.harness import THIN, Model, evaluate_checkpoint, evaluate_model, fingerprint_of, open_benchmark
-from leaderboards.metrics import METRICS
+from leaderboards.metrics import BUILT_IN
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
@@ -53,7 +53,7 @@ def test_every_benchmark_leaves_its_files(
         folder = tmp_path / "run/M1/eval" / result.benchmark
         assert standings.read_result(folder / "result.json") == result
         assert jsonl.read(folder / "scores.jsonl", SampleScore, unique=lambda r: r.sample_id)
-        shown = METRICS[result.benchmark]
+        shown = BUILT_IN[result.benchmark].metrics
         assert shown.keys() <= result.metrics.keys()
     assert results[0].metrics["quality_sampled"].n_total == N_PROMPTS * 2
     assert len(jsonl.read(tmp_path / "run/M1/eval" / QUALITY / "answers.jsonl", Completion)) == N_PROMPTS * 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from leaderboards.base import row, summarise
-from leaderboards.metrics import bounds_of
+from leaderboards.descriptions import bounds_of
 
 
 def test_a_unit_bounds_its_values_and_those_of_its_parts() -> None:

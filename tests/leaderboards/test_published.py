@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from leaderboards.alpaca_eval.leaderboard import alpaca_leaderboard
-from leaderboards.metrics import METRICS
+from leaderboards.metrics import BUILT_IN
 from leaderboards.published import paper_rows
 from selfreward_bench.errors import DataError
 
@@ -48,7 +48,7 @@ def test_names_are_those_of_our_metrics() -> None:
     keys["judge-accuracy"] = "judge-accuracy-oasst@1"
     for benchmark, key in keys.items():
         names = {n for r in paper_rows(benchmark) for n in r.metrics if "/" not in n}
-        assert names <= METRICS[key].keys()
+        assert names <= BUILT_IN[key].metrics.keys()
 
 
 def test_the_installed_leaderboard() -> None:

@@ -11,7 +11,7 @@ import pytest
 from leaderboards import suites
 from leaderboards.candidates import parse_candidates
 from leaderboards.harness import BENCHMARKS, open_benchmark
-from leaderboards.metrics import METRICS
+from leaderboards.metrics import BUILT_IN
 from selfreward_bench import recipes
 from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.micro import base_path
@@ -26,7 +26,7 @@ def test_every_name_is_a_row_with_metrics(world: suites.World) -> None:
     assert rows <= BENCHMARKS.keys()
     for row in rows:
         benchmark = open_benchmark(f"{row}:file" if row == "judge-accuracy-jsonl" else row)
-        assert benchmark.key in METRICS
+        assert benchmark.key in BUILT_IN
         assert benchmark.key.startswith("micro-") == (world == "micro")
 
 

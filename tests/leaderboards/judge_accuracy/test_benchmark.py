@@ -19,7 +19,7 @@ from leaderboards.judge_accuracy.benchmark import (
     PandaLMJudgeAccuracy,
 )
 from leaderboards.judge_accuracy.data import LLMBAR
-from leaderboards.metrics import METRICS
+from leaderboards.metrics import BUILT_IN
 from selfreward_bench.config import EvalConfig, JudgeConfig, RunConfig
 from selfreward_bench.engines.base import ChoiceRequest, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
@@ -351,5 +351,5 @@ def test_what_has_no_layout_for_finished_verdicts_says_so(ranked: Path, tmp_path
 def test_missing_data_names_the_command_that_gets_it(benchmark: JudgeAccuracy, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="srbench data pull"):
         benchmark.plan(Setting(config(), DataDir(tmp_path)))
-    assert benchmark.key in METRICS
+    assert benchmark.key in BUILT_IN
     assert not benchmark.needs_judge

@@ -10,7 +10,7 @@ import pytest
 
 from leaderboards.harness import evaluate_checkpoint
 from leaderboards.judge_accuracy.micro import JudgeAccuracy
-from leaderboards.metrics import METRICS
+from leaderboards.metrics import BUILT_IN
 from selfreward_bench.config import JudgeConfig, RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
@@ -56,12 +56,12 @@ def test_a_judge_that_turns_the_truth_round_is_always_wrong(
 def test_every_number_has_a_label_and_fixed_answers_alone_are_paired(
     judge_result: Callable[..., EvalResult], skilled: Skilled
 ) -> None:
-    known = METRICS[JudgeAccuracy.key]
+    known = BUILT_IN[JudgeAccuracy.key].metrics
     found = judge_result(skilled(0.5)).metrics.keys()
     assert {name for name in found if "/" not in name} <= known.keys()
-    assert not [name for name in JudgeAccuracy.paired if name.startswith("own_")]
-    assert {name for name in JudgeAccuracy.paired if "/" not in name} <= known.keys() & found
-    assert "pairwise_accuracy/sort" in JudgeAccuracy.paired
+    assert not [name for name in JudgeAccuracy.description.paired if name.startswith("own_")]
+    assert {name for name in JudgeAccuracy.description.paired if "/" not in name} <= known.keys() & found
+    assert "pairwise_accuracy/sort" in JudgeAccuracy.description.paired
 
 
 def test_human_ranks_and_oracle_are_told_apart(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from leaderboards.base import Outcome, Setting, Subject, measures, summarise
-from leaderboards.metrics import METRICS
+from leaderboards.metrics import BUILT_IN
 from leaderboards.nlp import benchmark
 from leaderboards.nlp.benchmark import MicroNlp, Nlp
 from leaderboards.nlp.scores import TaskScores
@@ -160,7 +160,7 @@ def prefers_right(prompt: str, continuation: str) -> float:
 def test_the_embedded_base_model_knows_its_world(micro_outcome: tuple[Outcome, Path, list[int]]) -> None:
     outcome, _, told = micro_outcome
     found = all_metrics(outcome)
-    assert {m for m in METRICS["micro-nlp@1"] if m not in found} == set()
+    assert {m for m in BUILT_IN["micro-nlp@1"].metrics if m not in found} == set()
     assert found["micro_choice"] > 0.8  # type: ignore[operator]
     assert found["micro_fact/flexible-extract"] > 0.8  # type: ignore[operator]
     assert 0.4 < found["micro_sort"] < 1  # type: ignore[operator]
@@ -304,7 +304,7 @@ def whole_profile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Pa
 def test_the_whole_profile(whole_profile: tuple[Outcome, Path, list[int]]) -> None:
     outcome = whole_profile[0]
     found = all_metrics(outcome)
-    assert set(METRICS["nlp@1"]) <= found.keys()
+    assert set(BUILT_IN["nlp@1"].metrics) <= found.keys()
     for task in ("arc_easy", "arc_challenge", "hellaswag", "siqa", "piqa", "openbookqa", "nq_open"):
         assert found[task] == 1, task
     assert found["gsm8k"] == pytest.approx(2 / 3)
@@ -440,9 +440,9 @@ def test_a_context_too_short_to_generate_is_refused(micro_engine: Any, profile_d
 
 
 def test_every_task_of_the_profile_is_compared_between_checkpoints() -> None:
-    assert {"average", *TASKS} <= set(Nlp.paired)
-    assert set(Nlp.paired) <= set(METRICS["nlp@1"])
-    assert set(MicroNlp.paired) <= set(METRICS["micro-nlp@1"])
+    assert {"average", *TASKS} <= set(Nlp.description.paired)
+    assert set(Nlp.description.paired) <= set(BUILT_IN["nlp@1"].metrics)
+    assert set(MicroNlp.description.paired) <= set(BUILT_IN["micro-nlp@1"].metrics)
 
 
 @pytest.mark.slow

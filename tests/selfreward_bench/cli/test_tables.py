@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import RenderableType
 
-from leaderboards.metrics import METRICS
+from leaderboards.metrics import BUILT_IN
 from leaderboards.standings import HeadToHead, Rating, Tournament, write_record
 from selfreward_bench import recipes
 from selfreward_bench.cli.console import show
@@ -52,7 +52,7 @@ def result(checkpoint: str, benchmark: str, metrics: Sequence[str], judge: str =
 
 
 def everything(names: Sequence[str]) -> list[EvalResult]:
-    return [result(name, benchmark, list(metrics)) for name in names for benchmark, metrics in METRICS.items()]
+    return [result(name, benchmark, list(told.metrics)) for name in names for benchmark, told in BUILT_IN.items()]
 
 
 def tournament(names: Sequence[str]) -> Tournament:
@@ -139,7 +139,7 @@ def test_hostile_names_neither_steer_the_terminal_nor_leave_their_columns(
 
 def test_piped_each_metric_of_each_model_is_a_line(capsys: Capture) -> None:
     lines = printed(capsys, metric_table(everything(HUB))).splitlines()
-    assert len(lines) == 1 + len(HUB) * sum(map(len, METRICS.values()))
+    assert len(lines) == 1 + len(HUB) * sum(len(told.metrics) for told in BUILT_IN.values())
     assert all(line.startswith(HUB) for line in lines[1:])
 
 
@@ -189,7 +189,7 @@ def test_eval_at_80_columns(cli: Cli, terminal: Terminal, monkeypatch: pytest.Mo
     (made.path / "M1/iteration.json").write_text("{}", encoding="utf-8")
 
     def evaluate(model: Any, settings: Any, *, out_dir: Path, reporter: Any) -> list[EvalResult]:
-        found = [result(model.name, f"{name}@1", list(METRICS[f"{name}@1"])) for name in settings]
+        found = [result(model.name, f"{name}@1", list(BUILT_IN[f"{name}@1"].metrics)) for name in settings]
         for one in found:
             (out_dir / one.benchmark).mkdir(parents=True, exist_ok=True)
             write_record(out_dir / one.benchmark / "result.json", one)
