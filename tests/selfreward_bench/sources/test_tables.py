@@ -119,14 +119,14 @@ def test_a_hub_out_of_reach_is_told() -> None:
     [
         (b"PK\x03\x04....", "this is a zip archive"),
         (b"\x28\xb5\x2f\xfd....", "this is zstandard"),
-        (gzip.compress(b"BZh9...."), "gzipped, this is bzip2"),
+        (gzip.compress(b"BZh9....", mtime=0), "gzipped, this is bzip2"),
         (pickle.dumps(ROWS), "this is a pickle, which is never opened"),
         ("[]".encode("utf-16"), "this is UTF-16 text"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
         (b"<!DOCTYPE html><html>", "this is a web page"),
         (b'{\n "data": [1]\n}', "this is one JSON object over several lines"),
         (b"", "holds no records"),
-        (gzip.compress(b" \n"), "holds no records"),
+        (gzip.compress(b" \n", mtime=0), "holds no records"),
     ],
 )
 def test_other_kinds_are_called_by_their_names(tmp_path: Path, content: bytes, message: str) -> None:
@@ -151,8 +151,8 @@ ARRAY = json.dumps(WITHOUT_NULLS).encode()
         (b"[" * 100_000, "nested too deeply"),
         (b'[{"a": "' + b"x" * (MAX_LINE_BYTES + 100_000) + b'"}]', "row 1: longer than"),
         (as_parquet(ROWS)[:-20], "damaged, or no such table"),
-        (gzip.compress(as_parquet(ROWS))[:-9], "damaged or cut off"),
-        (gzip.compress(jsonl(ROWS))[:-9], "damaged or cut off"),
+        (gzip.compress(as_parquet(ROWS), mtime=0)[:-9], "damaged or cut off"),
+        (gzip.compress(jsonl(ROWS), mtime=0)[:-9], "damaged or cut off"),
         (b"\x1f\x8b\x08 no gzip at all", "damaged or cut off"),
     ],
 )
