@@ -39,9 +39,9 @@ def _parquet(rows: Rows, path: Path) -> None:
 
 CONTAINERS: dict[str, Callable[[Rows, Path], object]] = {
     "jsonl": lambda rows, path: path.write_bytes(lines(rows)),
-    "jsonl.gz": lambda rows, path: path.write_bytes(gzip.compress(lines(rows))),
+    "jsonl.gz": lambda rows, path: path.write_bytes(gzip.compress(lines(rows), mtime=0)),
     "json": lambda rows, path: path.write_text(json.dumps(rows, indent=1)),
-    "json.gz": lambda rows, path: path.write_bytes(gzip.compress(json.dumps(rows).encode())),
+    "json.gz": lambda rows, path: path.write_bytes(gzip.compress(json.dumps(rows).encode(), mtime=0)),
     "parquet": _parquet,
     "datasets": lambda rows, path: datasets.Dataset.from_list(rows).save_to_disk(str(path)),
 }

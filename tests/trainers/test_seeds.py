@@ -248,7 +248,7 @@ def test_oasst_mistakes(written: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         ift(f"oasst:{tmp_path / 'nowhere.jsonl.gz'}")
     torn = tmp_path / "torn.jsonl.gz"
-    torn.write_bytes(gzip.compress(json.dumps(tree(1, {"rank": 0})).encode() * 99)[:-9])
+    torn.write_bytes(gzip.compress(json.dumps(tree(1, {"rank": 0})).encode() * 99, mtime=0)[:-9])
     with pytest.raises(DataError, match="damaged or cut off"):
         ift(f"oasst:{torn}")
 

@@ -98,7 +98,7 @@ def test_gamed_baselines(tmp_path: Path) -> None:
 def test_hashes_change_with_the_content_and_not_with_packing(tmp_path: Path) -> None:
     before = data_hashes(build(tmp_path))
     file = tmp_path / "alpaca_eval/lc_glm/df_gamed.csv"
-    packed = gzip.compress(file.read_bytes())
+    packed = gzip.compress(file.read_bytes(), mtime=0)
     file.unlink()
     file.with_name("df_gamed.csv.gz").write_bytes(packed)
     assert data_hashes(DataDir(tmp_path)) == before
@@ -115,7 +115,7 @@ def test_files_are_recognised_by_content(tmp_path: Path, packed: bool) -> None:
     def write(name: str, content: object) -> Path:
         path = tmp_path / (name + (".gz" if packed else ""))
         data = json.dumps(content).encode()
-        path.write_bytes(gzip.compress(data) if packed else data)
+        path.write_bytes(gzip.compress(data, mtime=0) if packed else data)
         return path
 
     assert recognise(write("any.json", [{"instruction": "a", "output": "b", "extra": 1}])) == "alpaca-outputs"
@@ -141,7 +141,7 @@ ROWS = json.dumps([{"instruction": "a", "output": "b"}] * 3).encode()
             ROWS[:50],
             r"cut\.json is no JSON in UTF-8 \(Unterminated string .* line 1 column 40 \(char 39\)\)",
         ),
-        ("torn.json.gz", gzip.compress(ROWS)[:-9], r"torn\.json\.gz is damaged"),
+        ("torn.json.gz", gzip.compress(ROWS, mtime=0)[:-9], r"torn\.json\.gz is damaged"),
         ("no.json.gz", ROWS, r"no\.json\.gz is damaged \(Not a gzipped"),
         ("empty.json", b"", r"empty\.json is no JSON in UTF-8 \(Expecting value: line 1 column 1"),
         ("none.json", b"[]", r"none\.json holds no rows"),

@@ -145,7 +145,7 @@ def test_real_models_judge_their_answers_and_a_slice_that_people_ranked(
     ]
     ranked = tmp_path / "data/oasst/en_100_tree.jsonl.gz"
     ranked.parent.mkdir()
-    ranked.write_bytes(gzip.compress("".join(json.dumps(t) + "\n" for t in trees).encode()))
+    ranked.write_bytes(gzip.compress("".join(json.dumps(t) + "\n" for t in trees).encode(), mtime=0))
     matches = HeadToHead(tmp_path / "run", setting)
     for o in models:
         matches.answer(o.model, Silent())

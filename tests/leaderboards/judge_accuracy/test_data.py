@@ -31,7 +31,7 @@ PANDALM_ROW = {
 def put(path: Path, rows: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = json.dumps(rows).encode()
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
     return path
 
 

@@ -46,7 +46,7 @@ def prompt_lines() -> list[Line]:
 def write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = "".join(json.dumps(line) + "\n" for line in lines).encode()
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
     return path
 
 
@@ -117,7 +117,7 @@ LINE = json.dumps(single()).encode() + b"\n"
     ("name", "content", "message"),
     [
         ("empty.jsonl", b"\n \n", r"empty\.jsonl holds no records"),
-        ("torn.jsonl.gz", gzip.compress(LINE)[:-9], r"torn\.jsonl\.gz is damaged"),
+        ("torn.jsonl.gz", gzip.compress(LINE, mtime=0)[:-9], r"torn\.jsonl\.gz is damaged"),
         ("noise.jsonl.gz", LINE, r"noise\.jsonl\.gz is damaged \(Not a gzipped"),
         ("cut.jsonl", LINE[:40], r"cut\.jsonl:1: not valid JSON: .* at column .*cut off"),
         ("text.jsonl", b"\n" + LINE.replace(b'"score": 5', b'"score": "5"'), r"text\.jsonl:2: field 'score': .*'5'"),

@@ -162,7 +162,7 @@ def test_what_has_the_published_bytes_is_not_got_again(server: Server, tmp_path:
     folder = tmp_path / "set"
     folder.mkdir()
     (folder / "same").write_bytes(b"same" * 3)
-    (folder / "packed.gz").write_bytes(gzip.compress(b"packed" * 3))
+    (folder / "packed.gz").write_bytes(gzip.compress(b"packed" * 3, mtime=0))
     (folder / "other").write_bytes(b"0ther" * 3)
     (folder / "damaged.gz").write_bytes(b"no gzip")
     planned = plan([same, packed, other, damaged, missing, same], tmp_path)

@@ -44,9 +44,9 @@ CONTAINERS: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {
     "a JSON array": lambda rows: json.dumps(rows).encode(),
     "a JSON array, spread": lambda rows: b"\xef\xbb\xbf \n" + json.dumps(rows, indent=2, ensure_ascii=False).encode(),
     "Parquet": as_parquet,
-    "gzipped JSONL": lambda rows: gzip.compress(jsonl(rows)),
-    "a gzipped JSON array": lambda rows: gzip.compress(json.dumps(rows).encode()),
-    "gzipped Parquet": lambda rows: gzip.compress(as_parquet(rows)),
+    "gzipped JSONL": lambda rows: gzip.compress(jsonl(rows), mtime=0),
+    "a gzipped JSON array": lambda rows: gzip.compress(json.dumps(rows).encode(), mtime=0),
+    "gzipped Parquet": lambda rows: gzip.compress(as_parquet(rows), mtime=0),
 }
 
 
@@ -175,10 +175,13 @@ def test_bad_rows_are_rows_with_a_fault(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(60)
 def test_bombs_are_bounded(tmp_path: Path) -> None:
-    zeros, newlines = gzip.compress(b'{"a": "' + b"0" * 40_000_000, 9), gzip.compress(b"{}" + b"\n" * 2_000_000, 9)
+    zeros, newlines = (
+        gzip.compress(b'{"a": "' + b"0" * 40_000_000, 9, mtime=0),
+        gzip.compress(b"{}" + b"\n" * 2_000_000, 9, mtime=0),
+    )
     wide = as_parquet([{"prompt": "x" * 1_000_000, "completion": "y"}] * 30, compression="zstd")
     many = as_parquet([{"messages": [{"role": "user", "content": "x" * 900_000}] * 100}], compression="zstd")
-    lines = gzip.compress((b'{"prompt": "' + b"0" * 9_999_980 + b'"}\n') * 9, 9)
+    lines = gzip.compress((b'{"prompt": "' + b"0" * 9_999_980 + b'"}\n') * 9, 9, mtime=0)
     assert max(map(len, (lines, zeros, newlines, wide, many))) < 1_000_000
     for name, content, message in (
         ("zeros", zeros, "unpacks to more than 200 times its size"),
