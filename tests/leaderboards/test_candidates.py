@@ -102,7 +102,7 @@ def test_the_base_of_a_run() -> None:
     make_run("runs/b", base="./mine")
     found = parse_candidate("runs/a:M0")
     assert (found.name, found.path, found.run) == ("M0", base_path(), Path("runs/a"))
-    assert parse_candidate("runs/b:M0").path == Path("mine")
+    assert parse_candidate("runs/b:M0").path == Path("mine").resolve()
     with pytest.raises(IncompatibleRunError, match="no run directory runs/none"):
         parse_candidate("runs/none:M0")
 

@@ -124,7 +124,7 @@ def test_a_template_file_is_beside_the_recipe_that_names_it(tmp_path: Path, monk
     (tmp_path / "deep/basis.yaml").write_text("chat_template: t.jinja\n")
     (tmp_path / "mine.yaml").write_text("extends: deep/basis.yaml\n")
     monkeypatch.chdir(tmp_path / "deep/er")
-    assert recipes.load("../../mine.yaml").chat_template == str(tmp_path / "deep/er/../../deep/t.jinja")
+    assert recipes.load("../../mine.yaml").chat_template == str(tmp_path.resolve() / "deep/t.jinja")
     assert recipes.load(tmp_path / "mine.yaml").chat_template == str(tmp_path / "deep/t.jinja")
     assert recipes.load(None, ["chat_template=x/t.jinja"]).chat_template == str(tmp_path / "deep/er/x/t.jinja")
     for name in ("plain", "fastchat:vicuna_v1.1"):
