@@ -2,7 +2,7 @@
 
 An annotator is a prompt, filled with an instruction and two outputs, and a way to read the judge's verdict. The prompt
 is split into messages BEFORE it is filled, in one pass: whatever an output contains stays text in its place, and what
-reads like a verdict in it is shown so that a judge that quotes it gives none. Verdicts are in ``alpaca_verdicts``.
+reads like a verdict in it is shown so that a judge that quotes it gives none. Verdicts are in ``verdicts``.
 """
 
 from __future__ import annotations

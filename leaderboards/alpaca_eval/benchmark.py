@@ -2,8 +2,8 @@
 
 ``alpaca-eval@1`` has the real 805 instructions and any judge, and scores finished outputs and annotations too;
 ``micro-alpaca-eval@1`` is the same on the embedded world, where the oracle's grades decide. Reading AlpacaEval's files,
-asking the judge, finished files and the numbers are in ``alpaca_files``, ``alpaca_judging``, ``alpaca_finished`` and
-``alpaca_scores``.
+asking the judge, finished files and the numbers are in ``files``, ``judging``, ``finished`` and
+``scores``.
 """
 
 from __future__ import annotations

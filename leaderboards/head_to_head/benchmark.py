@@ -1,7 +1,7 @@
 """Head-to-head: checkpoints on the same prompts, all pairs, judged in both orders (arXiv 2401.10020).
 
-``compare`` takes the stored answers of all checkpoints (``head_to_head_answers``), asks the judge about all pairs and
-sums up. Verdicts are kept (``head_to_head_verdicts``), so that a checkpoint added later costs its own comparisons only.
+``compare`` takes the stored answers of all checkpoints (``answers``), asks the judge about all pairs and
+sums up. Verdicts are kept (``verdicts``), so that a checkpoint added later costs its own comparisons only.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Health of a run, from its stored files alone: no model is asked. Written to ``RUN/health.json``.
 
 Quality can rise while something else breaks: answers grow, judges saturate, texts become alike. This module measures
-that, per checkpoint and per iteration, and says where a stated threshold is crossed (``health_records.THRESHOLDS``).
+that, per checkpoint and per iteration, and says where a stated threshold is crossed (``records.THRESHOLDS``).
 It decides nothing: no run is stopped, no result left out.
 """
 

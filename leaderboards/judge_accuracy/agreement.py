@@ -88,7 +88,7 @@ def five_best_rows(
     """A row for each response whose grade is the highest one: whether nothing is truly better (``five_best``).
 
     Args:
-        grades: one per response; ``judge_health.nearest_grade`` of its score.
+        grades: one per response; ``health.nearest_grade`` of its score.
         top: the highest grade of the scale.
     """
     known = [t for t in truth if t is not None]

@@ -1,7 +1,7 @@
 """Any checkpoint as a judge, held against people: Open Assistant's ranks, LLMBar, PandaLM, or a file of ranked answers.
 
 The checkpoint judges with the prompt and mode its run asks it for rewards with (``config.judge``), so the number says
-how good those rewards are. One flow serves all data (``judge_data``); each data set is a benchmark of its own, because
+how good those rewards are. One flow serves all data (``data``); each data set is a benchmark of its own, because
 numbers of unlike data share no column. Definitions: docs/benchmarks/judge-accuracy.md.
 """
 

@@ -1,7 +1,7 @@
 """What a judge's scores look like, whatever is right: histogram, entropy, saturation, noise, length, lost judgments.
 
 A judge whose scores all say the same, who contradicts itself, or who grades by length cannot teach, however well it
-agrees with people elsewhere. Agreement with the truth is in ``judge_agreement``.
+agrees with people elsewhere. Agreement with the truth is in ``agreement``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """MT-Bench's files in FastChat's formats: questions, references, judge prompts, answers and judgments, in and out.
 
 Everything is read when it is needed and checked line by line; nothing of the benchmark's data is in this package. What
-FastChat's files hold beyond the fields of ``mt_bench_records`` is ignored.
+FastChat's files hold beyond the fields of ``records`` is ignored.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The directory with the real benchmark files: found, read, hashed, compared with what is published.
 
-Files may be plain or gzipped (``NAME.gz``). Getting them is ``data_pull``'s work.
+Files may be plain or gzipped (``NAME.gz``). Getting them is ``pull``'s work.
 """
 
 from __future__ import annotations
