@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 PIP := $(RUN) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 REPORTED ?= runs/quickstart
-SOURCES := selfreward_bench trainers leaderboards reports
+SOURCES := selfreward_bench trainers leaderboards reports srbench
 
 .DELETE_ON_ERROR:
 .PHONY: quickstart test test-fast lint docs gallery perf perf-micro micro-base clean

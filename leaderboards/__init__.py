@@ -1,6 +1,6 @@
 """The harness: what every checkpoint is scored on, and how checkpoints compare. It trains nothing and draws nothing.
 
-``leaderboards.evaluate(["runs/first:M2"])`` is what ``srbench eval`` does, with pandas tables as the result.
+``leaderboards.evaluate("runs/first:M2")`` is what ``srbench eval`` does, with pandas tables as the result.
 """
 
 from __future__ import annotations

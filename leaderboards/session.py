@@ -16,7 +16,7 @@ from leaderboards.base import Benchmark, JudgeRole, Setting
 from leaderboards.candidates import Candidate, parse_candidates
 from leaderboards.comparing.run import compare
 from leaderboards.drift.session import drift, needed
-from leaderboards.evaluation import Evaluation
+from leaderboards.evaluation import Evaluation, Names, listed
 from leaderboards.harness import evaluate_model, open_benchmark
 from leaderboards.head_to_head.tournament import HeadToHead
 from leaderboards.health.run import write_health
@@ -33,8 +33,8 @@ from leaderboards.models import (
 from leaderboards.planning import Entry, Planned, plan_drift, plan_matches, plan_row
 from leaderboards.suites import HEAD_TO_HEAD, World, bounded, default_config, run_of
 from selfreward_bench.config import RunConfig
-from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError
-from selfreward_bench.prices import Budget, PriceTable
+from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError, did_you_mean
+from selfreward_bench.prices import Budget, PriceTable, load_prices
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.sources.directory import DataDir
 from selfreward_bench.storage.files import os_errors
@@ -74,33 +74,36 @@ class Options(TypedDict, total=False):
     """What an evaluation can be told, as the options of ``srbench eval``.
 
     Attributes:
-        benchmarks: names as in ``suites.NAMES``, what packages bring, or ``PATH.py:CLASS``; empty takes the suite.
+        benchmarks: one or several: names as in ``suites.NAMES``, what packages bring, or ``PATH.py:CLASS``; empty takes
+            the suite.
+        suite: None takes the world's default.
         judge: who judges where a benchmark needs somebody; the micro-world has its oracle.
         world: ``micro`` or ``real``; found out from the models unless given.
         limit: the first so many items of each benchmark.
         output: gets ``NAME/eval/BENCHMARK@VERSION/`` for each model; None is the run, where all are of one, else
             ``runs/eval``.
+        prices: of served models; a table, or the file of one.
         max_cost: of served models, in the currency of ``prices``.
         replay: answers of served models come from the store alone.
         concurrency: calls to a served model at the same time.
     """
 
-    benchmarks: Sequence[str]
+    benchmarks: Names
     suite: str | None
-    judge: str | None
+    judge: str | Path | None
     world: str | None
-    data_dir: Path | None
+    data_dir: str | Path | None
     limit: int | None
     seed: int | None
-    output: Path | None
-    prices: PriceTable | None
+    output: str | Path | None
+    prices: PriceTable | str | Path | None
     max_cost: float | None
     replay: bool
     concurrency: int
 
 
 def evaluate(
-    checkpoints: Sequence[str | Path],
+    checkpoints: str | Path | Iterable[str | Path],
     *,
     config: RunConfig | None = None,
     reporter: Reporter | None = None,
@@ -109,7 +112,8 @@ def evaluate(
     """Scores checkpoints, as ``srbench eval`` does.
 
     Args:
-        checkpoints: directories in Hugging Face layout, ``RUN:MODEL``, hub ids, ``openai:NAME@URL`` or finished files.
+        checkpoints: one or several: directories in Hugging Face layout, ``RUN:MODEL``, hub ids, ``openai:NAME@URL`` or
+            finished files.
         config: how models answer and judge; None takes the run's, where all are of one, else `default_config`. Its
             ``chat_template`` is that of models outside a run; a run's models keep their run's.
         options: see ``Options``.
@@ -118,39 +122,45 @@ def evaluate(
         The results; ``metrics()`` and ``samples()`` give them as pandas tables. What failed is in ``errors``.
 
     Raises:
-        SrbenchError: it cannot be done as asked.
+        SrbenchError: it cannot be done as asked; of a name that is not known the message tells the closest.
+        TypeError: there is no such option.
 
     Example:
-        >>> found = evaluate(["runs/first:M2"], benchmarks=["alpaca-eval"])  # doctest: +SKIP
+        >>> found = evaluate("runs/first:M2", benchmarks="alpaca-eval")  # doctest: +SKIP
         >>> found.metrics().query("metric == 'win_rate'")  # doctest: +SKIP
     """
-    return prepare(parse_candidates(map(str, checkpoints)), config, **options).run(reporter)
+    texts = [checkpoints] if isinstance(checkpoints, str | Path) else list(checkpoints)
+    if not texts:
+        raise ConfigError("There is nothing to evaluate: no checkpoint is named.")
+    return prepare(parse_candidates(map(str, texts)), config, **options).run(reporter)
 
 
 def prepare(candidates: Sequence[Candidate], config: RunConfig | None = None, **options: Unpack[Options]) -> Session:
     """The evaluation, checked; nothing is loaded or asked yet. Arguments and errors as in ``evaluate``."""
-    run, world, seed = run_of(candidates), options.get("world"), options.get("seed")
+    for name in options.keys() - Options.__annotations__.keys():
+        raise TypeError(f"There is no option {name!r}.{did_you_mean(name, Options.__annotations__)}")
+    run, world, judge, output = run_of(candidates), options.get("world"), options.get("judge"), options.get("output")
     config = config or (RunDir.open(run).config if run else default_config(suites.world_of(candidates, world)))
-    config = bounded(config, options.get("limit"))
-    config = config if seed is None else config.model_copy(update={"seed": seed})
+    config = bounded(config, options.get("limit"), options.get("seed"))
+    prices, data = options.get("prices") or PriceTable(), options.get("data_dir")
     services = Services(
         config.engine,
         config.threads,
-        budget=Budget(options.get("prices") or PriceTable(), options.get("max_cost")),
+        budget=Budget(load_prices(Path(prices)) if isinstance(prices, str | Path) else prices, options.get("max_cost")),
         replay=options.get("replay", False),
         concurrency=options.get("concurrency", CONCURRENCY),
         chat_template=None if run else config.chat_template,
     )
     asked = Asked(
         candidates=candidates,
-        root=options.get("output") or run or ROOT,
+        root=Path(output) if output else run or ROOT,
         config=config,
         services=services,
-        benchmarks=options.get("benchmarks", ()),
+        benchmarks=listed(options.get("benchmarks", ())),
         suite=options.get("suite"),
-        judge=options.get("judge"),
+        judge=str(judge) if judge else None,
         world=world,
-        data=DataDir.find(options.get("data_dir")),
+        data=DataDir.find(Path(data) if data else None),
     )
     return Session(asked)
 

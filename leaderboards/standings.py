@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
 from leaderboards import descriptions
-from selfreward_bench.errors import DataError
+from selfreward_bench.errors import DataError, UnknownNameError
 from selfreward_bench.storage.files import os_errors, write_atomic
 from selfreward_bench.types import EvalResult, Metric, Record
 
@@ -36,12 +36,14 @@ __all__ = [
     "Standings",
     "Tournament",
     "evaluated_models",
+    "keys_of",
     "model_order",
     "read_drift",
     "read_failure",
     "read_result",
     "read_standings",
     "read_tournament",
+    "short_names",
     "write_record",
 ]
 
@@ -295,6 +297,35 @@ def _rank(name: str) -> tuple[float, str]:
 def evaluated_models(run_path: Path) -> list[str]:
     """Names of the models of a run that have results, in the order of training."""
     return model_order({path.parts[-4] for path in run_path.glob(f"*/eval/*/{RESULT}")})
+
+
+def short_names(key: str) -> tuple[str, str]:
+    """What a benchmark can be called besides its key.
+
+    >>> short_names("micro-nlp@1")
+    ('micro-nlp', 'nlp')
+    """
+    name = key.partition("@")[0]
+    return name, name.removeprefix("micro-")
+
+
+def keys_of(names: Iterable[str], there: Collection[str]) -> list[str]:
+    """The benchmarks' keys that names mean, each once; a name that fits one exactly is no short name of another.
+
+    >>> keys_of(["nlp"], ["nlp@1", "micro-nlp@1"]), keys_of(["nlp"], ["micro-nlp@1"])
+    (['nlp@1'], ['micro-nlp@1'])
+
+    Raises:
+        UnknownNameError: a name means none of them.
+    """
+    known = {short_names(key)[1]: key for key in there}
+    known |= {short_names(key)[0]: key for key in there}
+    known |= {key: key for key in there}
+    wanted = list(names)
+    for name in wanted:
+        if name not in known:
+            raise UnknownNameError("benchmark", name, known)
+    return list(dict.fromkeys(known[name] for name in wanted))
 
 
 def read_result(path: Path) -> EvalResult:

@@ -195,8 +195,14 @@ def default_config(world: World, changes: Sequence[str] = ()) -> RunConfig:
     return recipes.load(None, ["name=eval", "threads=null", *changes])
 
 
-def bounded(config: RunConfig, limit: int | None) -> RunConfig:
-    """The settings with ``eval.limit`` set; None leaves them as they are."""
-    if limit is None:
-        return config
-    return config.model_copy(update={"eval": config.eval.model_copy(update={"limit": limit})})
+def bounded(config: RunConfig, limit: int | None, seed: int | None = None) -> RunConfig:
+    """The settings with ``eval.limit`` and ``seed`` set; None leaves them as they are.
+
+    Raises:
+        ConfigError: a number cannot be used.
+    """
+    from selfreward_bench import recipes
+
+    asked = [recipes.Layer({"eval": {"limit": limit}}, {("eval", "limit"): "limit"})] if limit is not None else []
+    asked += [recipes.Layer({"seed": seed}, {("seed",): "seed"})] if seed is not None else []
+    return recipes.resolve([recipes.Layer(config.model_dump()), *asked], "What was asked") if asked else config

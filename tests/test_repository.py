@@ -25,7 +25,7 @@ from packaging.requirements import Requirement
 from selfreward_bench import __version__
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("selfreward_bench", "trainers", "leaderboards", "reports")
+PACKAGES = ("selfreward_bench", "trainers", "leaderboards", "reports", "srbench")
 HEAVY = (
     "torch",
     "transformers",
@@ -69,7 +69,7 @@ def metadata_file(wheel: zipfile.ZipFile, wheel_files: set[str]) -> Message:
     return message_from_bytes(wheel.read(name), policy=policy.compat32)
 
 
-def test_the_wheel_has_every_file_of_the_four_packages(wheel_files: set[str]) -> None:
+def test_the_wheel_has_every_file_of_the_packages(wheel_files: set[str]) -> None:
     on_disk = {
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES

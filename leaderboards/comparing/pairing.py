@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from leaderboards import descriptions, standings, suites
-from leaderboards.comparing.records import PairedBenchmark, PairedMetric, Pairing, Side, Unlike, conditions, short_names
+from leaderboards.comparing.records import PairedBenchmark, PairedMetric, Pairing, Side, Unlike, conditions
 from leaderboards.comparing.run import (
     Columns,
     Stored,
@@ -23,7 +23,7 @@ from leaderboards.comparing.run import (
 )
 from leaderboards.standings import MATCHES, RESULT, HeadToHead
 from selfreward_bench import stats
-from selfreward_bench.errors import ConfigError, DataError, SrbenchError, UnknownNameError, did_you_mean
+from selfreward_bench.errors import ConfigError, DataError, SrbenchError, did_you_mean
 from selfreward_bench.storage.files import os_errors
 from selfreward_bench.types import EvalResult, Metric
 
@@ -142,11 +142,7 @@ def _listed(found: Mapping[str, Path]) -> str:
 
 def _chosen(wanted: Collection[str], there: Collection[str]) -> list[str]:
     """The keys that names mean, in the order of the page."""
-    names = {name: key for key in there for name in (key, *short_names(key))}
-    for name in wanted:
-        if name not in names and name != suites.HEAD_TO_HEAD:
-            raise UnknownNameError("benchmark", name, names)
-    keys = {names[name] for name in wanted if name in names} if wanted else set(there)
+    keys = standings.keys_of([n for n in wanted if n != suites.HEAD_TO_HEAD], there) if wanted else there
     return sorted(keys, key=lambda k: (descriptions.place(k), k))
 
 

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from leaderboards.standings import HeadToHead, MetricDifference
 from selfreward_bench.types import EvalResult, Metric, Record
 
-__all__ = ["SETTINGS", "PairedBenchmark", "PairedMetric", "Pairing", "Side", "Unlike", "conditions", "short_names"]
+__all__ = ["SETTINGS", "PairedBenchmark", "PairedMetric", "Pairing", "Side", "Unlike", "conditions"]
 
 SETTINGS: Final = "settings"
 _UNCONDITIONAL: Final = {"benchmark"}
@@ -106,13 +106,3 @@ def conditions(result: EvalResult) -> Mapping[str, str]:
     """
     stated = result.comparability
     return stated if stated.keys() - _UNCONDITIONAL else {**stated, SETTINGS: result.config_hash}
-
-
-def short_names(key: str) -> tuple[str, str]:
-    """What a benchmark can be called besides its key.
-
-    >>> short_names("micro-nlp@1")
-    ('micro-nlp', 'nlp')
-    """
-    name = key.partition("@")[0]
-    return name, name.removeprefix("micro-")

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from leaderboards.comparing.records import PairedBenchmark, PairedMetric, Pairing, short_names
+from leaderboards.comparing.records import PairedBenchmark, PairedMetric, Pairing
 from leaderboards.metrics import BUILT_IN, MetricInfo, Unit
-from leaderboards.standings import MetricDifference
+from leaderboards.standings import MetricDifference, short_names
 from reports import wording
 from selfreward_bench.errors import ConfigError, UnknownNameError, did_you_mean
 

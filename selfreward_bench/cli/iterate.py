@@ -85,8 +85,8 @@ def _conclude(work: Work, target: str) -> None:
     from trainers.iteration import checkpoint_of
     from trainers.plan import next_model
 
-    for model in work.made:
-        say(f"Made {model}: {checkpoint_of(work.run, model)}")
+    for made in work.made:
+        say(f"Made {made.model}: {checkpoint_of(work.run, made.model)}")
     if not work.made:
         say(f"{target} was made before; nothing had to be done.")
     following = next_model(work.run)

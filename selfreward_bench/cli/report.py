@@ -58,10 +58,12 @@ def report(
       srbench report runs/first --format csv > results.csv
       srbench report runs/first --model-card runs/first/M2/checkpoint
     """
+    from selfreward_bench.cli import scoring
+
     if model_card is not None and (output is not None or format is not Format.html):
         raise ConfigError("--model-card writes the card and nothing else: leave --output and --format away.")
     for path in runs:
-        _check(path)
+        scoring.check_reported(path)
     if model_card is not None:
         from reports.exports import model_card as cards
 
@@ -72,16 +74,6 @@ def report(
         _renew_page(runs[0])
     else:
         _write_page(_collect(runs), output)
-
-
-def _check(path: Path) -> None:
-    """A run, or evaluations in its layout (runs/eval)."""
-    from leaderboards.standings import evaluated_models
-    from selfreward_bench.cli.runs import CONFIG_FILE
-    from selfreward_bench.storage.rundir import RunDir
-
-    if (path / CONFIG_FILE).exists() or not evaluated_models(path):
-        RunDir.open(path)  # says what is wrong with what is no run
 
 
 def _collect(paths: Sequence[Path]) -> list[RunFacts]:

@@ -23,9 +23,12 @@ _SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The settings that a command line asks for; all empty when it asks for none."""
+    """The settings that a command line asks for; all empty when it asks for none.
 
-    recipe: str | None = None
+    A recipe may be settings that were read before.
+    """
+
+    recipe: str | RunConfig | None = None
     changes: Sequence[str] = ()
     seed: int | None = None
     judge: str | None = None
@@ -43,8 +46,12 @@ class Wanted:
         """
         from selfreward_bench import recipes
         from selfreward_bench.cli.checks import check_config
+        from selfreward_bench.config import RunConfig
 
-        config = recipes.load(self.recipe or "micro", self._overrides())
+        if isinstance(self.recipe, RunConfig):
+            config = recipes.change(self.recipe, self._overrides())
+        else:
+            config = recipes.load(self.recipe or "micro", self._overrides())
         check_config(config)
         return config
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from selfreward_bench.cli.console import say, show, stdout
 from selfreward_bench.cli.environment import use_threads
-from selfreward_bench.cli.runs import Wanted, command, open_run
+from selfreward_bench.cli.runs import CONFIG_FILE, Wanted, command, open_run
 from selfreward_bench.errors import EngineError, IncompatibleRunError, SrbenchError
 from selfreward_bench.storage.files import os_errors
 
@@ -195,6 +195,19 @@ def results_of(run_path: Path, model: str) -> list[EvalResult]:
     from leaderboards.standings import RESULT, read_result
 
     return [read_result(path) for path in sorted((run_path / model / "eval").glob(f"*/{RESULT}"), reverse=True)]
+
+
+def check_reported(path: Path) -> None:
+    """A run, or evaluations in its layout (runs/eval).
+
+    Raises:
+        IncompatibleRunError: it is neither.
+    """
+    from leaderboards.standings import evaluated_models
+    from selfreward_bench.storage.rundir import RunDir
+
+    if (path / CONFIG_FILE).exists() or not evaluated_models(path):
+        RunDir.open(path)  # says what is wrong with what is no run
 
 
 def write_report(root: Path) -> Path:

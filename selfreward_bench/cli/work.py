@@ -1,4 +1,4 @@
-"""The work behind ``run-iteration`` and ``quickstart``: make models, evaluate each, keep the report current."""
+"""The work behind ``run-iteration``, ``quickstart`` and ``srbench.Run``: models made, evaluated and reported."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from selfreward_bench.progress import Reporter
     from selfreward_bench.storage.rundir import RunDir
     from selfreward_bench.types import Prompt
+    from trainers.iteration import Iteration
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Work:
     reporter: Reporter
     evaluate: bool = True
     report: bool = True
-    made: list[str] = field(default_factory=list)
+    made: list[Iteration] = field(default_factory=list)
     errors: list[SrbenchError] = field(default_factory=list)
 
     def make(self, until: str, from_stage: str | None = None) -> None:
@@ -47,7 +48,7 @@ class Work:
                     self.run, until=target, from_stage=from_stage, oracle=oracle, reporter=self.reporter
                 )
                 from_stage = None
-                self.made += [iteration.model for iteration in made]
+                self.made += made
                 self.score(finished_models(self.run))
         finally:
             self.conclude(finished_models(self.run))

@@ -227,6 +227,9 @@ def test_a_judge_without_log_probabilities_is_asked_in_words(outputs: Path) -> N
     assert again.results[0].incomplete == 0
     samples = done.samples(KEY)
     assert samples.reason.value_counts().to_dict() == {"no_verdict": 1}
+    words = samples.get("judgment_ab", samples.reason).fillna(samples.get("judgment_ba", samples.reason))
+    assert words[samples.prompt.str.contains("thing 1,")].tolist() == ["m"]
+    assert set(words) == {"m", "M", "Both are fine."}
 
 
 def test_a_served_model_answers_and_the_cost_of_both_is_told() -> None:

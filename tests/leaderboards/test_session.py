@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import leaderboards
@@ -30,9 +30,10 @@ from selfreward_bench.engines.base import Engine, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine, prompt_text
 from selfreward_bench.errors import ConfigError, DataError, EngineError, IncompatibleRunError, UnknownNameError
 from selfreward_bench.micro import world
+from selfreward_bench.prices import load_prices
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.rundir import RunDir
-from selfreward_bench.types import SampleScore
+from selfreward_bench.types import Completion, Prompt, SampleScore
 
 ROOT_OF_DATA = Path(os.environ.get("SRBENCH_DATA_DIR", "/nowhere"))
 ALL_BUT_NLP = ("quality", "judge-accuracy", "alpaca-eval", "mt-bench", "head-to-head")  # nlp needs a model with weights
@@ -582,8 +583,59 @@ def test_metrics_and_samples_as_tables(
         assert means[r.checkpoint] == pytest.approx(r.metrics["quality_sampled"].value)
     rows = jsonl.read(Path("out/good/eval/micro-quality@1/scores.jsonl"), SampleScore)
     assert len(samples.query("checkpoint == 'good'")) == len(rows)
-    assert done.samples("nothing@1").empty
+    assert set(samples.prompt) == {p.text for p in jsonl.read(world_files / "test.jsonl", Prompt)}
+    answers = {c.id: c.text for c in jsonl.read(Path("out/poor/eval/micro-quality@1/answers.jsonl"), Completion)}
+    of_poor = samples[(samples.checkpoint == "poor") & samples.sample_id.str.startswith("sampled/")]
+    assert dict(zip(of_poor.sample_id.str.removeprefix("sampled/"), of_poor.answer, strict=True)) == answers
     assert list(Evaluation(Path(), ()).metrics().columns) == list(metrics.columns)
+    pd.testing.assert_frame_equal(Evaluation.load(Path("out")).metrics(), metrics)
+    pd.testing.assert_frame_equal(Evaluation.load(Path("out")).samples("alpaca-eval"), done.samples("alpaca-eval"))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"benchmarks": "qualty"}, UnknownNameError, "Unknown benchmark .*'qualty'. Did you mean 'quality'"),
+        ({"benchmarks": ["quality", "nlq"]}, UnknownNameError, "Did you mean 'nlp'"),
+        ({"suite": "micor"}, UnknownNameError, "Unknown suite 'micor'. Did you mean 'micro'"),
+        ({"benchmark": "quality"}, TypeError, "no option 'benchmark'. Did you mean 'benchmarks'"),
+        ({"limit": 0}, ConfigError, "limit: eval.limit: must be greater than or equal to 1"),
+        ({"limit": True}, ConfigError, "limit: eval.limit: must be a valid integer"),
+    ],
+)
+def test_a_name_or_number_that_cannot_be_meant_is_refused(
+    two: tuple[Path, Path], options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        leaderboards.evaluate(two[0], world="micro", **options)
+    assert not Path("runs").exists()
+
+
+def test_nothing_to_evaluate_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="nothing to evaluate"):
+        leaderboards.evaluate([])
+
+
+def test_one_or_several_as_texts_or_paths(
+    world_files: Path, config: RunConfig, two: tuple[Path, Path], engines: dict[str, list[ScriptedEngine]]
+) -> None:
+    one = leaderboards.evaluate(two[0], config=config, world="micro", benchmarks="quality", output="here")
+    assert [(r.checkpoint, r.benchmark) for r in one.results] == [("good", "micro-quality@1")]
+    assert one.root == Path("here")
+    both = leaderboards.evaluate(
+        [str(two[0]), two[1]], config=config, world="micro", benchmarks=["quality"], output=Path("here")
+    )
+    assert [r.checkpoint for r in both.results] == ["good", "poor"]
+    assert both.results[0] == one.results[0]
+
+
+def test_a_file_of_prices_can_be_named(two: tuple[Path, Path]) -> None:
+    Path("prices.yaml").write_text("models: {m: {prompt: 1, completion: 2}}\n")
+    session = leaderboards.session.prepare(parse_candidates([str(two[0])]), prices="prices.yaml", world="micro")
+    assert session.asked.services.budget is not None
+    assert session.asked.services.budget.prices == load_prices(Path("prices.yaml"))
+    with pytest.raises(ConfigError, match=r"Cannot read none\.yaml"):
+        leaderboards.evaluate(two[0], prices=Path("none.yaml"), world="micro")
 
 
 def test_the_package_imports_neither_torch_nor_pandas() -> None:
@@ -594,13 +646,3 @@ def test_the_package_imports_neither_torch_nor_pandas() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.slow
-def test_the_example_in_the_documentation_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    exec(compile(code, "evaluation.md", "exec"), {})  # noqa: S102  # our own page
-    shown = capsys.readouterr().out
-    assert all(word in shown for word in ("micro-quality@1", "quality_sampled", "win_rate", "sample_id"))
-    assert standings.evaluated_models(tmp_path / "runs/eval") == ["base"]

@@ -11,9 +11,9 @@ import pytest
 from leaderboards import replicates, standings
 from leaderboards.base import row, summarise
 from leaderboards.comparing.pairing import locate, pair
-from leaderboards.comparing.records import PairedBenchmark, PairedMetric, Pairing, short_names
+from leaderboards.comparing.records import PairedBenchmark, PairedMetric, Pairing
 from leaderboards.comparing.run import compare
-from leaderboards.standings import HeadToHead, Tournament, write_record
+from leaderboards.standings import HeadToHead, Tournament, short_names, write_record
 from selfreward_bench import stats
 from selfreward_bench.errors import ConfigError, DataError, UnknownNameError
 from selfreward_bench.storage import jsonl

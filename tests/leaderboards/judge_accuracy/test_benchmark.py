@@ -20,6 +20,7 @@ from leaderboards.judge_accuracy.benchmark import (
 )
 from leaderboards.judge_accuracy.data import LLMBAR
 from leaderboards.metrics import BUILT_IN
+from leaderboards.texts import texts
 from selfreward_bench.config import EvalConfig, JudgeConfig, RunConfig
 from selfreward_bench.engines.base import ChoiceRequest, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
@@ -99,6 +100,8 @@ def test_a_judge_that_ranks_like_people(ranked: Path, tmp_path: Path) -> None:
     assert outcome.judge.startswith("additive-5pt@1")
     shown = next(r for r in outcome.rows if r.sample_id == "response/p0/0").detail
     assert (shown["prompt"], shown["response"], len(shown["raw"])) == ("Question 0?", "answer A", 3)
+    told = texts(tmp_path / "out", "judge-accuracy-jsonl@1", outcome.rows)["response/p0/0"]
+    assert {told[f"judgment_{k}"] for k in (1, 2, 3)} == {"Some reasons.\nScore: 5"}
 
 
 def test_five_best_takes_the_nearest_grade(ranked: Path, tmp_path: Path) -> None:
@@ -206,6 +209,9 @@ def test_a_pairwise_judge_is_asked_in_both_orders(ranked: Path, tmp_path: Path) 
     assert found["kappa_orders"].value is None  # the better response always stands first in this file
     assert benchmark.plan(Setting(settings)).judgments.calls == len(engine.requests) == 6 * N_PROMPTS
     assert outcome.comparability["order"] == "both"
+    told = texts(tmp_path / "out", "judge-accuracy-jsonl@1", outcome.rows)["pair/p0/0"]
+    assert (told["prompt"], told["response_1"], told["response_2"]) == ("Question 0?", "answer A", "answer B")
+    assert (told["judgment_ab"], told["judgment_ba"]) == tuple(f"Some reasons.\nVerdict: {x}" for x in "AB")
 
 
 def test_a_judge_of_places_is_found_out(ranked: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from leaderboards.base import Finished, JudgeRole, Outcome, Setting, Subject, measures, summarise, unscored
 from leaderboards.mt_bench import files
 from leaderboards.mt_bench.benchmark import MicroMtBench, MtBench
+from leaderboards.texts import texts
 from selfreward_bench.config import EvalConfig, RunConfig
 from selfreward_bench.engines.base import Engine, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
@@ -276,6 +277,17 @@ def baseline(tmp_path: Path) -> Path:
         for q in QUESTIONS
     ]
     return write_lines(tmp_path / "base.jsonl", lines)
+
+
+def test_the_texts_of_each_turn(run: Run, baseline: Path, tmp_path: Path) -> None:
+    outcome = run(writer(), grader(), folder="single")
+    single = texts(tmp_path / "single", "mt-bench@1", outcome.rows)
+    assert (single["111/2"]["answer"], single["111/2"]["judgment"]) == ("About Times 3?", "Fine. Rating: [[6]]")
+    judge = grader(lambda r: f"About {r.id}: [[A]]")
+    outcome = run(writer(), judge, folder="pairs", bench=MtBench(baseline), mt_bench_mode="pairwise")
+    pairs = texts(tmp_path / "pairs", "mt-bench@1", outcome.rows)
+    assert [pairs["111/2"][f"judgment_{o}"] for o in ("ab", "ba")] == [f"About 111/2/{o}: [[A]]" for o in ("ab", "ba")]
+    assert pairs["111/2"]["baseline"] == "b2"
 
 
 def test_pairs_are_judged_in_both_orders(run: Run, baseline: Path) -> None:
