@@ -6,7 +6,7 @@ left to the tables and to the report.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from leaderboards.comparing.records import Pairing
@@ -14,7 +14,7 @@ from leaderboards.descriptions import in_order
 from leaderboards.evaluation import Evaluation
 from leaderboards.standings import MetricDifference
 from reports import wording
-from reports.facts import paired, questions, tables
+from reports.facts import comparability, paired, questions, tables
 from reports.facts.run import RunFacts
 from reports.page import plots, rendering
 from reports.page.svg import Dots, Point, dots
@@ -42,7 +42,8 @@ def evaluation(found: Evaluation) -> str:
     of = {key: {r.checkpoint: r for r in found.results if r.benchmark == key} for key in keys}
     rows = [row for key in keys for row in _benchmark(key, of[key], shown)]
     pictures = [_main_dots(key, of[key], shown) for key in keys]
-    notes = [f"{len(names) - len(shown)} more models: metrics()."] if len(names) > len(shown) else []
+    notes = _unlike(of)
+    notes += [f"{len(names) - len(shown)} more models: metrics()."] if len(names) > len(shown) else []
     notes += _ratings(found) if found.tournament else []
     notes += [f"Failed: {text}" for text in found.errors]
     title = f"Evaluation of {wording.listing([_short(n) for n in names])}" if names else "Evaluation"
@@ -79,7 +80,8 @@ def run(facts: RunFacts) -> str:
     told = f"recipe {settings.get('name', '?')}, seed {settings.get('seed', '?')}"
     made = [m.name for m in facts.models if m.iteration]
     heading = f"{facts.name}: {told}; {wording.listing(made) + ' made' if made else 'no model is made yet'}"
-    notes = [f"{len(source.models) - len(shown)} more models: the report."] if len(source.models) > len(shown) else []
+    notes = _unlike(of)
+    notes += [f"{len(source.models) - len(shown)} more models: the report."] if len(source.models) > len(shown) else []
     return _render(heading, said, pictures, ("", *shown), rows, [*notes, *facts.gaps])
 
 
@@ -92,6 +94,12 @@ def _benchmark(key: str, found: dict[str, EvalResult], shown: Sequence[str]) -> 
     for metric in tables.headlines(key, _metrics(found)):
         cells = (found[n].metrics.get(metric) if n in found else None for n in shown)
         yield (wording.info(key, metric).label, *(_number(key, metric, cell) for cell in cells))
+
+
+def _unlike(of: Mapping[str, dict[str, EvalResult]]) -> list[str]:
+    """Which numbers were not made alike and must not be read against each other."""
+    told = ((key, phrase) for key, found in of.items() for phrase in comparability.unlike(found))
+    return [f"NOT COMPARABLE: {wording.title(key)}, {phrase}" for key, phrase in told]
 
 
 def _metrics(found: dict[str, EvalResult]) -> list[str]:

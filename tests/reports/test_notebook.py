@@ -138,6 +138,16 @@ def test_an_evaluation(full: RunBuilder) -> None:
         assert shown.count(f'text-anchor="end">{model}</text>') == 6
 
 
+def test_numbers_that_were_not_made_alike_are_told(builder: RunBuilder) -> None:
+    for model, judge in (("M1", "one judge"), ("M2", "another")):
+        builder.result(model, "alpaca-eval@1", judge=judge, conditions={"judge": judge}, win_rate=50.0)
+        builder.result(model, quality_sampled=3.0)
+    for shown in (notebook.evaluation(Evaluation.load(builder.path)), notebook.run(collect(builder.path))):
+        assert shown.count("NOT COMPARABLE: AlpacaEval, ") == 1
+        assert "one judge" in shown.partition("NOT COMPARABLE")[2]
+        assert "NOT COMPARABLE: Answer quality" not in shown
+
+
 def test_an_evaluation_without_results_tells_what_failed() -> None:
     shown = notebook.evaluation(Evaluation(Path("out"), (), ("M1: no <data>",)))
     assert "Failed: M1: no &lt;data&gt;" in shown
