@@ -171,17 +171,23 @@ def refused_writes(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """No progress bars, advice or news of deprecations among the libraries themselves; errors still raise."""
+    """No progress bars, advice or news of deprecations among the libraries themselves, and no reports to their makers
+    (TRL sends one for each trainer); errors still raise.
+    """
+    from huggingface_hub import constants
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    untold = constants.HF_HUB_DISABLE_TELEMETRY  # what the environment variable of this name sets at import
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    constants.HF_HUB_DISABLE_TELEMETRY = True
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, module=r"(trl|transformers)\.")
             yield
     finally:
+        constants.HF_HUB_DISABLE_TELEMETRY = untold
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()

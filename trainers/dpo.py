@@ -40,9 +40,11 @@ from trainers.training import (
     plan_of,
     read_result,
     run_steps,
+    split_of,
     training_arguments,
 )
 
+_SIDES = ("chosen", "rejected")
 FIRST_LOSS_TOLERANCE = 1e-3
 FIRST_LOSS_TOLERANCE_BF16 = 2e-2  # a margin, not measured: 6e-4 was seen once, at 1 billion random parameters
 
@@ -78,8 +80,9 @@ def train_dpo(
 ) -> TrainResult:
     """Trains ``policy`` on the pairs, against itself as reference, and writes ``out_dir/checkpoint``.
 
-    The loss is the sigmoid loss, plus ``nll_weight`` times the mean negative log-likelihood per chosen token of a micro
-    batch. Dropout is off: policy and reference must agree at the first step. Continues and ends as ``train_sft`` does.
+    The loss is the sigmoid loss, mean over the pairs of a step, plus ``nll_weight`` times the mean negative
+    log-likelihood per chosen token of the step. Dropout is off: policy and reference must agree at the first step.
+    Continues and ends as ``train_sft`` does.
 
     Raises:
         TrainingError: no usable pair, a policy that cannot be trained, a loss that is no number.
@@ -101,8 +104,7 @@ def train_dpo(
     args = TrlDpoConfig(
         **training_arguments(config, out_dir / "resume", seed),
         beta=config.beta,
-        loss_type=["sigmoid", "sft"] if config.nll_weight > 0 else ["sigmoid"],
-        loss_weights=[1.0, config.nll_weight] if config.nll_weight > 0 else None,
+        loss_type=["sigmoid"],  # TRL's "sft" beside it would be a mean per micro batch
         precompute_ref_log_probs=True,
         disable_dropout=True,
     )
@@ -111,10 +113,13 @@ def train_dpo(
     if not frame.finished:
         model, own_settings = load_model(source, dropout=0.0)
         with quiet_libraries():
-            trainer = _trainer_class(tokens, out_dir / "reference.jsonl")(
-                model=model, args=args, train_dataset=Dataset.from_dict(rows), processing_class=tokenizer
+            trainer = _trainer_class(tokens, out_dir / "reference.jsonl", config.nll_weight)(
+                model=model,
+                args=args,
+                train_dataset=Dataset.from_dict(with_blank(rows, tokenizer.pad_token_id)),
+                processing_class=tokenizer,
             )
-        trainer.attach([len(t) for t in tokens], frame, seed, progress)
+        trainer.attach([len(t) for t in tokens], split_of(args, config), frame, seed, progress)
         steps = run_steps(trainer, frame)
         card = ModelCard(
             name=out_dir.name,
@@ -173,11 +178,20 @@ def preference_rows(tokens: Sequence[TokenPair]) -> dict[str, list[list[int]]]:
     }
 
 
-def _trainer_class(tokens: Sequence[TokenPair], reference: Path) -> Any:
-    """TRL's trainer on finished ids, with the reference on disk and the preference term logged apart."""
+def with_blank(rows: dict[str, list[list[int]]], pad: int) -> dict[str, list[list[int]]]:
+    """The columns with one pair more, of which no token counts (``trainers.batches.StepBatches``)."""
+    blank = {"prompt_ids": [pad, pad], "chosen_ids": [], "rejected_ids": []}
+    return {name: [*values, blank[name]] for name, values in rows.items()}
+
+
+def _trainer_class(tokens: Sequence[TokenPair], reference: Path, nll_weight: float) -> Any:
+    """TRL's trainer on finished ids, with the reference on disk and the loss weighed over the whole step."""
+    import torch
     from trl import DPOTrainer
 
     class Trainer(ExactTrainer, DPOTrainer):  # type: ignore[misc]  # TRL has no types
+        loss_is_scaled_for_ga = True  # ``weigh`` does it; transformers would count each micro batch alike
+
         def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
             return dataset
 
@@ -190,45 +204,67 @@ def _trainer_class(tokens: Sequence[TokenPair], reference: Path) -> Any:
             kept = _read_reference(reference, tokens)
             columns = {"ref_chosen_logps": "chosen_logp", "ref_rejected_logps": "rejected_logp"}
             for column, field in columns.items():
-                dataset = dataset.add_column(column, [getattr(r, field) for r in kept])
+                dataset = dataset.add_column(column, [*(getattr(r, field) for r in kept), 0.0])
             return dataset
 
-        def _compute_loss(self, model: Any, inputs: Any, return_outputs: bool) -> Any:
-            caught: list[Any] = []
-            hook = self.model.register_forward_hook(lambda module, args, output: caught.append(output.log_probs))
-            try:
-                loss = super()._compute_loss(model, inputs, return_outputs)
-            finally:
-                hook.remove()
-            for key, value in _pair_metrics(caught[0].detach(), inputs, self.beta).items():
-                self._metrics["train"][key].append(self.accelerator.gather(value).mean().item())
-            return loss
+        def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
+            batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+            chosen = [batch["completion_mask"].chunk(2)[0] for batch in batches]
+            own = torch.tensor([[mask.any(1).sum(), mask.sum()] for mask in chosen], device=device).sum(0)
+            self._pairs, self._chosen_tokens = self.accelerator.reduce(own, reduction="sum").tolist()
+            return batches, items
+
+        def weigh(self, loss: Any, output: Any, inputs: Any) -> Any:
+            chosen = inputs["completion_mask"].chunk(2)[0]
+            loss = loss * chosen.any(1).sum() / self._pairs
+            if nll_weight > 0:
+                loss = loss - nll_weight * output.log_probs.chunk(2)[0].sum() / self._chosen_tokens
+            return loss * self.args.world_size
+
+        def measure(self, output: Any, inputs: Any) -> dict[str, Any]:
+            return _pair_sums(output, inputs, self.beta)
+
+        def means(self, sums: dict[str, float]) -> dict[str, float]:
+            accuracy = sums.pop("right") / sums.pop("trained")
+            pairs = sums.pop("pairs")
+            shown = {name: value / pairs for name, value in sums.items() if name != "tokens"}
+            return {**shown, "mean_token_accuracy": accuracy}
 
     return Trainer
 
 
-def _pair_metrics(logps: Any, inputs: Any, beta: float) -> dict[str, Any]:
-    """Of one micro batch, per pair: the preference term of the loss and the answers' lengths.
+def _pair_sums(output: Any, inputs: Any, beta: float) -> dict[str, Any]:
+    """Of one micro batch, over its pairs: the preference term of the loss, rewards, log-probabilities, lengths.
 
     Args:
-        logps: the policy's log-probability of each answer token, 0 elsewhere, shape (2 x pairs, length - 1); the first
-            half belongs to the chosen answers.
+        output: ``log_probs`` of each answer token, 0 elsewhere, shape (2 x pairs, length - 1); the first half belongs
+            to the chosen answers.
     """
     import torch
 
-    chosen, rejected = logps.sum(1).chunk(2)
-    margin = (chosen - inputs["ref_chosen_logps"]) - (rejected - inputs["ref_rejected_logps"])
-    lengths = inputs["completion_mask"].sum(1).float().chunk(2)
-    return {
-        "dpo_loss": -torch.nn.functional.logsigmoid(beta * margin),
-        "length/chosen": lengths[0],
-        "length/rejected": lengths[1],
+    lengths = inputs["completion_mask"].sum(1)
+    real = lengths.chunk(2)[0] > 0  # not the blank pair
+    logps = [logp[real] for logp in output.log_probs.detach().sum(1).chunk(2)]
+    references = [inputs[f"ref_{side}_logps"][real] for side in _SIDES]
+    rewards = [beta * (logp - reference) for logp, reference in zip(logps, references, strict=True)]
+    margins = rewards[0] - rewards[1]
+    sums = {
+        "tokens": inputs["attention_mask"][real.repeat(2)].sum(),
+        "pairs": real.sum(),
+        "trained": lengths.chunk(2)[0].sum(),
+        "right": output.is_top1.chunk(2)[0].sum(),
+        "dpo_loss": -torch.nn.functional.logsigmoid(margins).sum(),
+        "rewards/margins": margins.sum(),
+        "rewards/accuracies": (margins > 0).sum(),
     }
+    for side, reward, logp, length in zip(_SIDES, rewards, logps, lengths.chunk(2), strict=True):
+        sums |= {f"rewards/{side}": reward.sum(), f"logps/{side}": logp.sum(), f"length/{side}": length[real].sum()}
+    return sums
 
 
 def _reference(trainer: Any, tokens: Sequence[TokenPair], batch_size: int) -> list[ReferenceLogps]:
     """The reference's log-probabilities of all pairs, in their order; each process computes its share."""
-    from accelerate.utils import gather_object  # type: ignore[import-untyped]  # accelerate has no types
+    from accelerate.utils import gather_object, send_to_device  # type: ignore[import-untyped]  # it has no types
 
     rows = preference_rows(tokens)
     order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
@@ -236,7 +272,8 @@ def _reference(trainer: Any, tokens: Sequence[TokenPair], batch_size: int) -> li
     found: list[tuple[int, float, float]] = []
     trainer.model.eval()
     for batch in batches[trainer.args.process_index :: trainer.args.world_size]:
-        inputs = trainer._prepare_inputs(trainer.data_collator([{k: v[i] for k, v in rows.items()} for i in batch]))
+        inputs = trainer.data_collator([{k: v[i] for k, v in rows.items()} for i in batch])
+        inputs = send_to_device(inputs, trainer.args.device)
         chosen, rejected = trainer.compute_ref_log_probs(trainer.model, inputs)
         found += zip(batch, chosen.tolist(), rejected.tolist(), strict=True)
     if trainer.args.world_size > 1:

@@ -35,6 +35,7 @@ from trainers.training import (
     plan_of,
     read_result,
     run_steps,
+    split_of,
     training_arguments,
 )
 
@@ -71,12 +72,8 @@ def train_sft(
     """
     from datasets import Dataset
     from trl import SFTConfig as TrlSftConfig
-    from trl import SFTTrainer
 
     from selfreward_bench.engines.loading import release_memory
-
-    class Trainer(ExactTrainer, SFTTrainer):  # type: ignore[misc]  # TRL has no types
-        """TRL's trainer with the loop's own behaviour around its steps."""
 
     started = time.perf_counter()
     source = local_directory(base)
@@ -94,10 +91,10 @@ def train_sft(
     frame = open_frame(args, out_dir, plan)
     if not frame.finished:
         model, own_settings = load_model(source, config.dropout)
-        data = Dataset.from_dict(rows)
+        data = Dataset.from_dict(with_blank(rows, tokenizer.pad_token_id))
         with quiet_libraries():
-            trainer = Trainer(model=model, args=args, train_dataset=data, processing_class=tokenizer)
-        trainer.attach([len(turn) for turn in turns], frame, seed, progress)
+            trainer = _trainer_class()(model=model, args=args, train_dataset=data, processing_class=tokenizer)
+        trainer.attach([len(turn) for turn in turns], split_of(args, config), frame, seed, progress)
         steps = run_steps(trainer, frame)
         card = ModelCard(
             name=out_dir.name,
@@ -133,3 +130,27 @@ def labelled_rows(turns: Sequence[Turn]) -> dict[str, list[list[int]]]:
         "input_ids": [turn.prompt + turn.completion for turn in turns],
         "labels": [[IGNORED] * len(turn.prompt) + turn.completion for turn in turns],
     }
+
+
+def with_blank(rows: dict[str, list[list[int]]], pad: int) -> dict[str, list[list[int]]]:
+    """The columns with one row more that carries no loss (``trainers.batches.StepBatches``)."""
+    return {"input_ids": [*rows["input_ids"], [pad, pad]], "labels": [*rows["labels"], [IGNORED, IGNORED]]}
+
+
+def _trainer_class() -> Any:
+    """TRL's trainer with the loop's own behaviour around its steps."""
+    from trl import SFTTrainer
+
+    class Trainer(ExactTrainer, SFTTrainer):  # type: ignore[misc]  # TRL has no types
+        def measure(self, output: Any, inputs: Any) -> dict[str, Any]:
+            real = (inputs["labels"] != IGNORED).any(1)
+            return {
+                "tokens": inputs["attention_mask"][real].sum(),
+                "trained": output.label_mask.sum(),
+                "right": output.is_top1.sum(),
+            }
+
+        def means(self, sums: dict[str, float]) -> dict[str, float]:
+            return {"mean_token_accuracy": sums["right"] / sums["trained"]}
+
+    return Trainer

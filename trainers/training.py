@@ -13,7 +13,8 @@ from typing import Any
 
 from selfreward_bench.config import DpoConfig, SftConfig
 from selfreward_bench.errors import ConfigError, TrainingError
-from trainers.checkpoints import ModelCard, quiet_libraries, save_checkpoint
+from trainers.batches import Split
+from trainers.checkpoints import ModelCard, quiet_libraries, refused_writes, save_checkpoint
 from trainers.resume import Frame, ResumeStore, StepLog, keep_plan
 
 
@@ -106,6 +107,11 @@ def _split_batch(config: SftConfig | DpoConfig) -> tuple[int, int]:
     return micro, config.batch_size // (micro * processes)
 
 
+def split_of(args: Any, config: SftConfig | DpoConfig) -> Split:
+    """How this process takes part in each step; ``args`` knows which one it is."""
+    return Split(config.batch_size, args.per_device_train_batch_size, args.world_size, args.process_index)
+
+
 def open_frame(args: Any, out_dir: Path, plan: dict[str, Any]) -> Frame:
     """Makes ``out_dir`` ready for a new, a continued or a finished training.
 
@@ -165,29 +171,29 @@ def run_steps(trainer: Any, frame: Frame) -> int:
         TrainingError: a loss or gradient is no number, or memory ran out.
         KeyboardInterrupt: interrupted; the state of the last whole step is saved.
     """
+    from safetensors import SafetensorError
     from transformers import set_seed
 
     state = frame.store.latest()
-    total = _total_steps(trainer)
+    total = math.ceil(trainer.args.num_train_epochs * trainer.batches.steps)
     if state is not None and state.step >= total:  # killed after the last step, before the checkpoint was written
-        with quiet_libraries():
-            trainer._load_from_checkpoint(str(state.path))
+        saved = _from_pretrained(state.path)
+        trainer.model.load_state_dict(saved.state_dict())
         return state.step
-    set_seed(trainer.args.seed)
+    set_seed((trainer.args.seed + trainer.args.process_index) % 2**32)  # each process draws dropout of its own
     with quiet_libraries(), trainer.interruption.watching():
         try:
             trainer.train(resume_from_checkpoint=str(state.path) if state else None)
+        except (OSError, RuntimeError, SafetensorError):
+            if not trainer.saving:
+                raise
+            with refused_writes(frame.store.directory):
+                raise
         finally:
             frame.log.flush()
     if trainer.interruption.wanted:
         raise KeyboardInterrupt
     return int(trainer.state.global_step)
-
-
-def _total_steps(trainer: Any) -> int:
-    per_epoch: int = math.ceil(len(trainer.train_dataset) / trainer.get_total_train_batch_size(trainer.args))
-    epochs: float = trainer.args.num_train_epochs
-    return math.ceil(epochs * per_epoch)
 
 
 def check_weights_finite(model: Any) -> None:
@@ -225,7 +231,7 @@ def load_model(source: str | Path, dropout: float) -> tuple[Any, dict[str, Any]]
     Raises:
         TrainingError: the directory holds no causal language model in safetensors.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     try:
         with quiet_libraries():
@@ -238,13 +244,17 @@ def load_model(source: str | Path, dropout: float) -> tuple[Any, dict[str, Any]]
         for key in own:
             setattr(config, key, dropout)
         own["use_cache"] = getattr(config, "use_cache", True)  # the trainer turns it off
-        with quiet_libraries():
-            model = AutoModelForCausalLM.from_pretrained(
-                str(source), config=config, dtype="float32", use_safetensors=True
-            )
+        model = _from_pretrained(source, config=config)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise TrainingError(
             f"No model can be loaded from {source}: {error}. Training needs a causal language model in Hugging Face "
             "layout with safetensors weights."
         ) from error
     return model, own
+
+
+def _from_pretrained(source: str | Path, **options: Any) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    with quiet_libraries():
+        return AutoModelForCausalLM.from_pretrained(str(source), dtype="float32", use_safetensors=True, **options)

@@ -18,8 +18,10 @@ CHAT_TEMPLATE = (
 NOUNS = ("apple", "bear", "coat", "drum", "engine", "flower", "garden", "hammer")
 
 
-def make_model(directory: Path, *, template: str | None = CHAT_TEMPLATE, hidden: int = 32) -> Path:
-    """Writes a random two-layer Llama and its tokenizer in Hugging Face layout."""
+def make_model(
+    directory: Path, *, template: str | None = CHAT_TEMPLATE, hidden: int = 32, spread: float = 0.02
+) -> Path:
+    """Writes a random two-layer Llama and its tokenizer in Hugging Face layout; ``spread`` is that of its weights."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -56,6 +58,7 @@ def make_model(directory: Path, *, template: str | None = CHAT_TEMPLATE, hidden:
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
+        initializer_range=spread,
     )
     LlamaForCausalLM(config).save_pretrained(directory)
     tokenizer.save_pretrained(directory)

@@ -1,0 +1,60 @@
+"""What srbench changes around TRL's steps: by public means where there are any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selfreward_bench.config import SftConfig
+from selfreward_bench.errors import TrainingError
+from trainers import dpo, sft
+from trainers.resume import ResumeStore
+from trainers.sft import train_sft
+
+from .conftest import examples
+
+CONFIG = SftConfig(learning_rate=1e-3, final_learning_rate=1e-4, batch_size=4, save_every=2, dropout=0.0, max_length=64)
+
+
+def private_overrides(trainer: type) -> set[str]:
+    """Names of private attributes that classes of srbench put in the place of TRL's or transformers' own."""
+    ours = [c for c in trainer.__mro__ if c.__module__.startswith("trainers.")]
+    theirs = [c for c in trainer.__mro__ if c.__module__.startswith(("trl.", "transformers."))]
+    names = {name for c in ours for name in vars(c) if name.startswith("_") and not name.endswith("__")}
+    return {name for name in names if any(name in vars(c) for c in theirs)}
+
+
+def test_the_private_methods_that_are_overridden_are_those_of_the_documentation() -> None:
+    assert private_overrides(sft._trainer_class()) == set()
+    found = private_overrides(dpo._trainer_class([], Path("reference.jsonl"), 0.0))
+    assert found == {"_prepare_dataset", "_precompute_ref_logps"}
+    table = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
+    assert all(f"DPOTrainer.{name}`" in table for name in found)
+
+
+def refuse(*args: Any, **kwargs: Any) -> None:
+    raise RuntimeError("[enforce fail at inline_container.cc:659] . unexpected pos 128 vs 22")
+
+
+def test_a_state_that_cannot_be_written_is_told_as_such(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch raises its own RuntimeError on a full disk."""
+    import torch
+
+    monkeypatch.setattr(torch, "save", refuse)
+    with pytest.raises(TrainingError, match=r"Cannot write .*resume.* bytes are free there"):
+        train_sft(tiny_model, examples(16), CONFIG, tmp_path / "train", seed=1)
+    assert ResumeStore(tmp_path / "train" / "resume").latest() is None
+
+
+def test_an_error_of_the_model_is_not_taken_for_one_of_the_disk(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import LlamaForCausalLM
+
+    monkeypatch.setattr(LlamaForCausalLM, "get_output_embeddings", refuse)
+    with pytest.raises(RuntimeError, match="unexpected pos"):
+        train_sft(tiny_model, examples(16), CONFIG, tmp_path / "train", seed=1)
