@@ -20,6 +20,7 @@ from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import PreferencePair, Record
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
+from trainers.launchers import Tell, without_settings
 from trainers.rendering import (
     Turn,
     digest,
@@ -34,6 +35,7 @@ from trainers.stepping import ExactTrainer
 from trainers.training import (
     TrainProgress,
     TrainResult,
+    arguments,
     finish,
     load_model,
     open_frame,
@@ -69,6 +71,7 @@ class TokenPair:
         return max(len(self.chosen), len(self.rejected))
 
 
+@without_settings()
 def train_dpo(
     policy: Path,
     pairs: Sequence[PreferencePair],
@@ -77,6 +80,7 @@ def train_dpo(
     *,
     seed: int,
     progress: Callable[[TrainProgress], None] | None = None,
+    tell: Tell | None = None,
 ) -> TrainResult:
     """Trains ``policy`` on the pairs, against itself as reference, and writes ``out_dir/checkpoint``.
 
@@ -101,7 +105,8 @@ def train_dpo(
     tokens, truncated = render_pairs(tokenizer, pairs, longest(source, config.max_length))
     rows = preference_rows(tokens)
     fingerprint = weights_fingerprint(source)
-    args = TrlDpoConfig(
+    args = arguments(
+        TrlDpoConfig,
         **training_arguments(config, out_dir / "resume", seed),
         beta=config.beta,
         loss_type=["sigmoid"],  # TRL's "sft" beside it would be a mean per micro batch
@@ -109,7 +114,7 @@ def train_dpo(
         disable_dropout=True,
     )
     data = digest([t.id for t in tokens], *rows.values())
-    frame = open_frame(args, out_dir, plan_of("dpo", fingerprint, data, config, seed))
+    frame = open_frame(args, out_dir, plan_of("dpo", fingerprint, data, config, seed), tell)
     if not frame.finished:
         model, own_settings = load_model(source, dropout=0.0)
         with quiet_libraries():

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from selfreward_bench.config import DpoConfig, SftConfig
 from selfreward_bench.errors import TrainingError
 from selfreward_bench.progress import Reporter
+from trainers.launchers import Tell
 from trainers.training import TrainProgress, TrainResult
 
 
@@ -48,7 +49,7 @@ def run_training(
     watch = _Watch(reporter, stage)
     if isolate if isolate is not None else _has_accelerator():
         return _in_own_process((kind, parent, list(records), config, out_dir, seed, threads, chat_template), watch)
-    return _train(kind, parent, records, config, out_dir, seed, threads, chat_template, watch)
+    return _train(kind, parent, records, config, out_dir, seed, threads, chat_template, watch, watch.tell)
 
 
 class _Watch:
@@ -56,6 +57,7 @@ class _Watch:
 
     def __init__(self, reporter: Reporter, stage: str) -> None:
         self._reporter, self._stage, self._step = reporter, stage, 0
+        self.tell = reporter.message
 
     def __call__(self, progress: TrainProgress) -> None:
         if not self._step:
@@ -79,7 +81,8 @@ def _train(
     seed: int,
     threads: int | None,
     chat_template: str | None,
-    progress: Any,
+    progress: Callable[[TrainProgress], None],
+    tell: Tell,
 ) -> TrainResult:
     import torch
 
@@ -88,10 +91,11 @@ def _train(
     if kind == "dpo":
         from trainers.dpo import train_dpo
 
-        return train_dpo(Path(parent), records, config, out_dir, seed=seed, progress=progress)
+        return train_dpo(Path(parent), records, config, out_dir, seed=seed, progress=progress, tell=tell)
     from trainers.sft import train_sft
 
-    return train_sft(parent, records, config, out_dir, seed=seed, chat_template=chat_template, progress=progress)
+    options: dict[str, Any] = {"seed": seed, "progress": progress, "tell": tell}
+    return train_sft(parent, records, config, out_dir, chat_template=chat_template, **options)
 
 
 def _in_own_process(task: tuple[Any, ...], watch: _Watch) -> TrainResult:
@@ -109,6 +113,9 @@ def _in_own_process(task: tuple[Any, ...], watch: _Watch) -> TrainResult:
                 message = here.recv()
                 if isinstance(message, TrainProgress):
                     watch(message)
+                    continue
+                if isinstance(message, str):
+                    watch.tell(message)
                     continue
             except KeyboardInterrupt:
                 interrupted = True
@@ -138,7 +145,8 @@ def _child(connection: Connection, task: tuple[Any, ...]) -> None:
         os.setsid()  # a terminal's Ctrl-C goes to the parent alone, which passes it on
     try:
         kind, parent, records, config, out_dir, seed, threads, chat_template = task
-        made = _train(kind, parent, records, config, out_dir, seed, threads, chat_template, connection.send)
+        listen = connection.send
+        made = _train(kind, parent, records, config, out_dir, seed, threads, chat_template, listen, listen)
         connection.send(made)
     except BrokenPipeError:  # the parent is gone; what was saved is kept
         sys.exit(1)

@@ -33,6 +33,7 @@ from trainers import candidates, checks, eft, learning, pairs, prompts, rewards,
 from trainers.checkpoints import logit_probe
 from trainers.dpo import FIRST_LOSS_TOLERANCE, FIRST_LOSS_TOLERANCE_BF16, check_first_step
 from trainers.isolation import run_training
+from trainers.launchers import one_process
 from trainers.rendering import local_directory
 from trainers.stages import BASELINE, check_model, models, parent_of, stages
 from trainers.training import TrainResult
@@ -112,9 +113,10 @@ def run_iteration(
         LoopViolation: a check of the loop itself failed; nothing is made from what failed.
         IncompatibleRunError: a stage was made with other inputs or settings; the message names them.
         TrainingError: training could not go on; the last good state is kept.
+        ConfigError: torchrun started this process and others beside it.
     """
     loop = _Loop(run, reporter or Silent(), oracle)
-    with run.lock():
+    with one_process(loop.reporter.message), run.lock():
         if from_stage:
             check_stages(run, from_stage, oracle)  # what stays must fit, or nothing is deleted
             run.reset_from(from_stage, [(s.name, s.paths) for s in stages(run.config)])

@@ -15,6 +15,7 @@ from selfreward_bench.errors import DataError
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import Example
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
+from trainers.launchers import Tell, without_settings
 from trainers.rendering import (
     Turn,
     digest,
@@ -29,6 +30,7 @@ from trainers.stepping import ExactTrainer
 from trainers.training import (
     TrainProgress,
     TrainResult,
+    arguments,
     finish,
     load_model,
     open_frame,
@@ -42,6 +44,7 @@ from trainers.training import (
 IGNORED = -100  # a label that carries no loss
 
 
+@without_settings()
 def train_sft(
     base: str | Path,
     examples: Sequence[Example],
@@ -51,6 +54,7 @@ def train_sft(
     seed: int,
     chat_template: str | None = None,
     progress: Callable[[TrainProgress], None] | None = None,
+    tell: Tell | None = None,
 ) -> TrainResult:
     """Trains ``base`` on the examples and writes ``out_dir/checkpoint``.
 
@@ -62,6 +66,7 @@ def train_sft(
         chat_template: which one it gets instead, whatever it brings (``RunConfig.chat_template``).
         out_dir: belongs to this training alone (``trainers.resume`` draws what is in it).
         progress: called after each step; a KeyboardInterrupt from it stops as Ctrl-C does.
+        tell: given lines worth reading.
 
     Raises:
         TrainingError: nothing to train on, a base that cannot be trained, a loss that is no number.
@@ -84,11 +89,13 @@ def train_sft(
         raise DataError(f"chat_template {chat_template}: {error}" if chat_template else str(error)) from error
     rows = labelled_rows(turns)
     fingerprint = weights_fingerprint(source)
-    args = TrlSftConfig(
-        **training_arguments(config, out_dir / "resume", seed), dataset_kwargs={"skip_prepare_dataset": True}
+    args = arguments(
+        TrlSftConfig,
+        **training_arguments(config, out_dir / "resume", seed),
+        dataset_kwargs={"skip_prepare_dataset": True},
     )
     plan = plan_of("sft", fingerprint, digest(rows["input_ids"], rows["labels"]), config, seed)
-    frame = open_frame(args, out_dir, plan)
+    frame = open_frame(args, out_dir, plan, tell)
     if not frame.finished:
         model, own_settings = load_model(source, config.dropout)
         data = Dataset.from_dict(with_blank(rows, tokenizer.pad_token_id))

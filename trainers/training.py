@@ -15,7 +15,34 @@ from selfreward_bench.config import DpoConfig, SftConfig
 from selfreward_bench.errors import ConfigError, TrainingError
 from trainers.batches import Split
 from trainers.checkpoints import ModelCard, quiet_libraries, refused_writes, save_checkpoint
+from trainers.launchers import Tell
 from trainers.resume import Frame, ResumeStore, StepLog, keep_plan
+
+
+class OneDevice:
+    """Mixed into TRL's configurations, before them: a process trains on one device.
+
+    transformers would spread each micro batch over all GPUs it sees, and so multiply the batch.
+    """
+
+    @property
+    def visible_gpus(self) -> int:
+        """GPUs that transformers would take."""
+        arguments: Any = super()
+        return int(arguments.n_gpu)
+
+    @property
+    def n_gpu(self) -> int:
+        return min(self.visible_gpus, 1)
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """transformers pickles its arguments into each saved state, where nothing reads them."""
+        return dict, ()
+
+
+def arguments(kind: type, **values: Any) -> Any:
+    """A TRL configuration of this class, for one device."""
+    return type(kind.__name__, (OneDevice, kind), {})(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +139,13 @@ def split_of(args: Any, config: SftConfig | DpoConfig) -> Split:
     return Split(config.batch_size, args.per_device_train_batch_size, args.world_size, args.process_index)
 
 
-def open_frame(args: Any, out_dir: Path, plan: dict[str, Any]) -> Frame:
+def open_frame(args: Any, out_dir: Path, plan: dict[str, Any], tell: Tell | None) -> Frame:
     """Makes ``out_dir`` ready for a new, a continued or a finished training.
 
     Args:
         args: TRL's configuration; it knows which process this is.
         plan: everything the result depends on, flat; compared with what was begun here.
+        tell: told that only one of several GPUs is used.
 
     Raises:
         IncompatibleRunError: another training was begun in ``out_dir``.
@@ -133,6 +161,8 @@ def open_frame(args: Any, out_dir: Path, plan: dict[str, Any]) -> Frame:
                 frame.store.discard_after(len(frame.log.read()))
                 state = frame.store.latest()
                 frame.log.cut(state.step if state else 0)
+    if args.visible_gpus > 1 and tell and not frame.finished:
+        tell(f"{args.visible_gpus} GPUs are visible; the training takes {args.device} (CUDA_VISIBLE_DEVICES chooses).")
     return frame
 
 
