@@ -6,9 +6,10 @@ and serves the schema, ``srbench recipes NAME --explain`` and docs/settings.md a
 
 from __future__ import annotations
 
+import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -16,6 +17,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)]
+Day = Annotated[str, AfterValidator(lambda given: datetime.date.fromisoformat(given).isoformat())]
 JudgeMode = Literal["sampled", "expected", "reasoned"]
 
 
@@ -50,6 +52,9 @@ class EngineConfig(Section):
         16384, description="Most rows x (prompt + new tokens) of a batch; a GPU takes 262,144 and more."
     )
     trust_remote_code: bool = Field(False, description="Whether a model may run Python code that it brings along.")
+    date: Day | None = Field(
+        None, description="The day that chat templates show (YYYY-MM-DD); a run keeps that of its making."
+    )
 
 
 class SeedConfig(Section):

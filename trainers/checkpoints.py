@@ -73,8 +73,8 @@ def save_checkpoint(model: Any, tokenizer: Any, directory: Path, card: ModelCard
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         write_card(partial, card)
-        for file in partial.iterdir():
-            sync_file(file)
+        for file in partial.rglob("*"):
+            sync_directory(file) if file.is_dir() else sync_file(file)
         shutil.rmtree(directory, ignore_errors=True)
         partial.rename(directory)
         sync_directory(directory.parent)
@@ -109,7 +109,7 @@ def model_name(directory: Path) -> str:
     return card.name if card else directory.resolve().name
 
 
-def logit_probe(directory_or_model: Any) -> list[float]:
+def logit_probe(directory_or_model: Any, *, trust_remote_code: bool = False) -> list[float]:
     """What a model computes on a few fixed token sequences: for each, at its last position, the log of the
     normaliser, the largest logit, and the logits of three tokens.
 
@@ -121,7 +121,9 @@ def logit_probe(directory_or_model: Any) -> list[float]:
     """
     import torch
 
-    model = _loaded(directory_or_model) if isinstance(directory_or_model, (str, Path)) else directory_or_model
+    model = directory_or_model
+    if isinstance(model, (str, Path)):
+        model = _loaded(model, trust_remote_code)
     vocabulary = model.get_input_embeddings().weight.shape[0]
     ids = [[(7919 * i + 104729 * s + 13) % vocabulary for i in range(PROBE_LENGTH)] for s in range(PROBE_SEQUENCES)]
     training = model.training
@@ -141,15 +143,18 @@ def compare_checkpoints(first: Path, second: Path) -> Comparison:
     return Comparison((weights_fingerprint(first), weights_fingerprint(second)), distance)
 
 
-def _loaded(directory: str | Path) -> Any:
+def _loaded(directory: str | Path, trust_remote_code: bool) -> Any:
     from transformers import AutoModelForCausalLM
 
+    from selfreward_bench.engines.loading import cause
+
+    options = {"dtype": "float32", "use_safetensors": True, "trust_remote_code": trust_remote_code}
     try:
         with quiet_libraries():
-            return AutoModelForCausalLM.from_pretrained(str(directory), dtype="float32", use_safetensors=True)
+            return AutoModelForCausalLM.from_pretrained(str(directory), **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise EngineError(
-            f"No model can be loaded from {directory}: {error}. It needs config.json and safetensors weights."
+            f"No model can be loaded from {directory}: {cause(error)} It needs config.json and safetensors weights."
         ) from error
 
 

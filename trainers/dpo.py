@@ -24,7 +24,6 @@ from trainers.launchers import Tell, without_settings
 from trainers.rendering import (
     Turn,
     digest,
-    end_token_ids,
     load_tokenizer,
     local_directory,
     longest,
@@ -81,12 +80,14 @@ def train_dpo(
     seed: int,
     progress: Callable[[TrainProgress], None] | None = None,
     tell: Tell | None = None,
+    trust_remote_code: bool = False,
+    date: str | None = None,
 ) -> TrainResult:
     """Trains ``policy`` on the pairs, against itself as reference, and writes ``out_dir/checkpoint``.
 
     The loss is the sigmoid loss, mean over the pairs of a step, plus ``nll_weight`` times the mean negative
     log-likelihood per chosen token of the step. Dropout is off: policy and reference must agree at the first step.
-    Continues and ends as ``train_sft`` does.
+    Arguments, and how it continues and ends, are as in ``train_sft``.
 
     Raises:
         TrainingError: no usable pair, a policy that cannot be trained, a loss that is no number.
@@ -101,8 +102,8 @@ def train_dpo(
 
     started = time.perf_counter()
     source = local_directory(policy)
-    tokenizer = load_tokenizer(source)
-    tokens, truncated = render_pairs(tokenizer, pairs, longest(source, config.max_length))
+    tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code, date=date)
+    tokens, truncated = render_pairs(tokenizer, pairs, longest(source, config.max_length, trust_remote_code))
     rows = preference_rows(tokens)
     fingerprint = weights_fingerprint(source)
     args = arguments(
@@ -116,16 +117,16 @@ def train_dpo(
     data = digest([t.id for t in tokens], *rows.values())
     frame = open_frame(args, out_dir, plan_of("dpo", fingerprint, data, config, seed), tell)
     if not frame.finished:
-        model, own_settings = load_model(source, dropout=0.0)
+        loaded = load_model(source, 0.0, trust_remote_code=trust_remote_code, tell=tell)
         with quiet_libraries():
             trainer = _trainer_class(tokens, out_dir / "reference.jsonl", config.nll_weight)(
-                model=model,
+                model=loaded.model,
                 args=args,
                 train_dataset=Dataset.from_dict(with_blank(rows, tokenizer.pad_token_id)),
                 processing_class=tokenizer,
             )
         trainer.attach([len(t) for t in tokens], split_of(args, config), frame, seed, progress)
-        steps = run_steps(trainer, frame)
+        steps = run_steps(trainer, frame, trust_remote_code)
         card = ModelCard(
             name=out_dir.name,
             parent=model_name(source),
@@ -134,8 +135,8 @@ def train_dpo(
             recipe=config.model_dump(mode="json"),
             counts={"pairs": len(tokens), "truncated": truncated, "steps": steps},
         )
-        finish(trainer, frame, own_settings, end_token_ids(tokenizer, [t.chosen for t in tokens]), card)
-        del trainer, model
+        finish(trainer, frame, loaded, [t.chosen for t in tokens], card)
+        del trainer, loaded
         release_memory()
     return read_result(frame, truncated, started)
 

@@ -502,6 +502,7 @@ class _Loop:
                     chat_template=self.chat_template(parent),
                     reporter=self.reporter,
                     stage=stage.name,
+                    engine=self.config.engine,
                 )
                 if kind == "dpo":
                     check_first_step(result, FIRST_LOSS_TOLERANCE_BF16 if section.bf16 else FIRST_LOSS_TOLERANCE)
@@ -515,7 +516,8 @@ class _Loop:
             return Iteration(**json.loads(path.read_text(encoding="utf-8")))
         if self.stop_before:
             raise _StopBefore
-        before, after = (logit_probe(checkpoint_of(self.run, m)) for m in (parent, model))
+        trusted = self.config.engine.trust_remote_code
+        before, after = (logit_probe(checkpoint_of(self.run, m), trust_remote_code=trusted) for m in (parent, model))
         prints = (self.fingerprint(model), self.fingerprint(parent))
         change = checks.check_weights(model, parent, prints, (after, before))
         found = {name: self.run.finished_stage(name) for name in names}

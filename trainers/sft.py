@@ -19,7 +19,6 @@ from trainers.launchers import Tell, without_settings
 from trainers.rendering import (
     Turn,
     digest,
-    end_token_ids,
     load_tokenizer,
     local_directory,
     longest,
@@ -55,6 +54,8 @@ def train_sft(
     chat_template: str | None = None,
     progress: Callable[[TrainProgress], None] | None = None,
     tell: Tell | None = None,
+    trust_remote_code: bool = False,
+    date: str | None = None,
 ) -> TrainResult:
     """Trains ``base`` on the examples and writes ``out_dir/checkpoint``.
 
@@ -67,6 +68,8 @@ def train_sft(
         out_dir: belongs to this training alone (``trainers.resume`` draws what is in it).
         progress: called after each step; a KeyboardInterrupt from it stops as Ctrl-C does.
         tell: given lines worth reading.
+        trust_remote_code: runs code that comes with the model; without, nothing does and nobody is asked.
+        date: what a chat template that shows the day shows (YYYY-MM-DD); None is today.
 
     Raises:
         TrainingError: nothing to train on, a base that cannot be trained, a loss that is no number.
@@ -82,9 +85,15 @@ def train_sft(
 
     started = time.perf_counter()
     source = local_directory(base)
-    tokenizer = load_tokenizer(source, default_template=True, chat_template=chat_template)
+    tokenizer = load_tokenizer(
+        source,
+        default_template=True,
+        chat_template=chat_template,
+        trust_remote_code=trust_remote_code,
+        date=date,
+    )
     try:
-        turns, truncated = render_examples(tokenizer, examples, longest(source, config.max_length))
+        turns, truncated = render_examples(tokenizer, examples, longest(source, config.max_length, trust_remote_code))
     except DataError as error:
         raise DataError(f"chat_template {chat_template}: {error}" if chat_template else str(error)) from error
     rows = labelled_rows(turns)
@@ -97,12 +106,12 @@ def train_sft(
     plan = plan_of("sft", fingerprint, digest(rows["input_ids"], rows["labels"]), config, seed)
     frame = open_frame(args, out_dir, plan, tell)
     if not frame.finished:
-        model, own_settings = load_model(source, config.dropout)
+        loaded = load_model(source, config.dropout, trust_remote_code=trust_remote_code, tell=tell)
         data = Dataset.from_dict(with_blank(rows, tokenizer.pad_token_id))
         with quiet_libraries():
-            trainer = _trainer_class()(model=model, args=args, train_dataset=data, processing_class=tokenizer)
+            trainer = _trainer_class()(model=loaded.model, args=args, train_dataset=data, processing_class=tokenizer)
         trainer.attach([len(turn) for turn in turns], split_of(args, config), frame, seed, progress)
-        steps = run_steps(trainer, frame)
+        steps = run_steps(trainer, frame, trust_remote_code)
         card = ModelCard(
             name=out_dir.name,
             parent=model_name(source),
@@ -111,8 +120,8 @@ def train_sft(
             recipe=config.model_dump(mode="json"),
             counts={"examples": len(turns), "truncated": truncated, "steps": steps},
         )
-        finish(trainer, frame, own_settings, end_token_ids(tokenizer, turns), card)
-        del trainer, model
+        finish(trainer, frame, loaded, turns, card)
+        del trainer, loaded
         release_memory()
     return read_result(frame, truncated, started)
 

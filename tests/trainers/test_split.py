@@ -48,7 +48,7 @@ def train(kind: str, base: Path, out: Path, micro: int | None = None) -> Path:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With probabilities that differ, so that a wrong weight of a record is seen in the loss."""
-    return make_model(tmp_path_factory.mktemp("base") / "model", spread=0.2)
+    return make_model(tmp_path_factory.mktemp("base") / "model", initializer_range=0.2)
 
 
 @pytest.fixture(scope="module", params=["sft", "dpo"])

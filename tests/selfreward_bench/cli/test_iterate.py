@@ -303,3 +303,12 @@ def test_torchrun_is_refused_before_the_run_is_made(cli: Any, tmp_path: Path, mo
     assert result.exit_code == 2
     assert "torchrun started 2 processes" in result.stderr
     assert not Path("a").exists()
+
+
+def test_a_run_of_another_day_goes_on_with_its_own_recipe(cli: Any, quick: Any) -> None:
+    cli("init", "a", "--recipe", "micro-fast", "--set", "engine.date='2031-02-03'")
+    assert cli("run-iteration", "a", "--recipe", "micro-fast").exit_code == 0
+    assert RunDir.open(Path("a")).config.engine.date == "2031-02-03"
+    other = cli("run-iteration", "a", "--recipe", "micro-fast", "--set", "engine.date='2031-02-04'")
+    assert other.exit_code == 2
+    assert "engine.date" in other.stderr
