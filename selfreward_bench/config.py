@@ -18,6 +18,7 @@ BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)]
 Day = Annotated[str, AfterValidator(lambda given: datetime.date.fromisoformat(given).isoformat())]
+SaveDtype = Literal["base", "float32", "bfloat16", "float16"]
 JudgeMode = Literal["sampled", "expected", "reasoned"]
 
 
@@ -125,6 +126,7 @@ class SftConfig(Section):
     save_every: PositiveInt = Field(200, description="Steps between saved states, to resume from (paper: 200).")
     gradient_checkpointing: bool = Field(False, description="Computes activations twice to save memory.")
     bf16: bool = Field(False, description="Computes in bfloat16 autocast; weights and optimizer stay float32.")
+    save_dtype: SaveDtype = Field("base", description="Type of the saved weights; base: that of the base, by tensor.")
 
 
 class DpoConfig(Section):
@@ -153,6 +155,7 @@ class DpoConfig(Section):
     save_every: PositiveInt = Field(200, description="Steps between saved states, to resume from (paper: 200).")
     gradient_checkpointing: bool = Field(False, description="Computes activations twice to save memory.")
     bf16: bool = Field(False, description="Computes in bfloat16 autocast; weights and optimizer stay float32.")
+    save_dtype: SaveDtype = Field("base", description="Type of the saved weights; base: that of the base, by tensor.")
 
 
 class PromptsConfig(Section):

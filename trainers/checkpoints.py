@@ -19,12 +19,13 @@ import yaml
 
 from selfreward_bench.errors import EngineError, TrainingError
 from selfreward_bench.storage.files import os_errors, sync_directory
-from selfreward_bench.storage.fingerprint import weights_fingerprint
+from selfreward_bench.storage.fingerprint import weights_dtypes, weights_fingerprint
 from selfreward_bench.types import Record
 from trainers.resume import sync_file
 
 PROBE_LENGTH = 16  # tokens per probe sequence
 PROBE_SEQUENCES = 4
+_DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}  # other types of a base become float32
 
 
 class ModelCard(Record):
@@ -78,6 +79,31 @@ def save_checkpoint(model: Any, tokenizer: Any, directory: Path, card: ModelCard
         shutil.rmtree(directory, ignore_errors=True)
         partial.rename(directory)
         sync_directory(directory.parent)
+
+
+def round_weights(model: Any, dtype: str, base: Path) -> None:
+    """Gives a model the type its weights are saved in.
+
+    Args:
+        dtype: ``base`` is that of the model it was trained from, tensor by tensor; or a type for all (``bfloat16``).
+        base: directory of that model.
+
+    Raises:
+        TrainingError: a weight is too large for the type.
+    """
+    import torch
+
+    most, each = weights_dtypes(base) if dtype == "base" else (dtype, {})
+    saved = model.state_dict()
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if name in saved and tensor.is_floating_point():
+            chosen = each.get(name, most)
+            tensor.data = tensor.data.to(getattr(torch, _DTYPES.get(chosen, chosen), torch.float32))
+            if not bool(tensor.isfinite().all()):
+                raise TrainingError(
+                    f"{name} holds values that {chosen} cannot hold; no checkpoint was written. Set save_dtype to "
+                    "bfloat16 or float32 and start again: what was trained is kept."
+                )
 
 
 def write_card(directory: Path, card: ModelCard) -> None:

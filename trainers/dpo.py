@@ -135,7 +135,7 @@ def train_dpo(
             recipe=config.model_dump(mode="json"),
             counts={"pairs": len(tokens), "truncated": truncated, "steps": steps},
         )
-        finish(trainer, frame, loaded, [t.chosen for t in tokens], card)
+        finish(trainer, frame, loaded, [t.chosen for t in tokens], card, config.save_dtype)
         del trainer, loaded
         release_memory()
     return read_result(frame, truncated, started)

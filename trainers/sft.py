@@ -120,7 +120,7 @@ def train_sft(
             recipe=config.model_dump(mode="json"),
             counts={"examples": len(turns), "truncated": truncated, "steps": steps},
         )
-        finish(trainer, frame, loaded, turns, card)
+        finish(trainer, frame, loaded, turns, card, config.save_dtype)
         del trainer, loaded
         release_memory()
     return read_result(frame, truncated, started)

@@ -17,7 +17,7 @@ from typing import Any
 from selfreward_bench.config import DpoConfig, SftConfig
 from selfreward_bench.errors import ConfigError, TrainingError
 from trainers.batches import Split
-from trainers.checkpoints import ModelCard, quiet_libraries, refused_writes, save_checkpoint
+from trainers.checkpoints import ModelCard, quiet_libraries, refused_writes, round_weights, save_checkpoint
 from trainers.launchers import Tell
 from trainers.rendering import Turn, end_token_ids
 from trainers.resume import Frame, ResumeStore, StepLog, keep_plan
@@ -180,7 +180,7 @@ def plan_of(stage: str, fingerprint: str, data: str, config: SftConfig | DpoConf
     return {"stage": stage, "base": fingerprint, "data": data, "seed": seed, **settings}
 
 
-def finish(trainer: Any, frame: Frame, loaded: Loaded, turns: Iterable[Turn], card: ModelCard) -> None:
+def finish(trainer: Any, frame: Frame, loaded: Loaded, turns: Iterable[Turn], card: ModelCard, save_dtype: str) -> None:
     """Writes the checkpoint and then deletes the saved states, on the first process.
 
     Its configuration is the base's own: whatever the trainers set in it while they trained is put back.
@@ -189,10 +189,11 @@ def finish(trainer: Any, frame: Frame, loaded: Loaded, turns: Iterable[Turn], ca
         turns: what was trained; its last tokens end an answer.
 
     Raises:
-        TrainingError: a weight is no number.
+        TrainingError: a weight is no number, or too large for ``save_dtype``.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     check_weights_finite(model)
+    round_weights(model, save_dtype, loaded.source)
     if trainer.is_world_process_zero():
         tokenizer = trainer.processing_class
         model.config, model.generation_config = loaded.config, loaded.generation
@@ -275,6 +276,7 @@ class Loaded:
         ends: ids that end its answers.
     """
 
+    source: Path
     model: Any
     config: Any
     generation: Any
@@ -311,7 +313,7 @@ def load_model(
             "Face layout with safetensors weights."
         ) from error
     model.generation_config = mended(model.generation_config, tell)
-    return Loaded(model, own, copy.deepcopy(model.generation_config), ends)
+    return Loaded(Path(source), model, own, copy.deepcopy(model.generation_config), ends)
 
 
 def name_experts(config: Any) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -19,7 +20,7 @@ from typing import Any, BinaryIO
 from selfreward_bench.errors import EngineError
 from selfreward_bench.storage.files import os_errors
 
-__all__ = ["check_checkpoint", "no_weights", "weights_fingerprint"]
+__all__ = ["check_checkpoint", "no_weights", "weights_dtypes", "weights_fingerprint"]
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -78,6 +79,20 @@ def weights_fingerprint(directory: Path) -> str:
                 digest.update(block)
                 left -= len(block)
     return digest.hexdigest()
+
+
+def weights_dtypes(directory: Path) -> tuple[str, dict[str, str]]:
+    """The type of a checkpoint's weights, as safetensors names it (``BF16``): of most of its bytes, and of each tensor.
+
+    Raises:
+        EngineError: weights are missing, damaged, or not in safetensors.
+    """
+    tensors = _tensors(directory)
+    sizes: Counter[str] = Counter()
+    for tensor in tensors:
+        sizes[tensor.dtype] += tensor.size
+    (most, _), *_ = sizes.most_common(1) or [("F32", 0)]
+    return most, {tensor.name: tensor.dtype for tensor in tensors}
 
 
 def check_checkpoint(directory: Path) -> None:

@@ -14,13 +14,14 @@ from selfreward_bench.config import DpoConfig, EngineConfig, SftConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.errors import EngineError, TrainingError
+from selfreward_bench.storage.fingerprint import weights_dtypes, weights_fingerprint
 from selfreward_bench.types import Message
-from trainers.checkpoints import logit_probe
+from trainers.checkpoints import logit_probe, round_weights
 from trainers.dpo import check_first_step, train_dpo
 from trainers.rendering import load_tokenizer, render_turns
 from trainers.sft import train_sft
 
-from .conftest import CHAT_TEMPLATE, examples, make_model, pairs
+from .conftest import CHAT_TEMPLATE, contents, examples, make_model, pairs
 
 SFT = SftConfig(learning_rate=1e-3, final_learning_rate=1e-4, batch_size=8, save_every=1, dropout=0.1, max_length=64)
 DPO = DpoConfig(learning_rate=1e-3, final_learning_rate=1e-4, batch_size=8, max_length=64)
@@ -269,3 +270,71 @@ def test_code_of_a_model_neither_runs_nor_asks_unless_it_is_trusted(
     with pytest.raises(EngineError, match="trust_remote_code"):
         open_engine(EngineConfig(device="cpu"), remote)
     assert not (tmp_path / "ran").exists()
+
+
+# --- the type of the saved weights
+
+
+def dtypes(model: Path) -> dict[str, str]:
+    return weights_dtypes(model)[1]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_checkpoints_have_the_type_of_the_base(dtype: str, tmp_path: Path) -> None:
+    base = make_model(tmp_path / "base", dtype=dtype)
+    first = train_sft(base, examples(8), SFT, tmp_path / "M1", seed=1)
+    second = train_dpo(first.checkpoint, pairs(8), DPO, tmp_path / "M2", seed=1)
+    check_first_step(second)
+    assert dtypes(first.checkpoint) == dtypes(second.checkpoint) == dtypes(base)
+    assert settings(second.checkpoint) == settings(base)
+    assert settings(base)["dtype"] == dtype
+    prints = [weights_fingerprint(m) for m in (base, first.checkpoint, second.checkpoint)]
+    assert len(set(prints)) == 3
+
+
+def test_another_type_can_be_asked_for(tmp_path: Path) -> None:
+    base = make_model(tmp_path / "base", dtype="bfloat16")
+    wanted = SFT.model_copy(update={"save_dtype": "float32"})
+    made = train_sft(base, examples(8), wanted, tmp_path / "M1", seed=1)
+    assert set(dtypes(made.checkpoint).values()) == {"F32"}
+    assert settings(made.checkpoint)["dtype"] == "float32"
+
+
+def test_a_tensor_that_the_base_keeps_in_another_type_keeps_it(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    base = make_model(tmp_path / "base", dtype="bfloat16")
+    weights = load_file(base / "model.safetensors")
+    weights["model.norm.weight"] = weights["model.norm.weight"].float()
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    made = train_sft(base, examples(8), SFT, tmp_path / "M1", seed=1)
+    assert dtypes(made.checkpoint) == dtypes(base)
+    assert set(dtypes(base).values()) == {"BF16", "F32"}
+
+
+def test_a_weight_too_large_for_the_type_is_told(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    base = make_model(tmp_path / "base")
+    model = AutoModelForCausalLM.from_pretrained(base)
+    round_weights(model, "base", base)
+    model.get_parameter("model.norm.weight").data += 1e5
+    with pytest.raises(TrainingError, match=r"model\.norm\.weight holds values that float16 cannot hold"):
+        round_weights(model, "float16", base)
+
+
+def test_killed_before_the_checkpoint_the_rounded_weights_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = make_model(tmp_path / "base", dtype="bfloat16")
+    whole = train_sft(base, examples(8), SFT, tmp_path / "whole" / "M1", seed=1)
+
+    def die(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("trainers.training.save_checkpoint", die)
+        with pytest.raises(KeyboardInterrupt):
+            train_sft(base, examples(8), SFT, tmp_path / "cut" / "M1", seed=1)
+    again = train_sft(base, examples(8), SFT, tmp_path / "cut" / "M1", seed=1)
+    assert contents(again.checkpoint) == contents(whole.checkpoint)
