@@ -7,9 +7,9 @@ and serves the schema, ``srbench recipes NAME --explain`` and docs/settings.md a
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -105,6 +105,19 @@ class JudgeConfig(Section):
     )
 
 
+def _fits_together(section: Any) -> Any:
+    """Refuses settings of a training that are right one by one and wrong together."""
+    highest, final = section.learning_rate, section.final_learning_rate
+    if final > highest:
+        raise ValueError(
+            f"final_learning_rate {final:g} is above learning_rate {highest:g}, so the rate would rise; set both"
+        )
+    batch, micro = section.batch_size, section.micro_batch_size
+    if micro and batch % micro:
+        raise ValueError(f"batch_size {batch} is no multiple of micro_batch_size {micro}")
+    return section
+
+
 class SftConfig(Section):
     """Supervised fine-tuning of M0 (M1 and the SFT baseline)."""
 
@@ -127,6 +140,8 @@ class SftConfig(Section):
     gradient_checkpointing: bool = Field(False, description="Computes activations twice to save memory.")
     bf16: bool = Field(False, description="Computes in bfloat16 autocast; weights and optimizer stay float32.")
     save_dtype: SaveDtype = Field("base", description="Type of the saved weights; base: that of the base, by tensor.")
+
+    _fits = model_validator(mode="after")(_fits_together)
 
 
 class DpoConfig(Section):
@@ -156,6 +171,8 @@ class DpoConfig(Section):
     gradient_checkpointing: bool = Field(False, description="Computes activations twice to save memory.")
     bf16: bool = Field(False, description="Computes in bfloat16 autocast; weights and optimizer stay float32.")
     save_dtype: SaveDtype = Field("base", description="Type of the saved weights; base: that of the base, by tensor.")
+
+    _fits = model_validator(mode="after")(_fits_together)
 
 
 class PromptsConfig(Section):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreward_bench.config import DpoConfig
-from selfreward_bench.errors import DataError, LoopViolation
+from selfreward_bench.errors import DataError, LoopViolation, TrainingError
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import PreferencePair, Record
@@ -103,7 +103,8 @@ def train_dpo(
     started = time.perf_counter()
     source = local_directory(policy)
     tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code, date=date)
-    tokens, truncated = render_pairs(tokenizer, pairs, longest(source, config.max_length, trust_remote_code))
+    rendered, equal = distinct(render_pairs(tokenizer, pairs))
+    tokens, truncated = fitting(rendered, longest(source, config.max_length, trust_remote_code))
     rows = preference_rows(tokens)
     fingerprint = weights_fingerprint(source)
     args = arguments(
@@ -133,12 +134,12 @@ def train_dpo(
             parent_fingerprint=fingerprint,
             stage="dpo",
             recipe=config.model_dump(mode="json"),
-            counts={"pairs": len(tokens), "truncated": truncated, "steps": steps},
+            counts={"pairs": len(tokens), "truncated": truncated, "equal": equal, "steps": steps},
         )
         finish(trainer, frame, loaded, [t.chosen for t in tokens], card, config.save_dtype)
         del trainer, loaded
         release_memory()
-    return read_result(frame, truncated, started)
+    return read_result(frame, truncated, started, equal)
 
 
 def check_first_step(result: TrainResult, tolerance: float = FIRST_LOSS_TOLERANCE) -> None:
@@ -159,18 +160,40 @@ def check_first_step(result: TrainResult, tolerance: float = FIRST_LOSS_TOLERANC
         )
 
 
-def render_pairs(tokenizer: Any, pairs: Sequence[PreferencePair], max_length: int) -> tuple[list[TokenPair], int]:
-    """Renders the pairs; one with an answer over ``max_length`` tokens is left out and counted, never cut.
+def render_pairs(tokenizer: Any, pairs: Sequence[PreferencePair]) -> list[TokenPair]:
+    """Renders the pairs, in their order.
 
     Raises:
-        TrainingError: no pair is left.
-        DataError: two pairs have one id.
+        DataError: two pairs have one id, or one cannot be rendered.
     """
     if len({p.id for p in pairs}) < len(pairs):
         raise DataError("Two preference pairs have the same prompt_id, so their references could be confused.")
     records = [(p.id, p.prompt, answer) for p in pairs for answer in (p.chosen, p.rejected)]
     turns = render_turns(tokenizer, records)
-    tokens = [TokenPair(p.id, turns[2 * i], turns[2 * i + 1]) for i, p in enumerate(pairs)]
+    return [TokenPair(p.id, turns[2 * i], turns[2 * i + 1]) for i, p in enumerate(pairs)]
+
+
+def distinct(tokens: Sequence[TokenPair]) -> tuple[list[TokenPair], int]:
+    """The pairs of which something can be learnt, and how many have answers that become the same tokens.
+
+    Raises:
+        TrainingError: they are all of this kind.
+    """
+    kept = [t for t in tokens if t.chosen != t.rejected]
+    if tokens and not kept:
+        raise TrainingError(
+            f"DPO has nothing to train on: in each of the {len(tokens)} pairs chosen and rejected become the same "
+            "tokens. Look at the pairs, and at what the chat template makes of them."
+        )
+    return kept, len(tokens) - len(kept)
+
+
+def fitting(tokens: Sequence[TokenPair], max_length: int) -> tuple[list[TokenPair], int]:
+    """The pairs of which no answer is over ``max_length`` tokens, and how many are left out; none is cut.
+
+    Raises:
+        TrainingError: no pair is left.
+    """
     way_out = "Lower pairs.min_gap or raise prompts.count for more pairs, or raise dpo.max_length."
     return within(tokens, max_length, "DPO", "pairs", way_out)
 

@@ -550,6 +550,7 @@ def _training_counts(result: TrainResult, records: int) -> dict[str, float]:
     return {
         "records": records,
         "truncated": result.truncated,
+        **({} if result.first_dpo_loss is None else {"equal": result.equal}),
         "steps": result.steps,
         "tokens": result.tokens,
         "first_loss": result.first_loss,

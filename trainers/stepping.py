@@ -101,6 +101,18 @@ class ExactTrainer:
         """Not counted: the count walks all parameters at each step and nothing reads it."""
         return 0
 
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """As ``rate_factor`` says; transformers' own schedules take their first step, and its batch, at a rate of 0."""
+        from torch.optim.lr_scheduler import LambdaLR
+
+        trainer: Any = self
+        warmup = trainer.args.get_warmup_steps(num_training_steps)
+        floor = trainer.args.lr_scheduler_kwargs["min_lr"] / trainer.args.learning_rate
+        trainer.lr_scheduler = LambdaLR(
+            optimizer or trainer.optimizer, lambda step: rate_factor(step, num_training_steps, warmup, floor)
+        )
+        return trainer.lr_scheduler
+
     def get_train_dataloader(self) -> Any:
         """Every process takes its own micro batches: transformers' loaders would deal and pad them otherwise."""
         import torch
@@ -207,6 +219,20 @@ class ExactTrainer:
             f"The {what} became {value} at step {step}, so training stopped; {kept}. No checkpoint was written. "
             "Lower learning_rate or lengthen warmup_fraction; with bf16, try bf16: false."
         )
+
+
+def rate_factor(step: int, steps: int, warmup: int, floor: float) -> float:
+    """The learning rate of a step (0 is the first) as a part of the highest: linear warmup, then a cosine to ``floor``.
+
+    A warmup of n steps takes 1/(n+1) of the rate in its first.
+
+    >>> [rate_factor(step, 5, 2, 0.0) for step in range(3)]
+    [0.3333333333333333, 0.6666666666666666, 1.0]
+    """
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    progress = (step - warmup) / max(1, steps - warmup)
+    return 0.5 * (1.0 + math.cos(math.pi * progress)) * (1 - floor) + floor
 
 
 def _sealing(trainer: Any) -> Any:

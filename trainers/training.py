@@ -72,6 +72,7 @@ class TrainResult:
         first_loss, final_loss: loss of the first step (before any update) and of the last, in nats.
         first_step: all metrics of the first step.
         truncated: records left out because they exceed ``max_length`` tokens.
+        equal: pairs left out because their answers are the same tokens; 0 for SFT.
         seconds: wall time of this call only.
         tokens: tokens the model read, prompts included, padding not.
     """
@@ -85,6 +86,7 @@ class TrainResult:
     checkpoint: Path
     seconds: float
     tokens: int
+    equal: int = 0
 
     @property
     def first_dpo_loss(self) -> float | None:
@@ -108,8 +110,7 @@ def training_arguments(config: SftConfig | DpoConfig, resume: Path, seed: int) -
         "gradient_accumulation_steps": accumulation,
         "num_train_epochs": config.epochs,
         "learning_rate": config.learning_rate,
-        "lr_scheduler_type": "cosine_with_min_lr",
-        "lr_scheduler_kwargs": {"min_lr": config.final_learning_rate},
+        "lr_scheduler_kwargs": {"min_lr": config.final_learning_rate},  # for ``ExactTrainer.create_scheduler``
         "warmup_steps": config.warmup_fraction,  # a value below 1 is a fraction of all steps
         "weight_decay": config.weight_decay,
         "adam_beta2": config.adam_beta2,
@@ -250,7 +251,7 @@ def check_weights_finite(model: Any) -> None:
             )
 
 
-def read_result(frame: Frame, truncated: int, started: float) -> TrainResult:
+def read_result(frame: Frame, truncated: int, started: float, equal: int = 0) -> TrainResult:
     """The result of a finished training, from its log."""
     lines = frame.log.read()
     first = lines[0]
@@ -264,6 +265,7 @@ def read_result(frame: Frame, truncated: int, started: float) -> TrainResult:
         checkpoint=frame.checkpoint,
         seconds=time.perf_counter() - started,
         tokens=sum(int(line["tokens"]) for line in lines),
+        equal=equal,
     )
 
 

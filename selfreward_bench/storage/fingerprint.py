@@ -99,7 +99,8 @@ def check_checkpoint(directory: Path) -> None:
     """Finds what would stop a model from loading, or would load as something else, before anything is loaded.
 
     Raises:
-        EngineError: no ``config.json``, no tokenizer, weights that are missing, damaged, pickled, or only an adapter.
+        EngineError: no ``config.json``, no tokenizer, weights that are missing, damaged, pickled, only an adapter, or
+            an adapter beside them.
     """
     if not directory.is_dir():
         raise EngineError(f"There is no checkpoint directory {directory}. Check the path.")
@@ -110,6 +111,13 @@ def check_checkpoint(directory: Path) -> None:
         )
     _read_json(config)
     _tensors(directory)
+    if (directory / _ADAPTER).is_file():
+        raise EngineError(
+            f"{directory} holds whole weights and an adapter ({_ADAPTER}). Where peft is installed, transformers would "
+            "lay the adapter over weights that hold it already, elsewhere not. Move the adapter's files "
+            "(adapter_config.json, adapter_model.safetensors) to a directory of their own; where it was never merged: "
+            "`model.merge_and_unload()`, and save that."
+        )
     if not any(all((directory / name).is_file() for name in names) for names in _TOKENIZERS):
         raise EngineError(
             f"{directory} has no tokenizer (tokenizer.json, tokenizer.model, or vocab.json with merges.txt). Copy the "

@@ -9,9 +9,11 @@ import pytest
 
 from selfreward_bench.config import SftConfig
 from selfreward_bench.errors import TrainingError
+from selfreward_bench.storage.fingerprint import weights_fingerprint
 from trainers import dpo, sft
 from trainers.resume import ResumeStore
 from trainers.sft import train_sft
+from trainers.stepping import rate_factor
 
 from .conftest import examples
 
@@ -58,3 +60,30 @@ def test_an_error_of_the_model_is_not_taken_for_one_of_the_disk(
     monkeypatch.setattr(LlamaForCausalLM, "get_output_embeddings", refuse)
     with pytest.raises(RuntimeError, match="unexpected pos"):
         train_sft(tiny_model, examples(16), CONFIG, tmp_path / "train", seed=1)
+
+
+# --- the learning rate
+
+
+def test_without_a_warmup_the_rate_is_transformers_cosine() -> None:
+    import torch
+    from transformers import get_scheduler
+
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = get_scheduler("cosine_with_min_lr", optimizer, 0, 7, scheduler_specific_kwargs={"min_lr": 0.1})
+    assert [rate_factor(step, 7, 0, 0.1) for step in range(8)] == [theirs.lr_lambdas[0](step) for step in range(8)]
+
+
+def test_a_warmup_rises_from_its_first_step_and_meets_the_cosine() -> None:
+    rates = [rate_factor(step, 10, 3, 0.1) for step in range(10)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert rates[3:] == sorted(rates[3:], reverse=True)
+    assert min(rates[3:]) > 0.1
+
+
+def test_a_training_of_one_step_with_a_warmup_changes_the_weights(tiny_model: Path, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"warmup_fraction": 0.1, "batch_size": 8})
+    result = train_sft(tiny_model, examples(8), config, tmp_path / "M1", seed=1)
+    assert result.steps == 1
+    assert result.first_step["lr"] == CONFIG.learning_rate / 2
+    assert weights_fingerprint(result.checkpoint) != weights_fingerprint(tiny_model)
