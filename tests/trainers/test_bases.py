@@ -33,12 +33,14 @@ MIXTURES: dict[str, dict[str, Any]] = {
 
 
 def answers(model: Path) -> list[str]:
+    """To two prompts of unlike length, so that one is padded."""
     engine = open_engine(EngineConfig(device="cpu"), model)
-    asked = GenerationRequest(
-        id="a", prompt=(Message(role="user", content="Name the bear."),), n=2, seeds=(1, 2), max_new_tokens=4
-    )
+    asked = [
+        GenerationRequest(id=text, prompt=(Message(role="user", content=text),), seeds=(1,), max_new_tokens=4)
+        for text in ("Name the bear.", "Name the coat and the drum.")
+    ]
     try:
-        return [completion.text for batch in engine.generate([asked]) for completion in batch]
+        return [completion.text for batch in engine.generate(asked) for completion in batch]
     finally:
         engine.close()
 
