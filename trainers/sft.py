@@ -14,6 +14,7 @@ from selfreward_bench.config import SftConfig
 from selfreward_bench.errors import DataError
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import Example
+from trainers.bases import load_model
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
 from trainers.launchers import Tell, without_settings
 from trainers.rendering import (
@@ -31,7 +32,6 @@ from trainers.training import (
     TrainResult,
     arguments,
     finish,
-    load_model,
     open_frame,
     plan_of,
     read_result,

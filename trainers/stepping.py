@@ -131,7 +131,8 @@ class ExactTrainer:
         outputs: list[Any] = []
         hook = trainer.model.register_forward_hook(lambda module, args, output: outputs.append(output))
         try:
-            loss = parent.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
+            with contextlib.nullcontext() if self._sums or self._step() else _first_pass(trainer.model.config):
+                loss = parent.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
         finally:
             hook.remove()
         for name, value in self.measure(outputs[0], inputs).items():
@@ -219,6 +220,26 @@ class ExactTrainer:
             f"The {what} became {value} at step {step}, so training stopped; {kept}. No checkpoint was written. "
             "Lower learning_rate or lengthen warmup_fraction; with bf16, try bf16: false."
         )
+
+
+@contextlib.contextmanager
+def _first_pass(config: Any) -> Iterator[None]:
+    """Says of a model that TRL and transformers cannot train together that it is this; they stop in many ways.
+
+    Raises:
+        TrainingError: the pass failed, but for want of memory.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise TrainingError(
+            f"TRL cannot train a model of type {config.model_type!r} with this transformers: its first forward pass "
+            f"ended in {type(error).__name__}: {error}. Nothing was trained. Choose another base."
+        ) from error
 
 
 def rate_factor(step: int, steps: int, warmup: int, floor: float) -> float:

@@ -77,7 +77,7 @@ def test_a_base_that_asks_for_router_logits_trains_and_answers(tmp_path: Path) -
 def test_experts_that_trl_cannot_count_are_refused(tmp_path: Path) -> None:
     from transformers import LlamaConfig
 
-    from trainers.training import name_experts
+    from trainers.bases import name_experts
 
     with pytest.raises(TrainingError, match=r"cannot train a model of type 'llama'.* router_aux_loss_coef to 0"):
         name_experts(LlamaConfig(router_aux_loss_coef=0.1))
@@ -272,6 +272,17 @@ def test_code_of_a_model_neither_runs_nor_asks_unless_it_is_trusted(
     with pytest.raises(EngineError, match="trust_remote_code"):
         open_engine(EngineConfig(device="cpu"), remote)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_base_that_lacks_weights_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    base = make_model(tmp_path / "base")
+    weights = load_file(base / "model.safetensors")
+    del weights["model.layers.1.mlp.down_proj.weight"]
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(TrainingError, match=r"lacks 1 of its model's weights, first model\.layers\.1\.mlp\.down_proj"):
+        train_sft(base, examples(8), SFT, tmp_path / "M1", seed=1)
 
 
 # --- the type of the saved weights

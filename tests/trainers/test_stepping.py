@@ -14,6 +14,7 @@ from trainers import dpo, sft
 from trainers.resume import ResumeStore
 from trainers.sft import train_sft
 from trainers.stepping import rate_factor
+from trainers.training import TrainProgress
 
 from .conftest import examples
 
@@ -52,14 +53,27 @@ def test_a_state_that_cannot_be_written_is_told_as_such(
     assert ResumeStore(tmp_path / "train" / "resume").latest() is None
 
 
-def test_an_error_of_the_model_is_not_taken_for_one_of_the_disk(
+def test_a_model_that_cannot_be_trained_is_told_as_such(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not as a full disk."""
+    from transformers import LlamaForCausalLM
+
+    monkeypatch.setattr(LlamaForCausalLM, "get_output_embeddings", refuse)
+    with pytest.raises(TrainingError, match=r"cannot train a model of type 'llama'.*RuntimeError.*unexpected pos"):
+        train_sft(tiny_model, examples(16), CONFIG, tmp_path / "train", seed=1)
+
+
+def test_an_error_in_the_middle_of_a_training_stays_what_it_is(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from transformers import LlamaForCausalLM
 
-    monkeypatch.setattr(LlamaForCausalLM, "get_output_embeddings", refuse)
+    def fail_next(now: TrainProgress) -> None:
+        monkeypatch.setattr(LlamaForCausalLM, "get_output_embeddings", refuse)
+
     with pytest.raises(RuntimeError, match="unexpected pos"):
-        train_sft(tiny_model, examples(16), CONFIG, tmp_path / "train", seed=1)
+        train_sft(tiny_model, examples(16), CONFIG, tmp_path / "train", seed=1, progress=fail_next)
 
 
 # --- the learning rate
