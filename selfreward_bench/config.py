@@ -130,7 +130,9 @@ class SftConfig(Section):
     micro_batch_size: PositiveInt | None = Field(
         None, description="Examples per forward pass of a process; null: all of its share of the batch."
     )
-    warmup_fraction: BelowOne = Field(0.0, description="Share of the steps in which the learning rate rises from 0.")
+    warmup_fraction: BelowOne = Field(
+        0.0, description="Share of the steps in which the learning rate rises: of n, the first takes 1/(n+1)."
+    )
     weight_decay: NotNegative = Field(0.0, description="AdamW's weight decay.")
     adam_beta2: Annotated[float, Field(gt=0, lt=1)] = Field(0.999, description="AdamW's beta2; beta1 is 0.9.")
     dropout: BelowOne = Field(0.1, description="Dropout, where the architecture has it (paper: 0.1).")
@@ -160,7 +162,9 @@ class DpoConfig(Section):
     micro_batch_size: PositiveInt | None = Field(
         None, description="Pairs per forward pass of a process; null: all of its share of the batch."
     )
-    warmup_fraction: BelowOne = Field(0.0, description="Share of the steps in which the learning rate rises from 0.")
+    warmup_fraction: BelowOne = Field(
+        0.0, description="Share of the steps in which the learning rate rises: of n, the first takes 1/(n+1)."
+    )
     weight_decay: NotNegative = Field(0.0, description="AdamW's weight decay.")
     adam_beta2: Annotated[float, Field(gt=0, lt=1)] = Field(0.999, description="AdamW's beta2; beta1 is 0.9.")
     dropout: BelowOne = Field(

@@ -103,9 +103,7 @@ def _train(task: _Task, progress: Callable[[TrainProgress], None], tell: Tell) -
         return train_dpo(Path(task.parent), task.records, task.config, task.out_dir, **options)
     from trainers.sft import train_sft
 
-    return train_sft(
-        task.parent, task.records, task.config, task.out_dir, chat_template=task.chat_template, **options
-    )
+    return train_sft(task.parent, task.records, task.config, task.out_dir, chat_template=task.chat_template, **options)
 
 
 def _in_own_process(task: _Task, watch: _Watch) -> TrainResult:
