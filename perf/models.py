@@ -19,7 +19,7 @@ def random_model(size: str, directory: Path, tokenizer_from: Path) -> Path:
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_from)
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_from, trust_remote_code=False)
     config = LlamaConfig(
         **SIZES[size],
         vocab_size=len(tokenizer),

@@ -6,9 +6,10 @@ and serves the schema, ``srbench recipes NAME --explain`` and docs/settings.md a
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -16,6 +17,8 @@ NotNegative = Annotated[float, Field(ge=0)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)]
+Day = Annotated[str, AfterValidator(lambda given: datetime.date.fromisoformat(given).isoformat())]
+SaveDtype = Literal["base", "float32", "bfloat16", "float16"]
 JudgeMode = Literal["sampled", "expected", "reasoned"]
 
 
@@ -50,6 +53,9 @@ class EngineConfig(Section):
         16384, description="Most rows x (prompt + new tokens) of a batch; a GPU takes 262,144 and more."
     )
     trust_remote_code: bool = Field(False, description="Whether a model may run Python code that it brings along.")
+    date: Day | None = Field(
+        None, description="The day that chat templates show (YYYY-MM-DD); a run keeps that of its making."
+    )
 
 
 class SeedConfig(Section):
@@ -99,6 +105,19 @@ class JudgeConfig(Section):
     )
 
 
+def _fits_together(section: Any) -> Any:
+    """Refuses settings of a training that are right one by one and wrong together."""
+    highest, final = section.learning_rate, section.final_learning_rate
+    if final > highest:
+        raise ValueError(
+            f"final_learning_rate {final:g} is above learning_rate {highest:g}, so the rate would rise; set both"
+        )
+    batch, micro = section.batch_size, section.micro_batch_size
+    if micro and batch % micro:
+        raise ValueError(f"batch_size {batch} is no multiple of micro_batch_size {micro}")
+    return section
+
+
 class SftConfig(Section):
     """Supervised fine-tuning of M0 (M1 and the SFT baseline)."""
 
@@ -111,7 +130,9 @@ class SftConfig(Section):
     micro_batch_size: PositiveInt | None = Field(
         None, description="Examples per forward pass of a process; null: all of its share of the batch."
     )
-    warmup_fraction: BelowOne = Field(0.0, description="Share of the steps in which the learning rate rises from 0.")
+    warmup_fraction: BelowOne = Field(
+        0.0, description="Share of the steps in which the learning rate rises: of n, the first takes 1/(n+1)."
+    )
     weight_decay: NotNegative = Field(0.0, description="AdamW's weight decay.")
     adam_beta2: Annotated[float, Field(gt=0, lt=1)] = Field(0.999, description="AdamW's beta2; beta1 is 0.9.")
     dropout: BelowOne = Field(0.1, description="Dropout, where the architecture has it (paper: 0.1).")
@@ -120,6 +141,9 @@ class SftConfig(Section):
     save_every: PositiveInt = Field(200, description="Steps between saved states, to resume from (paper: 200).")
     gradient_checkpointing: bool = Field(False, description="Computes activations twice to save memory.")
     bf16: bool = Field(False, description="Computes in bfloat16 autocast; weights and optimizer stay float32.")
+    save_dtype: SaveDtype = Field("base", description="Type of the saved weights; base: that of the base, by tensor.")
+
+    _fits = model_validator(mode="after")(_fits_together)
 
 
 class DpoConfig(Section):
@@ -138,7 +162,9 @@ class DpoConfig(Section):
     micro_batch_size: PositiveInt | None = Field(
         None, description="Pairs per forward pass of a process; null: all of its share of the batch."
     )
-    warmup_fraction: BelowOne = Field(0.0, description="Share of the steps in which the learning rate rises from 0.")
+    warmup_fraction: BelowOne = Field(
+        0.0, description="Share of the steps in which the learning rate rises: of n, the first takes 1/(n+1)."
+    )
     weight_decay: NotNegative = Field(0.0, description="AdamW's weight decay.")
     adam_beta2: Annotated[float, Field(gt=0, lt=1)] = Field(0.999, description="AdamW's beta2; beta1 is 0.9.")
     dropout: BelowOne = Field(
@@ -148,6 +174,9 @@ class DpoConfig(Section):
     save_every: PositiveInt = Field(200, description="Steps between saved states, to resume from (paper: 200).")
     gradient_checkpointing: bool = Field(False, description="Computes activations twice to save memory.")
     bf16: bool = Field(False, description="Computes in bfloat16 autocast; weights and optimizer stay float32.")
+    save_dtype: SaveDtype = Field("base", description="Type of the saved weights; base: that of the base, by tensor.")
+
+    _fits = model_validator(mode="after")(_fits_together)
 
 
 class PromptsConfig(Section):

@@ -431,6 +431,10 @@ def _problem(kind: str, loc: tuple[int | str, ...], message: str, value: object,
         return f"{prefix}: unknown key.{_suggestion(location)}"
     if kind == "model_type":
         return f"{prefix}: is a section with keys of its own, not a value (it is {_show(value)})"
+    if kind == "value_error" and isinstance(value, dict):  # of several settings, which the message names
+        named = [key for key in value if re.search(rf"\b{key}\b", message)]
+        origins = "; ".join(f"{key}: {places.get((*location, key), 'by default')}" for key in named)
+        return f"{_dotted(location)}: {message.removeprefix('Value error, ')} ({origins})"
     quotes = ". Put it in quotes" if kind == "string_type" and isinstance(value, bool | int | float | date) else ""
     return f"{prefix}: {message.replace('Input should', 'must')} (it is {_show(value)}){quotes}"
 

@@ -19,12 +19,13 @@ import yaml
 
 from selfreward_bench.errors import EngineError, TrainingError
 from selfreward_bench.storage.files import os_errors, sync_directory
-from selfreward_bench.storage.fingerprint import weights_fingerprint
+from selfreward_bench.storage.fingerprint import weights_dtypes, weights_fingerprint
 from selfreward_bench.types import Record
 from trainers.resume import sync_file
 
 PROBE_LENGTH = 16  # tokens per probe sequence
 PROBE_SEQUENCES = 4
+_DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}  # other types of a base become float32
 
 
 class ModelCard(Record):
@@ -73,11 +74,36 @@ def save_checkpoint(model: Any, tokenizer: Any, directory: Path, card: ModelCard
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         write_card(partial, card)
-        for file in partial.iterdir():
-            sync_file(file)
+        for file in partial.rglob("*"):
+            sync_directory(file) if file.is_dir() else sync_file(file)
         shutil.rmtree(directory, ignore_errors=True)
         partial.rename(directory)
         sync_directory(directory.parent)
+
+
+def round_weights(model: Any, dtype: str, base: Path) -> None:
+    """Gives a model the type its weights are saved in.
+
+    Args:
+        dtype: ``base`` is that of the model it was trained from, tensor by tensor; or a type for all (``bfloat16``).
+        base: directory of that model.
+
+    Raises:
+        TrainingError: a weight is too large for the type.
+    """
+    import torch
+
+    most, each = weights_dtypes(base) if dtype == "base" else (dtype, {})
+    saved = model.state_dict()
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if name in saved and tensor.is_floating_point():
+            chosen = each.get(name, most)
+            tensor.data = tensor.data.to(getattr(torch, _DTYPES.get(chosen, chosen), torch.float32))
+            if not bool(tensor.isfinite().all()):
+                raise TrainingError(
+                    f"{name} holds values that {chosen} cannot hold; no checkpoint was written. Set save_dtype to "
+                    "bfloat16 or float32 and start again: what was trained is kept."
+                )
 
 
 def write_card(directory: Path, card: ModelCard) -> None:
@@ -109,7 +135,7 @@ def model_name(directory: Path) -> str:
     return card.name if card else directory.resolve().name
 
 
-def logit_probe(directory_or_model: Any) -> list[float]:
+def logit_probe(directory_or_model: Any, *, trust_remote_code: bool = False) -> list[float]:
     """What a model computes on a few fixed token sequences: for each, at its last position, the log of the
     normaliser, the largest logit, and the logits of three tokens.
 
@@ -121,7 +147,9 @@ def logit_probe(directory_or_model: Any) -> list[float]:
     """
     import torch
 
-    model = _loaded(directory_or_model) if isinstance(directory_or_model, (str, Path)) else directory_or_model
+    model = directory_or_model
+    if isinstance(model, (str, Path)):
+        model = _loaded(model, trust_remote_code)
     vocabulary = model.get_input_embeddings().weight.shape[0]
     ids = [[(7919 * i + 104729 * s + 13) % vocabulary for i in range(PROBE_LENGTH)] for s in range(PROBE_SEQUENCES)]
     training = model.training
@@ -141,15 +169,18 @@ def compare_checkpoints(first: Path, second: Path) -> Comparison:
     return Comparison((weights_fingerprint(first), weights_fingerprint(second)), distance)
 
 
-def _loaded(directory: str | Path) -> Any:
+def _loaded(directory: str | Path, trust_remote_code: bool) -> Any:
     from transformers import AutoModelForCausalLM
 
+    from selfreward_bench.engines.loading import cause
+
+    options = {"dtype": "float32", "use_safetensors": True, "trust_remote_code": trust_remote_code}
     try:
         with quiet_libraries():
-            return AutoModelForCausalLM.from_pretrained(str(directory), dtype="float32", use_safetensors=True)
+            return AutoModelForCausalLM.from_pretrained(str(directory), **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise EngineError(
-            f"No model can be loaded from {directory}: {error}. It needs config.json and safetensors weights."
+            f"No model can be loaded from {directory}: {cause(error)} It needs config.json and safetensors weights."
         ) from error
 
 
@@ -171,17 +202,23 @@ def refused_writes(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """No progress bars, advice or news of deprecations among the libraries themselves; errors still raise."""
+    """No progress bars, advice or news of deprecations among the libraries themselves, and no reports to their makers
+    (TRL sends one for each trainer); errors still raise.
+    """
+    from huggingface_hub import constants
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    untold = constants.HF_HUB_DISABLE_TELEMETRY  # what the environment variable of this name sets at import
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    constants.HF_HUB_DISABLE_TELEMETRY = True
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, module=r"(trl|transformers)\.")
             yield
     finally:
+        constants.HF_HUB_DISABLE_TELEMETRY = untold
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()

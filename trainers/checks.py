@@ -65,7 +65,7 @@ def check_weights(
     if fingerprints[0] == fingerprints[1] or change == 0:
         raise LoopViolation(
             f"{model} has the weights of {parent} ({fingerprints[1]}): training changed nothing. Check learning rate "
-            f"and number of steps, then: --from-stage {model}/train"
+            f"and number of steps, and save_dtype (16 bits round small changes away), then: --from-stage {model}/train"
         )
     return change
 

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from selfreward_bench.config import DpoConfig
-from selfreward_bench.errors import DataError, LoopViolation
+from selfreward_bench.errors import DataError, LoopViolation, TrainingError
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import PreferencePair, Record
+from trainers.bases import load_model
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
+from trainers.launchers import Tell, without_settings
 from trainers.rendering import (
     Turn,
     digest,
-    end_token_ids,
     load_tokenizer,
     local_directory,
     longest,
@@ -34,15 +35,17 @@ from trainers.stepping import ExactTrainer
 from trainers.training import (
     TrainProgress,
     TrainResult,
+    arguments,
     finish,
-    load_model,
     open_frame,
     plan_of,
     read_result,
     run_steps,
+    split_of,
     training_arguments,
 )
 
+_SIDES = ("chosen", "rejected")
 FIRST_LOSS_TOLERANCE = 1e-3
 FIRST_LOSS_TOLERANCE_BF16 = 2e-2  # a margin, not measured: 6e-4 was seen once, at 1 billion random parameters
 
@@ -67,6 +70,7 @@ class TokenPair:
         return max(len(self.chosen), len(self.rejected))
 
 
+@without_settings()
 def train_dpo(
     policy: Path,
     pairs: Sequence[PreferencePair],
@@ -75,11 +79,15 @@ def train_dpo(
     *,
     seed: int,
     progress: Callable[[TrainProgress], None] | None = None,
+    tell: Tell | None = None,
+    trust_remote_code: bool = False,
+    date: str | None = None,
 ) -> TrainResult:
     """Trains ``policy`` on the pairs, against itself as reference, and writes ``out_dir/checkpoint``.
 
-    The loss is the sigmoid loss, plus ``nll_weight`` times the mean negative log-likelihood per chosen token of a micro
-    batch. Dropout is off: policy and reference must agree at the first step. Continues and ends as ``train_sft`` does.
+    The loss is the sigmoid loss, mean over the pairs of a step, plus ``nll_weight`` times the mean negative
+    log-likelihood per chosen token of the step. Dropout is off: policy and reference must agree at the first step.
+    Arguments, and how it continues and ends, are as in ``train_sft``.
 
     Raises:
         TrainingError: no usable pair, a policy that cannot be trained, a loss that is no number.
@@ -94,40 +102,44 @@ def train_dpo(
 
     started = time.perf_counter()
     source = local_directory(policy)
-    tokenizer = load_tokenizer(source)
-    tokens, truncated = render_pairs(tokenizer, pairs, longest(source, config.max_length))
+    tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code, date=date)
+    rendered, equal = distinct(render_pairs(tokenizer, pairs))
+    tokens, truncated = fitting(rendered, longest(source, config.max_length, trust_remote_code))
     rows = preference_rows(tokens)
     fingerprint = weights_fingerprint(source)
-    args = TrlDpoConfig(
+    args = arguments(
+        TrlDpoConfig,
         **training_arguments(config, out_dir / "resume", seed),
         beta=config.beta,
-        loss_type=["sigmoid", "sft"] if config.nll_weight > 0 else ["sigmoid"],
-        loss_weights=[1.0, config.nll_weight] if config.nll_weight > 0 else None,
+        loss_type=["sigmoid"],  # TRL's "sft" beside it would be a mean per micro batch
         precompute_ref_log_probs=True,
         disable_dropout=True,
     )
     data = digest([t.id for t in tokens], *rows.values())
-    frame = open_frame(args, out_dir, plan_of("dpo", fingerprint, data, config, seed))
+    frame = open_frame(args, out_dir, plan_of("dpo", fingerprint, data, config, seed), tell)
     if not frame.finished:
-        model, own_settings = load_model(source, dropout=0.0)
+        loaded = load_model(source, 0.0, trust_remote_code=trust_remote_code, tell=tell)
         with quiet_libraries():
-            trainer = _trainer_class(tokens, out_dir / "reference.jsonl")(
-                model=model, args=args, train_dataset=Dataset.from_dict(rows), processing_class=tokenizer
+            trainer = _trainer_class(tokens, out_dir / "reference.jsonl", config.nll_weight)(
+                model=loaded.model,
+                args=args,
+                train_dataset=Dataset.from_dict(with_blank(rows, tokenizer.pad_token_id)),
+                processing_class=tokenizer,
             )
-        trainer.attach([len(t) for t in tokens], frame, seed, progress)
-        steps = run_steps(trainer, frame)
+        trainer.attach([len(t) for t in tokens], split_of(args, config), frame, seed, progress)
+        steps = run_steps(trainer, frame, trust_remote_code)
         card = ModelCard(
             name=out_dir.name,
             parent=model_name(source),
             parent_fingerprint=fingerprint,
             stage="dpo",
             recipe=config.model_dump(mode="json"),
-            counts={"pairs": len(tokens), "truncated": truncated, "steps": steps},
+            counts={"pairs": len(tokens), "truncated": truncated, "equal": equal, "steps": steps},
         )
-        finish(trainer, frame, own_settings, end_token_ids(tokenizer, [t.chosen for t in tokens]), card)
-        del trainer, model
+        finish(trainer, frame, loaded, [t.chosen for t in tokens], card, config.save_dtype)
+        del trainer, loaded
         release_memory()
-    return read_result(frame, truncated, started)
+    return read_result(frame, truncated, started, equal)
 
 
 def check_first_step(result: TrainResult, tolerance: float = FIRST_LOSS_TOLERANCE) -> None:
@@ -148,18 +160,40 @@ def check_first_step(result: TrainResult, tolerance: float = FIRST_LOSS_TOLERANC
         )
 
 
-def render_pairs(tokenizer: Any, pairs: Sequence[PreferencePair], max_length: int) -> tuple[list[TokenPair], int]:
-    """Renders the pairs; one with an answer over ``max_length`` tokens is left out and counted, never cut.
+def render_pairs(tokenizer: Any, pairs: Sequence[PreferencePair]) -> list[TokenPair]:
+    """Renders the pairs, in their order.
 
     Raises:
-        TrainingError: no pair is left.
-        DataError: two pairs have one id.
+        DataError: two pairs have one id, or one cannot be rendered.
     """
     if len({p.id for p in pairs}) < len(pairs):
         raise DataError("Two preference pairs have the same prompt_id, so their references could be confused.")
     records = [(p.id, p.prompt, answer) for p in pairs for answer in (p.chosen, p.rejected)]
     turns = render_turns(tokenizer, records)
-    tokens = [TokenPair(p.id, turns[2 * i], turns[2 * i + 1]) for i, p in enumerate(pairs)]
+    return [TokenPair(p.id, turns[2 * i], turns[2 * i + 1]) for i, p in enumerate(pairs)]
+
+
+def distinct(tokens: Sequence[TokenPair]) -> tuple[list[TokenPair], int]:
+    """The pairs of which something can be learnt, and how many have answers that become the same tokens.
+
+    Raises:
+        TrainingError: they are all of this kind.
+    """
+    kept = [t for t in tokens if t.chosen != t.rejected]
+    if tokens and not kept:
+        raise TrainingError(
+            f"DPO has nothing to train on: in each of the {len(tokens)} pairs chosen and rejected become the same "
+            "tokens. Look at the pairs, and at what the chat template makes of them."
+        )
+    return kept, len(tokens) - len(kept)
+
+
+def fitting(tokens: Sequence[TokenPair], max_length: int) -> tuple[list[TokenPair], int]:
+    """The pairs of which no answer is over ``max_length`` tokens, and how many are left out; none is cut.
+
+    Raises:
+        TrainingError: no pair is left.
+    """
     way_out = "Lower pairs.min_gap or raise prompts.count for more pairs, or raise dpo.max_length."
     return within(tokens, max_length, "DPO", "pairs", way_out)
 
@@ -173,11 +207,20 @@ def preference_rows(tokens: Sequence[TokenPair]) -> dict[str, list[list[int]]]:
     }
 
 
-def _trainer_class(tokens: Sequence[TokenPair], reference: Path) -> Any:
-    """TRL's trainer on finished ids, with the reference on disk and the preference term logged apart."""
+def with_blank(rows: dict[str, list[list[int]]], pad: int) -> dict[str, list[list[int]]]:
+    """The columns with one pair more, of which no token counts (``trainers.batches.StepBatches``)."""
+    blank = {"prompt_ids": [pad, pad], "chosen_ids": [], "rejected_ids": []}
+    return {name: [*values, blank[name]] for name, values in rows.items()}
+
+
+def _trainer_class(tokens: Sequence[TokenPair], reference: Path, nll_weight: float) -> Any:
+    """TRL's trainer on finished ids, with the reference on disk and the loss weighed over the whole step."""
+    import torch
     from trl import DPOTrainer
 
     class Trainer(ExactTrainer, DPOTrainer):  # type: ignore[misc]  # TRL has no types
+        loss_is_scaled_for_ga = True  # ``weigh`` does it; transformers would count each micro batch alike
+
         def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
             return dataset
 
@@ -190,45 +233,67 @@ def _trainer_class(tokens: Sequence[TokenPair], reference: Path) -> Any:
             kept = _read_reference(reference, tokens)
             columns = {"ref_chosen_logps": "chosen_logp", "ref_rejected_logps": "rejected_logp"}
             for column, field in columns.items():
-                dataset = dataset.add_column(column, [getattr(r, field) for r in kept])
+                dataset = dataset.add_column(column, [*(getattr(r, field) for r in kept), 0.0])
             return dataset
 
-        def _compute_loss(self, model: Any, inputs: Any, return_outputs: bool) -> Any:
-            caught: list[Any] = []
-            hook = self.model.register_forward_hook(lambda module, args, output: caught.append(output.log_probs))
-            try:
-                loss = super()._compute_loss(model, inputs, return_outputs)
-            finally:
-                hook.remove()
-            for key, value in _pair_metrics(caught[0].detach(), inputs, self.beta).items():
-                self._metrics["train"][key].append(self.accelerator.gather(value).mean().item())
-            return loss
+        def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
+            batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+            chosen = [batch["completion_mask"].chunk(2)[0] for batch in batches]
+            own = torch.tensor([[mask.any(1).sum(), mask.sum()] for mask in chosen], device=device).sum(0)
+            self._pairs, self._chosen_tokens = self.accelerator.reduce(own, reduction="sum").tolist()
+            return batches, items
+
+        def weigh(self, loss: Any, output: Any, inputs: Any) -> Any:
+            chosen = inputs["completion_mask"].chunk(2)[0]
+            loss = loss * chosen.any(1).sum() / self._pairs
+            if nll_weight > 0:
+                loss = loss - nll_weight * output.log_probs.chunk(2)[0].sum() / self._chosen_tokens
+            return loss * self.args.world_size
+
+        def measure(self, output: Any, inputs: Any) -> dict[str, Any]:
+            return _pair_sums(output, inputs, self.beta)
+
+        def means(self, sums: dict[str, float]) -> dict[str, float]:
+            accuracy = sums.pop("right") / sums.pop("trained")
+            pairs = sums.pop("pairs")
+            shown = {name: value / pairs for name, value in sums.items() if name != "tokens"}
+            return {**shown, "mean_token_accuracy": accuracy}
 
     return Trainer
 
 
-def _pair_metrics(logps: Any, inputs: Any, beta: float) -> dict[str, Any]:
-    """Of one micro batch, per pair: the preference term of the loss and the answers' lengths.
+def _pair_sums(output: Any, inputs: Any, beta: float) -> dict[str, Any]:
+    """Of one micro batch, over its pairs: the preference term of the loss, rewards, log-probabilities, lengths.
 
     Args:
-        logps: the policy's log-probability of each answer token, 0 elsewhere, shape (2 x pairs, length - 1); the first
-            half belongs to the chosen answers.
+        output: ``log_probs`` of each answer token, 0 elsewhere, shape (2 x pairs, length - 1); the first half belongs
+            to the chosen answers.
     """
     import torch
 
-    chosen, rejected = logps.sum(1).chunk(2)
-    margin = (chosen - inputs["ref_chosen_logps"]) - (rejected - inputs["ref_rejected_logps"])
-    lengths = inputs["completion_mask"].sum(1).float().chunk(2)
-    return {
-        "dpo_loss": -torch.nn.functional.logsigmoid(beta * margin),
-        "length/chosen": lengths[0],
-        "length/rejected": lengths[1],
+    lengths = inputs["completion_mask"].sum(1)
+    real = lengths.chunk(2)[0] > 0  # not the blank pair
+    logps = [logp[real] for logp in output.log_probs.detach().sum(1).chunk(2)]
+    references = [inputs[f"ref_{side}_logps"][real] for side in _SIDES]
+    rewards = [beta * (logp - reference) for logp, reference in zip(logps, references, strict=True)]
+    margins = rewards[0] - rewards[1]
+    sums = {
+        "tokens": inputs["attention_mask"][real.repeat(2)].sum(),
+        "pairs": real.sum(),
+        "trained": lengths.chunk(2)[0].sum(),
+        "right": output.is_top1.chunk(2)[0].sum(),
+        "dpo_loss": -torch.nn.functional.logsigmoid(margins).sum(),
+        "rewards/margins": margins.sum(),
+        "rewards/accuracies": (margins > 0).sum(),
     }
+    for side, reward, logp, length in zip(_SIDES, rewards, logps, lengths.chunk(2), strict=True):
+        sums |= {f"rewards/{side}": reward.sum(), f"logps/{side}": logp.sum(), f"length/{side}": length[real].sum()}
+    return sums
 
 
 def _reference(trainer: Any, tokens: Sequence[TokenPair], batch_size: int) -> list[ReferenceLogps]:
     """The reference's log-probabilities of all pairs, in their order; each process computes its share."""
-    from accelerate.utils import gather_object  # type: ignore[import-untyped]  # accelerate has no types
+    from accelerate.utils import gather_object, send_to_device  # type: ignore[import-untyped]  # it has no types
 
     rows = preference_rows(tokens)
     order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
@@ -236,7 +301,8 @@ def _reference(trainer: Any, tokens: Sequence[TokenPair], batch_size: int) -> li
     found: list[tuple[int, float, float]] = []
     trainer.model.eval()
     for batch in batches[trainer.args.process_index :: trainer.args.world_size]:
-        inputs = trainer._prepare_inputs(trainer.data_collator([{k: v[i] for k, v in rows.items()} for i in batch]))
+        inputs = trainer.data_collator([{k: v[i] for k, v in rows.items()} for i in batch])
+        inputs = send_to_device(inputs, trainer.args.device)
         chosen, rejected = trainer.compute_ref_log_probs(trainer.model, inputs)
         found += zip(batch, chosen.tolist(), rejected.tolist(), strict=True)
     if trainer.args.world_size > 1:

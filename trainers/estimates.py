@@ -85,6 +85,7 @@ def _works_alike(run: RunDir, other: RunDir) -> bool:
     def traits(r: RunDir) -> tuple[object, ...]:
         c = r.config
         steps = (c.sft.batch_size, c.sft.max_length, c.dpo.batch_size, c.dpo.max_length)
-        return (c.base, c.engine, c.threads, c.judge, c.candidates.sampling, c.prompts.sampling, steps)
+        engine = c.engine.model_copy(update={"date": None})
+        return (c.base, engine, c.threads, c.judge, c.candidates.sampling, c.prompts.sampling, steps)
 
     return traits(run) == traits(other)

@@ -10,14 +10,16 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from selfreward_bench.config import DpoConfig, SftConfig
+from selfreward_bench.config import DpoConfig, EngineConfig, SftConfig
 from selfreward_bench.errors import TrainingError
 from selfreward_bench.progress import Reporter
+from trainers.launchers import Tell
 from trainers.training import TrainProgress, TrainResult
 
 
@@ -33,12 +35,14 @@ def run_training(
     chat_template: str | None = None,
     reporter: Reporter,
     stage: str,
+    engine: EngineConfig = EngineConfig(),  # noqa: B008  # frozen
     isolate: bool | None = None,
 ) -> TrainResult:
     """Trains ``parent`` on the records: ``kind`` is ``sft`` (Example) or ``dpo`` (PreferencePair).
 
     Args:
         chat_template: as in ``train_sft``; DPO takes the one that ``parent`` brings.
+        engine: how the run's models are read: ``trust_remote_code``, ``date``.
         isolate: whether in a process of its own; None decides by whether an accelerator is there.
 
     Raises:
@@ -46,9 +50,25 @@ def run_training(
         KeyboardInterrupt: interrupted, with the state of the last step saved.
     """
     watch = _Watch(reporter, stage)
+    options = {"seed": seed, "trust_remote_code": engine.trust_remote_code, "date": engine.date}
+    task = _Task(kind, parent, list(records), config, out_dir, threads, chat_template, options)
     if isolate if isolate is not None else _has_accelerator():
-        return _in_own_process((kind, parent, list(records), config, out_dir, seed, threads, chat_template), watch)
-    return _train(kind, parent, records, config, out_dir, seed, threads, chat_template, watch)
+        return _in_own_process(task, watch)
+    return _train(task, watch, watch.tell)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What is trained; ``options`` are keywords of ``train_sft`` and ``train_dpo``."""
+
+    kind: str
+    parent: str | Path
+    records: Sequence[Any]
+    config: Any
+    out_dir: Path
+    threads: int | None
+    chat_template: str | None
+    options: dict[str, Any]
 
 
 class _Watch:
@@ -56,6 +76,7 @@ class _Watch:
 
     def __init__(self, reporter: Reporter, stage: str) -> None:
         self._reporter, self._stage, self._step = reporter, stage, 0
+        self.tell = reporter.message
 
     def __call__(self, progress: TrainProgress) -> None:
         if not self._step:
@@ -70,31 +91,22 @@ def _has_accelerator() -> bool:
     return bool(torch.accelerator.is_available())
 
 
-def _train(
-    kind: str,
-    parent: str | Path,
-    records: Sequence[Any],
-    config: Any,
-    out_dir: Path,
-    seed: int,
-    threads: int | None,
-    chat_template: str | None,
-    progress: Any,
-) -> TrainResult:
+def _train(task: _Task, progress: Callable[[TrainProgress], None], tell: Tell) -> TrainResult:
     import torch
 
-    if threads:
-        torch.set_num_threads(threads)
-    if kind == "dpo":
+    if task.threads:
+        torch.set_num_threads(task.threads)
+    options = task.options | {"progress": progress, "tell": tell}
+    if task.kind == "dpo":
         from trainers.dpo import train_dpo
 
-        return train_dpo(Path(parent), records, config, out_dir, seed=seed, progress=progress)
+        return train_dpo(Path(task.parent), task.records, task.config, task.out_dir, **options)
     from trainers.sft import train_sft
 
-    return train_sft(parent, records, config, out_dir, seed=seed, chat_template=chat_template, progress=progress)
+    return train_sft(task.parent, task.records, task.config, task.out_dir, chat_template=task.chat_template, **options)
 
 
-def _in_own_process(task: tuple[Any, ...], watch: _Watch) -> TrainResult:
+def _in_own_process(task: _Task, watch: _Watch) -> TrainResult:
     """Ctrl-C is passed on: the first asks the training to save and stop after its step, a second stops it at once."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
@@ -109,6 +121,9 @@ def _in_own_process(task: tuple[Any, ...], watch: _Watch) -> TrainResult:
                 message = here.recv()
                 if isinstance(message, TrainProgress):
                     watch(message)
+                    continue
+                if isinstance(message, str):
+                    watch.tell(message)
                     continue
             except KeyboardInterrupt:
                 interrupted = True
@@ -133,13 +148,11 @@ def _in_own_process(task: tuple[Any, ...], watch: _Watch) -> TrainResult:
             child.terminate()
 
 
-def _child(connection: Connection, task: tuple[Any, ...]) -> None:
+def _child(connection: Connection, task: _Task) -> None:
     if hasattr(os, "setsid"):
         os.setsid()  # a terminal's Ctrl-C goes to the parent alone, which passes it on
     try:
-        kind, parent, records, config, out_dir, seed, threads, chat_template = task
-        made = _train(kind, parent, records, config, out_dir, seed, threads, chat_template, connection.send)
-        connection.send(made)
+        connection.send(_train(task, connection.send, connection.send))
     except BrokenPipeError:  # the parent is gone; what was saved is kept
         sys.exit(1)
     except BaseException as error:

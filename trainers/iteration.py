@@ -33,6 +33,7 @@ from trainers import candidates, checks, eft, learning, pairs, prompts, rewards,
 from trainers.checkpoints import logit_probe
 from trainers.dpo import FIRST_LOSS_TOLERANCE, FIRST_LOSS_TOLERANCE_BF16, check_first_step
 from trainers.isolation import run_training
+from trainers.launchers import one_process
 from trainers.rendering import local_directory
 from trainers.stages import BASELINE, check_model, models, parent_of, stages
 from trainers.training import TrainResult
@@ -112,9 +113,10 @@ def run_iteration(
         LoopViolation: a check of the loop itself failed; nothing is made from what failed.
         IncompatibleRunError: a stage was made with other inputs or settings; the message names them.
         TrainingError: training could not go on; the last good state is kept.
+        ConfigError: torchrun started this process and others beside it.
     """
     loop = _Loop(run, reporter or Silent(), oracle)
-    with run.lock():
+    with one_process(loop.reporter.message), run.lock():
         if from_stage:
             check_stages(run, from_stage, oracle)  # what stays must fit, or nothing is deleted
             run.reset_from(from_stage, [(s.name, s.paths) for s in stages(run.config)])
@@ -500,6 +502,7 @@ class _Loop:
                     chat_template=self.chat_template(parent),
                     reporter=self.reporter,
                     stage=stage.name,
+                    engine=self.config.engine,
                 )
                 if kind == "dpo":
                     check_first_step(result, FIRST_LOSS_TOLERANCE_BF16 if section.bf16 else FIRST_LOSS_TOLERANCE)
@@ -513,7 +516,8 @@ class _Loop:
             return Iteration(**json.loads(path.read_text(encoding="utf-8")))
         if self.stop_before:
             raise _StopBefore
-        before, after = (logit_probe(checkpoint_of(self.run, m)) for m in (parent, model))
+        trusted = self.config.engine.trust_remote_code
+        before, after = (logit_probe(checkpoint_of(self.run, m), trust_remote_code=trusted) for m in (parent, model))
         prints = (self.fingerprint(model), self.fingerprint(parent))
         change = checks.check_weights(model, parent, prints, (after, before))
         found = {name: self.run.finished_stage(name) for name in names}
@@ -546,6 +550,7 @@ def _training_counts(result: TrainResult, records: int) -> dict[str, float]:
     return {
         "records": records,
         "truncated": result.truncated,
+        **({} if result.first_dpo_loss is None else {"equal": result.equal}),
         "steps": result.steps,
         "tokens": result.tokens,
         "first_loss": result.first_loss,

@@ -8,12 +8,13 @@ get ids only, so no library renders or cuts anything a second time.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from selfreward_bench.engines.chat import neutralise, special_strings
+from selfreward_bench.engines.chat import fix_date, neutralise, special_strings
 from selfreward_bench.engines.templates import PLAIN, give_template, text_behind_answers
 from selfreward_bench.errors import DataError, TrainingError
 from selfreward_bench.sources.hub import hub_directory, is_hub_name
@@ -21,6 +22,7 @@ from selfreward_bench.storage.fingerprint import check_checkpoint
 from selfreward_bench.types import Message
 
 S = TypeVar("S", bound=Sized)
+_PLACE = "\ue000"  # a character of private use stands for an answer
 
 Messages = tuple[Message, ...]
 
@@ -49,7 +51,14 @@ def local_directory(source: str | Path) -> Path:
     return path
 
 
-def load_tokenizer(source: str | Path, *, default_template: bool = False, chat_template: str | None = None) -> Any:
+def load_tokenizer(
+    source: str | Path,
+    *,
+    default_template: bool = False,
+    chat_template: str | None = None,
+    trust_remote_code: bool = False,
+    date: str | None = None,
+) -> Any:
     """Loads a tokenizer that can be trained with: it ends turns, pads, and renders chats.
 
     A missing pad token falls back to the end token: padding is masked wherever it is used, and no embedding has to be
@@ -58,6 +67,8 @@ def load_tokenizer(source: str | Path, *, default_template: bool = False, chat_t
     Args:
         default_template: give a tokenizer without chat template the plain one (``templates.PLAIN_TEMPLATE``).
         chat_template: give it what this setting names, whatever template it brings.
+        trust_remote_code: runs code that comes with it; without, nothing does and nobody is asked.
+        date: what a template that shows the day shows (YYYY-MM-DD); None is today.
 
     Raises:
         TrainingError: no tokenizer can be read, it has no end token, or no chat template that can be trained with.
@@ -66,11 +77,13 @@ def load_tokenizer(source: str | Path, *, default_template: bool = False, chat_t
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(source))
+        tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=trust_remote_code)
     except Exception as error:  # whatever a broken tokenizer file causes
+        from selfreward_bench.engines.loading import cause
+
         raise TrainingError(
-            f"No tokenizer can be read from {source}: {error}. Training needs tokenizer.json and tokenizer_config.json "
-            "beside the weights."
+            f"No tokenizer can be read from {source}: {cause(error)} Training needs tokenizer.json and "
+            "tokenizer_config.json beside the weights."
         ) from error
     if tokenizer.eos_token_id is None:
         raise TrainingError(
@@ -89,6 +102,7 @@ def load_tokenizer(source: str | Path, *, default_template: bool = False, chat_t
                 "made by SFT bring one; add chat_template.jinja to this directory."
             )
         give_template(tokenizer, PLAIN)
+    fix_date(tokenizer, date)
     return tokenizer
 
 
@@ -119,10 +133,10 @@ def render_turns(tokenizer: Any, records: Sequence[tuple[str, Messages, Messages
     return [encoder.turn(*pair) for pair in texts]
 
 
-def end_token_ids(tokenizer: Any, turns: Iterable[Turn]) -> list[int]:
-    """The ids that end a generation: the tokenizer's end token first, then the template's own, if it has another."""
+def end_token_ids(written: Sequence[int], tokenizer: Any, turns: Iterable[Turn]) -> list[int]:
+    """The ids that end a generation: those the base's files name, the tokenizer's end token, the template's own."""
     last = {turn.completion[-1] for turn in turns}
-    return [tokenizer.eos_token_id, *sorted(last - {tokenizer.eos_token_id})]
+    return list(dict.fromkeys([*written, tokenizer.eos_token_id, *sorted(last)]))
 
 
 def digest(*parts: object) -> str:
@@ -139,22 +153,29 @@ class _Encoder:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self._strings = special_strings(tokenizer)
-        added = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-        self._specials = frozenset(added | set(tokenizer.all_special_ids))
+        self._controls = frozenset(tokenizer.convert_tokens_to_ids(list(self._strings)))
+        self._control = re.compile("|".join(re.escape(s) for s in self._strings) or "(?!)")
         self._rendered: dict[tuple[Messages, bool], str] = {}
+        self._frames: dict[tuple[str, ...], tuple[str, str]] = {}
         self._ids: dict[str, list[int]] = {}
 
     def texts(self, name: str, prompt: Messages, completion: Messages) -> tuple[str, str]:
-        """The waiting prompt, and the prompt with its answer."""
+        """The waiting prompt, and the prompt with its answer up to the mark that ends it."""
         opened = self._render(name, prompt, True)
-        whole = self._render(name, prompt + completion, False)
-        if not whole.startswith(opened):
-            raise DataError(
-                f"Record {name!r}: the chat template renders the prompt in one way when it waits for the answer and in "
-                "another when it is answered, so training would not match generation. Use a template whose answered "
-                "text begins with the waiting text."
-            )
-        return opened, whole
+        answer = self._answer(name, opened, prompt + completion)
+        before, after = self._frame(name, prompt)
+        content = neutralise(completion[-1].content, self._strings).strip()
+        if _squeezed(content) not in _squeezed(answer):  # the template leaves a part of it out: thinking, mostly
+            if before.strip() or not after:
+                raise DataError(
+                    f"Record {name!r}: the chat template leaves a part of the answer out (its thinking?), so what is "
+                    "trained would not be what was sampled. Use a template that shows answers whole."
+                )
+            answer = before + content + after
+        if after and answer.endswith(after):
+            end = self._control.search(answer, len(answer) - len(after))
+            answer = answer[: end.end()] if end else answer
+        return opened, opened + answer
 
     def encode(self, texts: set[str]) -> None:
         """Encodes many texts in one call."""
@@ -163,19 +184,36 @@ class _Encoder:
             self._ids.update(zip(new, self.tokenizer(new, add_special_tokens=False)["input_ids"], strict=True))
 
     def turn(self, opened: str, whole: str) -> Turn:
+        """The ids of what ``texts`` gave, with an end token where the template writes none."""
         prompt, answered = self._ids[opened], self._ids[whole]
-        if answered[: len(prompt)] == prompt:
-            return Turn(prompt, self._end_once(answered[len(prompt) :]))
-        rest = whole[len(opened) :]  # tokens merge across the border: the prompt must stay what generation sees
-        self.encode({rest})
-        return Turn(prompt, self._end_once(self._ids[rest]))
+        if answered[: len(prompt)] != prompt:
+            rest = whole[len(opened) :]  # tokens merge across the border: the prompt must stay what generation sees
+            self.encode({rest})
+            answered = prompt + self._ids[rest]
+        completion = answered[len(prompt) :]
+        ended = bool(completion) and completion[-1] in self._controls
+        return Turn(prompt, completion if ended else [*completion, self.tokenizer.eos_token_id])
 
-    def _end_once(self, answer: list[int]) -> list[int]:
-        """Cuts what the template puts behind its end token (a newline, mostly); adds an end token where it has none."""
-        last = next((i for i in reversed(range(len(answer))) if answer[i] in self._specials), None)
-        if last is not None and not self.tokenizer.decode(answer[last + 1 :]).strip():
-            return answer[: last + 1]
-        return [*answer, self.tokenizer.eos_token_id]
+    def _answer(self, name: str, opened: str, messages: Messages) -> str:
+        """What the template puts behind the waiting prompt once it is answered."""
+        whole = self._render(name, messages, False)
+        if not whole.startswith(opened):
+            raise DataError(
+                f"Record {name!r}: the chat template renders the prompt in one way when it waits for the answer and in "
+                "another when it is answered, so training would not match generation. Use a template whose answered "
+                "text begins with the waiting text."
+            )
+        return whole[len(opened) :]
+
+    def _frame(self, name: str, prompt: Messages) -> tuple[str, str]:
+        """What the template writes before and behind an answer; it depends on the turns before, not on their texts."""
+        roles = tuple(m.role for m in prompt)
+        if roles not in self._frames:
+            asked = (*prompt, Message(role="assistant", content=_PLACE))
+            opened = self._render(name, prompt, True)
+            before, _, after = self._answer(name, opened, asked).partition(_PLACE)
+            self._frames[roles] = before, after
+        return self._frames[roles]
 
     def _render(self, name: str, messages: Messages, opened: bool) -> str:
         key = (messages, opened)
@@ -190,7 +228,12 @@ class _Encoder:
         return self._rendered[key]
 
 
-def longest(source: Path, max_length: int) -> int:
+def _squeezed(text: str) -> str:
+    """Without white space, which templates trim and add."""
+    return "".join(text.split())
+
+
+def longest(source: Path, max_length: int, trust_remote_code: bool = False) -> int:
     """Tokens a record may have: ``max_length``, or what the model has positions for where these are fewer.
 
     Raises:
@@ -199,9 +242,11 @@ def longest(source: Path, max_length: int) -> int:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(str(source)).get_text_config()
+        config = AutoConfig.from_pretrained(str(source), trust_remote_code=trust_remote_code).get_text_config()
     except (OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"{source}/config.json does not describe a model: {error}") from error
+        from selfreward_bench.engines.loading import cause
+
+        raise TrainingError(f"{source}/config.json does not describe a model: {cause(error)}") from error
     positions = getattr(config, "max_position_embeddings", None)
     return min(max_length, int(positions)) if positions else max_length
 

@@ -14,11 +14,12 @@ from selfreward_bench.config import SftConfig
 from selfreward_bench.errors import DataError
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import Example
+from trainers.bases import load_model
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
+from trainers.launchers import Tell, without_settings
 from trainers.rendering import (
     Turn,
     digest,
-    end_token_ids,
     load_tokenizer,
     local_directory,
     longest,
@@ -29,18 +30,20 @@ from trainers.stepping import ExactTrainer
 from trainers.training import (
     TrainProgress,
     TrainResult,
+    arguments,
     finish,
-    load_model,
     open_frame,
     plan_of,
     read_result,
     run_steps,
+    split_of,
     training_arguments,
 )
 
 IGNORED = -100  # a label that carries no loss
 
 
+@without_settings()
 def train_sft(
     base: str | Path,
     examples: Sequence[Example],
@@ -50,6 +53,9 @@ def train_sft(
     seed: int,
     chat_template: str | None = None,
     progress: Callable[[TrainProgress], None] | None = None,
+    tell: Tell | None = None,
+    trust_remote_code: bool = False,
+    date: str | None = None,
 ) -> TrainResult:
     """Trains ``base`` on the examples and writes ``out_dir/checkpoint``.
 
@@ -61,6 +67,9 @@ def train_sft(
         chat_template: which one it gets instead, whatever it brings (``RunConfig.chat_template``).
         out_dir: belongs to this training alone (``trainers.resume`` draws what is in it).
         progress: called after each step; a KeyboardInterrupt from it stops as Ctrl-C does.
+        tell: given lines worth reading.
+        trust_remote_code: runs code that comes with the model; without, nothing does and nobody is asked.
+        date: what a chat template that shows the day shows (YYYY-MM-DD); None is today.
 
     Raises:
         TrainingError: nothing to train on, a base that cannot be trained, a loss that is no number.
@@ -71,34 +80,38 @@ def train_sft(
     """
     from datasets import Dataset
     from trl import SFTConfig as TrlSftConfig
-    from trl import SFTTrainer
 
     from selfreward_bench.engines.loading import release_memory
 
-    class Trainer(ExactTrainer, SFTTrainer):  # type: ignore[misc]  # TRL has no types
-        """TRL's trainer with the loop's own behaviour around its steps."""
-
     started = time.perf_counter()
     source = local_directory(base)
-    tokenizer = load_tokenizer(source, default_template=True, chat_template=chat_template)
+    tokenizer = load_tokenizer(
+        source,
+        default_template=True,
+        chat_template=chat_template,
+        trust_remote_code=trust_remote_code,
+        date=date,
+    )
     try:
-        turns, truncated = render_examples(tokenizer, examples, longest(source, config.max_length))
+        turns, truncated = render_examples(tokenizer, examples, longest(source, config.max_length, trust_remote_code))
     except DataError as error:
         raise DataError(f"chat_template {chat_template}: {error}" if chat_template else str(error)) from error
     rows = labelled_rows(turns)
     fingerprint = weights_fingerprint(source)
-    args = TrlSftConfig(
-        **training_arguments(config, out_dir / "resume", seed), dataset_kwargs={"skip_prepare_dataset": True}
+    args = arguments(
+        TrlSftConfig,
+        **training_arguments(config, out_dir / "resume", seed),
+        dataset_kwargs={"skip_prepare_dataset": True},
     )
     plan = plan_of("sft", fingerprint, digest(rows["input_ids"], rows["labels"]), config, seed)
-    frame = open_frame(args, out_dir, plan)
+    frame = open_frame(args, out_dir, plan, tell)
     if not frame.finished:
-        model, own_settings = load_model(source, config.dropout)
-        data = Dataset.from_dict(rows)
+        loaded = load_model(source, config.dropout, trust_remote_code=trust_remote_code, tell=tell)
+        data = Dataset.from_dict(with_blank(rows, tokenizer.pad_token_id))
         with quiet_libraries():
-            trainer = Trainer(model=model, args=args, train_dataset=data, processing_class=tokenizer)
-        trainer.attach([len(turn) for turn in turns], frame, seed, progress)
-        steps = run_steps(trainer, frame)
+            trainer = _trainer_class()(model=loaded.model, args=args, train_dataset=data, processing_class=tokenizer)
+        trainer.attach([len(turn) for turn in turns], split_of(args, config), frame, seed, progress)
+        steps = run_steps(trainer, frame, trust_remote_code)
         card = ModelCard(
             name=out_dir.name,
             parent=model_name(source),
@@ -107,8 +120,8 @@ def train_sft(
             recipe=config.model_dump(mode="json"),
             counts={"examples": len(turns), "truncated": truncated, "steps": steps},
         )
-        finish(trainer, frame, own_settings, end_token_ids(tokenizer, turns), card)
-        del trainer, model
+        finish(trainer, frame, loaded, turns, card, config.save_dtype)
+        del trainer, loaded
         release_memory()
     return read_result(frame, truncated, started)
 
@@ -133,3 +146,27 @@ def labelled_rows(turns: Sequence[Turn]) -> dict[str, list[list[int]]]:
         "input_ids": [turn.prompt + turn.completion for turn in turns],
         "labels": [[IGNORED] * len(turn.prompt) + turn.completion for turn in turns],
     }
+
+
+def with_blank(rows: dict[str, list[list[int]]], pad: int) -> dict[str, list[list[int]]]:
+    """The columns with one row more that carries no loss (``trainers.batches.StepBatches``)."""
+    return {"input_ids": [*rows["input_ids"], [pad, pad]], "labels": [*rows["labels"], [IGNORED, IGNORED]]}
+
+
+def _trainer_class() -> Any:
+    """TRL's trainer with the loop's own behaviour around its steps."""
+    from trl import SFTTrainer
+
+    class Trainer(ExactTrainer, SFTTrainer):  # type: ignore[misc]  # TRL has no types
+        def measure(self, output: Any, inputs: Any) -> dict[str, Any]:
+            real = (inputs["labels"] != IGNORED).any(1)
+            return {
+                "tokens": inputs["attention_mask"][real].sum(),
+                "trained": output.label_mask.sum(),
+                "right": output.is_top1.sum(),
+            }
+
+        def means(self, sums: dict[str, float]) -> dict[str, float]:
+            return {"mean_token_accuracy": sums["right"] / sums["trained"]}
+
+    return Trainer

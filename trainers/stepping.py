@@ -1,15 +1,13 @@
 """How a training steps: what srbench changes around a step of TRL's trainers, not in it.
 
-Batches by length in an order that depends on the seed alone, one JSONL line per step, a stop on a loss that is no
-number, interruption at the end of a step, saved states that can be told from torn ones. It opens no connection and
-prints nothing.
+The same records in each step however it is split, one JSONL line per step, a stop on a loss that is no number,
+interruption at the end of a step, saved states that can be told from torn ones. It prints nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-import random
 import signal
 import threading
 import time
@@ -18,43 +16,9 @@ from types import FrameType
 from typing import Any
 
 from selfreward_bench.errors import TrainingError
-from selfreward_bench.seeding import derive_seed
-from trainers.checkpoints import refused_writes
+from trainers.batches import Split, StepBatches
 from trainers.resume import Frame
 from trainers.training import TrainProgress
-
-WINDOW_BATCHES = 50  # batches are formed by length among this many at a time, so that their order stays random
-
-
-class LengthBatches:
-    """Order of one epoch: random batches of records of like length, the incomplete batch last.
-
-    The order depends on the seed and the epoch only, so a resumed training meets the same batches.
-    """
-
-    def __init__(self, lengths: Sequence[int], batch: int, seed: int, epoch: Callable[[], int]) -> None:
-        self._lengths, self._batch, self._seed, self._epoch = lengths, batch, seed, epoch
-
-    def __len__(self) -> int:
-        return len(self._lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        rng = random.Random(derive_seed(self._seed, "epoch", self._epoch()))
-        order = list(range(len(self._lengths)))
-        rng.shuffle(order)
-        window = self._batch * WINDOW_BATCHES
-        full: list[list[int]] = []
-        rest: list[int] = []
-        for start in range(0, len(order), window):
-            chunk = sorted(order[start : start + window], key=lambda i: -self._lengths[i])
-            for at in range(0, len(chunk), self._batch):
-                batch = chunk[at : at + self._batch]
-                if len(batch) == self._batch:
-                    full.append(batch)
-                else:
-                    rest = batch
-        rng.shuffle(full)
-        return iter([i for batch in [*full, rest] for i in batch])
 
 
 class Interruption:
@@ -85,28 +49,50 @@ class Interruption:
 class ExactTrainer:
     """Mixed into a TRL trainer, before it: ``class T(ExactTrainer, SFTTrainer)``.
 
-    Its attributes are set by ``attach``, between construction and ``train``.
+    Its attributes are set by ``attach``, between construction and ``train``. A trainer says what its log shows by
+    ``measure`` (sums over a micro batch) and ``means`` (the same over a step, all processes together).
     """
 
     def attach(
         self,
         lengths: Sequence[int],
+        split: Split,
         frame: Frame,
         seed: int,
         progress: Callable[[TrainProgress], None] | None,
     ) -> None:
+        """Sets what a training of these records needs.
+
+        Args:
+            lengths: tokens of each record; the dataset has one row more, the blank one.
+        """
         from transformers import PrinterCallback
 
-        self._lengths, self._frame, self._data_seed = lengths, frame, seed
-        self._progress = progress
+        self.batches = StepBatches(lengths, split, seed, lambda: self._step() // self.batches.steps)
+        self._frame, self._progress = frame, progress
         self.interruption = Interruption()
-        self._tokens_before = 0
+        self.saving = False  # from a step's line in the log to the seal on its state
+        self._sums: dict[str, Any] = {}
         self._started: tuple[float, int] | None = None
         trainer: Any = self
         trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(_sealing(trainer))
 
-    def _send_telemetry(self) -> None:
-        """TRL reports each training to its makers; srbench opens no connection nobody asked for."""
+    def measure(self, output: Any, inputs: Any) -> dict[str, Any]:
+        """Sums over one micro batch, as tensors; ``tokens`` among them.
+
+        Args:
+            output: what the model returned: TRL's per-token figures, 0 where no label is.
+        """
+        raise NotImplementedError
+
+    def means(self, sums: dict[str, float]) -> dict[str, float]:
+        """What the log shows of a step."""
+        raise NotImplementedError
+
+    def weigh(self, loss: Any, output: Any, inputs: Any) -> Any:
+        """The loss of a micro batch as its part in the step's: the parts of a process sum up, processes average."""
+        return loss
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """The final checkpoint gets a card of its own."""
@@ -115,14 +101,43 @@ class ExactTrainer:
         """Not counted: the count walks all parameters at each step and nothing reads it."""
         return 0
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> LengthBatches:
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """As ``rate_factor`` says; transformers' own schedules take their first step, and its batch, at a rate of 0."""
+        from torch.optim.lr_scheduler import LambdaLR
+
         trainer: Any = self
+        warmup = trainer.args.get_warmup_steps(num_training_steps)
+        floor = trainer.args.lr_scheduler_kwargs["min_lr"] / trainer.args.learning_rate
+        trainer.lr_scheduler = LambdaLR(
+            optimizer or trainer.optimizer, lambda step: rate_factor(step, num_training_steps, warmup, floor)
+        )
+        return trainer.lr_scheduler
 
-        def epoch() -> int:
-            steps_per_epoch = math.ceil(len(self._lengths) / trainer.get_total_train_batch_size(trainer.args))
-            return int(trainer.state.global_step // steps_per_epoch)
+    def get_train_dataloader(self) -> Any:
+        """Every process takes its own micro batches: transformers' loaders would deal and pad them otherwise."""
+        import torch
+        from torch.utils.data import DataLoader
 
-        return LengthBatches(self._lengths, int(trainer.args.train_batch_size), self._data_seed, epoch)
+        trainer: Any = self
+        pin = torch.accelerator.is_available()
+        rows, collate = trainer.train_dataset, trainer.data_collator
+        return DataLoader(rows, batch_sampler=self.batches, collate_fn=collate, pin_memory=pin)
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        trainer: Any = self
+        parent: Any = super()
+        outputs: list[Any] = []
+        hook = trainer.model.register_forward_hook(lambda module, args, output: outputs.append(output))
+        try:
+            with contextlib.nullcontext() if self._sums or self._step() else _first_pass(trainer.model.config):
+                loss = parent.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
+        finally:
+            hook.remove()
+        for name, value in self.measure(outputs[0], inputs).items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach().float()
+        return self.weigh(loss, outputs[0], inputs)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         if self._started is None:
@@ -151,31 +166,39 @@ class ExactTrainer:
             self.interruption.wanted = True
         if self.interruption.wanted:
             trainer.control.should_save = trainer.control.should_training_stop = True
+        self.saving = bool(trainer.control.should_save)
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        parent: Any = super()
-        self._frame.log.flush()
-        with refused_writes(self._frame.store.directory):
-            parent._save_checkpoint(model, trial)
+    def seal(self) -> None:
+        """Marks the state that was just saved as whole, once the log of its steps is on the disk too."""
         trainer: Any = self
         trainer.accelerator.wait_for_everyone()
+        self._frame.log.flush()
         if trainer.is_world_process_zero():
             self._frame.store.seal(self._step())
+        self.saving = False
 
     def _metrics_of(self, logs: dict[str, float]) -> dict[str, float]:
-        tokens = int(logs.get("num_tokens", 0))
-        metrics: dict[str, float] = {
+        sums = self._step_sums()
+        return {
             "step": self._step(),
-            "epoch": logs["epoch"],
+            "epoch": self._step() / self.batches.steps,
             "loss": logs["loss"],
             "lr": logs["learning_rate"],
             "grad_norm": logs["grad_norm"],
-            "tokens": tokens - self._tokens_before,
+            "tokens": int(sums["tokens"]),
+            **self.means(sums),
         }
-        self._tokens_before = tokens
-        shown = ("dpo_loss", "rewards/", "logps/", "length/", "mean_token_accuracy")
-        metrics.update({k: v for k, v in logs.items() if k.startswith(shown)})
-        return metrics
+
+    def _step_sums(self) -> dict[str, float]:
+        """The step's sums over all processes; the next step begins with none."""
+        import torch
+
+        trainer: Any = self
+        stacked = torch.stack(list(self._sums.values()))
+        values: list[float] = trainer.accelerator.reduce(stacked, reduction="sum").tolist()
+        names = list(self._sums)
+        self._sums = {}
+        return dict(zip(names, values, strict=True))
 
     def _rate(self, metrics: dict[str, float]) -> float:
         started, seen = self._started or (time.perf_counter(), 0)
@@ -197,3 +220,47 @@ class ExactTrainer:
             f"The {what} became {value} at step {step}, so training stopped; {kept}. No checkpoint was written. "
             "Lower learning_rate or lengthen warmup_fraction; with bf16, try bf16: false."
         )
+
+
+@contextlib.contextmanager
+def _first_pass(config: Any) -> Iterator[None]:
+    """Says of a model that TRL and transformers cannot train together that it is this; they stop in many ways.
+
+    Raises:
+        TrainingError: the pass failed, but for want of memory.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise TrainingError(
+            f"TRL cannot train a model of type {config.model_type!r} with this transformers: its first forward pass "
+            f"ended in {type(error).__name__}: {error}. Nothing was trained. Choose another base."
+        ) from error
+
+
+def rate_factor(step: int, steps: int, warmup: int, floor: float) -> float:
+    """The learning rate of a step (0 is the first) as a part of the highest: linear warmup, then a cosine to ``floor``.
+
+    A warmup of n steps takes 1/(n+1) of the rate in its first.
+
+    >>> [rate_factor(step, 5, 2, 0.0) for step in range(3)]
+    [0.3333333333333333, 0.6666666666666666, 1.0]
+    """
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    progress = (step - warmup) / max(1, steps - warmup)
+    return 0.5 * (1.0 + math.cos(math.pi * progress)) * (1 - floor) + floor
+
+
+def _sealing(trainer: Any) -> Any:
+    from transformers import TrainerCallback
+
+    class Sealing(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            trainer.seal()
+
+    return Sealing()

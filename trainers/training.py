@@ -7,14 +7,45 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from selfreward_bench.config import DpoConfig, SftConfig
 from selfreward_bench.errors import ConfigError, TrainingError
-from trainers.checkpoints import ModelCard, quiet_libraries, save_checkpoint
+from trainers.bases import Loaded, from_pretrained
+from trainers.batches import Split
+from trainers.checkpoints import ModelCard, quiet_libraries, refused_writes, round_weights, save_checkpoint
+from trainers.launchers import Tell
+from trainers.rendering import Turn, end_token_ids
 from trainers.resume import Frame, ResumeStore, StepLog, keep_plan
+
+
+class OneDevice:
+    """Mixed into TRL's configurations, before them: a process trains on one device.
+
+    transformers would spread each micro batch over all GPUs it sees, and so multiply the batch.
+    """
+
+    @property
+    def visible_gpus(self) -> int:
+        """GPUs that transformers would take."""
+        arguments: Any = super()
+        return int(arguments.n_gpu)
+
+    @property
+    def n_gpu(self) -> int:
+        return min(self.visible_gpus, 1)
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """transformers pickles its arguments into each saved state, where nothing reads them."""
+        return dict, ()
+
+
+def arguments(kind: type, **values: Any) -> Any:
+    """A TRL configuration of this class, for one device."""
+    return type(kind.__name__, (OneDevice, kind), {})(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +67,7 @@ class TrainResult:
         first_loss, final_loss: loss of the first step (before any update) and of the last, in nats.
         first_step: all metrics of the first step.
         truncated: records left out because they exceed ``max_length`` tokens.
+        equal: pairs left out because their answers are the same tokens; 0 for SFT.
         seconds: wall time of this call only.
         tokens: tokens the model read, prompts included, padding not.
     """
@@ -49,6 +81,7 @@ class TrainResult:
     checkpoint: Path
     seconds: float
     tokens: int
+    equal: int = 0
 
     @property
     def first_dpo_loss(self) -> float | None:
@@ -72,8 +105,7 @@ def training_arguments(config: SftConfig | DpoConfig, resume: Path, seed: int) -
         "gradient_accumulation_steps": accumulation,
         "num_train_epochs": config.epochs,
         "learning_rate": config.learning_rate,
-        "lr_scheduler_type": "cosine_with_min_lr",
-        "lr_scheduler_kwargs": {"min_lr": config.final_learning_rate},
+        "lr_scheduler_kwargs": {"min_lr": config.final_learning_rate},  # for ``ExactTrainer.create_scheduler``
         "warmup_steps": config.warmup_fraction,  # a value below 1 is a fraction of all steps
         "weight_decay": config.weight_decay,
         "adam_beta2": config.adam_beta2,
@@ -106,12 +138,18 @@ def _split_batch(config: SftConfig | DpoConfig) -> tuple[int, int]:
     return micro, config.batch_size // (micro * processes)
 
 
-def open_frame(args: Any, out_dir: Path, plan: dict[str, Any]) -> Frame:
+def split_of(args: Any, config: SftConfig | DpoConfig) -> Split:
+    """How this process takes part in each step; ``args`` knows which one it is."""
+    return Split(config.batch_size, args.per_device_train_batch_size, args.world_size, args.process_index)
+
+
+def open_frame(args: Any, out_dir: Path, plan: dict[str, Any], tell: Tell | None) -> Frame:
     """Makes ``out_dir`` ready for a new, a continued or a finished training.
 
     Args:
         args: TRL's configuration; it knows which process this is.
         plan: everything the result depends on, flat; compared with what was begun here.
+        tell: told that only one of several GPUs is used.
 
     Raises:
         IncompatibleRunError: another training was begun in ``out_dir``.
@@ -127,6 +165,8 @@ def open_frame(args: Any, out_dir: Path, plan: dict[str, Any]) -> Frame:
                 frame.store.discard_after(len(frame.log.read()))
                 state = frame.store.latest()
                 frame.log.cut(state.step if state else 0)
+    if args.visible_gpus > 1 and tell and not frame.finished:
+        tell(f"{args.visible_gpus} GPUs are visible; the training takes {args.device} (CUDA_VISIBLE_DEVICES chooses).")
     return frame
 
 
@@ -136,26 +176,33 @@ def plan_of(stage: str, fingerprint: str, data: str, config: SftConfig | DpoConf
     return {"stage": stage, "base": fingerprint, "data": data, "seed": seed, **settings}
 
 
-def finish(trainer: Any, frame: Frame, own_settings: dict[str, Any], ends: list[int], card: ModelCard) -> None:
+def finish(trainer: Any, frame: Frame, loaded: Loaded, turns: Iterable[Turn], card: ModelCard, save_dtype: str) -> None:
     """Writes the checkpoint and then deletes the saved states, on the first process.
 
+    Its configuration is the base's own: whatever the trainers set in it while they trained is put back.
+
+    Args:
+        turns: what was trained; its last tokens end an answer.
+
     Raises:
-        TrainingError: a weight is no number.
+        TrainingError: a weight is no number, or too large for ``save_dtype``.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     check_weights_finite(model)
+    round_weights(model, save_dtype, loaded.source)
     if trainer.is_world_process_zero():
-        for key, value in own_settings.items():
-            setattr(model.config, key, value)
         tokenizer = trainer.processing_class
+        model.config, model.generation_config = loaded.config, loaded.generation
+        ends = end_token_ids(loaded.ends, tokenizer, turns)
         model.generation_config.eos_token_id = ends[0] if len(ends) == 1 else ends
-        model.generation_config.pad_token_id = tokenizer.pad_token_id
+        if model.generation_config.pad_token_id is None:
+            model.generation_config.pad_token_id = tokenizer.pad_token_id
         save_checkpoint(model, tokenizer, frame.checkpoint, card)
         frame.store.clear()
     trainer.accelerator.wait_for_everyone()
 
 
-def run_steps(trainer: Any, frame: Frame) -> int:
+def run_steps(trainer: Any, frame: Frame, trust_remote_code: bool = False) -> int:
     """Trains to the end, from the newest intact state if there is one.
 
     Returns:
@@ -165,29 +212,29 @@ def run_steps(trainer: Any, frame: Frame) -> int:
         TrainingError: a loss or gradient is no number, or memory ran out.
         KeyboardInterrupt: interrupted; the state of the last whole step is saved.
     """
+    from safetensors import SafetensorError
     from transformers import set_seed
 
     state = frame.store.latest()
-    total = _total_steps(trainer)
+    total = math.ceil(trainer.args.num_train_epochs * trainer.batches.steps)
     if state is not None and state.step >= total:  # killed after the last step, before the checkpoint was written
-        with quiet_libraries():
-            trainer._load_from_checkpoint(str(state.path))
+        saved = from_pretrained(state.path, trust_remote_code)
+        trainer.model.load_state_dict(saved.state_dict())
         return state.step
-    set_seed(trainer.args.seed)
+    set_seed((trainer.args.seed + trainer.args.process_index) % 2**32)  # each process draws dropout of its own
     with quiet_libraries(), trainer.interruption.watching():
         try:
             trainer.train(resume_from_checkpoint=str(state.path) if state else None)
+        except (OSError, RuntimeError, SafetensorError):
+            if not trainer.saving:
+                raise
+            with refused_writes(frame.store.directory):
+                raise
         finally:
             frame.log.flush()
     if trainer.interruption.wanted:
         raise KeyboardInterrupt
     return int(trainer.state.global_step)
-
-
-def _total_steps(trainer: Any) -> int:
-    per_epoch: int = math.ceil(len(trainer.train_dataset) / trainer.get_total_train_batch_size(trainer.args))
-    epochs: float = trainer.args.num_train_epochs
-    return math.ceil(epochs * per_epoch)
 
 
 def check_weights_finite(model: Any) -> None:
@@ -199,7 +246,7 @@ def check_weights_finite(model: Any) -> None:
             )
 
 
-def read_result(frame: Frame, truncated: int, started: float) -> TrainResult:
+def read_result(frame: Frame, truncated: int, started: float, equal: int = 0) -> TrainResult:
     """The result of a finished training, from its log."""
     lines = frame.log.read()
     first = lines[0]
@@ -213,38 +260,5 @@ def read_result(frame: Frame, truncated: int, started: float) -> TrainResult:
         checkpoint=frame.checkpoint,
         seconds=time.perf_counter() - started,
         tokens=sum(int(line["tokens"]) for line in lines),
+        equal=equal,
     )
-
-
-def load_model(source: str | Path, dropout: float) -> tuple[Any, dict[str, Any]]:
-    """Loads a causal language model in float32, with dropout where its architecture has it.
-
-    Returns:
-        The model, and what its own configuration said where training changes it, to be put back before it is saved.
-
-    Raises:
-        TrainingError: the directory holds no causal language model in safetensors.
-    """
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    try:
-        with quiet_libraries():
-            config = AutoConfig.from_pretrained(str(source))
-        own: dict[str, Any] = {
-            k: v
-            for k, v in config.to_dict().items()
-            if ("dropout" in k or k.endswith("_pdrop")) and isinstance(v, (int, float)) and not isinstance(v, bool)
-        }
-        for key in own:
-            setattr(config, key, dropout)
-        own["use_cache"] = getattr(config, "use_cache", True)  # the trainer turns it off
-        with quiet_libraries():
-            model = AutoModelForCausalLM.from_pretrained(
-                str(source), config=config, dtype="float32", use_safetensors=True
-            )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise TrainingError(
-            f"No model can be loaded from {source}: {error}. Training needs a causal language model in Hugging Face "
-            "layout with safetensors weights."
-        ) from error
-    return model, own

@@ -148,6 +148,20 @@ def check_device() -> Iterator[Finding]:
     yield Finding("ok", "torch", f"{torch.__version__}, device {device}, {torch.get_num_threads()} thread(s)")
 
 
+def check_launchers() -> Iterator[Finding]:
+    """Variables that a launcher left in this shell."""
+    from trainers.launchers import left_over
+
+    if names := left_over():
+        yield Finding(
+            "warn",
+            "environment",
+            f"{', '.join(names)}: left over from a launcher (torchrun, accelerate, MPI); a run takes no notice of them",
+        )
+    else:
+        yield Finding("ok", "environment", "no variables of a launcher (torchrun, accelerate, MPI) are left over")
+
+
 def check_machine() -> Iterator[Finding]:
     import psutil
 
@@ -182,6 +196,7 @@ CHECKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (
     check_names,
     check_base,
     check_device,
+    check_launchers,
     check_machine,
     check_directories,
 )

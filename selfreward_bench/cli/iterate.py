@@ -53,6 +53,8 @@ def run_iteration(
       srbench run-iteration runs/first --from-stage M2/pairs
       srbench run-iteration runs/second --recipe micro --seed 1
     """
+    from trainers.launchers import require_one_process
+
     wanted = Wanted(recipe, change or (), seed, judge, with_baseline)
     if dry_run:
         from selfreward_bench.cli.dryrun import show_plan
@@ -60,6 +62,7 @@ def run_iteration(
 
         show_plan(make_plan(peek_run(run, wanted), until=until, from_stage=from_stage))
         return
+    require_one_process()  # before the first of several takes the run
     opened = open_run(run, wanted)
     use_threads(opened.config.threads)
     with interruptible(command("run-iteration", run, *(["--until", until] if until else []))):

@@ -42,6 +42,7 @@ class RichReporter:
         self._advanced_at = 0.0
         self._line_due = 0.0
         self._shown: set[str] = set()
+        self._told: set[str] = set()
         self._task: TaskID | None = None
         self._progress = Progress(
             SpinnerColumn(),
@@ -93,7 +94,9 @@ class RichReporter:
         self._print(f"{stage:<15} {took}" + (f": {listing}" if listing else ""))
 
     def message(self, text: str) -> None:
-        self._print(text)
+        if text not in self._told:  # each model of a run may meet the same
+            self._told.add(text)
+            self._print(text)
 
     def _print(self, text: str) -> None:
         self.console.print(Text(visible(text)), soft_wrap=True)

@@ -66,7 +66,11 @@ class Wanted:
         from selfreward_bench import recipes
 
         changed = recipes.change(config, self._overrides())
-        return self.config().model_copy(update={"eval": changed.eval}) if self.recipe else changed
+        if not self.recipe:
+            return changed
+        asked = self.config()
+        engine = asked.engine.model_copy(update={"date": asked.engine.date or config.engine.date})
+        return asked.model_copy(update={"eval": changed.eval, "engine": engine})
 
     def _overrides(self) -> list[str]:
         overrides = list(self.changes)

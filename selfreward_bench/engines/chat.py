@@ -6,8 +6,10 @@ speak as the judge. ``neutralise`` sees to it, here and nowhere else.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from selfreward_bench.engines.base import ChoiceRequest, GenerationRequest
@@ -15,15 +17,68 @@ from selfreward_bench.errors import EngineError
 
 ZERO_WIDTH_SPACE = "\u200b"
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_DATE_CODES = ("d", "-d", "e", "m", "b", "B", "y", "Y", "a", "A", "j", "H", "I", "M", "S", "p", "x", "X", "c", "F")
+_MARK = re.compile(r"[<\[|]\S+[>\]|]")
 
 Request = GenerationRequest | ChoiceRequest
 
 
 def special_strings(tokenizer: Any) -> tuple[str, ...]:
-    """The texts that a tokenizer turns into control tokens, longest first."""
+    """The texts that a tokenizer turns into control tokens, longest first.
+
+    Added tokens that are not marked as special are among them where the chat template writes them: they part turns all
+    the same.
+    """
     added = tokenizer.added_tokens_decoder.values()
     found = {str(t) for t in tokenizer.all_special_tokens} | {t.content for t in added if t.special}
+    found |= _written(tokenizer, {t.content for t in added} - found)
     return tuple(sorted((s for s in found if s), key=lambda s: (-len(s), s)))
+
+
+def _written(tokenizer: Any, plain: set[str]) -> set[str]:
+    """The added tokens among ``plain`` with which the chat template marks turns.
+
+    Marks look like ``<|im_end|>``: added words and white space are text. So are pairs such as ``<think>``,
+    ``</think>``, which a template writes and a model says, too.
+    """
+    marks = {t for t in plain if _MARK.fullmatch(t)}
+    marks -= {t for t in marks if {t.replace("</", "<", 1), t.replace("<", "</", 1)} & (marks - {t})}
+    if not marks or not tokenizer.chat_template:
+        return set()
+    templates = tokenizer.chat_template
+    shown = "\0".join(templates.values() if isinstance(templates, dict) else [templates]) + _conversation(tokenizer)
+    return {t for t in marks if t in shown}
+
+
+def _conversation(tokenizer: Any) -> str:
+    """What the template makes of a conversation; empty where it refuses even a single question."""
+    turns = [{"role": role, "content": "a"} for role in ("system", "user", "assistant", "user")]
+    for messages in (turns, turns[1:], turns[1:2]):
+        with contextlib.suppress(Exception):  # jinja2 raises many kinds; a template's own refusal among them
+            return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    return ""
+
+
+def fix_date(tokenizer: Any, date: str | None) -> None:
+    """Lets chat templates that ask for today's date (``strftime_now``) have this one instead.
+
+    transformers takes no other clock, but a macro of that name comes before its own.
+
+    Args:
+        date: YYYY-MM-DD; None leaves the clock.
+    """
+    if date is None:
+        return
+    day, render = datetime.fromisoformat(date), tokenizer.apply_chat_template
+    known = "".join(f"|replace('%{code}', '{day:%{code}}')" for code in _DATE_CODES)
+    clock = f"{{% macro strftime_now(format) %}}{{{{ format{known} }}}}{{% endmacro %}}\n"  # the line end is trimmed
+
+    def dated(messages: Any, tools: Any = None, chat_template: str | None = None, **options: Any) -> Any:
+        template = tokenizer.get_chat_template(chat_template, tools)
+        template = clock + template if "strftime_now" in template else template
+        return render(messages, tools=tools, chat_template=template, **options)
+
+    tokenizer.apply_chat_template = dated
 
 
 def neutralise(text: str, specials: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ import transformers
 from transformers.utils import logging as hf_logging
 
 from selfreward_bench.config import EngineConfig
+from selfreward_bench.engines.chat import fix_date
 from selfreward_bench.engines.templates import Ends, give_template
 from selfreward_bench.errors import EngineError
 from selfreward_bench.sources.hub import hub_directory, is_hub_name
@@ -72,9 +73,11 @@ def load_model(config: EngineConfig, source: str | Path, chat_template: str | No
                 **common,
             )
             eos = _eos_ids(str(path), model, tokenizer)
+        fix_date(tokenizer, config.date)
         model = model.to(device).eval()
     except Exception as e:  # OSError, ValueError, SafetensorError, RuntimeError...: whatever a broken checkpoint causes
-        raise EngineError(f"Model {str(source)!r} cannot be loaded: {_first_line(e)}{_remote_code_hint(e)}") from e
+        raise EngineError(f"Model {str(source)!r} cannot be loaded: {cause(e)}") from e
+    _stop_router_logits(model.config)
     missing = sorted(report["missing_keys"])
     if missing:  # transformers would go on with random numbers in their place
         raise EngineError(f"Model {str(source)!r} lacks {len(missing)} of its weights, first {missing[0]}: incomplete.")
@@ -131,8 +134,8 @@ def _dtype(name: str, device: torch.device) -> torch.dtype | str:
     return torch.float32 if device.type == "cpu" else "auto"  # on an accelerator: as the checkpoint was saved
 
 
-def _eos_ids(source: str, model: Any, tokenizer: Any) -> frozenset[int]:
-    """End tokens: those in the files of generation config, else model config; the tokenizer's always.
+def written_end_ids(source: str) -> list[int]:
+    """End tokens that a model's files name: those of the generation config, else of the model config; may be none.
 
     The files are read, not the loaded configuration: where they say nothing, its class puts in a number of its own.
     """
@@ -142,7 +145,12 @@ def _eos_ids(source: str, model: Any, tokenizer: Any) -> frozenset[int]:
     if found is None:
         written = transformers.PreTrainedConfig.get_config_dict(source)[0]
         found = written.get("eos_token_id", written.get("text_config", {}).get("eos_token_id"))
-    ids = {found} if isinstance(found, int) else set(found or ())
+    return [found] if isinstance(found, int) else list(found or ())
+
+
+def _eos_ids(source: str, model: Any, tokenizer: Any) -> frozenset[int]:
+    """End tokens: those that the files name, and the tokenizer's always."""
+    ids = set(written_end_ids(source))
     if tokenizer.eos_token_id is not None:
         ids.add(tokenizer.eos_token_id)
     return _within_vocabulary(ids, model)
@@ -157,14 +165,22 @@ def _context(model: Any) -> int | None:
     return int(length) if length else None
 
 
-def _first_line(error: Exception) -> str:
+def _stop_router_logits(config: Any) -> None:
+    """A mixture of experts may be asked by its files to return what balances its experts in training.
+
+    Generating with a cache, that is never used, and computing it fails.
+    """
+    for part in (config, config.get_text_config()):
+        if getattr(part, "output_router_logits", False):
+            part.output_router_logits = False
+
+
+def cause(error: Exception) -> str:
+    """A library's error in its first line, with the way out where the model needs code of its own."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
-def _remote_code_hint(error: Exception) -> str:
     hint = " It brings its own code: read that code, then set engine.trust_remote_code=true."
-    return hint if "trust_remote_code" in str(error) else ""
+    first = lines[0].rstrip(". ") if lines else type(error).__name__
+    return f"{first}.{hint if 'trust_remote_code' in str(error) else ''}"
 
 
 @contextlib.contextmanager

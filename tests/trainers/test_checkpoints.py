@@ -114,7 +114,7 @@ def test_the_probe_leaves_the_model_as_it_was(loaded: tuple[Any, Any]) -> None:
 
 
 def test_other_weights_are_told_apart(tiny_model: Path, tmp_path: Path) -> None:
-    other = make_model(tmp_path / "other", hidden=16)
+    other = make_model(tmp_path / "other", hidden_size=16, intermediate_size=32)
     comparison = compare_checkpoints(tiny_model, other)
     assert not comparison.same_weights
     assert comparison.logit_distance > 0

@@ -16,14 +16,15 @@ import trainers.dpo as dpo
 from selfreward_bench.config import DpoConfig, SftConfig
 from selfreward_bench.errors import DataError, LoopViolation, TrainingError
 from selfreward_bench.storage import jsonl
-from selfreward_bench.types import Message
-from trainers.dpo import ReferenceLogps, check_first_step, train_dpo
+from selfreward_bench.types import Message, PreferencePair
+from trainers.checkpoints import read_card
+from trainers.dpo import ReferenceLogps, check_first_step, distinct, render_pairs, train_dpo
 from trainers.rendering import load_tokenizer, render_turns
 from trainers.resume import ResumeStore
 from trainers.sft import train_sft
 from trainers.training import TrainProgress
 
-from .conftest import contents, examples, make_model, pairs, run_until_killed
+from .conftest import CHAT_TEMPLATE, contents, examples, make_model, pairs, run_until_killed
 
 CONFIG = DpoConfig(
     beta=0.5,
@@ -215,6 +216,75 @@ def test_a_pair_over_max_length_is_left_out_and_counted(policy: Path, tmp_path: 
     result = train_dpo(policy, [*given, long], CONFIG, tmp_path / "train", seed=5)
     assert result.truncated == 1
     assert [r.id for r in jsonl.read(tmp_path / "train" / "reference.jsonl", ReferenceLogps)] == [p.id for p in given]
+
+
+def test_pairs_of_equal_tokens_are_left_out_and_counted(policy: Path, tmp_path: Path) -> None:
+    given = pairs(8)
+    same = given[0].model_copy(update={"prompt_id": "same", "rejected": given[0].chosen})
+    spaced = (Message(role="assistant", content=given[0].chosen[0].content + " "),)
+    result = train_dpo(policy, [*given, same], CONFIG, tmp_path / "train", seed=5)
+    assert (result.equal, result.truncated) == (1, 0)
+    assert [r.id for r in jsonl.read(tmp_path / "train" / "reference.jsonl", ReferenceLogps)] == [p.id for p in given]
+    card = read_card(result.checkpoint)
+    assert card is not None
+    assert (card.counts["pairs"], card.counts["equal"]) == (8, 1)
+    with pytest.raises(TrainingError, match="in each of the 1 pairs chosen and rejected become the same tokens"):
+        train_dpo(policy, [same], CONFIG, tmp_path / "other", seed=5)
+    assert distinct(render_pairs(load_tokenizer(policy), [same.model_copy(update={"rejected": spaced})]))[1] == 0
+
+
+# --- templates that leave a part of an answer out
+
+THINKING = CHAT_TEMPLATE.replace("{{ m['content'] }}<|end|>", "{{ m['content'].split('</think>')[-1] }}<|end|>")
+
+
+def thinking(n: int) -> list[PreferencePair]:
+    """Pairs whose answers differ in their thinking alone."""
+    return [
+        p.model_copy(
+            update={
+                side: (Message(role="assistant", content=f"<think>{thought} {i}</think>7"),)
+                for side, thought in (("chosen", "Let me count to"), ("rejected", "It may be"))
+            }
+        )
+        for i, p in enumerate(pairs(n))
+    ]
+
+
+def test_what_is_trained_is_what_was_sampled_also_where_the_template_drops_thinking(tmp_path: Path) -> None:
+    base = make_model(tmp_path / "base", template=THINKING)
+    tokenizer = load_tokenizer(base)
+    tokens = render_pairs(tokenizer, thinking(8))
+    assert [tokenizer.decode(t.chosen.completion) for t in tokens] == [
+        f" <think>Let me count to {i}</think>7<|end|>" for i in range(8)
+    ]
+    assert distinct(tokens)[1] == 0
+    result = train_dpo(base, thinking(8), CONFIG, tmp_path / "train", seed=5)
+    assert result.equal == 0
+    assert lines(tmp_path / "train")[-1]["dpo_loss"] != pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_a_template_that_cannot_show_the_answer_whole_is_refused(tmp_path: Path) -> None:
+    """It writes thinking of its own where the model's belongs."""
+    template = THINKING.replace("<|assistant|> {{ m", "<|assistant|> <think></think>{{ m")
+    tokenizer = load_tokenizer(make_model(tmp_path / "base", template=template))
+    with pytest.raises(DataError, match=r"'p0': the chat template leaves a part of the answer out"):
+        render_pairs(tokenizer, thinking(1))
+    assert len(render_pairs(tokenizer, pairs(8))) == 8  # answers without thinking are whole
+
+
+def test_a_template_that_only_sets_thinking_apart_is_left_to_it(tmp_path: Path) -> None:
+    """Qwen3's way: the thinking of the last turn is kept, with line ends of the template's own."""
+    template = (
+        "{% for m in messages %}{% if m['role']=='assistant' %}<|assistant|> {% if '</think>' in m['content'] %}"
+        "{{ m['content'].split('</think>')[0] + '\n</think>\n\n' + m['content'].split('</think>')[-1] }}"
+        "{% else %}{{ '<think>\n\n</think>\n\n' + m['content'] }}{% endif %}<|end|>"
+        "{% else %}<|user|> {{ m['content'] }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    tokenizer = load_tokenizer(make_model(tmp_path / "base", template=template))
+    (pair,) = render_pairs(tokenizer, thinking(1))
+    assert tokenizer.decode(pair.chosen.completion) == " <think>Let me count to 0\n</think>\n\n7<|end|>"
 
 
 def test_two_pairs_of_one_id(policy: Path, tmp_path: Path) -> None:

@@ -149,3 +149,17 @@ def test_a_directory_that_cannot_be_written_to(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("os.access", lambda *_: False)
     findings: list[Any] = list(diagnosis.check_directories())
     assert [f.state for f in findings] == ["fail", "fail"]
+
+
+def test_variables_that_a_launcher_left_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainers.launchers import left_over
+
+    for name in left_over():
+        monkeypatch.delenv(name)
+    (clean,) = diagnosis.check_launchers()
+    assert clean.state == "ok"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    (found,) = diagnosis.check_launchers()
+    assert found.state == "warn"
+    assert found.detail.startswith("ACCELERATE_MIXED_PRECISION, WORLD_SIZE: left over")

@@ -294,3 +294,21 @@ def test_threads_of_the_recipe_hold_before_torch_is_loaded(
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     cli("run-iteration", "b")
     assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+def test_torchrun_is_refused_before_the_run_is_made(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = cli("run-iteration", "a", "--recipe", "micro")
+    assert result.exit_code == 2
+    assert "torchrun started 2 processes" in result.stderr
+    assert not Path("a").exists()
+
+
+def test_a_run_of_another_day_goes_on_with_its_own_recipe(cli: Any, quick: Any) -> None:
+    cli("init", "a", "--recipe", "micro-fast", "--set", "engine.date='2031-02-03'")
+    assert cli("run-iteration", "a", "--recipe", "micro-fast").exit_code == 0
+    assert RunDir.open(Path("a")).config.engine.date == "2031-02-03"
+    other = cli("run-iteration", "a", "--recipe", "micro-fast", "--set", "engine.date='2031-02-04'")
+    assert other.exit_code == 2
+    assert "engine.date" in other.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfreward_bench.engines.base import ChoiceRequest, GenerationRequest
-from selfreward_bench.engines.chat import PromptEncoder, TextDecoder, neutralise, special_strings
+from selfreward_bench.engines.chat import PromptEncoder, TextDecoder, fix_date, neutralise, special_strings
 from selfreward_bench.errors import EngineError
 from selfreward_bench.types import Message
 
@@ -85,6 +87,57 @@ def test_a_control_string_of_one_character_is_replaced() -> None:
 
 def test_special_strings_are_all_control_tokens(tokenizer: Any) -> None:
     assert set(special_strings(tokenizer)) == {"<s>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"}
+
+
+def test_added_tokens_that_mark_turns_are_control_tokens_and_what_a_model_says_is_not(tokenizer: Any) -> None:
+    from tokenizers import AddedToken
+
+    other = copy.deepcopy(tokenizer)
+    plain = ["<|im_start|>", "<|im_end|>", "<|tool|>", "<think>", "</think>", "\n\n", "wolf", "<|unused|>"]
+    other.add_tokens([AddedToken(text, special=False, normalized=False) for text in plain])
+    other.chat_template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n\n' }}"
+        "{% if m['role'] == 'tool' %}<|tool|>{% endif %}"
+        "{% if m['role'] == 'assistant' %}{{ '<think>' + 'wolf' + '</think>' }}{% endif %}{{ m['content'] }}"
+        "{{ '<|im' + '_end|>' }}{% endfor %}"
+    )
+    found = set(special_strings(other)) - set(special_strings(tokenizer))
+    assert found == {"<|im_start|>", "<|im_end|>", "<|tool|>"}
+    other.chat_template = "{{ raise_exception('no') }}<|im_start|>"
+    assert set(special_strings(other)) - set(special_strings(tokenizer)) == {"<|im_start|>"}
+    other.chat_template = None
+    assert special_strings(other) == special_strings(tokenizer)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "\n  {{ strftime_now('%d %b %Y') }}",
+        "  {% if strftime_now is defined %}{% set format = '%A, %B %d, %Y' %}{{ strftime_now(format) }}{% endif %}\n",
+        "{% macro show() %}\n{{ strftime_now('%Y-%m-%d') }}{% endmacro %}{% for m in messages %}{{ show() }}"
+        "{% endfor %}",
+        "\n\n{{ messages[0]['content'] }}",
+    ],
+)
+def test_a_fixed_date_takes_the_place_of_the_clock_and_changes_nothing_else(
+    template: str, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.utils import chat_template_utils
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Clock:
+            return cls(2031, 2, 3, tzinfo=tz)
+
+    fixed, plain = copy.deepcopy(tokenizer), copy.deepcopy(tokenizer)
+    fixed.chat_template = plain.chat_template = template
+    fix_date(fixed, "2031-02-03")
+    monkeypatch.setattr(chat_template_utils, "datetime", Clock)
+    asked = [{"role": "user", "content": "hello"}]
+    expected = plain.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    monkeypatch.undo()
+    assert fixed.apply_chat_template(asked, tokenize=False, add_generation_prompt=True) == expected
+    assert fixed.chat_template == template  # what is saved
 
 
 def test_the_assistant_prefix_stands_at_the_end(encoder: PromptEncoder) -> None:

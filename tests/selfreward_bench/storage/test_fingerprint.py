@@ -163,6 +163,16 @@ def test_an_adapter_without_its_base_is_refused(checkpoint: Path) -> None:
     assert "merge_and_unload" in refused(checkpoint)
 
 
+def test_an_adapter_beside_whole_weights_is_refused(checkpoint: Path) -> None:
+    """Whether it would be laid over them depends on whether peft is installed."""
+    (checkpoint / "adapter_model.safetensors").touch()
+    check_checkpoint(checkpoint)  # transformers looks for its configuration
+    (checkpoint / "adapter_config.json").write_text("{}")
+    message = refused(checkpoint)
+    assert "holds whole weights and an adapter" in message
+    assert "directory of their own" in message
+
+
 def test_missing_and_wrong_shards_are_named(checkpoint: Path) -> None:
     (checkpoint / "model.safetensors").unlink()
     write_shards(checkpoint, {"a": ("U8", [1], b"a")}, {"b": ("U8", [1], b"b")}, {"c": ("U8", [1], b"c")})

@@ -9,7 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,7 +19,7 @@ import pytest
 from selfreward_bench import recipes
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, DataError, IncompatibleRunError, UnknownNameError
-from selfreward_bench.storage import files, lock
+from selfreward_bench.storage import files, lock, rundir
 from selfreward_bench.storage.rundir import RunDir, hash_file, hash_json
 
 STAGE = "M2/candidates"
@@ -52,7 +54,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 def test_the_configuration_survives_whole(run: RunDir) -> None:
     opened = RunDir.open(run.path)
-    assert opened.config == run.config == recipes.load("micro")
+    assert opened.config == run.config == recipes.load("micro", [f"engine.date='{run.config.engine.date}'"])
     assert opened.path == run.path
 
 
@@ -72,7 +74,23 @@ def test_a_directory_with_other_things_is_refused_and_left_alone(tmp_path: Path)
 
 def test_hidden_files_do_not_make_a_directory_occupied(tmp_path: Path) -> None:
     (tmp_path / ".gitkeep").touch()
-    assert RunDir.open(RunDir.create(tmp_path, RunConfig()).path).config == RunConfig()
+    run = RunDir.create(tmp_path, RunConfig())
+    assert RunDir.open(tmp_path).config == run.config
+
+
+def test_a_run_keeps_the_day_of_its_making(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Clock:
+            return cls(2031, 2, 3, 23, 59, tzinfo=tz)
+
+    monkeypatch.setattr(rundir, "datetime", Clock)
+    assert RunDir.create(tmp_path / "a", RunConfig()).config.engine.date == "2031-02-03"
+    assert RunDir.open(tmp_path / "a").config.engine.date == "2031-02-03"
+    given = recipes.load(None, ["engine.date='2024-07-26'"])
+    assert RunDir.create(tmp_path / "b", given).config.engine.date == "2024-07-26"
+    with pytest.raises(ConfigError, match=r"engine\.date"):
+        recipes.load(None, ["engine.date='2024-02-30'"])
 
 
 def test_what_is_no_run_is_named_with_the_way_out(tmp_path: Path) -> None:

@@ -1,0 +1,133 @@
+"""A training means the same however it is split: over micro batches, and over processes started by torchrun."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selfreward_bench.config import DpoConfig, SftConfig
+from trainers.dpo import train_dpo
+from trainers.sft import train_sft
+
+from .conftest import examples, make_model, pairs
+
+SFT = SftConfig(
+    learning_rate=1e-3,
+    final_learning_rate=1e-4,
+    epochs=2.0,
+    batch_size=8,
+    dropout=0.0,
+    max_length=64,
+)
+DPO = DpoConfig(
+    beta=0.5,
+    nll_weight=0.3,
+    learning_rate=1e-3,
+    final_learning_rate=1e-4,
+    epochs=2.0,
+    batch_size=8,
+    max_length=64,
+)
+N = 17  # two whole steps of 8 and one of a single record: the second process has none of it
+
+
+def train(kind: str, base: Path, out: Path, micro: int | None = None) -> Path:
+    if kind == "sft":
+        train_sft(base, examples(N), SFT.model_copy(update={"micro_batch_size": micro}), out, seed=5)
+    else:
+        train_dpo(base, pairs(N), DPO.model_copy(update={"micro_batch_size": micro}), out, seed=5)
+    return out
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With probabilities that differ, so that a wrong weight of a record is seen in the loss."""
+    return make_model(tmp_path_factory.mktemp("base") / "model", initializer_range=0.2)
+
+
+@pytest.fixture(scope="module", params=["sft", "dpo"])
+def whole(request: pytest.FixtureRequest, base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    return request.param, train(request.param, base, tmp_path_factory.mktemp("whole") / request.param)
+
+
+def log(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def weights(out: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(out / "checkpoint" / "model.safetensors")
+
+
+def assert_same(a: Path, b: Path) -> None:
+    first, second = log(a), log(b)
+    assert len(first) == len(second) == 6
+    for one, other in zip(first, second, strict=True):
+        assert one.keys() == other.keys()
+        assert one == pytest.approx(other, abs=1e-5, rel=1e-4)  # rel: log-probabilities of -50 and gradient norms
+        assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
+    ours, theirs = weights(a), weights(b)
+    assert ours.keys() == theirs.keys()
+    assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) <= 1e-5
+
+
+@pytest.mark.parametrize("micro", [4, 1])
+def test_micro_batches_change_nothing(whole: tuple[str, Path], micro: int, base: Path, tmp_path: Path) -> None:
+    kind, undivided = whole
+    assert_same(undivided, train(kind, base, tmp_path / kind, micro))
+
+
+def test_the_incomplete_step_counts_its_own_records_alike(whole: tuple[str, Path], base: Path, tmp_path: Path) -> None:
+    """The last of 13 pairs is alone in its micro batch; it used to weigh as much as the four before it."""
+    kind, _ = whole
+    given: Any = examples(13) if kind == "sft" else pairs(13)
+    function: Any = train_sft if kind == "sft" else train_dpo
+    found = []
+    for micro in (8, 4):
+        section: Any = SFT if kind == "sft" else DPO
+        config = section.model_copy(update={"micro_batch_size": micro, "epochs": 1.0})
+        function(base, given, config, tmp_path / f"{micro}", seed=5)
+        found.append(log(tmp_path / f"{micro}")[-1])
+    assert found[0]["grad_norm"] == pytest.approx(found[1]["grad_norm"], rel=1e-4)
+    assert found[0]["loss"] == pytest.approx(found[1]["loss"], abs=1e-5)
+
+
+WORKER = """
+import os, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from tests.trainers.test_split import train
+base, out = Path(sys.argv[1]), Path(sys.argv[2])
+for kind in ("sft", "dpo"):
+    train(kind, base, out / kind, 2)
+"""
+
+
+@pytest.fixture(scope="module")
+def two_processes(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both trainings, each by two processes of torchrun, with micro batches of two."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "worker.py").write_text(WORKER)
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
+    launch = ["--nproc_per_node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "torch.distributed.run", *launch, str(folder / "worker.py")]
+    done = subprocess.run(
+        [*command, str(base), str(folder)], env=environment, capture_output=True, text=True, timeout=500, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.mark.slow
+def test_two_processes_change_nothing(whole: tuple[str, Path], two_processes: Path) -> None:
+    kind, undivided = whole
+    assert_same(undivided, two_processes / kind)

@@ -1,0 +1,126 @@
+"""The model a training starts from: loaded in float32, made ready for TRL, and remembered as its files say it is."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selfreward_bench.errors import TrainingError
+from trainers.checkpoints import quiet_libraries
+from trainers.launchers import Tell
+
+_EXPERTS = ("num_local_experts", "moe_num_experts", "n_routed_experts")
+_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a training starts from: the model, and what its files say whatever the trainers set while they train.
+
+    Attributes:
+        generation: how it generates; valid, so that it can be saved again.
+        ends: ids that end its answers.
+    """
+
+    source: Path
+    model: Any
+    config: Any
+    generation: Any
+    ends: list[int]
+
+
+def load_model(
+    source: str | Path, dropout: float, *, trust_remote_code: bool = False, tell: Tell | None = None
+) -> Loaded:
+    """Loads a causal language model in float32, with dropout where its architecture has it.
+
+    Raises:
+        TrainingError: the directory holds no causal language model in safetensors, or TRL cannot train it.
+    """
+    from transformers import AutoConfig
+
+    from selfreward_bench.engines.loading import cause, written_end_ids
+
+    try:
+        with quiet_libraries():
+            config, own = (
+                AutoConfig.from_pretrained(str(source), trust_remote_code=trust_remote_code) for _ in range(2)
+            )
+        for key, value in config.to_dict().items():
+            drops = "dropout" in key or key.endswith("_pdrop")
+            if drops and isinstance(value, (int, float)) and not isinstance(value, bool):
+                setattr(config, key, dropout)
+        name_experts(config.get_text_config())
+        model = from_pretrained(source, trust_remote_code, config=config)
+        ends = written_end_ids(str(source))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise TrainingError(
+            f"No model can be loaded from {source}: {cause(error)} Training needs a causal language model in Hugging "
+            "Face layout with safetensors weights."
+        ) from error
+    model.generation_config = mended(model.generation_config, tell)
+    return Loaded(Path(source), model, own, copy.deepcopy(model.generation_config), ends)
+
+
+def name_experts(config: Any) -> None:
+    """Gives a mixture of experts the name under which TRL looks for their number; GraniteMoE and PhiMoE have another.
+
+    Raises:
+        TrainingError: it has experts to balance and says nowhere how many.
+    """
+    if not getattr(config, "router_aux_loss_coef", 0) or hasattr(config, "num_experts"):
+        return
+    count = next((n for key in _EXPERTS if isinstance(n := getattr(config, key, None), int)), None)
+    if count is None or not hasattr(config, "num_experts_per_tok"):
+        raise TrainingError(
+            f"TRL cannot train a model of type {config.model_type!r}: it balances the experts of a mixture "
+            "(router_aux_loss_coef) by num_experts and num_experts_per_tok, which this config.json does not have. Set "
+            "router_aux_loss_coef to 0 there to train without balancing."
+        )
+    config.num_experts = count
+
+
+def mended(generation: Any, tell: Tell | None = None) -> Any:
+    """A generation configuration that can be saved: transformers loads more than it saves.
+
+    The usual fault is a temperature without ``do_sample``, as in the files of Llama 2 and its kin: they mean sampling.
+    Of any other only the token ids are kept.
+    """
+    from transformers import GenerationConfig
+
+    found = copy.deepcopy(generation)
+    try:
+        found.validate(strict=True)
+    except ValueError as error:
+        faults = ", ".join(re.findall(r"^- `(\w+)`", str(error), re.MULTILINE))
+    else:
+        return found
+    ids = {key: value for key in _IDS if (value := getattr(found, key)) is not None and value != -1}
+    found.do_sample, found.pad_token_id = True, ids.get("pad_token_id")
+    change = "do_sample: true"
+    try:
+        found.validate(strict=True)
+    except ValueError:
+        found, change = GenerationConfig(**ids), "its token ids alone"
+    if tell:
+        tell(f"The base's generation_config.json is not valid ({faults}); the copies in checkpoints have {change}.")
+    return found
+
+
+def from_pretrained(source: str | Path, trust_remote_code: bool, **options: Any) -> Any:
+    """A causal language model in float32; no code of its own runs unless it is trusted, and nobody is asked.
+
+    Raises:
+        TrainingError: weights are missing.
+    """
+    from transformers import AutoModelForCausalLM
+
+    options |= {"dtype": "float32", "use_safetensors": True, "trust_remote_code": trust_remote_code}
+    with quiet_libraries():
+        model, report = AutoModelForCausalLM.from_pretrained(str(source), output_loading_info=True, **options)
+    if missing := sorted(report["missing_keys"]):  # transformers would go on with random numbers in their place
+        raise TrainingError(f"{source} lacks {len(missing)} of its model's weights, first {missing[0]}: incomplete.")
+    return model
