@@ -11,12 +11,10 @@ import json
 import queue
 import random
 import threading
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from selfreward_bench.engines.served_protocol import (
     PREFIX,
@@ -36,6 +34,7 @@ from selfreward_bench.engines.served_protocol import (
 )
 from selfreward_bench.errors import EngineError, SrbenchError
 from selfreward_bench.prices import Budget, Reservation, Usage
+from selfreward_bench.sources.network import proxy_for
 from selfreward_bench.storage.responses import Response, ResponseStore
 
 if TYPE_CHECKING:
@@ -65,6 +64,7 @@ class Client:
         self.spec, self.budget, self.limits = spec, budget, limits
         self.sent, self.cost, self.usage = 0, 0.0, Usage()
         self._store, self._key = store, key
+        self._secret = {"Authorization": f"Bearer {key}"} if key else None
         self._answered = False
         self._given_up = 0  # calls in a row that used up their attempts
         self._limit_name = _LIMIT
@@ -102,19 +102,17 @@ class Client:
     async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
         import aiohttp
 
+        limits, proxy = self.limits, proxy_for(self.spec.base_url)  # once, as it takes longer than a call
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "srbench"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        limits = self.limits
         timeout = aiohttp.ClientTimeout(
             total=limits.total_timeout, sock_connect=limits.connect_timeout, sock_read=limits.read_timeout
         )
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=limits.concurrency),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers=headers,
+            headers=headers,  # a proxy gets them, too: the key is in none of them
             timeout=timeout,
-            proxy=_proxy(self.spec.base_url),
+            proxy=proxy.url if proxy else None,
         ) as session:
             yield session
 
@@ -199,13 +197,16 @@ class Client:
         body = {self._limit_name if name == _LIMIT else name: value for name, value in call.body.items()}
         status, url = 0, self.spec.base_url + call.path
         try:
-            async with session.post(url, data=json.dumps(body).encode(), allow_redirects=False) as answer:
+            content = json.dumps(body).encode()
+            async with session.post(url, data=content, headers=self._secret, allow_redirects=False) as answer:
                 status, retry_after = answer.status, answer.headers.get("Retry-After")
                 raw = await self._bounded(answer)
         except aiohttp.ClientConnectorCertificateError as error:
             raise EngineError(
                 f"The certificate of {self.spec.base_url} is not accepted: {self._clean(error)}"
             ) from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise self._proxy_fault(error.status) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise TransientError(f"no connection: {self._clean(error)}", connected=False) from None
         except TimeoutError:
@@ -216,6 +217,17 @@ class Client:
         if status != 200:
             raise self._refusal(status, raw, retry_after, call)
         return raw
+
+    def _proxy_fault(self, status: int) -> Exception:
+        """A proxy that opens no tunnel."""
+        proxy = proxy_for(self.spec.base_url)
+        named = proxy.name if proxy else "(none)"
+        if status == 407:
+            return EngineError(
+                f"The proxy {named} wants a user name and password, or others: put them into the proxy's URL "
+                f"(HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT), or except the host of {self.spec.base_url} (NO_PROXY)."
+            )
+        return TransientError(f"the proxy {named} opens no tunnel: HTTP {status}", connected=False)
 
     async def _bounded(self, answer: aiohttp.ClientResponse) -> bytes:
         raw, most = bytearray(), self.limits.max_response_bytes
@@ -257,13 +269,6 @@ class Client:
 
     def _clean(self, text: object) -> str:
         return clean(text, self._key)
-
-
-def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for a URL; found once, as it takes longer than a call."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(parts.scheme)
 
 
 class _Writer:

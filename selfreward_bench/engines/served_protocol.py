@@ -5,7 +5,6 @@ All that comes from a server is hostile: it is bounded, parsed as JSON, and show
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import math
 import os
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 
 from selfreward_bench.errors import ConfigError, EngineError
 from selfreward_bench.prices import Usage
+from selfreward_bench.sources.network import is_this_machine, proxy_for
 from selfreward_bench.storage.responses import Response, response_key
 
 __all__ = [
@@ -73,10 +73,11 @@ class ServedSpec:
     def key(self) -> str | None:
         """The key, or None for a server without one.
 
-        ``OPENAI_API_KEY`` goes over https or stays on this machine; a variable that the user named goes anywhere.
+        ``OPENAI_API_KEY`` goes over https or stays on this machine; a variable that the user named goes anywhere, but
+        never in the clear through a proxy.
 
         Raises:
-            ConfigError: the variable that the user named is not set, or holds no key.
+            ConfigError: the variable that the user named is not set, holds no key, or a proxy would read the key.
         """
         variable = self.key_variable or DEFAULT_KEY_VARIABLE
         key = os.environ.get(variable, "").strip()
@@ -84,8 +85,14 @@ class ServedSpec:
             raise ConfigError(f"{self.name}: the environment variable {variable} is to hold the key, and is not set.")
         if not re.fullmatch(r"[!-~]*", key):
             raise ConfigError(f"The environment variable {variable} holds no key: a key has no blanks and is ASCII.")
-        safe = self.key_variable or self.base_url.startswith("https:") or _is_this_machine(self.base_url)
-        return key if key and safe else None
+        private = self.base_url.startswith("https:") or is_this_machine(self.base_url)
+        if key and self.key_variable and not private and (proxy := proxy_for(self.base_url)):
+            host = urlsplit(self.base_url).hostname
+            raise ConfigError(
+                f"{self.name}: over plain http the proxy {proxy.name} would read the key. Name an https URL, or except "
+                f"the host from the proxy: NO_PROXY={host}."
+            )
+        return key if key and (private or self.key_variable) else None
 
 
 def parse_spec(spec: str) -> ServedSpec:
@@ -115,13 +122,6 @@ def parse_spec(spec: str) -> ServedSpec:
             "the environment: openai:NAME@URL#VARIABLE."
         )
     return ServedSpec(found["model"], url.removesuffix("/chat/completions"), found["variable"])
-
-
-def _is_this_machine(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
 
 
 @dataclass(frozen=True, slots=True)

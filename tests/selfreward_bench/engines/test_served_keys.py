@@ -1,0 +1,143 @@
+"""Where the key of a served model goes: to that server alone, never to a proxy, into no file and no message."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from selfreward_bench.engines.served import ServedEngine, parse_spec
+from selfreward_bench.errors import ConfigError
+from selfreward_bench.storage.responses import ResponseStore
+
+from ...fake_server import fake_server
+from ...recording_proxy import recording_proxy
+from .test_served import FAST, ask, written
+
+KEY = "sk-s3cret/never+to.be-seen"
+PASSWORD = "pr0xy-p@ss"  # noqa: S105  # made up
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+CLIENT = """
+import sys
+from pathlib import Path
+from selfreward_bench.engines.base import GenerationRequest
+from selfreward_bench.engines.served import Limits, ServedEngine
+from selfreward_bench.storage.responses import ResponseStore
+from selfreward_bench.types import Message
+
+store = ResponseStore(Path(sys.argv[2]))
+engine = ServedEngine(sys.argv[1], store=store, limits=Limits(attempts=2, backoff=0.01, concurrency=2))
+requests = [GenerationRequest(f"r{i}", (Message(role="user", content=f"Say {i}"),)) for i in range(6)]
+print(sum(len(batch) for batch in engine.generate(requests)), dict(engine.failures))
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ResponseStore]:
+    made = ResponseStore(tmp_path / "store" / "responses.sqlite")
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def key_and_no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A throw-away certificate of model.test, with its key; it is its own authority."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=model.test"
+    command += " -addext subjectAltName=DNS:model.test -keyout key.pem -out certificate.pem"
+    subprocess.run(command.split(), check=True, capture_output=True, cwd=folder)
+    both = folder / "both.pem"
+    both.write_bytes((folder / "key.pem").read_bytes() + (folder / "certificate.pem").read_bytes())
+    return both
+
+
+def client(tmp_path: Path, spec: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Six calls in a process of its own, which reads certificates and proxies when it starts."""
+    command = [sys.executable, "-c", CLIENT, spec, str(tmp_path / "client.sqlite")]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ | environment)
+
+
+# --- proxies
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_this_machine_is_never_asked_through_a_proxy(
+    store: ResponseStore, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    with fake_server(key=KEY) as server, recording_proxy() as proxy:
+        for name in PROXIES:
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.setenv("NO_PROXY", "elsewhere.org")
+        url = server.url.replace("127.0.0.1", host)
+        assert len(written(ServedEngine(f"m@{url}", store=store, limits=FAST), [ask("a")])) == 1
+        assert server.stats()["headers"]["authorization"] == f"Bearer {KEY}"
+        assert proxy.heard == b""
+
+
+def test_this_machine_is_never_asked_through_a_proxy_over_https(certificate: Path, tmp_path: Path) -> None:
+    with fake_server(key=KEY, certificate=str(certificate)) as server, recording_proxy() as proxy:
+        done = client(tmp_path, f"m@{server.url}", **dict.fromkeys(PROXIES, proxy.url), SSL_CERT_FILE=str(certificate))
+        assert proxy.heard == b""
+    assert "certificate" in done.stderr  # it is model.test's; so far the connection came without the proxy
+
+
+def test_over_https_the_proxy_gets_its_own_password_and_nothing_else(certificate: Path, tmp_path: Path) -> None:
+    with fake_server(key=KEY, certificate=str(certificate)) as server:
+        port = int(server.url.split(":")[2].partition("/")[0])
+        with recording_proxy({"model.test:443": ("127.0.0.1", port)}) as proxy:
+            named = proxy.url.replace("//", f"//me:{PASSWORD.replace('@', '%40')}@")
+            done = client(tmp_path, "m@https://model.test/v1", HTTPS_PROXY=named, SSL_CERT_FILE=str(certificate))
+            heard = proxy.heard
+        headers = server.stats()["headers"]
+    assert done.stdout == "6 {}\n", done.stderr
+    assert headers["authorization"] == f"Bearer {KEY}"
+    assert PASSWORD not in str(headers)
+    assert "proxy-authorization" not in headers
+    credentials = base64.b64encode(f"me:{PASSWORD}".encode())
+    assert heard.startswith(b"CONNECT model.test:443 ")
+    assert heard.count(b"CONNECT ") == heard.lower().count(b"authorization: ") == heard.count(credentials)
+    assert KEY.encode() not in heard
+    assert KEY.encode() not in base64.b64decode(credentials)
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+    for secret in (KEY, PASSWORD):
+        assert secret not in done.stdout + done.stderr
+        assert secret.encode() not in kept
+
+
+@pytest.mark.parametrize(("status", "said"), [(407, "wants a user name and password"), (403, "opens no tunnel")])
+def test_a_proxy_that_refuses_is_told_without_its_password(tmp_path: Path, status: int, said: str) -> None:
+    with recording_proxy(refuses_with=status) as proxy:
+        named = proxy.url.replace("//", "//me:pr0xy-pass@")
+        done = client(tmp_path, "m@https://model.test/v1", HTTPS_PROXY=named)
+        assert b"CONNECT model.test:443" in proxy.heard
+        assert KEY.encode() not in proxy.heard
+    assert said in done.stdout + done.stderr
+    assert proxy.url in done.stdout + done.stderr
+    assert "pr0xy-pass" not in done.stdout + done.stderr
+
+
+def test_no_key_goes_in_the_clear_through_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE", KEY)
+    with recording_proxy() as proxy:
+        done = client(tmp_path, "m@http://model.test/v1", HTTP_PROXY=proxy.url)  # without a key: none was named for it
+        assert b"POST http://model.test/v1/chat/completions" in proxy.heard
+        assert KEY.encode() not in proxy.heard
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        with pytest.raises(ConfigError, match=r"would read the key.*NO_PROXY=model\.test"):
+            parse_spec("m@http://model.test/v1#MINE").key()
+    assert "HTTP 502" in done.stdout + done.stderr
+    monkeypatch.setenv("NO_PROXY", "model.test")
+    assert parse_spec("m@http://model.test/v1#MINE").key() == KEY
