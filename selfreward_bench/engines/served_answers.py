@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, GenerationRequest
 from selfreward_bench.engines.served_protocol import Problem, parse_usage
+from selfreward_bench.engines.served_secrets import redacted
 from selfreward_bench.types import Completion, FinishReason
 
 __all__ = ["NO_LOGPROBS", "RefusedError", "check_logprobs", "check_text", "choice_scores", "completions"]
@@ -47,7 +48,7 @@ def _text(choice: Body) -> str | None:
     text = _message(choice).get("content", choice.get("text"))
     if text is None and choice.get("finish_reason") == "length":
         return ""
-    return _SURROGATES.sub("\ufffd", text) if isinstance(text, str) else None
+    return _SURROGATES.sub("\ufffd", redacted(text)) if isinstance(text, str) else None  # also of an older store
 
 
 def check_text(body: Body) -> Problem | None:

@@ -30,8 +30,10 @@ from selfreward_bench.engines.served_protocol import (
     parse_json,
     parse_spec,
     parse_usage,
+    readable,
     refusal,
 )
+from selfreward_bench.engines.served_secrets import remember
 from selfreward_bench.errors import EngineError, SrbenchError
 from selfreward_bench.prices import Budget, Reservation, Usage
 from selfreward_bench.sources.network import proxy_for
@@ -63,7 +65,7 @@ class Client:
     def __init__(self, spec: ServedSpec, store: ResponseStore, budget: Budget, limits: Limits, key: str | None) -> None:
         self.spec, self.budget, self.limits = spec, budget, limits
         self.sent, self.cost, self.usage = 0, 0.0, Usage()
-        self._store, self._key = store, key
+        self._store = store
         self._secret = {"Authorization": f"Bearer {key}"} if key else None
         self._answered = False
         self._given_up = 0  # calls in a row that used up their attempts
@@ -103,6 +105,7 @@ class Client:
         import aiohttp
 
         limits, proxy = self.limits, proxy_for(self.spec.base_url)  # once, as it takes longer than a call
+        remember(*(proxy.secrets if proxy else ()))
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "srbench"}
         timeout = aiohttp.ClientTimeout(
             total=limits.total_timeout, sock_connect=limits.connect_timeout, sock_read=limits.read_timeout
@@ -202,17 +205,15 @@ class Client:
                 status, retry_after = answer.status, answer.headers.get("Retry-After")
                 raw = await self._bounded(answer)
         except aiohttp.ClientConnectorCertificateError as error:
-            raise EngineError(
-                f"The certificate of {self.spec.base_url} is not accepted: {self._clean(error)}"
-            ) from None
+            raise EngineError(f"The certificate of {self.spec.base_url} is not accepted: {clean(error)}") from None
         except aiohttp.ClientHttpProxyError as error:
             raise self._proxy_fault(error.status) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise TransientError(f"no connection: {self._clean(error)}", connected=False) from None
+            raise TransientError(f"no connection: {clean(error)}", connected=False) from None
         except TimeoutError:
             raise TransientError("timeout", billed=True) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            what = self._clean(f"{type(error).__name__} {error}")
+            what = clean(f"{type(error).__name__} {error}")
             raise TransientError(f"the connection broke off: {what}", billed=status in (0, 200)) from None
         if status != 200:
             raise self._refusal(status, raw, retry_after, call)
@@ -235,10 +236,10 @@ class Client:
             raw += chunk
             if len(raw) > most:
                 raise FinalError(f"failed: the answer has more than {most:,} bytes", billed=answer.status == 200)
-        return bytes(raw)
+        return readable(bytes(raw))
 
     def _refusal(self, status: int, raw: bytes, retry_after: str | None, call: Call) -> Exception:
-        said = self._clean(error_text(raw))
+        said = clean(error_text(raw))
         if status == 400 and _NEW_LIMIT in said and self._limit_name == _LIMIT:
             self._limit_name = _NEW_LIMIT
             return TransientError(said, wait=0.0)
@@ -248,7 +249,7 @@ class Client:
         try:
             body = parse_json(raw)
         except ValueError as error:
-            raise TransientError(f"no valid JSON: {self._clean(error)}", billed=True) from None
+            raise TransientError(f"no valid JSON: {clean(error)}", billed=True) from None
         problem = check(body)
         if problem:
             kind = TransientError if problem.again else FinalError
@@ -262,13 +263,10 @@ class Client:
             base_url=self.spec.base_url,
             model=self.spec.model,
             raw=raw,
-            snapshot=self._clean(body.get("model") or ""),
+            snapshot=clean(body.get("model") or ""),
             prompt_tokens=usage.prompt_tokens if usage else None,
             completion_tokens=usage.completion_tokens if usage else None,
         )
-
-    def _clean(self, text: object) -> str:
-        return clean(text, self._key)
 
 
 class _Writer:

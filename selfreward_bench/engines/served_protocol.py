@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from selfreward_bench.engines.served_secrets import redacted, redacted_bytes, remember
 from selfreward_bench.errors import ConfigError, EngineError
 from selfreward_bench.prices import Usage
 from selfreward_bench.sources.network import is_this_machine, proxy_for
@@ -38,6 +39,7 @@ __all__ = [
     "parse_retry_after",
     "parse_spec",
     "parse_usage",
+    "readable",
     "refusal",
 ]
 
@@ -81,6 +83,7 @@ class ServedSpec:
         """
         variable = self.key_variable or DEFAULT_KEY_VARIABLE
         key = os.environ.get(variable, "").strip()
+        remember(key, os.environ.get(DEFAULT_KEY_VARIABLE, "").strip())
         if not key and self.key_variable:
             raise ConfigError(f"{self.name}: the environment variable {variable} is to hold the key, and is not set.")
         if not re.fullmatch(r"[!-~]*", key):
@@ -248,13 +251,19 @@ class Problem:
 Check = Callable[[Mapping[str, Any]], Problem | None]
 
 
-def clean(text: object, key: str | None) -> str:
-    """A server's or a library's words, fit for a message: one line, short, without the key."""
-    shown = str(text)[: 50 * _EXCERPT]
-    if key:
-        shown = shown.replace(key, "***")
+def clean(text: object) -> str:
+    """A server's or a library's words, fit for a message: without a key, one line, short."""
+    shown = redacted(str(text))[: 50 * _EXCERPT]
     shown = "".join(c if c.isprintable() else " " for c in shown)
     return " ".join(shown.split())[:_EXCERPT]
+
+
+def readable(raw: bytes) -> bytes:
+    """A response's body as everything after this may see it: without keys, and in UTF-8."""
+    encoding = json.detect_encoding(raw)
+    if not encoding.startswith("utf-8"):  # in which a key would not be found
+        raw = raw.decode(encoding, "replace").encode()
+    return redacted_bytes(raw)
 
 
 def error_text(raw: bytes) -> str:

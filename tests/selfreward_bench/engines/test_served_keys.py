@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from selfreward_bench.engines.served import ServedEngine, parse_spec
-from selfreward_bench.errors import ConfigError
+from selfreward_bench.errors import ConfigError, EngineError
 from selfreward_bench.storage.responses import ResponseStore
 
 from ...fake_server import fake_server
 from ...recording_proxy import recording_proxy
+from ...scripted_server import Answer, Asked, said, scripted_server
 from .test_served import FAST, ask, written
+from .test_served_secrets import SPELLINGS
 
 KEY = "sk-s3cret/never+to.be-seen"
 PASSWORD = "pr0xy-p@ss"  # noqa: S105  # made up
@@ -141,3 +145,49 @@ def test_no_key_goes_in_the_clear_through_a_proxy(tmp_path: Path, monkeypatch: p
     assert "HTTP 502" in done.stdout + done.stderr
     monkeypatch.setenv("NO_PROXY", "model.test")
     assert parse_spec("m@http://model.test/v1#MINE").key() == KEY
+
+
+# --- a server that repeats the key
+
+
+def test_a_server_that_repeats_the_key_leaves_it_nowhere(
+    store: ResponseStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor that of another server, which a run may name besides."""
+    monkeypatch.setenv("OTHER", "0ther-s3cret-key")
+    caplog.set_level(logging.DEBUG)
+    parse_spec("judge@https://elsewhere/v1#OTHER").key()
+    spellings = [spell(key) for spell in SPELLINGS.values() for key in (KEY, "0ther-s3cret-key")]
+
+    def script(asked: Asked) -> Answer:
+        spelled = spellings[asked.number % len(spellings)]
+        if asked.number % 3 == 0:
+            return 400, {"error": {"message": "x" * (4096 - asked.number % 40) + spelled, "code": spelled}}
+        if asked.number % 3 == 1:
+            return 400, f"<html>{'y' * (asked.number * 100 % 5000)}{spelled}</html>".encode(), {"Retry-After": KEY}
+        status, body = said(f"You sent {spelled}.")
+        return status, body | {"model": spelled, "echo": {spelled: spelled}}
+
+    with scripted_server(script) as server:
+        engine = ServedEngine(f"m@{server.url}", store=store, limits=FAST, concurrency=4)
+        found = written(engine, [ask(f"r{i}") for i in range(3 * len(spellings))])
+        assert len(server.asked) == 3 * len(spellings)
+    assert len(found) == len(spellings)
+    rows = store._db.execute("SELECT key FROM responses").fetchall()
+    raw = [response.raw.decode() for response in store.get([row[0] for row in rows]).values()]
+    shown = [c.model_dump_json() for c in found] + [*engine.failures.values(), engine.snapshot, caplog.text, *raw]
+    shown += [reason for _, reason in store.failures()]
+    kept = b"".join(path.read_bytes() for path in store.path.parent.iterdir())
+    for spelled in spellings:
+        piece = spelled[2:16]
+        assert piece not in "\n".join(shown)
+        assert piece.encode() not in kept
+
+
+def test_an_error_for_all_requests_holds_no_key(store: ResponseStore) -> None:
+    with scripted_server(lambda asked: (401, {"error": f"{'z' * 4090}no: {asked.headers['authorization']}"})) as server:
+        engine = ServedEngine(f"m@{server.url}", store=store, limits=FAST)
+        with pytest.raises(EngineError, match="HTTP 401") as error:
+            written(engine, [ask("a")])
+    lines = traceback.format_exception(error.value)
+    assert KEY[:9] not in "".join(lines) + repr(engine._client)
