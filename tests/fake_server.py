@@ -269,9 +269,8 @@ def answer(body: Mapping[str, Any], replies: Mapping[str, str], kind: str = "") 
 
 
 def _first_token(verdict: str, share: float) -> dict[str, Any]:
-    both = {verdict: share, verdict.swapcase(): 1 - share}
-    top = [{"token": token, "logprob": math.log(max(p, 1e-9)), "bytes": None} for token, p in both.items()]
-    top.append({"token": " m", "logprob": -0.1, "bytes": None})  # strips to the same text and must not count
+    shares = {verdict: 0.9 * share, verdict.swapcase(): 0.9 * (1 - share), " m": 0.1}  # " m" is not "m"
+    top = [{"token": token, "logprob": math.log(max(p, 1e-9)), "bytes": None} for token, p in shares.items()]
     return {**max(top[:2], key=lambda t: float(t["logprob"])), "top_logprobs": top}
 
 

@@ -50,6 +50,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that has gone is no news."""
+
 
 @contextmanager
 def scripted_server(script: Script, latency: float = 0.0) -> Iterator[ScriptedServer]:

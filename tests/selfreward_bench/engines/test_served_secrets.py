@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfreward_bench.engines import served_secrets
-from selfreward_bench.engines.served_protocol import clean, readable
+from selfreward_bench.engines.served_faults import clean, readable
 from selfreward_bench.engines.served_secrets import is_secret, redacted, redacted_bytes, remember
 
 KEY = "sk-proj-Zq7/x+Y_9=w0rD-lmN"
@@ -133,4 +133,4 @@ def test_hostile_texts_take_time_in_proportion_to_their_length(piece: str) -> No
         redacted(text)
         return time.process_time() - start
 
-    assert seconds(400_000) < 40 * max(seconds(40_000), 0.01)  # 10 is linear, 100 quadratic
+    assert seconds(400_000) < 50 * max(seconds(40_000), 0.02)  # 10 is linear, 100 quadratic

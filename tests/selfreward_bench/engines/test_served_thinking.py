@@ -105,7 +105,7 @@ def test_hostile_texts_take_time_in_proportion_to_their_length(piece: str) -> No
         split_thinking("<think>" + piece * (size // len(piece)) + "x</think>")
         return time.process_time() - start
 
-    assert seconds(400_000) < 40 * max(seconds(40_000), 0.01)  # 10 is linear, 100 quadratic
+    assert seconds(400_000) < 50 * max(seconds(40_000), 0.02)  # 10 is linear, 100 quadratic
 
 
 def test_fences_of_many_lengths_take_little_time() -> None:
