@@ -7,6 +7,7 @@ each model takes, which are right for the models in them.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ CHANGES: Final[Mapping[str, str]] = {
 }
 
 _LEFT_OUT: Final = ("seed", "top_p", "stop", "temperature")
+_BY_VALUE: Final = ("top_p", "temperature")
 _REFUSING: Final = frozenset({400, 403, 404, 405, 415, 422, 500, 501})
 _REFUSED: Final = re.compile(
     r"unsupport|n[o']t(be)?(support|allow|permit|available|enabled|valid|accept|specified)|unknown|unrecogni|unexpected|extra"
@@ -44,7 +46,12 @@ _SYSTEM: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What is changed in requests: names of ``CHANGES``."""
+    """What is changed in requests.
+
+    Attributes:
+        changes: names of ``CHANGES``; of those that are refused by their value (a temperature of 0) ``NAME=VALUE``, so
+            that another request with another value is asked as it is.
+    """
 
     changes: frozenset[str] = frozenset()
 
@@ -54,7 +61,7 @@ class Dialect:
         >>> Dialect(frozenset({"seed", "top_p"})).apply({"max_tokens": 9, "seed": 1})
         ({'max_tokens': 9}, ('seed',))
         """
-        sent = {name: value for name, value in body.items() if not (name in _LEFT_OUT and name in self.changes)}
+        sent = {name: value for name, value in body.items() if not (name in _LEFT_OUT and self._matters(name, body))}
         if NEW_LIMIT in self.changes and LIMIT in sent:
             sent = {NEW_LIMIT if name == LIMIT else name: value for name, value in sent.items()}
         if NO_SYSTEM in self.changes and _has_system(sent):
@@ -62,7 +69,9 @@ class Dialect:
         return sent, tuple(name for name, meaning in CHANGES.items() if meaning and self._matters(name, body))
 
     def _matters(self, name: str, body: Mapping[str, Any]) -> bool:
-        return name in self.changes and (_has_system(body) if name == NO_SYSTEM else name in body)
+        if name == NO_SYSTEM:
+            return name in self.changes and _has_system(body)
+        return name in body and _called(name, body) in self.changes
 
     def __or__(self, other: Dialect) -> Dialect:
         return Dialect(self.changes | other.changes)
@@ -72,7 +81,7 @@ PLAIN: Final = Dialect()
 
 
 def change_for(status: int, said: Said, sent: Mapping[str, Any]) -> str | None:
-    """What to change in a request that was refused so; None where that is nothing.
+    """What to change in a request that was refused so, as in ``Dialect.changes``; None where that is nothing.
 
     Args:
         sent: the request as it was sent.
@@ -91,7 +100,13 @@ def change_for(status: int, said: Said, sent: Mapping[str, Any]) -> str | None:
     if not named and not _REFUSED.search(said.squeezed):
         return None
     both = {"temperature", "top_p"} <= {*spoken, *named}  # not together: the one that says more stays
-    return "top_p" if both else next(iter(named or spoken), None)
+    name = "top_p" if both else next(iter(named or spoken), None)
+    return None if name is None else _called(name, sent)
+
+
+def _called(name: str, body: Mapping[str, Any]) -> str:
+    """A change of a parameter, for ``Dialect.changes``."""
+    return f"{name}={json.dumps(body[name])}" if name in _BY_VALUE else name
 
 
 def told(change: str) -> str:

@@ -122,7 +122,7 @@ class LimitedError(FaultError):
 
 
 class ChangeError(FaultError):
-    """The server wants this request otherwise; ``change`` is a name of ``served_dialect.CHANGES``."""
+    """The server wants this request otherwise; ``change`` as in ``served_dialect.Dialect``."""
 
     def __init__(self, reason: str, change: str) -> None:
         super().__init__(reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import os
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from selfreward_bench.engines.served import ServedEngine, parse_spec
+from selfreward_bench.engines.served_answers import completions
+from selfreward_bench.engines.served_faults import readable
 from selfreward_bench.errors import ConfigError, EngineError
 from selfreward_bench.storage.responses import ResponseStore
 
@@ -182,6 +185,15 @@ def test_a_server_that_repeats_the_key_leaves_it_nowhere(
         piece = spelled[2:16]
         assert piece not in "\n".join(shown)
         assert piece.encode() not in kept
+
+
+@pytest.mark.parametrize("at", range(1, len(KEY)))
+def test_a_key_in_two_parts_is_not_put_together(at: int) -> None:
+    parts = [{"type": "text", "text": KEY[:at]}, {"type": "text", "text": KEY[at:]}]
+    parse_spec("m@https://h/v1").key()
+    body = json.loads(readable(json.dumps(said(parts)[1]).encode()))
+    (found,) = completions(ask("a"), [body], len)
+    assert not any(KEY[i : i + 13] in found.text for i in range(len(KEY) - 12))
 
 
 def test_an_error_for_all_requests_holds_no_key(store: ResponseStore) -> None:
