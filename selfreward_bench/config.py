@@ -89,16 +89,12 @@ class JudgeRequest(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")] | None = Field(
         None, description="What results call the judge instead of openai:NAME@URL; an address may then change."
     )
-    temperature: NotNegative | None = Field(
-        None, description="Temperature of verdicts in words."
-    )
+    temperature: NotNegative | None = Field(None, description="Temperature of verdicts in words.")
     max_tokens: PositiveInt | None = Field(
         None, description="Most tokens of a verdict in words; a judge that thinks first needs thousands."
     )
     seed: int | None = Field(None, description="Seed that is sent with each question.")
-    extra_body: dict[str, Any] = Field(
-        {}, description="More fields of the request, such as {reasoning_effort: low}."
-    )
+    extra_body: dict[str, Any] = Field({}, description="More fields of the request, such as {reasoning_effort: low}.")
     extra_headers: dict[str, str] = Field(
         {}, description="More headers; ${VARIABLE} stands for an environment variable, and is stored as such."
     )
