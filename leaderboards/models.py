@@ -195,8 +195,7 @@ def check_served(text: str, services: Services, *, judges: bool = False) -> None
 
     if text.startswith(SERVED) and not services.replay:
         spec = parse_spec(text)
-        spec.key()
-        spec.more_headers(services.request.extra_headers if judges else {})
+        spec.headers(services.request.extra_headers if judges else None)
         if services.budget is not None:
             services.budget.check(spec.model)
 

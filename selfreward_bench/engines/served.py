@@ -122,7 +122,7 @@ class ServedEngine:
         if not replay:
             budget.check(self.spec.model)
         self.request = request or JudgeRequest()
-        headers = {} if replay else self.spec.headers() | self.spec.more_headers(self.request.extra_headers)
+        headers = {} if replay else self.spec.headers(self.request.extra_headers)
         self._owns_store = store is None
         self._store = ResponseStore() if store is None else store
         limits = limits or Limits()

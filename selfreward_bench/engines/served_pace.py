@@ -80,11 +80,13 @@ class Pace:
         now = asyncio.get_running_loop().time()
         self._refused_since = now if self._refused_since is None else self._refused_since
         pause = 0.0 if wait is None else wait
-        if began >= self._cut:  # else it belongs to a refusal that was counted
+        if wait == 0 and self._streak == 0:  # at once, the server says: no sign that there are too many
+            self._streak = 1
+        elif began >= self._cut:  # else it belongs to a refusal that was counted
             self._window, self._cut = max(1.0, self._window / 2), now
             longest = min(self._backoff * 2 ** min(self._streak, 20), _LONGEST)
             self._streak += 1
-            pause = random.uniform(longest / 2, longest) if wait is None else wait
+            pause = wait or random.uniform(longest / 2, longest)
         self._resume = max(self._resume, now + min(pause, self._max_wait))
         return now - self._refused_since
 

@@ -55,17 +55,21 @@ class ServedSpec:
         base, mark, query = self.base_url.partition("?")
         return f"{base}{path}{mark}{query}"
 
-    def headers(self) -> dict[str, str]:
-        """What carries the key; empty without one.
+    def headers(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        """What carries the key (nothing without one), and more; of two of one name that of ``more`` counts.
+
+        Args:
+            more: headers in which ``${VARIABLE}`` stands for what the environment holds.
 
         Raises:
-            ConfigError: as ``key``.
+            ConfigError: as ``key``; a variable is not set or holds no header, or a proxy would read it.
         """
-        key = self.key()
-        if not key:
-            return {}
+        key, found = self.key(), self._filled_in(more or {})
         is_azure = (urlsplit(self.base_url).hostname or "").endswith(AZURE) or "?" in self.base_url
-        return {"api-key": key} if is_azure and not _TOKEN.fullmatch(key) else {"Authorization": f"Bearer {key}"}
+        name = "api-key" if key and is_azure and not _TOKEN.fullmatch(key) else "Authorization"
+        if key and name.casefold() not in map(str.casefold, found):
+            found[name] = key if name == "api-key" else f"Bearer {key}"
+        return found
 
     @property
     def name(self) -> str:
@@ -93,12 +97,7 @@ class ServedSpec:
         private = self.base_url.startswith("https:") or is_this_machine(self.base_url)
         return key if key and (private or self.key_variable) else None
 
-    def more_headers(self, named: Mapping[str, str]) -> dict[str, str]:
-        """Headers with ``${VARIABLE}`` replaced by what the environment holds.
-
-        Raises:
-            ConfigError: a variable is not set or holds no header, or a proxy would read it.
-        """
+    def _filled_in(self, named: Mapping[str, str]) -> dict[str, str]:
         found = {name: _FROM_ENVIRONMENT.sub(lambda at: self._variable(at[1]), text) for name, text in named.items()}
         if found != dict(named):
             self.refuse_readers()

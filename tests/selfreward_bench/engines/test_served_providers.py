@@ -372,6 +372,7 @@ def test_azure(store: ResponseStore, monkeypatch: pytest.MonkeyPatch) -> None:
     assert spec.headers() == {"api-key": "0123456789abcdef"}
     monkeypatch.setenv("AZURE", "eyJ0.eyJ1.c2ln")
     assert spec.headers() == {"Authorization": "Bearer eyJ0.eyJ1.c2ln"}
+    assert spec.headers({"authorization": "Token ${AZURE}"}) == {"authorization": "Token eyJ0.eyJ1.c2ln"}
     for query in ("api-version=1&key=s3cret", "key=s3cret", "api-version=s3 cret", ""):
         with pytest.raises(ConfigError) as found:
             parse_spec(f"openai:gpt-4o@{base}?{query}#AZURE")
