@@ -59,6 +59,8 @@ class JudgeRole:
         retries: how many later calls ask again for a judgment that holds no verdict, each once; 0 for a judge that says
             the same to the same question.
         replays: whether it answers from stored answers alone.
+        request: how a served judge is asked, where that is not as the benchmark says; in words.
+        address: of a served judge, which may have a name of its own, ``openai:NAME@URL``; empty for others.
     """
 
     name: str
@@ -66,6 +68,8 @@ class JudgeRole:
     snapshot: str = ""
     retries: int = 0
     replays: bool = False
+    request: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True)

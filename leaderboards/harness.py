@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from leaderboards import brought, replicates, standings
+from leaderboards.asked import Asked
 from leaderboards.base import Benchmark, JudgeRole, Setting, Subject, summarise, unscored
 from leaderboards.descriptions import described
 from leaderboards.keeping import Start, begin
@@ -113,6 +114,7 @@ class Model:
         spent: what its calls cost so far; 0 for models in this process.
         source: of a model of the hub, ``OWNER/NAME@COMMIT``; else empty.
         chat_template: where a setting has to do with how its messages are rendered.
+        engine: the engine as far as it was opened, for what it tells of its calls.
     """
 
     name: str
@@ -121,6 +123,7 @@ class Model:
     spent: Callable[[], float] = lambda: 0.0
     source: str = ""
     chat_template: Chosen | None = None
+    engine: Callable[[], object] = lambda: None
 
     @property
     def named_template(self) -> str | None:
@@ -264,6 +267,7 @@ class _Evaluation:
             return stored
         standings.write_record(self.directory / _Start.file, start)
         self.reporter.started(stage, benchmark.plan(self.setting).units or None, "samples")
+        asked = self._asked(benchmark)
         before, spent, began = _number(self.directory / _COST), self._spent(), time.monotonic()
 
         def cost() -> float:
@@ -275,6 +279,7 @@ class _Evaluation:
 
         def advanced(amount: int) -> None:
             self._served_as(benchmark)
+            asked.note()
             cost()
             self.reporter.advanced(amount)
 
@@ -289,19 +294,25 @@ class _Evaluation:
             chat_template=self.model.chat_template.key if self.model.chat_template else "",
             benchmark=benchmark.key,
             description=None if benchmark.key in BUILT_IN else benchmark.description,
-            judge=outcome.judge,
+            judge=asked.judge(outcome.judge),
             metrics=metrics,
             config_hash=start.config_hash,
             versions=_versions(),
             hardware=hardware(),
             seconds=round(time.monotonic() - began, 3),
             cost=cost(),
-            comparability={"benchmark": benchmark.key, **outcome.comparability, **self._served_as(benchmark)},
+            comparability={
+                "benchmark": benchmark.key,
+                **outcome.comparability,
+                **self._served_as(benchmark),
+                **asked.condition(),
+            },
             incomplete=outcome.incomplete,
         )
         standings.write_record(self.directory / standings.RESULT, result)
         counts = _headline(result) | {f"unscored: {r}": n for r, n in unscored(outcome.rows).items()}
         self.reporter.finished(stage, counts, result.seconds)
+        self._tell_notes(stage)
         return result
 
     def _served_as(self, benchmark: Benchmark) -> dict[str, str]:
@@ -314,6 +325,18 @@ class _Evaluation:
         if seen != before:
             write_atomic(file, json.dumps(seen).encode())
         return {"served": ", ".join(seen)} if seen else {}
+
+    def _asked(self, benchmark: Benchmark) -> Asked:
+        judge = self.setting.judge if benchmark.needs_judge else None
+        engines = {"answers": self.model.engine(), "judge": judge.engine if judge else None}
+        return Asked(self.directory, engines, settings=judge.request if judge else "")
+
+    def _tell_notes(self, stage: str) -> None:
+        """What the user should know of servers' calls."""
+        judge = self.setting.judge
+        for engine in (self.model.engine(), judge.engine if judge else None):
+            for note in getattr(engine, "take_notes", tuple)():
+                self.reporter.message(f"{stage}: {note}")
 
     def _spent(self) -> float:
         judge = self.setting.judge

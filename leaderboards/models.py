@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from leaderboards.base import Calls, Finished, JudgeRole, Setting
 from leaderboards.candidates import SERVED, Candidate, parse_candidate
 from leaderboards.harness import ORACLE, SELF, Model, fingerprint_of, open_benchmark
-from selfreward_bench.config import EngineConfig
+from selfreward_bench.config import EngineConfig, EvalConfig, JudgeRequest
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.lazy import LazyEngine
 from selfreward_bench.engines.templates import Chosen, brings_template, of_run
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 CONCURRENCY: Final = 32
+_WHOLE_ANSWER: Final = 600.0  # seconds from the first to the last byte, at least
 RETRIES: Final = 2  # more would choose verdicts by whether they can be read
 
 
@@ -52,6 +54,8 @@ class Services:
         store: answers of served models; None is the user's own.
         replay: no network: every answer of a served model comes from the store, a model of the hub from its cache.
         chat_template: named for models outside a run; of a judge only where it brings none.
+        timeout: seconds that a served model may be silent.
+        request: how a served judge is asked, where that is not as the benchmark says.
     """
 
     engine: EngineConfig
@@ -61,6 +65,8 @@ class Services:
     replay: bool = False
     concurrency: int = CONCURRENCY
     chat_template: str | None = None
+    timeout: float = EvalConfig().served_timeout
+    request: JudgeRequest = field(default_factory=JudgeRequest)
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,9 @@ def open_candidate(
     chosen = _chat_template(candidate, source, services, judges)
     engine = LazyEngine(_opener(candidate, source, services, chosen))
     fingerprint, commit = _fingerprint(candidate, source), _commit(candidate, source)
-    model = Model(name or candidate.name, fingerprint, engine.open, lambda: engine.spent, commit, chosen)
+    model = Model(
+        name or candidate.name, fingerprint, engine.open, lambda: engine.spent, commit, chosen, lambda: engine
+    )
     return Opened(model, engine, RETRIES if candidate.kind == "served" else 0)
 
 
@@ -124,16 +132,49 @@ def judge_role(spec: str, services: Services) -> JudgeRole:
     ``self`` has no engine yet: each model judges itself (`as_self`).
 
     Raises:
-        ConfigError: it names finished files, which cannot judge.
+        ConfigError: it names finished files, which cannot judge, or is to be asked as only served models can be.
     """
-    if spec in (ORACLE, SELF):
+    candidate = None if spec in (ORACLE, SELF) else parse_candidate(spec)
+    if services.request and (candidate is None or candidate.kind != "served"):
+        raise ConfigError(
+            f"judge.request says how a served judge is asked, and --judge {spec.partition('#')[0]} names none. Leave "
+            "it out, or name the judge as openai:NAME@URL."
+        )
+    if candidate is None:
         return JudgeRole(spec, replays=services.replay)
-    candidate = parse_candidate(spec)
     if candidate.kind == "finished":
         raise ConfigError(f"--judge {spec}: finished files cannot judge. Name a model: openai:NAME@URL, a directory.")
+    if candidate.kind == "served":
+        return _served_judge(candidate, services)
     opened = open_candidate(candidate, services, judges=True)
-    name = spec.partition("#")[0] if candidate.kind == "served" else spec  # where its key is found is no part of it
-    return JudgeRole(name, opened.engine, opened.model.snapshot, opened.retries, services.replay)
+    return JudgeRole(spec, opened.engine, opened.model.snapshot, opened.retries, services.replay)
+
+
+def _served_judge(candidate: Candidate, services: Services) -> JudgeRole:
+    """Known by its name and address, or by a name of its own; and by how it is asked."""
+    asked = services.request
+    given = candidate.text.partition("#")[0]  # where its key is found is no part of it
+    known = f"{asked.name} {served_name(given)}" if asked.name else given
+    request = _described(asked)
+    return JudgeRole(
+        asked.name or given,
+        LazyEngine(lambda: _open_served(candidate.text, services, asked)),
+        _served_fingerprint(f"{known} {request}" if request else known),
+        RETRIES,
+        services.replay,
+        request,
+        given,
+    )
+
+
+def _described(asked: JudgeRequest) -> str:
+    """How a judge is asked, for people and for the result's key; values of headers are in neither."""
+    parts = [] if asked.temperature is None else [f"temperature {asked.temperature:g}"]
+    parts += [] if asked.max_tokens is None else [f"{asked.max_tokens} tokens"]
+    parts += [] if asked.seed is None else [f"seed {asked.seed}"]
+    parts += [json.dumps(asked.extra_body, sort_keys=True)] if asked.extra_body else []
+    parts += [f"headers {', '.join(sorted(asked.extra_headers, key=str.lower))}"] if asked.extra_headers else []
+    return ", ".join(parts)
 
 
 def as_self(role: JudgeRole | None, opened: Opened) -> JudgeRole | None:
@@ -144,17 +185,17 @@ def as_self(role: JudgeRole | None, opened: Opened) -> JudgeRole | None:
     return replace(role, engine=engine, snapshot=opened.model.snapshot, retries=opened.retries)
 
 
-def check_served(text: str, services: Services) -> None:
+def check_served(text: str, services: Services, *, judges: bool = False) -> None:
     """Finds out before any work what would stop a served model from being asked; other models pass.
 
     Raises:
-        ConfigError: the cost is limited and the model has no price, or the variable that holds its key is not set.
+        ConfigError: the cost is limited and the model has no price, or a variable that holds its key is not set.
     """
     from selfreward_bench.engines.served import parse_spec
 
     if text.startswith(SERVED) and not services.replay:
         spec = parse_spec(text)
-        spec.key()
+        spec.headers(services.request.extra_headers if judges else None)
         if services.budget is not None:
             services.budget.check(spec.model)
 
@@ -198,11 +239,14 @@ def _refuse(candidate: Candidate) -> Engine:
     raise EngineError(f"{candidate.text} holds finished outputs; there is no model to ask for more.")
 
 
-def _open_served(spec: str, services: Services) -> Engine:
+def _open_served(spec: str, services: Services, request: JudgeRequest | None = None) -> Engine:
     from selfreward_bench.engines.served import Limits, ServedEngine
 
-    limits = Limits(concurrency=services.concurrency)
-    return ServedEngine(spec, store=services.store, budget=services.budget, limits=limits, replay=services.replay)
+    silence, whole = services.timeout, max(_WHOLE_ANSWER, 2 * services.timeout)
+    limits = Limits(concurrency=services.concurrency, read_timeout=silence, total_timeout=whole)
+    return ServedEngine(
+        spec, store=services.store, budget=services.budget, limits=limits, replay=services.replay, request=request
+    )
 
 
 def _source(candidate: Candidate, services: Services) -> Path | None:
@@ -215,10 +259,14 @@ def _commit(candidate: Candidate, source: Path | None) -> str:
     return f"{candidate.hub.partition('@')[0]}@{source.name}" if candidate.hub and source else ""
 
 
+def _served_fingerprint(text: str) -> str:
+    return "served-" + hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
 def _fingerprint(candidate: Candidate, source: Path | None) -> str:
     """Of the weights or files; of a served model its name and address, which is all one can know before asking."""
     if source is None:
-        return "served-" + hashlib.sha256(candidate.text.split("#")[0].encode()).hexdigest()[:24]
+        return _served_fingerprint(candidate.text.split("#")[0])
     found = fingerprint_of(source, finished=candidate.kind == "finished")
     one_of_several = candidate.kind == "finished" and candidate.model is not None
     return hash_json([found, candidate.model]) if one_of_several else found

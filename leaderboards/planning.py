@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from leaderboards.base import Benchmark, Calls, Plan, Setting
@@ -58,6 +58,7 @@ def plan_row(entry: Entry, name: str, setting: Setting) -> Planned:
         plan = benchmark.plan(setting)
     except SrbenchError as error:
         return Planned(model.name, benchmark.key, False, Plan(), str(error))
+    plan = replace(plan, judgments=_asked_for(plan.judgments, setting))
     asked = [(entry.candidate.text, plan.answers), (_judge_of(entry, benchmark, setting), plan.judgments)]
     return Planned(model.name, benchmark.key, current, plan, served=() if current else asked_of_served(asked))
 
@@ -65,8 +66,9 @@ def plan_row(entry: Entry, name: str, setting: Setting) -> Planned:
 def plan_matches(matches: HeadToHead, answering: Sequence[Entry]) -> Planned:
     """The plan of head to head. What is stored of it is not looked into: it counts as still to be done."""
     plan, each = matches.plan(len(answering)), matches.plan(1).answers
+    plan = replace(plan, judgments=_asked_for(plan.judgments, matches.setting))
     asked = [(e.candidate.text, each) for e in answering]
-    served = asked_of_served([*asked, (matches.judge.name, plan.judgments)])
+    served = asked_of_served([*asked, (matches.judge.address or matches.judge.name, plan.judgments)])
     return Planned("all pairs", HEAD_TO_HEAD, False, plan, served=served)
 
 
@@ -80,7 +82,14 @@ def plan_drift(answering: Sequence[Entry], setting: Setting, world: World) -> Pl
     return Planned("all models", DIRECTORY, False, Plan(judgments=total([each] * len(answering))), served=served)
 
 
+def _asked_for(judgments: Calls, setting: Setting) -> Calls:
+    """With the tokens that a served judge may take by its own settings."""
+    most = setting.config.judge.request.max_tokens if setting.judge and setting.judge.address else None
+    return replace(judgments, completion_tokens=max(judgments.completion_tokens, judgments.calls * (most or 0)))
+
+
 def _judge_of(entry: Entry, benchmark: Benchmark, setting: Setting) -> str:
     """Who is asked for judgments: the model itself where its judging is what is measured."""
-    named = setting.judge.name if setting.judge and benchmark.needs_judge else SELF
+    judge = setting.judge if benchmark.needs_judge else None
+    named = judge.address or judge.name if judge else SELF
     return entry.candidate.text if named == SELF else named

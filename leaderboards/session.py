@@ -150,6 +150,8 @@ def prepare(candidates: Sequence[Candidate], config: RunConfig | None = None, **
         replay=options.get("replay", False),
         concurrency=options.get("concurrency", CONCURRENCY),
         chat_template=None if run else config.chat_template,
+        timeout=config.eval.served_timeout,
+        request=config.judge.request,
     )
     asked = Asked(
         candidates=candidates,
@@ -226,8 +228,9 @@ class Session:
             ConfigError: a served model cannot be asked: its price or its key is missing.
             IncompatibleRunError: another process is writing there.
         """
-        for text in [e.candidate.text for e in self._answering] + [self.asked.judge or ""]:
-            check_served(text, self.asked.services)
+        for entry in self._answering:
+            check_served(entry.candidate.text, self.asked.services)
+        check_served(self.asked.judge or "", self.asked.services, judges=True)
         root, shown = self.asked.root, reporter or Silent()
         with os_errors(root, "make"):
             root.mkdir(parents=True, exist_ok=True)

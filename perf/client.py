@@ -1,10 +1,10 @@
 """How close calls to a served judge come to the ideal: wall time against ceil(calls / concurrency) * latency.
 
-    python perf/client.py [--calls 805] [--concurrency 64] [--latency 0.2] [--repeats 3]
+    python perf/client.py [--calls 805] [--concurrency 64] [--latency 0.2] [--repeats 3] [--openai]
 
 The server is tests/fake_server.py in a process of its own; every answer is committed to a store on disk before it is
 used. Then the same calls once more, all from the store. ``bare`` is the same load without store, retries and engine:
-what this machine can do at the moment.
+what this machine can do at the moment; with ``--openai`` so does openai's own client.
 """
 
 from __future__ import annotations
@@ -61,6 +61,32 @@ async def bare(url: str, asked: list[ChoiceRequest], concurrency: int) -> None:
         await asyncio.gather(*(work(session) for _ in range(concurrency)))
 
 
+async def openai_client(url: str, asked: list[ChoiceRequest], concurrency: int) -> None:
+    """The same with openai's client, without retries."""
+    import openai
+
+    waiting = iter(asked)
+
+    async def work(client: openai.AsyncOpenAI) -> None:
+        for request in waiting:
+            messages = [m.model_dump() for m in request.prompt if not isinstance(m, str)]
+            await client.chat.completions.create(
+                model="bare", messages=messages, max_tokens=1, logprobs=True, top_logprobs=5
+            )
+
+    async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        await asyncio.gather(*(work(client) for _ in range(concurrency)))
+
+
+def compare(url: str, asked: list[ChoiceRequest], concurrency: int) -> None:
+    """Prints what openai's client takes, and the bare calls."""
+    for ask in (openai_client, bare):
+        wall, processor = time.perf_counter(), time.process_time()
+        asyncio.run(ask(url, asked, concurrency))
+        spent = time.perf_counter() - wall, time.process_time() - processor
+        print(f"{ask.__name__}: wall {spent[0]:.2f} s, processor {spent[1]:.2f} s")
+
+
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -68,12 +94,15 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--latency", type=float, default=0.2)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--openai", action="store_true")
     options = parser.parse_args()
     asked = requests(options.calls)
     ideal = math.ceil(options.calls / options.concurrency) * options.latency
     print(f"{options.calls} calls, {options.concurrency} at once, {options.latency:g} s each: ideal {ideal:.2f} s")
     for _ in range(options.repeats):
         with tempfile.TemporaryDirectory() as directory, fake_server(latency=options.latency) as server:
+            if options.openai:
+                compare(server.url, asked, options.concurrency)
             start = time.perf_counter()
             asyncio.run(bare(server.url, asked, options.concurrency))
             least = time.perf_counter() - start

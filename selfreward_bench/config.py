@@ -7,9 +7,10 @@ and serves the schema, ``srbench recipes NAME --explain`` and docs/settings.md a
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -19,6 +20,8 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)]
 Day = Annotated[str, AfterValidator(lambda given: datetime.date.fromisoformat(given).isoformat())]
 SaveDtype = Literal["base", "float32", "bfloat16", "float16"]
+_SECRET_HEADER = re.compile(r"auth|key|token|cookie|secret", re.IGNORECASE)
+_VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 JudgeMode = Literal["sampled", "expected", "reasoned"]
 
 
@@ -86,6 +89,46 @@ class SeedConfig(Section):
     )
 
 
+class JudgeRequest(Section):
+    """How a served judge (``--judge openai:NAME@URL``) is asked, where that is not as the benchmark says."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")] | None = Field(
+        None, description="What results call the judge instead of openai:NAME@URL; an address may then change."
+    )
+    temperature: NotNegative | None = Field(None, description="Temperature of verdicts in words.")
+    max_tokens: PositiveInt | None = Field(
+        None, description="Most tokens of a verdict in words; a judge that thinks first needs thousands."
+    )
+    seed: int | None = Field(None, description="Seed that is sent with each question.")
+    extra_body: dict[str, Any] = Field({}, description="More fields of the request, such as {reasoning_effort: low}.")
+    extra_headers: dict[str, str] = Field(
+        {}, description="More headers; ${VARIABLE} stands for an environment variable, and is stored as such."
+    )
+
+    @field_validator("extra_body")
+    @classmethod
+    def _free_fields(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted({"model", "messages", "prompt", "stream", "n", "logprobs", "top_logprobs"} & given.keys()):
+            raise ValueError(f"cannot set {', '.join(taken)}, which srbench sets itself")
+        return given
+
+    @field_validator("extra_headers")
+    @classmethod
+    def _no_secrets(cls, given: dict[str, str]) -> dict[str, str]:
+        for name, value in given.items():
+            if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", name) or not re.fullmatch(r"[ -~]*", value):
+                raise ValueError(f"{name[:100]!r} is no header of plain ASCII")
+            if _SECRET_HEADER.search(name) and not _VARIABLE.search(value):
+                raise ValueError(
+                    f"the value of {name!r} would be stored; name an environment variable instead: ${{MY_KEY}}"
+                )
+        return given
+
+    def __bool__(self) -> bool:
+        """Whether anything is set."""
+        return self != JudgeRequest()
+
+
 class JudgeConfig(Section):
     """The LLM-as-a-Judge that rewards (and, in judge accuracy, is measured)."""
 
@@ -103,6 +146,11 @@ class JudgeConfig(Section):
         Sampling(temperature=0.7, top_p=0.9, max_new_tokens=256),
         description="How judgments are sampled; mode reasoned takes max_new_tokens alone, expected nothing.",
     )
+    request: JudgeRequest = Field(JudgeRequest(), description="How a served judge of an evaluation is asked.")
+
+    def without_request(self) -> dict[str, Any]:
+        """What judgments of the loop, and of judge accuracy, depend on."""
+        return self.model_dump(exclude={"request"})
 
 
 def _fits_together(section: Any) -> Any:
@@ -264,6 +312,9 @@ class EvalConfig(Section):
     after_limit: PositiveInt = Field(
         32, description="The same on real data: items of each benchmark, unless eval.limit is less."
     )
+    served_timeout: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        300.0, description="Seconds that a served model may be silent before it is asked again."
+    )
 
 
 class RunConfig(Section):
@@ -292,3 +343,8 @@ class RunConfig(Section):
     candidates: CandidatesConfig = Field(CandidatesConfig(), description="Answers of M_t to the new prompts.")
     pairs: PairsConfig = Field(PairsConfig(), description="Which candidates become preferences.")
     eval: EvalConfig = Field(EvalConfig(), description="How checkpoints are evaluated.")
+
+    def with_evaluation(self, other: RunConfig) -> RunConfig:
+        """These settings, but for how checkpoints are evaluated: that is the other's."""
+        judge = self.judge.model_copy(update={"request": other.judge.request})
+        return self.model_copy(update={"eval": other.eval, "judge": judge})

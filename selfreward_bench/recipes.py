@@ -436,7 +436,8 @@ def _problem(kind: str, loc: tuple[int | str, ...], message: str, value: object,
         origins = "; ".join(f"{key}: {places.get((*location, key), 'by default')}" for key in named)
         return f"{_dotted(location)}: {message.removeprefix('Value error, ')} ({origins})"
     quotes = ". Put it in quotes" if kind == "string_type" and isinstance(value, bool | int | float | date) else ""
-    return f"{prefix}: {message.replace('Input should', 'must')} (it is {_show(value)}){quotes}"
+    shown = "not shown, as it may be a key" if "extra_headers" in location else _show(value)
+    return f"{prefix}: {message.replace('Input should', 'must').removeprefix('Value error, ')} (it is {shown}){quotes}"
 
 
 def _prefix(places: Mapping[Location, str], location: Location) -> str:

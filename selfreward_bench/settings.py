@@ -120,5 +120,7 @@ def _kind(node: Mapping[str, Any]) -> str:
         return f"{', '.join(node['enum'][:-1])} or {node['enum'][-1]}"
     if node["type"] == "array":
         return f"list of {_kind(node['items'])}s"
+    if node["type"] == "object" and "properties" not in node:
+        return "fields"
     bounds = ", ".join(f"{sign} {node[bound]:g}" for bound, sign in _BOUNDS.items() if bound in node)
     return f"{_WORDS.get(node['type'], node['type'])} {bounds}".rstrip()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "refused"]
@@ -50,6 +50,8 @@ class Completion(Record):
         finish_reason: ``length`` means the answer was cut at ``max_new_tokens``; ``refused`` that a judge gave none,
             so that a later call asks anew.
         seed: the seed of exactly this sample.
+        thinking: what a served model thought before; no part of the answer, but of its tokens. Written down where there
+            is any.
     """
 
     prompt_id: str
@@ -58,6 +60,14 @@ class Completion(Record):
     n_tokens: int
     finish_reason: FinishReason
     seed: int
+    thinking: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_empty_thinking(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        if not self.thinking:
+            values.pop("thinking", None)
+        return values
 
     @property
     def id(self) -> str:

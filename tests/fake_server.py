@@ -19,6 +19,7 @@ import json
 import math
 import os
 import select
+import ssl
 import subprocess
 import sys
 import time
@@ -45,6 +46,7 @@ class Behaviour:
         key: the only key that is let in; None lets everybody in.
         replies: part of the last message -> what is answered; the first that fits. Others get an answer of their own.
         text_completions: whether there is ``/v1/completions``.
+        certificate: a PEM file with a certificate and its key: https instead of http.
         lifetime: seconds after which the process ends by itself.
     """
 
@@ -58,6 +60,7 @@ class Behaviour:
     text_completions: bool = True
     seed: int = 0
     port: int = 0
+    certificate: str | None = None
     lifetime: float = 300.0
 
 
@@ -83,7 +86,10 @@ class FakeServer:
 
     def stats(self) -> dict[str, Any]:
         """``requests``: hash -> counts; ``in_flight_max``: most requests at once; ``headers``: of the last request."""
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        handlers = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusting)
+        opener = urllib.request.build_opener(*handlers)
         with opener.open(self.url.removesuffix("/v1") + "/stats", timeout=10) as answer:
             found: dict[str, Any] = json.load(answer)
         return found
@@ -102,7 +108,8 @@ def fake_server(**behaviour: Any) -> Iterator[FakeServer]:
         line = process.stdout.readline() if ready else ""
         if not line.startswith("port "):
             raise RuntimeError(f"the fake server did not start within {START_SECONDS:g} s (it said {line!r})")
-        yield FakeServer(f"http://127.0.0.1:{int(line.split()[1])}/v1", process)
+        scheme = "https" if behaviour.get("certificate") else "http"
+        yield FakeServer(f"{scheme}://127.0.0.1:{int(line.split()[1])}/v1", process)
     finally:
         process.terminate()
         try:
@@ -262,14 +269,17 @@ def answer(body: Mapping[str, Any], replies: Mapping[str, str], kind: str = "") 
 
 
 def _first_token(verdict: str, share: float) -> dict[str, Any]:
-    both = {verdict: share, verdict.swapcase(): 1 - share}
-    top = [{"token": token, "logprob": math.log(max(p, 1e-9)), "bytes": None} for token, p in both.items()]
-    top.append({"token": " m", "logprob": -0.1, "bytes": None})  # strips to the same text and must not count
+    shares = {verdict: 0.9 * share, verdict.swapcase(): 0.9 * (1 - share), " m": 0.1}  # " m" is not "m"
+    top = [{"token": token, "logprob": math.log(max(p, 1e-9)), "bytes": None} for token, p in shares.items()]
     return {**max(top[:2], key=lambda t: float(t["logprob"])), "top_logprobs": top}
 
 
 async def _main(behaviour: Behaviour) -> None:
-    server = await asyncio.start_server(Server(behaviour).serve, "127.0.0.1", behaviour.port, backlog=1024)
+    tls = None
+    if behaviour.certificate:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(behaviour.certificate)
+    server = await asyncio.start_server(Server(behaviour).serve, "127.0.0.1", behaviour.port, backlog=1024, ssl=tls)
     print(f"port {server.sockets[0].getsockname()[1]}", flush=True)
     parent, end = os.getppid(), time.monotonic() + behaviour.lifetime
     while time.monotonic() < end and os.getppid() == parent:  # a killed test run leaves no server behind

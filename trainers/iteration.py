@@ -329,7 +329,7 @@ class _Loop:
             inputs = {"ift": self.outputs("M1/ift")["ift.jsonl"]}
             self.train(BASELINE, "sft", baseline, inputs, self.config.sft.model_dump())
         # where the data brings all reviews, no judge is asked, and its settings decide nothing
-        judge_settings = {"judge": self.config.judge.model_dump(), "samples": section.eft_samples} if bare else {}
+        judge_settings = {"judge": self.config.judge.without_request(), "samples": section.eft_samples} if bare else {}
         inputs = {"ranked": hash_json(ranked)} | ({"model": self.fingerprint(BASELINE)} if bare else {})
         with self.stage("M1/reviews", inputs, judge_settings) as stage:
             if stage:
@@ -428,7 +428,7 @@ class _Loop:
             "completions": self.outputs(f"{model}/candidates")["completions.jsonl"],
             "model": self.fingerprint(parent),
         }
-        settings = {"judge": self.config.judge.model_dump(), "rewards": self.config.rewards}
+        settings = {"judge": self.config.judge.without_request(), "rewards": self.config.rewards}
         with self.stage(f"{model}/judgments", inputs, settings) as stage:
             if stage:
                 path = stage.records_path("judgments.jsonl")

@@ -127,12 +127,13 @@ def _answer_and_judge(subject: Subject, tasks: Sequence[Instruction], lengths: L
     pairs = [_judged_pair(t, given[t.id], judged.get(t.id), annotator) for t in tasks]
     scores = score(pairs, lengths)
     _export(subject, annotator, judge, tasks, given, judged)
-    in_words = sum(j.in_words for j in judged.values())
+    each = [j.ways for j in judged.values()]
+    ways = sum(weighed for weighed, _ in each), sum(in_words for _, in_words in each)
     return Outcome(
         scores.rows,
-        _judge_text(annotator, judge, in_words),
+        _judge_text(annotator, judge, ways),
         scores.metrics | extra,
-        _comparability(subject.setting, annotator, judge, tasks, in_words, lengths),
+        _comparability(subject.setting, annotator, judge, tasks, ways, lengths),
         sum(given[t.id].failed for t in tasks) + sum(j.failed for j in judged.values()),
         scores.replicates,
     )
@@ -203,8 +204,10 @@ def _judged_pair(task: Instruction, given: Given, judged: Judged | None, annotat
     )
 
 
-def _judge_text(annotator: Annotator, judge: JudgeRole, in_words: int) -> str:
+def _judge_text(annotator: Annotator, judge: JudgeRole, ways: tuple[int, int]) -> str:
+    weighed, in_words = ways
     told = f"{judge.name}, asked as {annotator.name}" + (f", {IN_WORDS}" if in_words else "")
+    told += f" for {in_words:,} verdicts and log-probabilities for {weighed:,}" if in_words and weighed else ""
     unlike = [] if _is_official(annotator, judge) else [f"not {annotator.model}"]
     unlike += ["not by log-probabilities"] if in_words and annotator.by_logprobs else []
     return f"{told} ({', '.join(unlike)}: not comparable with AlpacaEval's leaderboard)" if unlike else told
@@ -212,9 +215,9 @@ def _judge_text(annotator: Annotator, judge: JudgeRole, in_words: int) -> str:
 
 def _is_official(annotator: Annotator, judge: JudgeRole) -> bool:
     """Whether the judge is the annotator's own model, served by its maker: anybody can call a model by that name."""
-    if not judge.name.startswith(PREFIX):
+    if not (judge.address or judge.name).startswith(PREFIX):
         return False
-    spec = parse_spec(judge.name)
+    spec = parse_spec(judge.address or judge.name)
     host = urlsplit(spec.base_url).hostname or ""
     return spec.model == annotator.model and (host in _MAKERS or host.endswith(_HOSTED))
 
@@ -224,12 +227,13 @@ def _comparability(
     annotator: Annotator,
     judge: JudgeRole,
     tasks: Sequence[Instruction],
-    in_words: int,
+    ways: tuple[int, int],
     lengths: LengthModel,
 ) -> dict[str, str]:
     config = setting.config.eval
     asked = f"T{annotator.temperature:g} n{annotator.max_tokens}"
-    way = f"{IN_WORDS}, {asked}" if in_words or not annotator.by_logprobs else "log-probabilities"
+    way = f"{IN_WORDS}, {asked}" if ways[1] or not annotator.by_logprobs else "log-probabilities"
+    way = f"log-probabilities and {way}" if all(ways) else way
     order = "both" if config.order == "both" else "seeded" if annotator.randomized else "reference first"
     answering = "finished outputs" if setting.finished else sampling_key(config.answering)
     return {

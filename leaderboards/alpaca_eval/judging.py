@@ -55,9 +55,10 @@ class Judged:
     failed: bool = False
 
     @property
-    def in_words(self) -> bool:
-        """Whether a verdict was read from words."""
-        return any(IN_WORDS in j.judge for j in self.verdicts.values())
+    def ways(self) -> tuple[int, int]:
+        """How many verdicts are log-probabilities, and how many words."""
+        in_words = [IN_WORDS in j.judge for j in self.verdicts.values() if j.reason != REFUSED]
+        return in_words.count(False), in_words.count(True)
 
     @property
     def first_shown(self) -> float | None:

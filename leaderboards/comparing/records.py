@@ -11,7 +11,7 @@ from selfreward_bench.types import EvalResult, Metric, Record
 __all__ = ["SETTINGS", "PairedBenchmark", "PairedMetric", "Pairing", "Side", "Unlike", "conditions"]
 
 SETTINGS: Final = "settings"
-_UNCONDITIONAL: Final = {"benchmark"}
+_UNCONDITIONAL: Final = {"benchmark", "request"}
 
 
 class Side(Record):

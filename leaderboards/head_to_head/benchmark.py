@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from leaderboards import standings
+from leaderboards.asked import Asked
 from leaderboards.base import Calls, JudgeRole, Plan
 from leaderboards.head_to_head.answers import Entry, hash_prompts
 from leaderboards.head_to_head.judges import PairAnnotator, annotator_for
@@ -99,8 +100,10 @@ def compare(
         for b, a in combinations(names, 2)
         for p in prompts
     ]
+    requests = Asked(directory, {"judge": judge.engine}, owner=judge.snapshot, settings=judge.request)
     said = judged(matches, asked, judge, directory / COMPARISONS, advanced)
     comparability = _comparability(by_name.values(), prompts, judge, asked, rule, judge_truncated, said.verdicts)
+    comparability |= requests.condition()
     scored = [_comparison(m, said.verdicts, said.reasons, rule) for m in matches]
     benchmark = MICRO_HEAD_TO_HEAD if judge.engine is None else HEAD_TO_HEAD
     table = bradley_terry(names, scored, anchor=anchor)

@@ -86,7 +86,7 @@ class JudgeAccuracy:
         if setting.finished is not None:
             return identity | {"finished": [hash_file(f) for f in judge_data.stored_files(setting.finished.path)]}
         prompt = load_judge_prompt(config.judge.prompt)
-        return identity | {"seed": config.seed, "judge": config.judge, "judge_prompt": prompt.key}
+        return identity | {"seed": config.seed, "judge": config.judge.without_request(), "judge_prompt": prompt.key}
 
     def plan(self, setting: Setting) -> Plan:
         """See ``Benchmark``."""
@@ -111,7 +111,7 @@ class JudgeAccuracy:
         prompt = load_judge_prompt(setting.config.judge.prompt)
         comparability = {
             "prompt": prompt.key,
-            "parameters": hash_json(setting.config.judge),
+            "parameters": hash_json(setting.config.judge.without_request()),
             "order": "both" if prompt.kind == "pairwise" else "none",
             "data": data.content_hash,
         }

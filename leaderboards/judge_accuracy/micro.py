@@ -47,7 +47,7 @@ class JudgeAccuracy:
         config = setting.config
         return {
             "seed": config.seed,
-            "judge": config.judge,
+            "judge": config.judge.without_request(),
             "judge_prompt": load_judge_prompt(config.judge.prompt).key,
             "own": [OWN_PROMPTS, OWN_SAMPLES, config.eval.sampling.max_new_tokens],
             "limit": config.eval.limit,

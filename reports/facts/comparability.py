@@ -17,6 +17,7 @@ _NAMES: Final = {
     "snapshot": "judge snapshot",
     "prompt": "prompt",
     "parameters": "parameters",
+    "request": "how servers were asked",
     "order": "order of showing",
     "reference": "reference answers",
     "data": "data",

@@ -68,9 +68,9 @@ class Wanted:
         changed = recipes.change(config, self._overrides())
         if not self.recipe:
             return changed
-        asked = self.config()
+        asked = self.config().with_evaluation(changed)
         engine = asked.engine.model_copy(update={"date": asked.engine.date or config.engine.date})
-        return asked.model_copy(update={"eval": changed.eval, "engine": engine})
+        return asked.model_copy(update={"engine": engine})
 
     def _overrides(self) -> list[str]:
         overrides = list(self.changes)
@@ -154,7 +154,8 @@ def command(*parts: str | Path) -> str:
 def changed_settings(present: RunConfig, asked: RunConfig) -> dict[str, tuple[str, str]]:
     """Key -> what it was and what it is, shortened, of each setting that differs."""
     before, now = (dict(_leaves(c.model_dump(mode="json"))) for c in (present, asked))
-    return {key: (_show(before[key]), _show(now[key])) for key in before if before[key] != now[key]}
+    differ = [key for key in before | now if before.get(key) != now.get(key)]
+    return {key: (_show(before.get(key)), _show(now.get(key))) for key in differ}
 
 
 def _differences(present: RunConfig, asked: RunConfig) -> dict[str, str]:
@@ -163,12 +164,12 @@ def _differences(present: RunConfig, asked: RunConfig) -> dict[str, str]:
 
 
 def _refuse_unless_evaluation(run: RunDir, changes: Mapping[str, str]) -> None:
-    if refused := [text for key, text in changes.items() if not key.startswith("eval.")]:
+    if refused := [text for key, text in changes.items() if not key.startswith(("eval.", "judge.request."))]:
         listing = "\n".join(refused)
         raise ConfigError(
             f"{run.path} was made with other settings than the ones given now:\n{listing}\n"
             "Leave the options away to go on with it, or make another run with them (`srbench init`). Only settings of "
-            "the evaluation (eval) can change in a run that is there."
+            "the evaluation (eval, judge.request) can change in a run that is there."
         )
 
 

@@ -53,6 +53,16 @@ class LazyEngine:
         """What a server says it runs, as far as it was asked; empty for models in this process."""
         return str(getattr(self._engine, "snapshot", ""))
 
+    @property
+    def changes(self) -> Mapping[str, int]:
+        """What a server wanted otherwise in requests, and in how many; nothing for models in this process."""
+        found: Mapping[str, int] = getattr(self._engine, "changes", {})
+        return found
+
+    def take_notes(self) -> tuple[str, ...]:
+        """What the user should know of a server's calls, and was not told before."""
+        return tuple(getattr(self._engine, "take_notes", tuple)())
+
     def generate(self, requests: Sequence[GenerationRequest], done: Collection[str] = ()) -> Iterator[list[Completion]]:
         """See ``Engine``."""
         return self.open().generate(requests, done)

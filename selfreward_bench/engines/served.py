@@ -1,8 +1,8 @@
 """The ``openai`` engine: any OpenAI-compatible server, its answers stored, replayed, and paid for within a budget.
 
 Each sample is a call of its own (many servers ignore ``n``), named by its seed and number, so that the same question
-is never asked twice. What the server answers is read with suspicion: refusals, cut answers and missing
-log-probabilities are told apart, and none becomes a text or a number. Calls are made in served_client.py.
+is never asked twice. What the server answers is read with suspicion (served_answers.py). Calls are made in
+served_client.py, which also says why with no other library's client.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
-from selfreward_bench.config import EngineConfig
+from selfreward_bench.config import EngineConfig, JudgeRequest
 from selfreward_bench.engines.base import (
     ChoiceLogprobs,
     ChoiceRequest,
@@ -32,16 +32,12 @@ from selfreward_bench.engines.served_answers import (
     choice_scores,
     completions,
 )
+from selfreward_bench.engines.served_board import Board, R
 from selfreward_bench.engines.served_client import Client
-from selfreward_bench.engines.served_protocol import (
-    Answer,
-    Call,
-    Check,
-    Limits,
-    ServedSpec,
-    parse_json,
-    parse_spec,
-)
+from selfreward_bench.engines.served_dialect import told
+from selfreward_bench.engines.served_faults import Check, parse_json
+from selfreward_bench.engines.served_notes import Notes
+from selfreward_bench.engines.served_protocol import Call, Limits, ServedSpec, parse_spec
 from selfreward_bench.errors import EngineError
 from selfreward_bench.prices import Budget, Usage
 from selfreward_bench.storage.responses import Response, ResponseStore
@@ -57,7 +53,6 @@ _REQUESTS_PER_LOOKUP: Final = 256
 _WITHOUT_LOGPROBS: Final = 16  # so many answers without any: the server has none
 REFUSED: Final = "refused"
 
-R = TypeVar("R", GenerationRequest, ChoiceRequest)
 T = TypeVar("T", Completion, ChoiceLogprobs)
 _Read = Callable[[R, Sequence[Body], Count], list[T]]  # a request's responses -> what they say
 
@@ -92,12 +87,15 @@ class ServedEngine:
         replay: answers come from the store only, and no connection is ever made.
         top_logprobs: how many of the likeliest first tokens ``choice_logprobs`` asks for (5, as AlpacaEval does).
         choice_temperature: sent with them; a server's log-probabilities should not depend on it.
+        request: how a judge is asked, where that is not as its requests say.
 
     Attributes:
-        failures: request id -> ``refused``, ``no_logprobs``, ``over_budget``, ``not_in_store`` or ``failed: ...``.
+        failures: request id -> ``refused``, ``no_logprobs``, ``too_long``, ``over_budget``, ``not_in_store`` or
+            ``failed: ...``.
 
     Raises:
-        ConfigError: the spec is none, its key is not set, or a budget limits a model without a price.
+        ConfigError: the spec is none, its key or another environment variable that is named is not set, or a budget
+            limits a model without a price.
         DataError: the store cannot be opened.
     """
 
@@ -112,6 +110,7 @@ class ServedEngine:
         replay: bool = False,
         top_logprobs: int = 5,
         choice_temperature: float = 1.0,
+        request: JudgeRequest | None = None,
     ) -> None:
         self.spec = parse_spec(spec) if isinstance(spec, str) else spec
         self.name = self.spec.name
@@ -122,14 +121,15 @@ class ServedEngine:
         budget = Budget() if budget is None else budget
         if not replay:
             budget.check(self.spec.model)
-        key = None if replay else self.spec.key()
+        self.request = request or JudgeRequest()
+        headers = {} if replay else self.spec.headers(self.request.extra_headers)
         self._owns_store = store is None
         self._store = ResponseStore() if store is None else store
         limits = limits or Limits()
         limits = replace(limits, concurrency=concurrency or limits.concurrency)
-        self._client = Client(self.spec, self._store, budget, limits, key)
+        self._client = Client(self.spec, self._store, budget, limits, headers)
         self._from_store = 0
-        self._snapshots: set[str] = set()
+        self._notes = Notes()
         self._has_logprobs = False
         self._closed = False
 
@@ -179,7 +179,17 @@ class ServedEngine:
     @property
     def snapshot(self) -> str:
         """The model that the server says it runs; several are joined by commas, none is an empty text."""
-        return ", ".join(sorted(self._snapshots))
+        return ", ".join(sorted(self._notes.snapshots))
+
+    @property
+    def changes(self) -> Mapping[str, int]:
+        """What the server wanted otherwise in requests, in words, and in how many; also of stored answers."""
+        return {told(change): count for change, count in sorted(self._notes.changes.items())}
+
+    def take_notes(self) -> tuple[str, ...]:
+        """What the user should know of the calls so far, and was not told before."""
+        new = self._notes.take(self._client.concurrency, self._client.limits.concurrency)
+        return tuple(f"{self.name}: {note}" for note in new)
 
     @property
     def spent(self) -> float:
@@ -211,7 +221,13 @@ class ServedEngine:
         if isinstance(request, GenerationRequest) and request.min_new_tokens:
             raise EngineError(f"Request {request.id!r}: servers know no min_new_tokens; leave it 0.")
 
-    def _call(self, request: GenerationRequest | ChoiceRequest, parameters: dict[str, Any], sample: int = 0) -> Call:
+    def _call(
+        self,
+        request: GenerationRequest | ChoiceRequest,
+        parameters: Mapping[str, Any],
+        sample: int = 0,
+        unsent: Collection[str] = (),
+    ) -> Call:
         prompt = request.prompt
         if isinstance(prompt, str):
             asked: object = prompt + request.assistant_prefix
@@ -219,19 +235,30 @@ class ServedEngine:
         else:
             asked = [m.model_dump() for m in prompt]
             path, field = "/chat/completions", "messages"
-        return Call.make(self.spec.base_url, path, {"model": self.spec.model, field: asked, **parameters}, sample)
+        body = {"model": self.spec.model, field: asked, **parameters, **self.request.extra_body}
+        server = f"name:{self.request.name}" if self.request.name else self.spec.base_url
+        return Call.make(server, path, body, sample, unsent)
 
     def _generation_calls(self, request: GenerationRequest) -> list[Call]:
-        parameters: dict[str, Any] = {"max_tokens": request.max_new_tokens, "temperature": request.temperature}
+        asked = self.request
+        temperature = request.temperature if asked.temperature is None else asked.temperature
+        parameters: dict[str, Any] = {"max_tokens": asked.max_tokens or request.max_new_tokens}
+        parameters["temperature"] = temperature
         if request.top_p < 1:
             parameters["top_p"] = request.top_p
         if request.stop:
             parameters["stop"] = list(request.stop[:_STOP_STRINGS])
         first = request.attempt * request.n
-        if request.temperature == 0:
-            return [self._call(request, parameters, first + sample) for sample in range(request.n)]
-        seeds = enumerate(request.seeds, first)
-        return [self._call(request, parameters | {"seed": seed % _SEED_RANGE}, sample) for sample, seed in seeds]
+        unsent = () if temperature else ("top_p",)  # without meaning there
+        seeds: Sequence[int | None] = [None] * request.n
+        if asked.seed is not None:
+            seeds = [asked.seed] * request.n
+        elif temperature and request.temperature:
+            seeds = [seed % _SEED_RANGE for seed in request.seeds]
+        return [
+            self._call(request, parameters | ({} if seed is None else {"seed": seed}), first + sample, unsent)
+            for sample, seed in enumerate(seeds)
+        ]
 
     def _choice_calls(self, request: ChoiceRequest) -> list[Call]:
         parameters: dict[str, Any] = {"max_tokens": 1, "temperature": self.choice_temperature}
@@ -256,7 +283,7 @@ class ServedEngine:
         self, requests: Sequence[R], calls_of: Callable[[R], list[Call]], read: _Read[R, T], failures: dict[str, str]
     ) -> Iterator[list[T]]:
         """First all that is stored, then all that has to be asked for."""
-        board = _Board[R](failures)
+        board = Board[R](failures)
         for start in range(0, len(requests), _REQUESTS_PER_LOOKUP):
             asked = [(r, calls_of(r)) for r in requests[start : start + _REQUESTS_PER_LOOKUP]]
             stored = self._store.get(list({call.key for _, calls in asked for call in calls}))
@@ -269,9 +296,7 @@ class ServedEngine:
             check = check_text if read is completions else check_logprobs
             yield from self._fetched(board, check, read, failures)
 
-    def _fetched(
-        self, board: _Board[R], check: Check, read: _Read[R, T], failures: dict[str, str]
-    ) -> Iterator[list[T]]:
+    def _fetched(self, board: Board[R], check: Check, read: _Read[R, T], failures: dict[str, str]) -> Iterator[list[T]]:
         without = 0
         with closing(self._client.fetch(list(board.calls.values()), check)) as batches:
             for batch in batches:
@@ -291,63 +316,12 @@ class ServedEngine:
         """One batch, or none."""
         batch: list[T] = []
         for request, responses in complete:
-            self._snapshots.update(r.snapshot for r in responses if r.snapshot)
+            self._notes.hear(request, responses)
             try:
-                batch += read(request, [parse_json(response.raw) for response in responses], self.count_tokens)
+                found = read(request, [parse_json(response.raw) for response in responses], self.count_tokens)
+                self._notes.read(found)
+                batch += found
             except RefusedError:
                 failures[request.id] = REFUSED
         if batch:
             yield batch
-
-
-@dataclass
-class _Waiting(Generic[R]):
-    request: R
-    keys: list[str]
-    responses: dict[str, Response]
-
-    def complete(self) -> list[tuple[R, list[Response]]]:
-        """The request with its responses in the order of its samples, once all are there."""
-        if len(self.responses) < len(self.keys):
-            return []
-        return [(self.request, [self.responses[key] for key in self.keys])]
-
-
-class _Board(Generic[R]):
-    """Which requests wait for which calls; a call that several requests need is made once.
-
-    Attributes:
-        calls: key -> call, still to be made.
-    """
-
-    def __init__(self, failures: dict[str, str]) -> None:
-        self.calls: dict[str, Call] = {}
-        self._failures = failures
-        self._waiting: dict[str, list[_Waiting[R]]] = {}
-
-    def add(self, request: R, calls: Sequence[Call], stored: Mapping[str, Response]) -> list[tuple[R, list[Response]]]:
-        """Takes a request in; returns it where all it needs is stored."""
-        keys = [call.key for call in calls]
-        waiting = _Waiting(request, keys, {key: stored[key] for key in keys if key in stored})
-        for call in calls:
-            if call.key not in stored:
-                self.calls[call.key] = call
-                self._waiting.setdefault(call.key, []).append(waiting)
-        return waiting.complete()
-
-    def settle(self, answer: Answer) -> list[tuple[R, list[Response]]]:
-        """Takes an answer in; returns the requests that are complete now."""
-        complete = []
-        for waiting in self._waiting.pop(answer.key):
-            if answer.response is None:
-                self._failures.setdefault(waiting.request.id, answer.reason)
-            else:
-                waiting.responses[answer.key] = answer.response
-                complete += waiting.complete()
-        return complete
-
-    def fail_rest(self, reason: str) -> None:
-        """Gives up the requests that still wait."""
-        for waiting in self._waiting.values():
-            for item in waiting:
-                self._failures.setdefault(item.request.id, reason)

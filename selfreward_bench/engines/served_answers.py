@@ -1,6 +1,7 @@
-"""What a server's answer says: a text, a refusal, log-probabilities of the first token, or that it is broken.
+"""What a server's answer says: a text, what was thought before it, a refusal, log-probabilities of the first token.
 
-Refusals, cut answers and missing log-probabilities are told apart, and none becomes a text or a number.
+Refusals, cut answers, missing log-probabilities and answers of thinking alone are told apart, and none becomes a text
+or a number. Servers put thinking into a field of its own, into parts, or into the text between tags.
 """
 
 from __future__ import annotations
@@ -8,16 +9,41 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, GenerationRequest
-from selfreward_bench.engines.served_protocol import Problem, parse_usage
+from selfreward_bench.engines.served_faults import Problem, clean, parse_usage
+from selfreward_bench.engines.served_secrets import redacted
+from selfreward_bench.engines.served_thinking import begins_thinking, split_thinking
 from selfreward_bench.types import Completion, FinishReason
 
 __all__ = ["NO_LOGPROBS", "RefusedError", "check_logprobs", "check_text", "choice_scores", "completions"]
 
 NO_LOGPROBS: Final = "no_logprobs"
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_MOST_MASS: Final = 1.01  # of a distribution, with what rounding adds
+_THINKING: Final = ("reasoning_content", "reasoning", "thinking")  # fields of a message, and of its parts
+
+# finish reasons of all dialects, in lower case
+_CUT: Final = frozenset(
+    {
+        "length",
+        "max_tokens",
+        "model_length",
+        "max_length",
+        "max_output_tokens",
+        "max_new_tokens",
+        "max_completion_tokens",
+    }
+    | {"token_limit", "output_token_limit", "limit"}
+)
+_FILTERED: Final = frozenset(
+    {"content_filter", "content_filtered", "safety", "recitation", "prohibited_content", "blocklist", "spii", "refusal"}
+    | {"image_safety", "guardrail_intervened", "sensitive", "moderation", "blocked", "filtered", "error_toxic"}
+)
+_BROKEN: Final = frozenset(
+    {"error", "network_error", "insufficient_system_resource", "abort", "aborted", "cancelled", "canceled", "timeout"}
+)
 
 Body = Mapping[str, Any]
 Count = Callable[[str], int]
@@ -25,6 +51,13 @@ Count = Callable[[str], int]
 
 class RefusedError(Exception):
     """The model or its provider refuses to answer."""
+
+
+class _Said(NamedTuple):
+    """``text`` is None where there is no answer at all."""
+
+    text: str | None
+    thinking: str = ""
 
 
 def _choice(body: Body) -> Body:
@@ -38,27 +71,77 @@ def _message(choice: Body) -> Body:
     return message if isinstance(message, dict) else {}
 
 
+def _finish(choice: Body) -> str:
+    """Why it ended, as the server says, or as its own provider did."""
+    reason = choice.get("finish_reason") or choice.get("native_finish_reason")
+    return str(reason or "").casefold().replace("-", "_").removeprefix("finish_reason_")
+
+
 def _is_refused(choice: Body) -> bool:
-    return choice.get("finish_reason") == "content_filter" or bool(_message(choice).get("refusal"))
+    parts = [part for part in _list(_message(choice).get("content")) if isinstance(part, dict)]
+    refusal = _message(choice).get("refusal") or any(part.get("type") == "refusal" for part in parts)
+    return _finish(choice) in _FILTERED or bool(refusal)
 
 
-def _text(choice: Body) -> str | None:
-    """The text; empty where the tokens were used up before there was any; None where the answer is broken."""
-    text = _message(choice).get("content", choice.get("text"))
-    if text is None and choice.get("finish_reason") == "length":
-        return ""
-    return _SURROGATES.sub("\ufffd", text) if isinstance(text, str) else None
+def _said(choice: Body) -> _Said:
+    """The answer, and what was thought; an empty answer where the tokens were used up before there was any."""
+    message = _message(choice)
+    content = message.get("content") if message else choice.get("text")
+    thoughts = [_texts(message.get(name)) for name in _THINKING]
+    text: str | None = None
+    if isinstance(content, str):
+        text = content
+    elif isinstance(content, list):
+        text = "".join(_texts(part) for part in content if _is_answer(part))
+        thoughts += [_texts(part) for part in content if not _is_answer(part)]
+    if text is not None and message:  # a text completion goes on with its prompt, whatever that is about
+        thought, text = split_thinking(text)
+        thoughts.append(thought)
+    thinking = "\n".join(dict.fromkeys(filter(None, thoughts)))
+    if not text and _finish(choice) in _CUT:
+        text = ""
+    elif not text and thinking:
+        text = None
+    return _Said(text if text is None else _fit(text), _fit(thinking))
+
+
+def _fit(text: str) -> str:
+    """As it can be written down; also out of a store that another version filled."""
+    return _SURROGATES.sub("\ufffd", redacted(text))
+
+
+def _is_answer(part: object) -> bool:
+    return isinstance(part, str) or (isinstance(part, dict) and part.get("type") in ("text", "output_text", None))
+
+
+def _texts(value: object) -> str:
+    """The text of a field or part, however deep."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(map(_texts, value))
+    if isinstance(value, dict):
+        return next((found for name in ("text", *_THINKING, "summary") if (found := _texts(value.get(name)))), "")
+    return ""
 
 
 def check_text(body: Body) -> Problem | None:
     choice = _choice(body)
     if not choice:
         return Problem("no choices in the answer", again=True)
-    if choice.get("finish_reason") == "error":
-        return Problem("the answer broke off with an error", again=True)
-    if _text(choice) is None and not _is_refused(choice):
-        return Problem("no content in the answer", again=True)
-    return None
+    if _finish(choice) in _BROKEN:
+        return Problem(f"the answer broke off with an error {clean(_broken(choice))}".strip(), again=True)
+    if _is_refused(choice):
+        return None
+    said = _said(choice)
+    if said.text is None and said.thinking:
+        return Problem("only reasoning came, no answer after it", again=True)
+    return Problem("no content in the answer", again=True) if said.text is None else None
+
+
+def _broken(choice: Body) -> object:
+    error = choice.get("error")
+    return error.get("message", "") if isinstance(error, dict) else error or ""
 
 
 def check_logprobs(body: Body) -> Problem | None:
@@ -69,9 +152,12 @@ def check_logprobs(body: Body) -> Problem | None:
 
 
 def _first_token(choice: Body) -> dict[str, float]:
-    """Token -> log-probability at the first place; empty where the server gives none."""
+    """Token -> log-probability at the first place; empty where the server gives none that are a distribution.
+
+    Nor does it where the first token is one of thinking: it is not the verdict's.
+    """
     logprobs = choice.get("logprobs")
-    if not isinstance(logprobs, dict):
+    if not isinstance(logprobs, dict) or any(_texts(_message(choice).get(name)) for name in _THINKING):
         return {}
     place = next(iter(_list(logprobs.get("content"))), None)
     if isinstance(place, dict):
@@ -79,7 +165,11 @@ def _first_token(choice: Body) -> dict[str, float]:
     else:  # the older interface
         first = next(iter(_list(logprobs.get("top_logprobs"))), None)
         pairs = list(first.items()) if isinstance(first, dict) else []
-    return {str(token): min(float(p), 0.0) for token, p in pairs if isinstance(p, int | float) and not math.isnan(p)}
+    found = {str(token): float(p) for token, p in pairs if isinstance(p, int | float) and not math.isnan(p)}
+    likeliest = max(found, key=lambda token: found[token], default="")
+    if begins_thinking(likeliest) or sum(math.exp(min(p, 1.0)) for p in found.values()) > _MOST_MASS:
+        return {}
+    return {token: min(p, 0.0) for token, p in found.items()}
 
 
 def _list(value: object) -> list[Any]:
@@ -92,10 +182,10 @@ def completions(request: GenerationRequest, bodies: Sequence[Body], count: Count
 
 def _completion(request: GenerationRequest, sample: int, body: Body, count: Count) -> Completion:
     choice = _choice(body)
-    text = _text(choice)
-    if text is None or _is_refused(choice):
+    said = _said(choice)
+    if said.text is None or _is_refused(choice):
         raise RefusedError
-    finish: FinishReason = "length" if choice.get("finish_reason") == "length" else "stop"
+    text, finish = said.text, _finish_reason(choice)
     ends = [at for at in (text.find(stop) for stop in request.stop) if at >= 0]
     if ends:
         text, finish = text[: min(ends)], "stop"
@@ -104,10 +194,15 @@ def _completion(request: GenerationRequest, sample: int, body: Body, count: Coun
         prompt_id=request.id,
         index=sample,
         text=text,
-        n_tokens=usage.completion_tokens if usage else count(text),
+        n_tokens=usage.completion_tokens if usage else count(said.thinking + said.text),
         finish_reason=finish,
         seed=request.seeds[sample] if sample < len(request.seeds) else 0,
+        thinking=said.thinking,
     )
+
+
+def _finish_reason(choice: Body) -> FinishReason:
+    return "length" if _finish(choice) in _CUT else "stop"
 
 
 def choice_scores(request: ChoiceRequest, bodies: Sequence[Body], count: Count) -> list[ChoiceLogprobs]:

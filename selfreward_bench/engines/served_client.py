@@ -1,73 +1,86 @@
 """Calls to an OpenAI-compatible server: many at once, retried, bounded, paid for within a budget, stored before use.
 
-Plain HTTP with aiohttp: of the clients that were measured it takes by far the least time per call. What calls and
-answers look like is in served_protocol.py, what they mean to an engine in served.py. No streaming, no tools.
+Plain HTTP with aiohttp. openai's own client took 1.6 s of processor time for 805 calls where bare ones take 0.2 s
+(``perf/client.py --openai``); it tries again by the status alone and negotiates nothing, so that all that is below
+would be needed all the same. What errors mean is in served_errors.py, what servers want otherwise in served_dialect.py,
+how many calls are under way in served_pace.py, what an answer says in served_answers.py. No streaming, no tools.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
-import queue
 import random
-import threading
-import urllib.request
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+import re
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
-from selfreward_bench.engines.served_protocol import (
-    PREFIX,
-    Answer,
-    Call,
+from selfreward_bench.engines.served_dialect import PLAIN, Dialect, change_for
+from selfreward_bench.engines.served_errors import Said, meaning_of, read_error, status_of
+from selfreward_bench.engines.served_faults import (
+    ChangeError,
     Check,
+    FaultError,
     FinalError,
-    Limits,
-    ServedSpec,
+    LimitedError,
     TransientError,
     clean,
-    error_text,
     parse_json,
-    parse_spec,
+    parse_retry_after,
     parse_usage,
-    refusal,
+    readable,
+    way_out,
 )
-from selfreward_bench.errors import EngineError, SrbenchError
+from selfreward_bench.engines.served_pace import Pace, open_files_left
+from selfreward_bench.engines.served_protocol import Answer, Call, Limits, ServedSpec
+from selfreward_bench.engines.served_secrets import remember
+from selfreward_bench.engines.served_writer import OVER_BUDGET, Emit, Writer, in_background
+from selfreward_bench.errors import EngineError
 from selfreward_bench.prices import Budget, Reservation, Usage
+from selfreward_bench.sources.network import proxy_for
 from selfreward_bench.storage.responses import Response, ResponseStore
 
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["PREFIX", "Client", "Limits", "parse_spec"]
+__all__ = ["Client"]
 
-_WAITING_ROOM: Final = 512  # answers under way or waiting for the consumer; then no more calls are sent
 _UNANSWERED_ATTEMPTS: Final = 3  # of connecting to a server that never answered yet
-OVER_BUDGET: Final = "over_budget"
-_LIMIT: Final = "max_tokens"
-_NEW_LIMIT: Final = "max_completion_tokens"  # what the newer models of one provider call it
-
-Emit = Callable[[Answer], None]
+_UNANSWERED_SILENCES: Final = 2  # of such a server that lets one connect
+_UNANSWERED_PATIENCE: Final = 5  # times shorter than with a server that answered before
+_HANDFUL: Final = 8  # requests refused alike before any was answered: all will be
+_NO_FILES: Final = (errno.EMFILE, errno.ENFILE)
+_ERRORS: Final = ("error", "errors", "detail")  # fields of a body that is one
+_SETTLED: Final = {"refused": "refused", "no_logprobs": "no_logprobs", "too_long": "too_long"}  # meaning -> reason
 
 
 class Client:
     """Sends calls to one server.
 
+    Args:
+        headers: of each call besides the usual ones; the key is among them, or in none.
+
     Attributes:
         sent: attempts so far.
         cost: what they came to, in the currency of the budget's prices.
         usage: tokens that the server counted.
+        concurrency: calls at once, at most: what ``limits`` say, or fewer, where the operating system has no room.
     """
 
-    def __init__(self, spec: ServedSpec, store: ResponseStore, budget: Budget, limits: Limits, key: str | None) -> None:
+    def __init__(
+        self, spec: ServedSpec, store: ResponseStore, budget: Budget, limits: Limits, headers: Mapping[str, str]
+    ) -> None:
         self.spec, self.budget, self.limits = spec, budget, limits
         self.sent, self.cost, self.usage = 0, 0.0, Usage()
-        self._store, self._key = store, key
+        self.concurrency = limits.concurrency
+        self.dialect = PLAIN
+        self._store, self._headers = store, headers
+        self._pace = Pace(limits.concurrency, limits.backoff, limits.max_wait)
         self._answered = False
         self._given_up = 0  # calls in a row that used up their attempts
-        self._limit_name = _LIMIT
+        self._alike: tuple[str, int] = ("", 0)  # why calls were refused before any was answered, and how many
 
     def fetch(self, calls: Sequence[Call], check: Check) -> Generator[list[Answer], None, None]:
         """Asks for all calls, several at once; yields what is finished while others are under way.
@@ -75,14 +88,15 @@ class Client:
         An answer is stored before it is yielded, also when the iterator is closed early.
 
         Raises:
-            EngineError: the server refuses the key, has no such model, or does not answer at all.
+            EngineError: the server refuses the key or every request, has no such model, or does not answer at all.
             DataError: the store cannot be written.
         """
-        return _in_background(lambda emit, room: self._run(calls, check, emit, room))
+        return in_background(lambda emit, room: self._run(calls, check, emit, room))
 
     async def _run(self, calls: Sequence[Call], check: Check, emit: Emit, room: asyncio.Semaphore) -> None:
         waiting = iter(calls)
-        writer = _Writer(self._store, self.spec, emit, self.limits.concurrency)
+        self.concurrency = min(self.limits.concurrency, open_files_left() or self.limits.concurrency)
+        writer = Writer(self._store, self.spec.base_url, self.spec.model, emit, self.concurrency)
 
         async def work(session: aiohttp.ClientSession) -> None:
             for call in waiting:
@@ -90,7 +104,7 @@ class Client:
                 await writer.put(await self._ask(session, call, check))
 
         async with self._session() as session, writer.running():
-            workers = [asyncio.create_task(work(session)) for _ in range(min(self.limits.concurrency, len(calls)))]
+            workers = [asyncio.create_task(work(session)) for _ in range(min(self.concurrency, len(calls)))]
             try:
                 await asyncio.gather(*workers)
             finally:
@@ -102,57 +116,77 @@ class Client:
     async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
         import aiohttp
 
+        limits, proxy = self.limits, proxy_for(self.spec.base_url)  # once, as it takes longer than a call
+        remember(*(proxy.secrets if proxy else ()))
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "srbench"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        limits = self.limits
         timeout = aiohttp.ClientTimeout(
             total=limits.total_timeout, sock_connect=limits.connect_timeout, sock_read=limits.read_timeout
         )
         async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=limits.concurrency),
+            connector=aiohttp.TCPConnector(limit=self.concurrency),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers=headers,
+            headers=headers,  # a proxy gets them, too: the key is in none of them
             timeout=timeout,
-            proxy=_proxy(self.spec.base_url),
+            proxy=proxy.url if proxy else None,
         ) as session:
             yield session
 
     async def _ask(self, session: aiohttp.ClientSession, call: Call, check: Check) -> Answer:
         """One call to its end."""
-        reason = ""
-        for attempt in range(1, self.limits.attempts + 1):
-            reservation = await self._reserve(call)
-            if reservation is None:
-                return Answer(call.key, None, OVER_BUDGET)
+        attempt, dialect, reason = 1, self.dialect, ""
+        while attempt <= self.limits.attempts:
             try:
-                response = await self._attempt(session, call, check, reservation)
+                response = await self._turn(session, call, check, dialect)
+            except ChangeError as fault:  # of this request alone, until it proves right
+                dialect |= Dialect(frozenset({fault.change}))
+            except LimitedError as fault:
+                reason = str(fault)
             except TransientError as fault:
                 reason = str(fault)
                 self._check_reachable(fault, attempt)
                 if attempt < self.limits.attempts:
                     await asyncio.sleep(self._wait(attempt, fault.wait))
+                attempt += 1
             except FinalError as end:
+                self._note_refusal(str(end))
                 return Answer(call.key, None, str(end))
             else:
-                self._answered, self._given_up = True, 0
+                if response is None:
+                    return Answer(call.key, None, OVER_BUDGET)
+                self._note_answer(dialect)
                 return Answer(call.key, response)
         self._give_up(reason)
         tried = f"failed: no usable answer in {self.limits.attempts} attempts, last: {reason}"
         return Answer(call.key, None, tried)
 
+    async def _turn(
+        self, session: aiohttp.ClientSession, call: Call, check: Check, dialect: Dialect
+    ) -> Response | None:
+        """One attempt when it is its turn; None where it cannot be paid for."""
+        began = await self._pace.begin()
+        try:
+            reservation = await self._reserve(call)
+            return None if reservation is None else await self._attempt(session, call, check, dialect, reservation)
+        except LimitedError as fault:
+            self._check_patience(self._pace.refused(began, fault.wait), fault)
+            raise
+        finally:
+            self._pace.end()
+
     async def _attempt(
-        self, session: aiohttp.ClientSession, call: Call, check: Check, reservation: Reservation
+        self, session: aiohttp.ClientSession, call: Call, check: Check, dialect: Dialect, reservation: Reservation
     ) -> Response:
         """One attempt, its cost booked whatever comes of it."""
         billed: Usage | None = None  # nobody knows
         try:
-            raw = await self._post(session, call)
-            body = self._read(raw, check)
+            sent, changes = dialect.apply(call.body)
+            raw = await self._post(session, call, sent)
+            body = self._read(raw, sent, call)
             billed = parse_usage(body)
-            return self._response(call, raw, body)
-        except (TransientError, FinalError) as fault:
-            billed = None if fault.billed else Usage()
+            _check(body, check, billed)
+            return self._response(call, raw, body, changes)
+        except FaultError as fault:
+            billed = fault.usage
             raise
         except EngineError:
             billed = Usage()
@@ -169,15 +203,54 @@ class Client:
             await asyncio.sleep(0.02)
         return reservation
 
+    # --- what many calls say together
+
+    def _note_answer(self, dialect: Dialect) -> None:
+        self._pace.answered()
+        self._answered, self._given_up = True, 0
+        self.dialect |= dialect
+
+    def _note_refusal(self, reason: str) -> None:
+        """A request got no answer, and would get none if it were asked again."""
+        self._pace.answered()
+        if not reason.startswith("failed"):
+            self._answered = True
+        if self._answered:
+            return
+        kind = re.sub(r"[0-9]+", "#", reason)
+        self._alike = (kind, self._alike[1] + 1 if kind == self._alike[0] else 1)
+        if self._alike[1] >= _HANDFUL:
+            raise EngineError(
+                f"{self.spec.name} refuses every request ({reason.removeprefix('failed: ')}). What a judge is asked "
+                "with can be set (judge.request), for example --set judge.request.max_tokens=4096; what a model is "
+                "asked with, too (eval.answering), for example --set eval.answering.top_p=1. See docs/served-models.md."
+            )
+
     def _check_reachable(self, fault: TransientError, attempt: int) -> None:
-        if not fault.connected and not self._answered and attempt >= _UNANSWERED_ATTEMPTS:
+        if self._answered:
+            return
+        if not fault.connected and attempt >= _UNANSWERED_ATTEMPTS:
             raise EngineError(
                 f"Nothing answers at {self.spec.base_url} ({fault}). Check the URL and that the server is running."
+            )
+        if fault.silent and attempt >= _UNANSWERED_SILENCES:
+            raise EngineError(
+                f"{self.spec.base_url} takes requests and does not answer: {attempt} times silent for "
+                f"{min(self.limits.read_timeout, self.limits.total_timeout):g} s. Check the URL and the server; a "
+                "model that takes longer can be given more time: --set eval.served_timeout=SECONDS."
+            )
+
+    def _check_patience(self, seconds: float, fault: LimitedError) -> None:
+        patience = self.limits.patience / (1 if self._answered else _UNANSWERED_PATIENCE)
+        if seconds > patience:
+            raise EngineError(
+                f"{self.spec.base_url} lets no call through for {seconds:.0f} s ({fault}). What it answered is stored; "
+                "start again later, or with a smaller --concurrency."
             )
 
     def _give_up(self, reason: str) -> None:
         self._given_up += 1
-        if self._given_up > self.limits.concurrency:
+        if self._given_up > self.concurrency:
             raise EngineError(
                 f"{self.spec.base_url} stopped answering: {self._given_up} requests in a row used up their attempts "
                 f"(last: {reason}). What it answered is stored; start again when it works."
@@ -191,30 +264,33 @@ class Client:
 
     # --- one attempt
 
-    async def _post(self, session: aiohttp.ClientSession, call: Call) -> bytes:
+    async def _post(self, session: aiohttp.ClientSession, call: Call, sent: Mapping[str, Any]) -> bytes:
         """The body of a successful answer."""
         import aiohttp
 
         self.sent += 1
-        body = {self._limit_name if name == _LIMIT else name: value for name, value in call.body.items()}
-        status, url = 0, self.spec.base_url + call.path
+        status, url = 0, self.spec.url(call.path)
         try:
-            async with session.post(url, data=json.dumps(body).encode(), allow_redirects=False) as answer:
-                status, retry_after = answer.status, answer.headers.get("Retry-After")
+            content = json.dumps(sent).encode()
+            async with session.post(url, data=content, headers=self._headers, allow_redirects=False) as answer:
+                status, headers = answer.status, answer.headers
                 raw = await self._bounded(answer)
         except aiohttp.ClientConnectorCertificateError as error:
-            raise EngineError(
-                f"The certificate of {self.spec.base_url} is not accepted: {self._clean(error)}"
-            ) from None
+            raise EngineError(f"The certificate of {self.spec.base_url} is not accepted: {clean(error)}") from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise self._proxy_fault(error.status) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise TransientError(f"no connection: {self._clean(error)}", connected=False) from None
+            if getattr(error, "errno", None) in _NO_FILES:
+                raise LimitedError("this process may open no more files (ulimit -n)") from None
+            raise TransientError(f"no connection: {clean(error)}", connected=False) from None
         except TimeoutError:
-            raise TransientError("timeout", billed=True) from None
+            raise TransientError("timeout", usage=None, silent=True) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            what = self._clean(f"{type(error).__name__} {error}")
-            raise TransientError(f"the connection broke off: {what}", billed=status in (0, 200)) from None
+            what, unknown = clean(f"{type(error).__name__} {error}"), status in (0, 200)
+            raise TransientError(f"the connection broke off: {what}", usage=None if unknown else Usage()) from None
         if status != 200:
-            raise self._refusal(status, raw, retry_after, call)
+            wait = parse_retry_after(headers.get("Retry-After"), self.limits.max_wait)
+            raise self._fault(status, read_error(raw, call.texts), sent, call, wait)
         return raw
 
     async def _bounded(self, answer: aiohttp.ClientResponse) -> bytes:
@@ -222,164 +298,64 @@ class Client:
         async for chunk in answer.content.iter_any():
             raw += chunk
             if len(raw) > most:
-                raise FinalError(f"failed: the answer has more than {most:,} bytes", billed=answer.status == 200)
-        return bytes(raw)
+                usage = None if answer.status == 200 else Usage()
+                raise FinalError(f"failed: the answer has more than {most:,} bytes", usage=usage)
+        return readable(bytes(raw))
 
-    def _refusal(self, status: int, raw: bytes, retry_after: str | None, call: Call) -> Exception:
-        said = self._clean(error_text(raw))
-        if status == 400 and _NEW_LIMIT in said and self._limit_name == _LIMIT:
-            self._limit_name = _NEW_LIMIT
-            return TransientError(said, wait=0.0)
-        return refusal(status, said, retry_after, call, self.spec, self.limits.max_wait)
+    def _proxy_fault(self, status: int) -> Exception:
+        """A proxy that opens no tunnel."""
+        proxy = proxy_for(self.spec.base_url)
+        named = proxy.name if proxy else "(none)"
+        if status == 407:
+            return EngineError(f"The proxy {named} for {self.spec.base_url}: HTTP 407. {way_out('proxy', '', '')}")
+        return TransientError(f"the proxy {named} opens no tunnel: HTTP {status}", connected=False)
 
-    def _read(self, raw: bytes, check: Check) -> dict[str, Any]:
+    def _fault(
+        self, status: int, said: Said, sent: Mapping[str, Any], call: Call, wait: float | None = None, named: str = ""
+    ) -> Exception:
+        """What an error means: EngineError where it would meet every request."""
+        words = f"{named or f'HTTP {status}'}: {clean(said.words)}"
+        meaning = meaning_of(status, said, logprobs="logprobs" in sent)
+        if advice := way_out(meaning, call.path, self.spec.variable):
+            return EngineError(f"{self.spec.name}: {words}. {advice}")
+        if meaning in _SETTLED:
+            return FinalError(_SETTLED[meaning])
+        wait = said.wait if wait is None else wait
+        if meaning == "limited":
+            return LimitedError(words, wait=wait)
+        if change := change_for(status, said, sent):
+            return ChangeError(words, change)
+        return TransientError(words, wait=wait) if meaning == "again" else FinalError(f"failed: {words}")
+
+    def _read(self, raw: bytes, sent: Mapping[str, Any], call: Call) -> dict[str, Any]:
+        """A 200's body; also one that is an error all the same."""
         try:
             body = parse_json(raw)
         except ValueError as error:
-            raise TransientError(f"no valid JSON: {self._clean(error)}", billed=True) from None
-        problem = check(body)
-        if problem:
-            kind = TransientError if problem.again else FinalError
-            raise kind(problem.reason, billed=True)
-        return body
+            if raw.lstrip()[:1] not in (b"[", b'"'):
+                page = " (a web page: the URL mostly ends in /v1)" if raw.lstrip()[:1] == b"<" else ""
+                raise TransientError(f"no valid JSON: {clean(error)}{page}", usage=None) from None
+        else:
+            if body.get("choices") or not (any(map(body.get, _ERRORS)) or isinstance(body.get("message"), str)):
+                return body
+        said = read_error(raw, call.texts)
+        raise self._fault(status_of(said), said, sent, call, named="HTTP 200 with an error")
 
-    def _response(self, call: Call, raw: bytes, body: Mapping[str, Any]) -> Response:
+    def _response(self, call: Call, raw: bytes, body: Mapping[str, Any], changes: Sequence[str]) -> Response:
         usage = parse_usage(body)
         return Response(
             key=call.key,
             base_url=self.spec.base_url,
             model=self.spec.model,
             raw=raw,
-            snapshot=self._clean(body.get("model") or ""),
+            snapshot=clean(body.get("model") or ""),
             prompt_tokens=usage.prompt_tokens if usage else None,
             completion_tokens=usage.completion_tokens if usage else None,
+            changes=",".join(changes),
         )
 
-    def _clean(self, text: object) -> str:
-        return clean(text, self._key)
 
-
-def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for a URL; found once, as it takes longer than a call."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(parts.scheme)
-
-
-class _Writer:
-    """Commits answers from another thread, then emits them; what arrives meanwhile is committed together.
-
-    So no call waits for the disk, unless more than ``ahead`` answers do: those would be lost by a kill.
-    """
-
-    def __init__(self, store: ResponseStore, spec: ServedSpec, emit: Emit, ahead: int) -> None:
-        self._store, self._spec, self._emit = store, spec, emit
-        self._ahead = asyncio.Semaphore(ahead)
-        self._waiting: asyncio.Queue[Answer | None] = asyncio.Queue()  # None: that was all
-        self._error: SrbenchError | None = None
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Commits what is put inside the block; at its end all of it is committed.
-
-        Raises:
-            DataError: the store cannot be written.
-        """
-        task = asyncio.create_task(self._work())
-        try:
-            yield
-        finally:
-            self._waiting.put_nowait(None)
-            await task
-        self._check()
-
-    async def put(self, answer: Answer) -> None:
-        """Hands an answer over.
-
-        Raises:
-            DataError: the store could not be written.
-        """
-        self._waiting.put_nowait(answer)
-        await self._ahead.acquire()
-        self._check()
-
-    def _check(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    async def _work(self) -> None:
-        more = True
-        while more:
-            found = [await self._waiting.get()]
-            while not self._waiting.empty():
-                found.append(self._waiting.get_nowait())
-            group = [answer for answer in found if answer is not None]
-            more = len(group) == len(found)
-            try:
-                for answer in await asyncio.to_thread(self._commit, group):
-                    self._emit(answer)
-            except SrbenchError as error:
-                self._error = error
-            for _ in group:
-                self._ahead.release()
-
-    def _commit(self, group: Sequence[Answer]) -> list[Answer]:
-        stored = self._store.put([answer.response for answer in group if answer.response is not None])
-        missing = [a for a in group if a.response is None and a.reason != OVER_BUDGET]
-        self._store.put_failures([(a.key, self._spec.base_url, self._spec.model, a.reason) for a in missing])
-        return [replace(answer, response=stored.get(answer.key)) for answer in group]
-
-
-def _in_background(
-    main: Callable[[Emit, asyncio.Semaphore], Coroutine[Any, Any, None]],
-) -> Generator[list[Answer], None, None]:
-    """Runs ``main(emit, room)`` on an event loop in a thread, and yields what it emits in small lists.
-
-    ``main`` acquires ``room`` for each item that it is going to emit; the consumer makes room again. Closing the
-    iterator cancels ``main``.
-    """
-    out: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()  # None: that was all
-    room = asyncio.Semaphore(_WAITING_ROOM)
-    errors: list[BaseException] = []
-
-    def free(count: int) -> None:
-        for _ in range(count):
-            room.release()
-
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(main(out.put, room))
-
-    def run() -> None:
-        try:
-            loop.run_until_complete(task)
-        except BaseException as error:  # raised again in the consumer's thread
-            errors.append(error)
-        finally:
-            loop.run_until_complete(loop.shutdown_default_executor())
-            loop.close()
-            out.put(None)
-
-    thread = threading.Thread(target=run, name="served-calls", daemon=True)
-    thread.start()
-    try:
-        more = True
-        while more:
-            found = [out.get()]
-            with suppress(queue.Empty):
-                while True:
-                    found.append(out.get_nowait())
-            batch = [item for item in found if item is not None]
-            more = len(batch) == len(found)
-            if batch:
-                _tell(loop, free, len(batch))
-                yield batch
-        if errors:
-            raise errors[0]
-    finally:
-        _tell(loop, task.cancel)
-        thread.join()
-
-
-def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arguments: object) -> None:
-    with suppress(RuntimeError):  # the loop has ended already
-        loop.call_soon_threadsafe(callback, *arguments)
+def _check(body: Mapping[str, Any], check: Check, usage: Usage | None) -> None:
+    if problem := check(body):
+        kind = TransientError if problem.again else FinalError
+        raise kind(problem.reason, usage=usage)

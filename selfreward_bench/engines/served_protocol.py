@@ -1,56 +1,35 @@
-"""What is said to an OpenAI-compatible server, and what it may say back: names, bounds, calls, errors. Sends nothing.
-
-All that comes from a server is hostile: it is bounded, parsed as JSON, and shown as one short line without the key.
-"""
+"""What is said to an OpenAI-compatible server: names and keys, bounds, calls. Sends nothing."""
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import math
 import os
 import re
-import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from selfreward_bench.errors import ConfigError, EngineError
+from selfreward_bench.engines.served_secrets import remember
+from selfreward_bench.errors import ConfigError
 from selfreward_bench.prices import Usage
+from selfreward_bench.sources.network import is_this_machine, proxy_for
 from selfreward_bench.storage.responses import Response, response_key
 
-__all__ = [
-    "PREFIX",
-    "Answer",
-    "Call",
-    "Check",
-    "FinalError",
-    "Limits",
-    "Problem",
-    "ServedSpec",
-    "TransientError",
-    "clean",
-    "error_text",
-    "parse_json",
-    "parse_retry_after",
-    "parse_spec",
-    "parse_usage",
-    "refusal",
-]
+__all__ = ["PREFIX", "Answer", "Call", "Limits", "ServedSpec", "parse_spec"]
 
 PREFIX: Final = "openai:"
 DEFAULT_KEY_VARIABLE: Final = "OPENAI_API_KEY"
 FORM: Final = "openai:NAME@URL, such as openai:gpt-4o@https://api.openai.com/v1 or openai:mine@http://localhost:8000/v1"
+AZURE: Final = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 
 _SPEC = re.compile(
     r"(?:openai:)?(?P<model>(?!openai:).+?)@(?P<url>https?://[^#]+)(?:#(?P<variable>[A-Za-z_][A-Za-z0-9_]*))?"
 )
-_EXCERPT: Final = 200  # characters of other people's texts in a message
-_MAX_TOKENS: Final = 10**9  # a count beyond this is a server's mistake
-_TRY_AGAIN: Final = frozenset({408, 409, 425, 429, *range(500, 600)})
+_EXCERPT: Final = 200  # characters of a name in a message
+_FROM_ENVIRONMENT: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_VERSION: Final = re.compile(r"api-version=[A-Za-z0-9.-]{1,40}")  # Azure's: the only query that holds no secret
+_TOKEN: Final = re.compile(r"ey[^.]*\.[^.]*\.[^.]*")  # which a Microsoft account gives in place of a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +37,39 @@ class ServedSpec:
     """A served model as the user names it: ``openai:NAME@URL`` or ``openai:NAME@URL#VARIABLE``.
 
     Attributes:
+        base_url: with Azure's ``?api-version=``, where it has one.
         key_variable: the environment variable with the key; None takes ``OPENAI_API_KEY`` where that is safe.
     """
 
     model: str
     base_url: str
     key_variable: str | None = None
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that the key is looked for in."""
+        return self.key_variable or DEFAULT_KEY_VARIABLE
+
+    def url(self, path: str) -> str:
+        """Where a path of the server is, such as ``/chat/completions``."""
+        base, mark, query = self.base_url.partition("?")
+        return f"{base}{path}{mark}{query}"
+
+    def headers(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        """What carries the key (nothing without one), and more; of two of one name that of ``more`` counts.
+
+        Args:
+            more: headers in which ``${VARIABLE}`` stands for what the environment holds.
+
+        Raises:
+            ConfigError: as ``key``; a variable is not set or holds no header, or a proxy would read it.
+        """
+        key, found = self.key(), self._filled_in(more or {})
+        is_azure = (urlsplit(self.base_url).hostname or "").endswith(AZURE) or "?" in self.base_url
+        name = "api-key" if key and is_azure and not _TOKEN.fullmatch(key) else "Authorization"
+        if key and name.casefold() not in map(str.casefold, found):
+            found[name] = key if name == "api-key" else f"Bearer {key}"
+        return found
 
     @property
     def name(self) -> str:
@@ -73,19 +79,52 @@ class ServedSpec:
     def key(self) -> str | None:
         """The key, or None for a server without one.
 
-        ``OPENAI_API_KEY`` goes over https or stays on this machine; a variable that the user named goes anywhere.
+        ``OPENAI_API_KEY`` goes over https or stays on this machine; a variable that the user named goes anywhere, but
+        never in the clear through a proxy.
 
         Raises:
-            ConfigError: the variable that the user named is not set, or holds no key.
+            ConfigError: the variable that the user named is not set, holds no key, or a proxy would read the key.
         """
-        variable = self.key_variable or DEFAULT_KEY_VARIABLE
+        variable = self.variable
         key = os.environ.get(variable, "").strip()
+        remember(key, os.environ.get(DEFAULT_KEY_VARIABLE, "").strip())
         if not key and self.key_variable:
             raise ConfigError(f"{self.name}: the environment variable {variable} is to hold the key, and is not set.")
         if not re.fullmatch(r"[!-~]*", key):
             raise ConfigError(f"The environment variable {variable} holds no key: a key has no blanks and is ASCII.")
-        safe = self.key_variable or self.base_url.startswith("https:") or _is_this_machine(self.base_url)
-        return key if key and safe else None
+        if key and self.key_variable:
+            self.refuse_readers()
+        private = self.base_url.startswith("https:") or is_this_machine(self.base_url)
+        return key if key and (private or self.key_variable) else None
+
+    def _filled_in(self, named: Mapping[str, str]) -> dict[str, str]:
+        found = {name: _FROM_ENVIRONMENT.sub(lambda at: self._variable(at[1]), text) for name, text in named.items()}
+        if found != dict(named):
+            self.refuse_readers()
+        return found
+
+    def _variable(self, name: str) -> str:
+        value = os.environ.get(name, "").strip()
+        remember(value)
+        if not re.fullmatch(r"[ -~]+", value):
+            raise ConfigError(
+                f"judge.request.extra_headers: the environment variable {name} is not set, or holds no header of plain "
+                "ASCII."
+            )
+        return value
+
+    def refuse_readers(self) -> None:
+        """Refuses a way to the server on which a proxy reads what is sent.
+
+        Raises:
+            ConfigError: a proxy stands in between, and the URL is plain http.
+        """
+        if self.base_url.startswith("http:") and (proxy := proxy_for(self.base_url)):
+            host = urlsplit(self.base_url).hostname
+            raise ConfigError(
+                f"{self.name}: over plain http the proxy {proxy.name} would read the key. Name an https URL, or except "
+                f"the host from the proxy: NO_PROXY={host}."
+            )
 
 
 def parse_spec(spec: str) -> ServedSpec:
@@ -101,7 +140,8 @@ def parse_spec(spec: str) -> ServedSpec:
     if not found:
         shown = "this (not shown, as it may hold a key)" if "#" in spec or "?" in spec else repr(spec[:_EXCERPT])
         raise ConfigError(f"{shown} names no served model. The form is {FORM}; #VARIABLE may name the key's variable.")
-    url = found["url"].rstrip("/")
+    url, mark, query = found["url"].partition("?")
+    url = url.rstrip("/")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -109,19 +149,12 @@ def parse_spec(spec: str) -> ServedSpec:
         host = None
     if not host or not url.isascii() or re.search(r"\s", url):
         raise ConfigError(f"The URL of {found['model']!r} has no usable host or port. The form is {FORM}.")
-    if parts.query or "@" in parts.netloc:
+    if "@" in parts.netloc or (mark and not _VERSION.fullmatch(query)):
         raise ConfigError(
-            f"The URL of {found['model']!r} holds a password or a query, and would be shown in results. Keys come from "
-            "the environment: openai:NAME@URL#VARIABLE."
+            f"The URL of {found['model']!r} holds a password or a query, and would be shown in results (of queries "
+            "only Azure's ?api-version=... can be used). Keys come from the environment: openai:NAME@URL#VARIABLE."
         )
-    return ServedSpec(found["model"], url.removesuffix("/chat/completions"), found["variable"])
-
-
-def _is_this_machine(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
+    return ServedSpec(found["model"], url.removesuffix("/chat/completions") + mark + query, found["variable"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +165,8 @@ class Limits:
         attempts: of one call, the first included.
         backoff: about so long before the second attempt, twice as long before each further one.
         max_wait: longest wait before an attempt, also where the server asks for more.
+        patience: how long a server may refuse all calls as too many before that ends it; a fifth of it where it never
+            answered one. Such refusals (429) are no attempts.
         read_timeout: longest silence of a server; without streaming it is silent until the answer is made.
         total_timeout: one attempt from the first to the last byte.
     """
@@ -140,13 +175,15 @@ class Limits:
     attempts: int = 8
     backoff: float = 0.5
     max_wait: float = 60.0
+    patience: float = 600.0
     connect_timeout: float = 10.0
     read_timeout: float = 300.0
     total_timeout: float = 600.0
     max_response_bytes: int = 4 * 2**20
 
     def __post_init__(self) -> None:
-        numbers = (self.backoff, self.max_wait, self.connect_timeout, self.read_timeout, self.total_timeout)
+        waits = (self.backoff, self.max_wait, self.patience)
+        numbers = (*waits, self.connect_timeout, self.read_timeout, self.total_timeout)
         if min(self.concurrency, self.attempts, self.max_response_bytes) < 1 or not all(0 <= n < 1e6 for n in numbers):
             raise ConfigError(f"{self}: counts must be at least 1, and times not negative and finite.")
 
@@ -169,11 +206,26 @@ class Call:
     worst: Usage
 
     @classmethod
-    def make(cls, base_url: str, path: str, body: Mapping[str, Any], sample: int = 0) -> Call:
-        """With its key and its worst case (two bytes per token of the prompt, which few texts exceed)."""
+    def make(
+        cls, server: str, path: str, body: Mapping[str, Any], sample: int = 0, unsent: Collection[str] = ()
+    ) -> Call:
+        """With its key and its worst case (two bytes per token of the prompt, which few texts exceed).
+
+        Args:
+            server: what the key knows the server by.
+            unsent: names in ``body`` that have no meaning there: they are part of the key, and are not sent.
+        """
         prompt = json.dumps(body.get("messages") or body.get("prompt"), ensure_ascii=False)
-        worst = Usage(len(prompt.encode("utf-8", "replace")) // 2 + 16, int(body["max_tokens"]))
-        return cls(response_key(base_url, path, body, sample), path, body, sample, worst)
+        limits = [body.get(name) for name in ("max_tokens", "max_completion_tokens")]
+        most = max((limit for limit in limits if isinstance(limit, int)), default=0)
+        worst = Usage(len(prompt.encode("utf-8", "replace")) // 2 + 16, most)
+        sent = {name: value for name, value in body.items() if name not in unsent}
+        return cls(response_key(server, path, body, sample), path, sent, sample, worst)
+
+    @property
+    def texts(self) -> list[str]:
+        """What the prompt is made of."""
+        return [self.body["prompt"]] if "prompt" in self.body else [m["content"] for m in self.body["messages"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,139 +235,3 @@ class Answer:
     key: str
     response: Response | None
     reason: str = ""
-
-
-def parse_json(raw: bytes) -> dict[str, Any]:
-    """A response's body.
-
-    Raises:
-        ValueError: it is no JSON object.
-    """
-    try:
-        value = json.loads(raw)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    if not isinstance(value, dict):
-        raise ValueError("no JSON object")
-    return value
-
-
-def parse_usage(body: Mapping[str, Any]) -> Usage | None:
-    """The tokens that a response counts; None where it does not, or not sensibly."""
-    usage = body.get("usage")
-    if not isinstance(usage, dict):
-        return None
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not isinstance(prompt, int) or not isinstance(completion, int):
-        return None
-    return Usage(prompt, completion) if 0 <= prompt <= _MAX_TOKENS and 0 <= completion <= _MAX_TOKENS else None
-
-
-# --- what comes back
-
-
-class TransientError(Exception):
-    """An attempt failed in a way that may pass.
-
-    Attributes:
-        wait: seconds that the server asks for; None where it does not.
-        billed: whether the server may have billed it.
-        connected: whether there was a connection.
-    """
-
-    def __init__(self, reason: str, *, wait: float | None = None, billed: bool = False, connected: bool = True) -> None:
-        super().__init__(reason)
-        self.wait, self.billed, self.connected = wait, billed, connected
-
-
-class FinalError(Exception):
-    """The request gets no answer, however often it is asked."""
-
-    def __init__(self, reason: str, *, billed: bool = False) -> None:
-        super().__init__(reason)
-        self.billed = billed
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong with a response, and whether asking again may help."""
-
-    reason: str
-    again: bool
-
-
-#: what is wrong with a response's body, if anything
-Check = Callable[[Mapping[str, Any]], Problem | None]
-
-
-def clean(text: object, key: str | None) -> str:
-    """A server's or a library's words, fit for a message: one line, short, without the key."""
-    shown = str(text)[: 50 * _EXCERPT]
-    if key:
-        shown = shown.replace(key, "***")
-    shown = "".join(c if c.isprintable() else " " for c in shown)
-    return " ".join(shown.split())[:_EXCERPT]
-
-
-def error_text(raw: bytes) -> str:
-    """What the server said: its message and code where it has the usual form."""
-    with suppress(ValueError):
-        error = parse_json(raw).get("error")
-        if isinstance(error, dict):
-            return " ".join(str(error[k]) for k in ("message", "code") if error.get(k))
-    return raw[:4096].decode("utf-8", "replace")
-
-
-def refusal(status: int, said: str, retry_after: str | None, call: Call, spec: ServedSpec, most: float) -> Exception:
-    """What a status other than 200 means: EngineError where it would meet every request.
-
-    Args:
-        said: the server's words, clean.
-        most: the longest wait in seconds.
-    """
-    way_out = _way_out(status, said, call.path, spec.key_variable or DEFAULT_KEY_VARIABLE)
-    if way_out:
-        return EngineError(f"{spec.name}: HTTP {status} ({said}). {way_out}")
-    if status in _TRY_AGAIN:
-        return TransientError(f"HTTP {status}: {said}", wait=parse_retry_after(retry_after, most))
-    if status == 400 and "content_filter" in said:
-        return FinalError("refused")
-    if "logprobs" in said and "logprobs" in call.body:
-        return FinalError("no_logprobs")
-    return FinalError(f"failed: HTTP {status}: {said}")
-
-
-def _way_out(status: int, said: str, path: str, variable: str) -> str:
-    if status in (401, 403):
-        return (
-            f"The server wants a key, or another one: set the environment variable {variable}, or name the variable "
-            "that holds it (openai:NAME@URL#VARIABLE)."
-        )
-    if status == 404:
-        return (
-            "Check the model's name and the URL, which mostly ends in /v1; GET /models lists a server's models. "
-            f"Not every server has {path}: text prompts need /completions, messages /chat/completions."
-        )
-    if status == 402 or (status == 429 and "insufficient_quota" in said):
-        return "The account is used up. What was answered is stored; start again when it is filled up."
-    if 300 <= status < 400:
-        return "The server is elsewhere, and redirections are not followed: name its final URL."
-    return ""
-
-
-def parse_retry_after(text: str | None, most: float) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for (a number or an HTTP date), at most ``most``; None without one.
-
-    >>> parse_retry_after("3", 60), parse_retry_after("86400", 60), parse_retry_after("soon", 60)
-    (3.0, 60, None)
-    """
-    if text is None:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(text).timestamp() - time.time()
-        except (ValueError, TypeError, OverflowError):
-            return None
-    return None if math.isnan(seconds) else min(max(0.0, seconds), most)

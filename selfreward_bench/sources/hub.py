@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from selfreward_bench.errors import EngineError
+from selfreward_bench.sources.network import is_this_machine, past_proxies
 from selfreward_bench.storage.fingerprint import no_weights
 
 __all__ = ["hub_directory", "is_hub_name"]
@@ -48,12 +49,20 @@ def hub_directory(text: str, *, offline: bool = False) -> Path:
     Raises:
         EngineError: the hub does not have it, or not for this account, cannot be reached, or has no safetensors.
     """
+    name, _, revision = text.partition("@")
+    with _past_proxies():
+        path = _download(text, name, revision, offline)
+        if not any(path.glob("*.safetensors")):
+            raise EngineError(no_weights(text, _names(name, path, offline)))
+    return path
+
+
+def _download(text: str, name: str, revision: str, offline: bool) -> Path:
     from huggingface_hub import snapshot_download
 
-    name, _, revision = text.partition("@")
     try:
         with _quiet():
-            path = Path(
+            return Path(
                 snapshot_download(
                     name,
                     revision=revision or None,
@@ -66,9 +75,6 @@ def hub_directory(text: str, *, offline: bool = False) -> Path:
         raise EngineError(
             f"Model {text!r} is neither a directory nor can it be had from the hub: {_why(error, name, revision)}"
         ) from error
-    if not any(path.glob("*.safetensors")):
-        raise EngineError(no_weights(text, _names(name, path, offline)))
-    return path
 
 
 def _names(name: str, path: Path, offline: bool) -> list[str]:
@@ -110,6 +116,22 @@ def _why(error: Exception, name: str, revision: str) -> str:
         f"the download from {constants.ENDPOINT} failed ({type(cause).__name__}). Check the connection and call "
         "again: what is complete is kept. Or give a directory."
     )
+
+
+@contextlib.contextmanager
+def _past_proxies() -> Iterator[None]:
+    """A hub on this machine (``HF_ENDPOINT``) is asked without a proxy, which would see the token."""
+    from huggingface_hub import close_session, constants
+
+    if not is_this_machine(constants.ENDPOINT):
+        yield
+        return
+    with past_proxies(constants.ENDPOINT):
+        close_session()  # its proxies are those of the time when it was opened
+        try:
+            yield
+        finally:
+            close_session()
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Final
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.sources.directory import DataDir
+from selfreward_bench.sources.network import DIRECT
 from selfreward_bench.storage.files import os_errors, sync_directory
 from selfreward_bench.storage.lock import writer_lock
 
@@ -111,12 +112,13 @@ def _client() -> httpx.Client:
 
     headers = {"User-Agent": f"srbench/{__version__}", "Accept-Encoding": "identity"}
     try:
-        return httpx.Client(headers=headers, timeout=_SILENCE_SECONDS)
+        return httpx.Client(headers=headers, timeout=_SILENCE_SECONDS, mounts=DIRECT)
     except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+        why = "invalid URL" if isinstance(error, httpx.InvalidURL) else error  # whose words may hold a password
         raise ConfigError(
-            f"The proxy or the certificates that the environment names cannot be used: {error}. "
+            f"The proxy or the certificates that the environment names cannot be used: {why}. "
             "See HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE."
-        ) from error
+        ) from None
 
 
 class _PassingError(Exception):

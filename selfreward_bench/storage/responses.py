@@ -39,8 +39,14 @@ CREATE TABLE IF NOT EXISTS responses (
 CREATE TABLE IF NOT EXISTS failures (
     key TEXT NOT NULL, base_url TEXT NOT NULL, model TEXT NOT NULL, reason TEXT NOT NULL, created REAL NOT NULL);
 """
+# a table of its own, which older versions do not know and do not miss
+_CHANGES: Final = "CREATE TABLE IF NOT EXISTS changes (key TEXT PRIMARY KEY, changes TEXT NOT NULL)"
+_INSERT_CHANGES: Final = (
+    "INSERT OR IGNORE INTO changes SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM responses WHERE key = ?)"
+)
 _SELECT: Final = (
-    "SELECT key, base_url, model, response, snapshot, prompt_tokens, completion_tokens, created FROM responses"
+    "SELECT key, base_url, model, response, snapshot, prompt_tokens, completion_tokens, created, coalesce(changes, '') "
+    "FROM responses LEFT JOIN changes USING (key)"
 )
 
 
@@ -55,6 +61,7 @@ class Response:
         snapshot: the model that the server named in it.
         prompt_tokens, completion_tokens: as the server counted; None where it did not say.
         created: seconds since 1970.
+        changes: what the server wanted otherwise in the request than the key says, joined by commas; mostly empty.
     """
 
     key: str
@@ -65,6 +72,7 @@ class Response:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     created: float = 0.0
+    changes: str = ""
 
 
 def response_key(base_url: str, path: str, body: Mapping[str, object], sample: int) -> str:
@@ -148,7 +156,15 @@ class ResponseStore:
             for r in responses
             for packed in [zlib.compress(r.raw)]
         ]
-        self._insert("INSERT OR IGNORE INTO responses VALUES (?,?,?,?,?,?,?,?)", rows)
+        changed = [(r.key, r.changes, r.key) for r in responses if r.changes]
+        self._insert(
+            # first: of a key that is there already they belong to the response that lost
+            (
+                "INSERT OR IGNORE INTO changes SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM responses WHERE key = ?)",
+                changed,
+            ),
+            ("INSERT OR IGNORE INTO responses VALUES (?,?,?,?,?,?,?,?)", rows),
+        )
         return self.get([r.key for r in responses])
 
     def put_failures(self, failures: Sequence[tuple[str, str, str, str]]) -> None:
@@ -160,7 +176,7 @@ class ResponseStore:
         Raises:
             DataError: as ``put``.
         """
-        self._insert("INSERT INTO failures VALUES (?,?,?,?,?)", [(*failure, time.time()) for failure in failures])
+        self._insert(("INSERT INTO failures VALUES (?,?,?,?,?)", [(*failure, time.time()) for failure in failures]))
 
     def failures(self) -> list[tuple[str, str]]:
         """All noted failures as (key, reason), oldest first."""
@@ -177,13 +193,15 @@ class ResponseStore:
         with self._lock:
             self._db.close()
 
-    def _insert(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        if not rows:
+    def _insert(self, *inserts: tuple[str, Sequence[tuple[object, ...]]]) -> None:
+        """All in one transaction."""
+        if not any(rows for _, rows in inserts):
             return
         with self._errors(), self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                self._db.executemany(statement, rows)
+                for statement, rows in inserts:
+                    self._db.executemany(statement, rows)
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
@@ -199,10 +217,12 @@ class ResponseStore:
             if version not in (0, _SCHEMA_VERSION) or (version == 0 and tables):
                 raise DataError(
                     f"{self.path} is no response store of this version of srbench (its user_version is {version}). "
-                    f"Name another file with {ENVIRONMENT_VARIABLE} or --store."
+                    f"Name another file with {ENVIRONMENT_VARIABLE}."
                 )
             if version == 0:
                 self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;")
+            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'changes'").fetchone():
+                self._db.execute(_CHANGES)
 
     def _use_write_ahead_log(self) -> None:
         """SQLite does not wait for others when it changes the mode, so that two new processes may collide."""
@@ -234,7 +254,7 @@ class ResponseStore:
             raise DataError(
                 f"The response store {self.path} cannot be used: {error}. Check that its directory can be written to, "
                 "that the disk has room and that it is no network drive; or name another file with "
-                f"{ENVIRONMENT_VARIABLE} or --store."
+                f"{ENVIRONMENT_VARIABLE}."
             ) from error
         except sqlite3.DatabaseError as error:
             raise DataError(self._damaged(error)) from error

@@ -127,17 +127,17 @@ class RunDir:
         return cls(path, recipes.resolve([recipes.Layer(config, inner, layer.problems)], str(file)))
 
     def change_evaluation(self, config: RunConfig) -> None:
-        """Keeps other settings of the section ``eval``, on which no stage depends.
+        """Keeps other settings of the evaluation (``eval``, ``judge.request``), on which no stage depends.
 
         Args:
-            config: the run's own but for that section.
+            config: the run's own but for those.
 
         Raises:
             ValueError: another section differs.
             IncompatibleRunError: another process is writing.
             DataError: the operating system refuses.
         """
-        if config != self.config.model_copy(update={"eval": config.eval}):
+        if config != self.config.with_evaluation(config):
             raise ValueError("only the settings of the evaluation can change in a run that is there")
         with self.lock():
             write_atomic(self.path / _CONFIG_FILE, _config_text(config).encode())
@@ -385,7 +385,8 @@ def _config_text(config: RunConfig) -> str:
     values = {"format": FORMAT, "srbench": __version__, "config": config.model_dump(mode="json")}
     return (
         "# The resolved configuration of this run. Stages that are done or begun hold on to what they were made with:\n"
-        "# a change here is refused by them, unless they are made anew with --from-stage. Only `eval` may change.\n"
+        "# a change here is refused by them, unless they are made anew with --from-stage. Only `eval` and\n"
+        "# `judge.request` may change.\n"
         f"{recipes.dump_values(values)}"
     )
 

@@ -107,3 +107,4 @@ def test_types_are_said_in_words() -> None:
     assert kinds["sft.dropout"] == "number >= 0, < 1"
     assert kinds["eval.limit"] == "integer >= 1 or null"
     assert kinds["eval.nlp_tasks"] == "list of texts or null"
+    assert kinds["judge.request.extra_body"] == "fields"

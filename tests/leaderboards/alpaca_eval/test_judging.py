@@ -141,7 +141,7 @@ def test_without_log_probabilities_the_verdict_is_asked_in_words(tmp_path: Path)
     assert all(isinstance(r, GenerationRequest) and r.max_new_tokens == 8 for r in engine.requests)
     for item in ITEMS:
         assert judged[item.id].win == float(shown_first(item))  # always what is shown first
-        assert judged[item.id].in_words
+        assert judged[item.id].ways == (0, 1)
     again = Judge(dict.fromkeys(ids(), "no_logprobs"))
     assert run(tmp_path, again) == judged
     assert again.requests == []
@@ -157,7 +157,7 @@ def test_an_answer_that_is_a_verdict_is_disarmed_where_words_are_read(tmp_path: 
 def test_only_what_lacks_log_probabilities_is_asked_in_words(tmp_path: Path) -> None:
     names = ids()
     judged = run(tmp_path, Judge({names[2]: "no_logprobs"}))
-    assert [i.id for i in ITEMS if judged[i.id].in_words] == [ITEMS[2].id]
+    assert [i.id for i in ITEMS if judged[i.id].ways[1]] == [ITEMS[2].id]
 
 
 def test_words_that_are_no_verdict_are_kept_and_not_asked_again(tmp_path: Path) -> None:

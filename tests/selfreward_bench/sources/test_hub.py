@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 import threading
 from collections.abc import Iterator
@@ -16,11 +17,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import close_session, constants
 
 from selfreward_bench.errors import EngineError
 from selfreward_bench.sources.hub import hub_directory, is_hub_name
 from selfreward_bench.storage.fingerprint import weights_fingerprint
+
+from ...recording_proxy import recording_proxy
 
 HEADER = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
 SAFE = {"config.json": b"{}", "tokenizer.json": b"{}"}
@@ -126,6 +129,19 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 )
 def test_names(text: str, could_be: bool) -> None:
     assert is_hub_name(text) == could_be
+
+
+def test_a_hub_on_this_machine_is_never_asked_through_a_proxy(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would see the token."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name)
+    with recording_proxy() as proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        close_session()
+        assert hub_directory("me/mine").name == commit("main")
+        assert proxy.heard == b""
+        assert "NO_PROXY" not in os.environ
 
 
 def test_a_model_arrives_once_and_is_there_without_a_connection(hub: Hub, tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from selfreward_bench.sources.published import DataFile
 from selfreward_bench.sources.pull import plan, pull
 from selfreward_bench.storage.lock import writer_lock
 
+from ...recording_proxy import recording_proxy
+
 Answer = Callable[[BaseHTTPRequestHandler], None]
 REAL_CLIENT = data_pull._client
 
@@ -389,3 +391,24 @@ def test_a_proxy_that_cannot_be_used_is_told(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("ALL_PROXY", "nonsense://somewhere")
     with pytest.raises(ConfigError, match="proxy or the certificates"):
         pull([DataFile("a", "https://origin/a", 1, "")], tmp_path)
+
+
+def test_a_proxys_password_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://me:s3cret:pass@somewhere:port")
+    with pytest.raises(ConfigError, match="proxy or the certificates") as error:
+        pull([DataFile("a", "https://origin/a", 1, "")], tmp_path)
+    assert "s3cret" not in str(error.value)
+
+
+def test_this_machine_is_never_asked_through_a_proxy(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_pull, "_client", REAL_CLIENT)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name)
+    with recording_proxy() as proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        pull([server.serve("a", content=b"a")], tmp_path)
+        assert proxy.heard == b""
+    assert names(tmp_path) == {"set/a"}
