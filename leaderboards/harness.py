@@ -22,8 +22,8 @@ from leaderboards.base import Benchmark, JudgeRole, Setting, Subject, summarise,
 from leaderboards.descriptions import described
 from leaderboards.keeping import Start, begin
 from leaderboards.metrics import BUILT_IN
+from selfreward_bench.bases.examine import open_engine
 from selfreward_bench.config import RunConfig
-from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import Engine
 from selfreward_bench.engines.lazy import LazyEngine
 from selfreward_bench.engines.templates import Chosen, of_run

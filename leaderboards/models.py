@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from leaderboards.base import Calls, Finished, JudgeRole, Setting
 from leaderboards.candidates import SERVED, Candidate, parse_candidate
 from leaderboards.harness import ORACLE, SELF, Model, fingerprint_of, open_benchmark
+from selfreward_bench.bases.examine import open_engine
 from selfreward_bench.config import EngineConfig, EvalConfig, JudgeRequest
-from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.lazy import LazyEngine
 from selfreward_bench.engines.templates import Chosen, brings_template, of_run
 from selfreward_bench.errors import ConfigError, DataError, EngineError

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Final
 
 __all__ = [
     "ConfigError",
@@ -31,7 +32,10 @@ __all__ = [
     "TrainingError",
     "UnknownNameError",
     "did_you_mean",
+    "first_line",
 ]
+
+_LONGEST_LINE: Final = 300  # characters
 
 
 class SrbenchError(Exception):
@@ -82,3 +86,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Returns `` Did you mean 'x'?`` for the closest known name, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's error says, in one line of at most 300 characters; its kind where it says nothing.
+
+    >>> first_line(ValueError("Validation error for field 'x':\\n    TypeError: expected int\\nmore"))
+    "Validation error for field 'x': TypeError: expected int"
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    text = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    if isinstance(error, KeyError | AttributeError | AssertionError | IndexError):
+        text = f"{type(error).__name__}: {text}"  # says little without its kind
+    return text if len(text) <= _LONGEST_LINE else f"{text[: _LONGEST_LINE - 3]}..."

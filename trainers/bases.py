@@ -39,6 +39,7 @@ def load_model(
 
     Raises:
         TrainingError: the directory holds no causal language model in safetensors, or TRL cannot train it.
+        EngineError: some of its weights are not there.
     """
     from transformers import AutoConfig
 
@@ -114,13 +115,14 @@ def from_pretrained(source: str | Path, trust_remote_code: bool, **options: Any)
     """A causal language model in float32; no code of its own runs unless it is trusted, and nobody is asked.
 
     Raises:
-        TrainingError: weights are missing.
+        EngineError: weights are missing, or of another shape.
     """
     from transformers import AutoModelForCausalLM
 
-    options |= {"dtype": "float32", "use_safetensors": True, "trust_remote_code": trust_remote_code}
+    from selfreward_bench.engines.loading import CHECKED, check_complete
+
+    options |= CHECKED | {"dtype": "float32", "trust_remote_code": trust_remote_code}
     with quiet_libraries():
-        model, report = AutoModelForCausalLM.from_pretrained(str(source), output_loading_info=True, **options)
-    if missing := sorted(report["missing_keys"]):  # transformers would go on with random numbers in their place
-        raise TrainingError(f"{source} lacks {len(missing)} of its model's weights, first {missing[0]}: incomplete.")
+        model, report = AutoModelForCausalLM.from_pretrained(str(source), **options)
+    check_complete(source, report)
     return model

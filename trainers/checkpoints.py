@@ -172,16 +172,18 @@ def compare_checkpoints(first: Path, second: Path) -> Comparison:
 def _loaded(directory: str | Path, trust_remote_code: bool) -> Any:
     from transformers import AutoModelForCausalLM
 
-    from selfreward_bench.engines.loading import cause
+    from selfreward_bench.engines.loading import CHECKED, cause, check_complete
 
-    options = {"dtype": "float32", "use_safetensors": True, "trust_remote_code": trust_remote_code}
+    options = CHECKED | {"dtype": "float32", "trust_remote_code": trust_remote_code}
     try:
         with quiet_libraries():
-            return AutoModelForCausalLM.from_pretrained(str(directory), **options)
+            model, report = AutoModelForCausalLM.from_pretrained(str(directory), **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise EngineError(
             f"No model can be loaded from {directory}: {cause(error)} It needs config.json and safetensors weights."
         ) from error
+    check_complete(directory, report)
+    return model
 
 
 @contextlib.contextmanager

@@ -32,6 +32,7 @@ from selfreward_bench.types import Completion, Example, Judgment, PreferencePair
 from trainers import candidates, checks, eft, learning, pairs, prompts, rewards, seeds
 from trainers.checkpoints import logit_probe
 from trainers.dpo import FIRST_LOSS_TOLERANCE, FIRST_LOSS_TOLERANCE_BF16, check_first_step
+from trainers.examination import examine_run
 from trainers.isolation import run_training
 from trainers.launchers import one_process
 from trainers.rendering import local_directory
@@ -97,6 +98,7 @@ def run_iteration(
     from_stage: str | None = None,
     oracle: Oracle | None = None,
     reporter: Reporter | None = None,
+    preflight: bool = True,
 ) -> list[Iteration]:
     """Makes the next model of a run, or all up to ``until``.
 
@@ -105,11 +107,13 @@ def run_iteration(
         from_stage: deletes this stage and all later ones first (``M2/candidates``).
         oracle: grades a response truly; only for the reward control ``rewards: oracle``.
         reporter: told the course of the work.
+        preflight: whether a round in small is trained on the base before anything else, once (``trainers.preflight``).
 
     Returns:
         The models made now, in order (the baseline first when it was trained now).
 
     Raises:
+        EngineError: the base cannot be trained with these settings.
         LoopViolation: a check of the loop itself failed; nothing is made from what failed.
         IncompatibleRunError: a stage was made with other inputs or settings; the message names them.
         TrainingError: training could not go on; the last good state is kept.
@@ -124,6 +128,9 @@ def run_iteration(
         if last is None:
             return []
         check_model(run.config, last)
+        if last not in finished_models(run):
+            loop.seed_ift()  # what is wrong with the seed data is said first: it takes no time
+            examine_run(run, base_directory(run.config), flight=preflight, reporter=loop.reporter)
         made = []
         for model in models(run.config):
             before = (run.path / model / "iteration.json").exists()

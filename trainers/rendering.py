@@ -241,14 +241,13 @@ def longest(source: Path, max_length: int, trust_remote_code: bool = False) -> i
     """
     from transformers import AutoConfig
 
+    from selfreward_bench.engines.loading import cause, usable_positions
+
     try:
         config = AutoConfig.from_pretrained(str(source), trust_remote_code=trust_remote_code).get_text_config()
     except (OSError, ValueError, KeyError) as error:
-        from selfreward_bench.engines.loading import cause
-
         raise TrainingError(f"{source}/config.json does not describe a model: {cause(error)}") from error
-    positions = getattr(config, "max_position_embeddings", None)
-    return min(max_length, int(positions)) if positions else max_length
+    return min(max_length, usable_positions(config) or max_length)
 
 
 def within(items: Sequence[S], max_length: int, method: str, what: str, way_out: str) -> tuple[list[S], int]:

@@ -21,6 +21,7 @@ from reports.page import rendering
 from reports.page.section import Chart, Section
 from reports.sections.benchmarks import Panel
 from selfreward_bench import __version__
+from selfreward_bench.bases.findings import Examination
 from selfreward_bench.types import EvalResult
 
 __all__ = ["build"]
@@ -28,6 +29,9 @@ __all__ = ["build"]
 _HASH: Final = 12  # characters of a hash
 _VALUE: Final = 300  # characters of a setting
 _USERS: Final = 4  # of a machine, by name
+_CHECK: Final = "check.json"
+_CHECK_BYTES: Final = 1_000_000
+_FINDINGS: Final = 40
 _KINDS: Final = {
     "ift": "seed data",
     "reviews": "seed data",
@@ -106,6 +110,7 @@ def _identity(facts: RunFacts, markers: Sequence[Marker]) -> Iterator[tuple[str,
     if others:
         yield "Some stages by", ", ".join(f"srbench {v}" for v in others)
     seeds = list(dict.fromkeys(m.seed for m in markers if m.seed)) or [facts.settings.get("seed", "not recorded")]
+    yield from _base(Path(facts.path))
     yield "Seed", f"{', '.join(seeds)}; each sample's own seed derives from it, the stage and the record's id"
     health, _ = training_facts.health(facts)
     for told in health.iterations if health else ():
@@ -115,6 +120,19 @@ def _identity(facts: RunFacts, markers: Sequence[Marker]) -> Iterator[tuple[str,
         yield "Threads", threads
     yield "Device", f"{facts.settings.get('engine.device', 'not recorded')} (as configured)"
     yield from _hardware(facts, markers)
+
+
+def _base(run: Path) -> Iterator[tuple[str, str]]:
+    """What was found of the base before anything was trained (docs/check.md)."""
+    try:
+        content = (run / _CHECK).read_bytes()[:_CHECK_BYTES]
+        found = Examination.model_validate(json.loads(content)["examination"])
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or of another version
+        return
+    shown = [f"{name} {value:,}" if isinstance(value, int) else str(value) for name, value in found.facts.items()]
+    yield "Base, as examined", wording.clip(", ".join(shown) or "not looked into", _VALUE)
+    for finding in found.findings[:_FINDINGS]:
+        yield f"Base: {finding.severity} ({finding.topic})", wording.clip(finding.text, _VALUE)
 
 
 def _hardware(facts: RunFacts, markers: Sequence[Marker]) -> Iterator[tuple[str, str]]:

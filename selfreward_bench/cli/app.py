@@ -14,6 +14,7 @@ from selfreward_bench.cli.failures import Commands
 #: command -> "module:function" and its line in the help, in the order of the help: the loop first
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "quickstart": ("quickstart:quickstart", "Run the whole loop on the embedded micro-world."),
+    "check": ("check:check", "Examine a base model before it is trained."),
     "init": ("init:init", "Make a run's directory with its settings."),
     "run-iteration": ("iterate:run_iteration", "Make the next model of a run: M1, then M2, then M3."),
     "fork": ("fork:fork", "Make a run that keeps what another has made, and goes on with other settings."),

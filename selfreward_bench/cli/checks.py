@@ -12,26 +12,26 @@ if TYPE_CHECKING:
     from selfreward_bench.config import RunConfig
 
 
-def check_config(config: RunConfig, *, rewards: bool = True) -> None:
+def check_config(config: RunConfig, *, rewards: bool = True, files: bool = True) -> None:
     """Looks up everything a configuration names. No model is loaded.
 
     Args:
         rewards: whether the judge is to reward, so that its prompt must grade one answer.
+        files: whether the base model's files and the seed data are looked for.
 
     Raises:
         ConfigError: naming all that is missing, each with its key.
     """
-    if problems := list(config_problems(config, rewards)):
+    if problems := list(config_problems(config, rewards, files)):
         listing = "\n".join(f"  {problem}" for problem in problems)
         raise ConfigError(f"The settings name what is not there:\n{listing}")
 
 
-def config_problems(config: RunConfig, rewards: bool = True) -> Iterator[str]:
+def config_problems(config: RunConfig, rewards: bool = True, files: bool = True) -> Iterator[str]:
     """``KEY: MESSAGE`` for each name or file that cannot be found."""
     from selfreward_bench.engines import KINDS
     from selfreward_bench.engines.templates import check_template
     from selfreward_bench.judges.prompts import load_judge_prompt
-    from selfreward_bench.sources.arrow import HUB_PREFIX
     from trainers.pairs import STRATEGIES
 
     tables = (
@@ -52,7 +52,14 @@ def config_problems(config: RunConfig, rewards: bool = True) -> Iterator[str]:
             check_template(config.chat_template)
         except SrbenchError as error:
             yield f"chat_template: {error}"
-    yield from _base_problems(config.base)
+    if files:
+        yield from _base_problems(config)
+        yield from _seed_problems(config)
+
+
+def _seed_problems(config: RunConfig) -> Iterator[str]:
+    from selfreward_bench.sources.arrow import HUB_PREFIX
+
     for key, value in (("ift", config.seeds.ift), ("eft", config.seeds.eft), ("exclude", config.seeds.exclude)):
         if value is None or value == "micro":
             continue
@@ -63,13 +70,16 @@ def config_problems(config: RunConfig, rewards: bool = True) -> Iterator[str]:
             yield f"seeds.{key}: no file {str(path)!r} (from {Path.cwd()}). Give `micro` or the path of a file."
 
 
-def _base_problems(base: str) -> Iterator[str]:
-    """Of a base model that is a directory; whether the hub has a model is known when it is asked for it."""
-    from selfreward_bench.sources.hub import is_hub_name
-    from selfreward_bench.storage.fingerprint import check_checkpoint
+def _base_problems(config: RunConfig) -> Iterator[str]:
+    """Of a base model that is a directory; whether the hub has a model is known when it is asked for it.
 
+    Only what its files tell without any library; `srbench check` and the run's first stage look closer.
+    """
+    from selfreward_bench.bases.files import file_findings
+    from selfreward_bench.bases.findings import Purpose
+    from selfreward_bench.sources.hub import is_hub_name
+
+    base = config.base
     if base != "micro" and (Path(base).is_dir() or not is_hub_name(base)):
-        try:
-            check_checkpoint(Path(base))
-        except SrbenchError as error:
-            yield f"base: {error}"
+        purpose = Purpose(config.engine, config)
+        yield from (f"base: {f.text}" for f in file_findings(Path(base), purpose) if f.severity == "refusal")

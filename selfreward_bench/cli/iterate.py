@@ -33,6 +33,10 @@ def run_iteration(
     ] = False,
     no_eval: Annotated[bool, typer.Option("--no-eval", help="Does not evaluate the new models.")] = False,
     no_report: Annotated[bool, typer.Option("--no-report", help="Does not renew report.html.")] = False,
+    no_preflight: Annotated[
+        bool,
+        typer.Option("--no-preflight", help="Examines the base's files only; trains no round in small on it first."),
+    ] = False,
     recipe: options.Recipe = None,
     change: options.Set = None,
     seed: options.Seed = None,
@@ -41,9 +45,10 @@ def run_iteration(
 ) -> None:
     """Make the next model of a run: M1, then M2, then M3.
 
-    What is done already is not done again, and what was cut off goes on where it was. Each new model is evaluated, and
-    the report renewed. A run that is not there yet is made when --recipe or another setting is given; later the
-    settings are those in its srbench.yaml, of which only the evaluation's can change (--set eval.limit=64).
+    The base is examined first, once (see `srbench check`). What is done already is not done again, and what was cut off
+    goes on where it was. Each new model is evaluated, and the report renewed. A run that is not there yet is
+    made when --recipe or another setting is given; later the settings are those in its srbench.yaml, of which only the
+    evaluation's can change (--set eval.limit=64).
 
     \b
     Examples:
@@ -57,19 +62,24 @@ def run_iteration(
 
     wanted = Wanted(recipe, change or (), seed, judge, with_baseline)
     if dry_run:
+        from selfreward_bench.cli.checks import check_config
         from selfreward_bench.cli.dryrun import show_plan
         from trainers.plan import make_plan
 
-        show_plan(make_plan(peek_run(run, wanted), until=until, from_stage=from_stage))
+        peeked = peek_run(run, wanted)
+        check_config(peeked.config)
+        show_plan(make_plan(peeked, until=until, from_stage=from_stage))
         return
     require_one_process()  # before the first of several takes the run
     opened = open_run(run, wanted)
     use_threads(opened.config.threads)
     with interruptible(command("run-iteration", run, *(["--until", until] if until else []))):
-        _make(opened, until, from_stage, evaluate=not no_eval, report=not no_report)
+        _make(opened, until, from_stage, evaluate=not no_eval, report=not no_report, preflight=not no_preflight)
 
 
-def _make(run: RunDir, until: str | None, from_stage: str | None, *, evaluate: bool, report: bool) -> None:
+def _make(
+    run: RunDir, until: str | None, from_stage: str | None, *, evaluate: bool, report: bool, preflight: bool
+) -> None:
     from selfreward_bench.cli.progress import RichReporter
     from selfreward_bench.cli.work import Work
     from trainers.plan import next_model, stages_from
@@ -79,7 +89,7 @@ def _make(run: RunDir, until: str | None, from_stage: str | None, *, evaluate: b
         say(f"All models of {run.path} are made. See them: {command('report', run.path)}")
         return
     with RichReporter() as reporter:
-        work = Work(run, reporter, evaluate=evaluate, report=report)
+        work = Work(run, reporter, evaluate=evaluate, report=report, preflight=preflight)
         work.make(target, from_stage)
     _conclude(work, target)
 

@@ -37,8 +37,11 @@ class Wanted:
     def __bool__(self) -> bool:
         return bool(self.recipe or self.changes or self.judge or self.with_baseline or self.seed is not None)
 
-    def config(self) -> RunConfig:
+    def config(self, *, files: bool = True) -> RunConfig:
         """The resolved configuration, checked as far as that is possible without a model.
+
+        Args:
+            files: whether the base model's files and the seed data must be there.
 
         Raises:
             ConfigError: anything in it is wrong.
@@ -52,7 +55,7 @@ class Wanted:
             config = recipes.change(self.recipe, self._overrides())
         else:
             config = recipes.load(self.recipe or "micro", self._overrides())
-        check_config(config)
+        check_config(config, files=files)
         return config
 
     def over(self, config: RunConfig) -> RunConfig:

@@ -22,6 +22,7 @@ class Work:
 
     Attributes:
         evaluate, report: whether a new model is evaluated, and the report renewed.
+        preflight: whether a round in small is trained on the base before the first model.
         made: the models made so far, in order.
         errors: what went wrong in evaluations; the making of models goes on without them.
     """
@@ -30,6 +31,7 @@ class Work:
     reporter: Reporter
     evaluate: bool = True
     report: bool = True
+    preflight: bool = True
     made: list[Iteration] = field(default_factory=list)
     errors: list[SrbenchError] = field(default_factory=list)
 
@@ -45,7 +47,12 @@ class Work:
         try:
             for target in targets(self.run, until, from_stage):
                 made = run_iteration(
-                    self.run, until=target, from_stage=from_stage, oracle=oracle, reporter=self.reporter
+                    self.run,
+                    until=target,
+                    from_stage=from_stage,
+                    oracle=oracle,
+                    reporter=self.reporter,
+                    preflight=self.preflight,
                 )
                 from_stage = None
                 self.made += made

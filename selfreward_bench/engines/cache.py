@@ -1,11 +1,13 @@
 """The key-value cache of a batch: rows fork, leave, and grow in place.
 
 transformers' own dynamic cache copies everything at each step; this one writes into room it has reserved. A model whose
-layers keep anything but plain keys and values (state space, convolution, chunks) uses transformers' cache instead.
+layers keep anything but plain keys and values (state space, convolution, chunks) uses transformers' cache instead, and
+one that takes no such cache (Mamba, RWKV, GPT) reads its texts anew at each step.
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -57,6 +59,23 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no typ
             self._buffers = [_room(b[:, :, : self._columns], size) for b in self._buffers]
 
 
+class Reread:
+    """In the place of a cache: the tokens of all rows, shape (rows, tokens). Right for any model, and slow."""
+
+    def __init__(self) -> None:
+        self.ids: torch.Tensor | None = None
+
+    def append(self, ids: torch.Tensor) -> torch.Tensor:
+        """All tokens with the new ones behind."""
+        self.ids = ids if self.ids is None else torch.cat([self.ids, ids], dim=1)
+        return self.ids
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Keeps (or repeats) the given rows."""
+        if self.ids is not None:
+            self.ids = self.ids[rows]
+
+
 def _room(source: torch.Tensor, columns: int, rows: torch.Tensor | None = None) -> torch.Tensor:
     count = source.shape[0] if rows is None else len(rows)
     buffer = source.new_empty((count, source.shape[1], columns, source.shape[3]))
@@ -66,10 +85,22 @@ def _room(source: torch.Tensor, columns: int, rows: torch.Tensor | None = None) 
     return buffer
 
 
+def takes_cache(model: Any) -> bool:
+    """Whether a model can be given the keys and values of what it has read."""
+    return "past_key_values" in inspect.signature(model.forward).parameters
+
+
 def holds_plain_attention(config: Any) -> bool:
     """Whether all layers of the model keep keys and values column by column, so that padding can be masked."""
     layers = DynamicCache(config=config).layers
     return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
+
+
+def window_of(config: Any) -> int | None:
+    """How many columns back a layer sees at most, of the layer that sees least; None where all see everything."""
+    windows = [getattr(layer, "sliding_window", None) for layer in DynamicCache(config=config).layers]
+    windows.append(getattr(config.get_text_config(), "window_size", None))  # GPT-Neo's layers do not say it
+    return min((window for window in windows if isinstance(window, int) and window > 0), default=None)
 
 
 def new_cache(config: Any, plain: bool) -> Any:
@@ -80,6 +111,9 @@ def new_cache(config: Any, plain: bool) -> Any:
 
 def select_rows(cache: Any, rows: torch.Tensor, room: int = 0) -> None:
     """Keeps (or repeats) the given rows of a cache in this order; ``room``: columns that will follow soon."""
+    if isinstance(cache, Reread):
+        cache.select(rows)
+        return
     for layer in cache.layers:
         if isinstance(layer, RoomyLayer):
             layer.select(rows, room)

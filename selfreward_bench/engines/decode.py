@@ -11,12 +11,19 @@ import numpy as np
 import torch
 
 from selfreward_bench.engines.base import GenerationRequest
-from selfreward_bench.engines.cache import GROWTH, holds_plain_attention, new_cache, select_rows
+from selfreward_bench.engines.cache import (
+    GROWTH,
+    Reread,
+    holds_plain_attention,
+    new_cache,
+    select_rows,
+    takes_cache,
+    window_of,
+)
 from selfreward_bench.engines.chat import TextDecoder
 from selfreward_bench.engines.loading import LoadedModel
 from selfreward_bench.engines.plan import common_prefix
 from selfreward_bench.engines.sampling import draw, uniform
-from selfreward_bench.errors import EngineError
 from selfreward_bench.types import Completion, FinishReason
 
 MIN_PREFIX = 8  # shorter common prefixes are not worth a forward pass of their own
@@ -52,16 +59,21 @@ class ModelRunner:
     def __init__(self, loaded: LoadedModel) -> None:
         self.model, self.device, self.fill = loaded.model, loaded.device, loaded.fill
         accepted = inspect.signature(loaded.model.forward).parameters
-        if "past_key_values" not in accepted:
-            raise EngineError(f"Model {loaded.name!r} keeps no key-value cache; the transformers engine cannot run it.")
+        self._cached = takes_cache(loaded.model)
         self._takes_positions = "position_ids" in accepted
         self._takes_keep = "logits_to_keep" in accepted
-        self.plain = holds_plain_attention(loaded.model.config)
+        self._takes_use_cache = "use_cache" in accepted
+        self._window = window_of(loaded.model.config)
+        self.plain = self._cached and holds_plain_attention(loaded.model.config)
 
-    def prefill(self, prompts: Sequence[tuple[int, ...]]) -> Prefilled:
-        """Reads prompts, their common prefix only once. Shorter ones are padded between prefix and rest."""
-        cache = new_cache(self.model.config, self.plain)
-        shared = self._shared_prefix(prompts)
+    def prefill(self, prompts: Sequence[tuple[int, ...]], following: int) -> Prefilled:
+        """Reads prompts, their common prefix only once. Shorter ones are padded between prefix and rest.
+
+        Args:
+            following: how many columns may follow.
+        """
+        cache = new_cache(self.model.config, self.plain) if self._cached else Reread()
+        shared = self._shared_prefix(prompts, following)
         rests = [p[shared:] for p in prompts]
         width = max(map(len, rests))
         if shared:
@@ -95,15 +107,24 @@ class ModelRunner:
         state.lengths = state.lengths + new
         return self._forward(ids, state.mask, positions, state.cache, keep=0)
 
-    def _shared_prefix(self, prompts: Sequence[tuple[int, ...]]) -> int:
+    def _shared_prefix(self, prompts: Sequence[tuple[int, ...]], following: int) -> int:
         if len(prompts) == 1 or not self.plain:
             return 0
+        longest = max(map(len, prompts))
+        if longest > min(map(len, prompts)) and self._counts_columns(longest + following):
+            return 0  # padding behind the prefix would push the prefix away
         shared = min(common_prefix(prompts), min(map(len, prompts)) - 1)  # each prompt has a token of its own to read
         return shared if shared >= MIN_PREFIX else 0
+
+    def _counts_columns(self, columns: int) -> bool:
+        """Whether so many columns, padding among them, make a difference that positions do not."""
+        return not self._takes_positions or (self._window is not None and columns > self._window)
 
     def _forward(
         self, ids: torch.Tensor, mask: torch.Tensor | None, positions: torch.Tensor, cache: Any, keep: int = 1
     ) -> torch.Tensor:
+        if isinstance(cache, Reread):
+            return self._reread(cache, ids)
         extra: dict[str, Any] = {}
         if self._takes_positions:
             extra["position_ids"] = positions.to(self.device)
@@ -114,6 +135,14 @@ class ModelRunner:
         )
         logits: torch.Tensor = output.logits
         return logits
+
+    def _reread(self, cache: Reread, ids: torch.Tensor) -> torch.Tensor:
+        """Logits of the new tokens, all tokens read from the first on."""
+        new = ids.shape[1]
+        extra: dict[str, Any] = {"use_cache": False} if self._takes_use_cache else {}
+        extra |= {"logits_to_keep": new} if self._takes_keep else {}
+        logits: torch.Tensor = self.model(input_ids=cache.append(ids.to(self.device)), **extra).logits
+        return logits[:, -new:]
 
 
 @dataclass
@@ -209,8 +238,8 @@ def generate_batch(
     for request, prompt in zip(requests, prompts, strict=True):
         rows += [Row(request, i, before=prompt[-1]) for i in range(request.n)]
         origin += [distinct[tuple(prompt)]] * request.n
-    state = runner.prefill(list(distinct))
     longest = max(r.max_new_tokens for r in requests)
+    state = runner.prefill(list(distinct), longest)
     state.fork(origin, room=min(longest, GROWTH))
     _decode(runner, decoder, eos, rows, state, longest)
     return [row.completion(decoder) for row in rows]

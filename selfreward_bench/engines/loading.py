@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 import transformers
@@ -15,9 +16,18 @@ from transformers.utils import logging as hf_logging
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines.chat import fix_date
 from selfreward_bench.engines.templates import Ends, give_template
-from selfreward_bench.errors import EngineError
+from selfreward_bench.errors import EngineError, first_line
 from selfreward_bench.sources.hub import hub_directory, is_hub_name
 from selfreward_bench.storage.fingerprint import check_checkpoint
+
+#: what ``from_pretrained`` has to be told so that it returns (model, report), the report for ``check_complete``
+CHECKED: Final[dict[str, Any]] = {
+    "use_safetensors": True,
+    "output_loading_info": True,
+    "ignore_mismatched_sizes": True,
+}
+
+_LOOKED_AT: Final = 20  # missing weights that are looked for under another name
 
 
 @dataclass(frozen=True)
@@ -63,36 +73,82 @@ def load_model(config: EngineConfig, source: str | Path, chat_template: str | No
     device = choose_device(config.device)
     common: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     try:
-        with _quiet():
+        with quiet():
             tokenizer = transformers.AutoTokenizer.from_pretrained(str(path), **common)
             model, report = transformers.AutoModelForCausalLM.from_pretrained(
                 str(path),
                 dtype=_dtype(config.dtype, device),
-                use_safetensors=True,
-                output_loading_info=True,
+                **CHECKED,
                 **common,
             )
-            eos = _eos_ids(str(path), model, tokenizer)
+            eos = end_ids(str(path), model.config, tokenizer)
         fix_date(tokenizer, config.date)
         model = model.to(device).eval()
     except Exception as e:  # OSError, ValueError, SafetensorError, RuntimeError...: whatever a broken checkpoint causes
         raise EngineError(f"Model {str(source)!r} cannot be loaded: {cause(e)}") from e
+    check_complete(source, report)
     _stop_router_logits(model.config)
-    missing = sorted(report["missing_keys"])
-    if missing:  # transformers would go on with random numbers in their place
-        raise EngineError(f"Model {str(source)!r} lacks {len(missing)} of its weights, first {missing[0]}: incomplete.")
     ends = give_template(tokenizer, chat_template) if chat_template is not None else Ends()
     return LoadedModel(
         name=str(source),
         model=model,
         tokenizer=tokenizer,
         device=device,
-        eos=_within_vocabulary(eos | ends.ids, model),
+        eos=_within_vocabulary(eos | ends.ids, model.config),
         fill=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(eos, default=0),
-        context=_context(model),
+        context=usable_positions(model.config),
         chat_template=chat_template,
         stop=ends.texts,
     )
+
+
+def check_complete(name: str | Path, report: Mapping[str, Any]) -> None:
+    """Every weight must have come from the files: transformers goes on with random numbers in place of the others.
+
+    Args:
+        name: the model's, for the message.
+        report: what ``from_pretrained(..., **CHECKED)`` returns beside the model.
+
+    Raises:
+        EngineError: weights are missing, or of another shape than config.json says; names the first.
+    """
+    if fault := weights_fault(report):
+        raise EngineError(f"Model {str(name)!r} {fault}")
+
+
+def weights_fault(report: Mapping[str, Any]) -> str | None:
+    """What is wrong with a model's weights, as the rest of a sentence; None where all came from the files."""
+    if missing := sorted(report["missing_keys"]):
+        text = f"lacks {len(missing)} of its weights, first {missing[0]}: incomplete."
+        wanted, found = _renamed(missing, sorted(report["unexpected_keys"]))
+        if found:
+            return (
+                f"{text} For {wanted} its files hold {found}: they are of a wrapped model (an adapter's, FSDP's, "
+                "DataParallel's) or of another one. Unwrap or merge it, and save it with `save_pretrained`."
+            )
+        return f"{text} Download or copy it again, or save it whole."
+    if wrong := sorted(report["mismatched_keys"]):
+        first, there, expected = wrong[0]
+        return (
+            f"has {len(wrong)} weights of another shape than its config.json says, first {first}: {tuple(there)}, not "
+            f"{tuple(expected)}. Take config.json and weights from the same model."
+        )
+    return None
+
+
+def _renamed(missing: list[str], unexpected: list[str]) -> tuple[str, str]:
+    """A missing weight and the one in the files whose name ends alike; empty where there is none."""
+    for name in missing[:_LOOKED_AT]:
+        found = max(unexpected, key=lambda other: _common_end(name, other), default="")
+        if _common_end(name, found) > 1:
+            return name, found
+    return "", ""
+
+
+def _common_end(first: str, second: str) -> int:
+    """How many of the parts at the end are the same: 2 of ``model.norm.weight`` and ``module.norm.weight``."""
+    pairs = zip(reversed(first.split(".")), reversed(second.split(".")), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def choose_device(device: str) -> torch.device:
@@ -148,21 +204,30 @@ def written_end_ids(source: str) -> list[int]:
     return [found] if isinstance(found, int) else list(found or ())
 
 
-def _eos_ids(source: str, model: Any, tokenizer: Any) -> frozenset[int]:
+def end_ids(source: str, config: Any, tokenizer: Any) -> frozenset[int]:
     """End tokens: those that the files name, and the tokenizer's always."""
     ids = set(written_end_ids(source))
     if tokenizer.eos_token_id is not None:
         ids.add(tokenizer.eos_token_id)
-    return _within_vocabulary(ids, model)
+    return _within_vocabulary(ids, config)
 
 
-def _within_vocabulary(ids: Iterable[int], model: Any) -> frozenset[int]:
-    return frozenset(i for i in ids if 0 <= i < model.config.get_text_config().vocab_size)
+def _within_vocabulary(ids: Iterable[int], config: Any) -> frozenset[int]:
+    return frozenset(i for i in ids if 0 <= i < config.get_text_config().vocab_size)
 
 
-def _context(model: Any) -> int | None:
-    length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return int(length) if length else None
+def usable_positions(config: Any) -> int | None:
+    """How many tokens a model can attend to; None where its configuration does not say.
+
+    With LongRoPE the factors of ALL positions change once a text passes the length of the pretraining: what was cached
+    before would be wrong after, and one long text would change the short ones of its batch. So it ends there.
+    """
+    text = config.get_text_config()
+    rope = getattr(text, "rope_parameters", None) or {}
+    lengths = [getattr(text, "max_position_embeddings", None)]
+    if rope.get("rope_type") == "longrope":
+        lengths.append(rope.get("original_max_position_embeddings"))
+    return min((int(length) for length in lengths if length), default=None)
 
 
 def _stop_router_logits(config: Any) -> None:
@@ -177,14 +242,12 @@ def _stop_router_logits(config: Any) -> None:
 
 def cause(error: Exception) -> str:
     """A library's error in its first line, with the way out where the model needs code of its own."""
-    lines = str(error).strip().splitlines()
     hint = " It brings its own code: read that code, then set engine.trust_remote_code=true."
-    first = lines[0].rstrip(". ") if lines else type(error).__name__
-    return f"{first}.{hint if 'trust_remote_code' in str(error) else ''}"
+    return f"{first_line(error).rstrip('. ')}.{hint if 'trust_remote_code' in str(error) else ''}"
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' own progress bars and reports: what is wrong becomes an error instead."""
     shown, verbosity = hf_logging.is_progress_bar_enabled(), hf_logging.get_verbosity()
     hf_logging.disable_progress_bar()

@@ -39,7 +39,7 @@ def score_batch(runner: ModelRunner, items: Sequence[Scorable]) -> list[ChoiceLo
     """Scores one batch."""
     distinct = {c: i for i, c in enumerate(dict.fromkeys(item.context for item in items))}
     origin = [distinct[item.context] for item in items]
-    state = runner.prefill(list(distinct))
+    state = runner.prefill(list(distinct), max(len(c) for item in items for c in item.choices) - 1)
     first = state.logits.float().log_softmax(-1)
     width = max(len(item.choices) for item in items)
     heads = torch.tensor([[c[0] for c in item.choices] + [0] * (width - len(item.choices)) for item in items])

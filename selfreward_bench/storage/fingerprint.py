@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from selfreward_bench.errors import EngineError
 from selfreward_bench.storage.files import os_errors
 
-__all__ = ["check_checkpoint", "no_weights", "weights_dtypes", "weights_fingerprint"]
+__all__ = ["Tensor", "check_checkpoint", "no_weights", "tensors", "weights_dtypes", "weights_fingerprint"]
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -32,6 +32,7 @@ _TOKENIZERS = (
     ("vocab.txt",),
     ("spiece.model",),
 )
+_READ = (".safetensors", ".json", ".model", ".txt", ".jinja")  # endings of what is read of a checkpoint
 _PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _MAX_HEADER_BYTES = 100_000_000  # as in the safetensors library itself
 _MAX_JSON_BYTES = 100_000_000
@@ -45,7 +46,7 @@ _BITS |= {"F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8}
 
 
 @dataclass(frozen=True, slots=True)
-class _Tensor:
+class Tensor:
     """Where a tensor's bytes are: ``size`` bytes of ``file`` from ``start`` on."""
 
     name: str
@@ -66,7 +67,7 @@ def weights_fingerprint(directory: Path) -> str:
         EngineError: weights are missing, damaged, or not in safetensors.
     """
     digest = hashlib.blake2b(digest_size=16)
-    for tensor in sorted(_tensors(directory), key=lambda t: t.name):
+    for tensor in sorted(tensors(directory), key=lambda t: t.name):
         header = json.dumps([tensor.name, tensor.dtype, tensor.shape])
         digest.update(f"{len(header)}:{header}".encode())
         with os_errors(tensor.file, "read", EngineError), tensor.file.open("rb") as stream:
@@ -87,12 +88,12 @@ def weights_dtypes(directory: Path) -> tuple[str, dict[str, str]]:
     Raises:
         EngineError: weights are missing, damaged, or not in safetensors.
     """
-    tensors = _tensors(directory)
+    found = tensors(directory)
     sizes: Counter[str] = Counter()
-    for tensor in tensors:
+    for tensor in found:
         sizes[tensor.dtype] += tensor.size
     (most, _), *_ = sizes.most_common(1) or [("F32", 0)]
-    return most, {tensor.name: tensor.dtype for tensor in tensors}
+    return most, {tensor.name: tensor.dtype for tensor in found}
 
 
 def check_checkpoint(directory: Path) -> None:
@@ -104,13 +105,15 @@ def check_checkpoint(directory: Path) -> None:
     """
     if not directory.is_dir():
         raise EngineError(f"There is no checkpoint directory {directory}. Check the path.")
+    _refuse_hub_folder(directory)
+    _refuse_dangling_links(directory)
     config = directory / "config.json"
     if not config.is_file():
         raise EngineError(
             f"{directory} is no checkpoint: it has no config.json. Name the directory that `save_pretrained` wrote."
         )
     _read_json(config)
-    _tensors(directory)
+    tensors(directory)
     if (directory / _ADAPTER).is_file():
         raise EngineError(
             f"{directory} holds whole weights and an adapter ({_ADAPTER}). Where peft is installed, transformers would "
@@ -128,8 +131,35 @@ def check_checkpoint(directory: Path) -> None:
 # --- which files
 
 
-def _tensors(directory: Path) -> list[_Tensor]:
-    """All tensors of a checkpoint; their headers are checked, their bytes not read."""
+def _refuse_hub_folder(directory: Path) -> None:
+    """A folder of the hub's cache holds its snapshots one level deeper."""
+    snapshots = directory if directory.name == "snapshots" else directory / "snapshots"
+    if (directory / "config.json").exists() or not snapshots.is_dir():
+        return
+    with os_errors(snapshots, "read", EngineError):
+        found = sorted((p for p in snapshots.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
+    way_out = f"Name the snapshot: {found[-1]}" if found else "It has no snapshot; download the model again."
+    raise EngineError(f"{directory} is a folder of the hub's cache and no checkpoint itself. {way_out}")
+
+
+def _refuse_dangling_links(directory: Path) -> None:
+    with os_errors(directory, "read", EngineError):
+        links = sorted(p for p in directory.iterdir() if p.is_symlink() and p.suffix in _READ)
+        dangling = [link for link in links if not link.exists()]
+    if dangling:
+        raise EngineError(
+            f"{directory} has {len(dangling)} link(s) to files that are not there, first {dangling[0].name}: a "
+            "download that was cut off, or a cache that was cleared. Download the model again, or copy it with its "
+            "files (`cp -rL`)."
+        )
+
+
+def tensors(directory: Path) -> list[Tensor]:
+    """All tensors of a checkpoint; their headers are checked, their bytes not read.
+
+    Raises:
+        EngineError: weights are missing, damaged, or not in safetensors.
+    """
     if (directory / _SINGLE).is_file():  # the order in which transformers looks
         return _read_header(directory / _SINGLE)
     if (directory / _INDEX).is_file():
@@ -137,7 +167,7 @@ def _tensors(directory: Path) -> list[_Tensor]:
     raise EngineError(no_weights(directory, [path.name for path in directory.glob("*")]))
 
 
-def _sharded_tensors(directory: Path) -> list[_Tensor]:
+def _sharded_tensors(directory: Path) -> list[Tensor]:
     index = directory / _INDEX
     expected = _weight_map(index)
     shards = sorted(set(expected.values()))
@@ -146,7 +176,7 @@ def _sharded_tensors(directory: Path) -> list[_Tensor]:
             f"{directory} lacks {len(missing)} of {len(shards)} shards that {_INDEX} names: {', '.join(missing[:3])}"
             f"{', ...' if len(missing) > 3 else ''}. Download or copy the checkpoint again."
         )
-    found: dict[str, _Tensor] = {}
+    found: dict[str, Tensor] = {}
     for shard in shards:
         for tensor in _read_header(directory / shard):
             if tensor.name in found:
@@ -155,6 +185,8 @@ def _sharded_tensors(directory: Path) -> list[_Tensor]:
     for name, shard in expected.items():
         if name not in found or found[name].file.name != shard:
             raise _damaged(directory / shard, f"it lacks tensor {name!r}, which {_INDEX} says it holds")
+    if not isinstance(_read_json(index).get("metadata"), dict):
+        raise EngineError(f'{index} has no `metadata`, which transformers asks for. Write "metadata": {{}} into it.')
     return list(found.values())
 
 
@@ -190,13 +222,23 @@ def no_weights(place: str | Path, names: Iterable[str]) -> str:
             "so it is not. Convert it where you trust it: `AutoModelForCausalLM.from_pretrained(...)."
             'save_pretrained(..., safe_serialization=True)`, or take a revision with "model.safetensors".'
         )
+    if stray := [file for file in files if file.endswith(".safetensors")]:
+        return (
+            f"{place} has {stray[0]}, but neither {_SINGLE} nor {_INDEX}, by which weights are found. Save the model "
+            f"with `save_pretrained`, or call it {_SINGLE} if it holds all of them in Hugging Face's names."
+        )
+    if any(file.endswith(".gguf") for file in files):
+        return (
+            f"{place} has its weights in GGUF only, a quantised format of llama.cpp. Take the safetensors of "
+            "the model that it was made from."
+        )
     return f"{place} has no weights: neither {_SINGLE} nor {_INDEX} is there. Check the path, or copy it again."
 
 
 # --- what is in them
 
 
-def _read_header(file: Path) -> list[_Tensor]:
+def _read_header(file: Path) -> list[Tensor]:
     """Parses a safetensors header and checks that the file holds exactly what it announces."""
     with os_errors(file, "read", EngineError), file.open("rb") as stream:
         size = stream.seek(0, 2)
@@ -230,7 +272,7 @@ def _parse_header(stream: BinaryIO, file: Path, size: int) -> tuple[dict[str, An
     return entries, 8 + length
 
 
-def _tensor(name: str, entry: object, file: Path, data_start: int) -> _Tensor:
+def _tensor(name: str, entry: object, file: Path, data_start: int) -> Tensor:
     try:
         if not isinstance(entry, dict):
             raise TypeError
@@ -247,7 +289,7 @@ def _tensor(name: str, entry: object, file: Path, data_start: int) -> _Tensor:
     needed, remainder = divmod(math.prod(shape) * _BITS[dtype], 8)
     if remainder or end - start != needed:
         raise _damaged(file, f"tensor {name[:80]!r} of shape {shape} and dtype {dtype} does not fit its bytes")
-    return _Tensor(name, dtype, tuple(shape), file, data_start + start, needed)
+    return Tensor(name, dtype, tuple(shape), file, data_start + start, needed)
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from selfreward_bench.config import SftConfig
 from selfreward_bench.engines.templates import PLAIN_TEMPLATE
 from selfreward_bench.errors import ConfigError, EngineError, IncompatibleRunError, TrainingError
 from selfreward_bench.types import Example, Message
+from trainers.checkpoints import logit_probe
 from trainers.rendering import load_tokenizer, render_turns
 from trainers.resume import ResumeStore, StepLog
 from trainers.sft import labelled_rows, train_sft
@@ -382,6 +383,19 @@ def test_unusable_bases(tiny_model: Path, tmp_path: Path) -> None:
 
 
 # --- models of others
+
+
+def test_a_base_that_lacks_weights_is_not_trained_from_random_ones(tiny_model: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    base = Path(shutil.copytree(tiny_model, tmp_path / "base"))
+    kept = {k: v for k, v in load_file(base / "model.safetensors").items() if "layers.1.mlp" not in k}
+    save_file(kept, base / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EngineError, match=r"lacks 3 of its weights, first model\.layers\.1\.mlp\.down_proj\.weight"):
+        train(base, tmp_path / "train")
+    with pytest.raises(EngineError, match="lacks 3 of its weights"):
+        logit_probe(base)
+    assert not (tmp_path / "train" / "checkpoint").exists()
 
 
 def test_a_base_without_template_gets_the_default_one(tmp_path: Path) -> None:

@@ -219,6 +219,18 @@ def test_a_chat_template_that_is_not_the_models_own_is_named(builder: Any) -> No
         assert re.search(r"M1 \S+ alpaca-eval@1 oracle \w+( srbench \S+)? 0 the model's own M2", text)
 
 
+def test_what_was_found_of_the_base_is_told(builder: Any) -> None:
+    assert "as examined" not in text_of(provenance.build([collect(builder.path)]))
+    finding = {"severity": "note", "topic": "tokenizer", "text": "An answer ends at <b>'<|end|>'</b> (1)."}
+    found = {"base": "micro", "facts": {"architecture": "LlamaForCausalLM", "positions": 4096}, "findings": [finding]}
+    (builder.path / "check.json").write_text(json.dumps({"examination": found}), encoding="utf-8")
+    text = text_of(provenance.build([collect(builder.path)]))
+    assert "Base, as examined LlamaForCausalLM, positions 4,096" in text
+    assert "Base: note (tokenizer) An answer ends at <b>'<|end|>'</b> (1)." in text
+    (builder.path / "check.json").write_text('{"examination": 3}', encoding="utf-8")
+    assert "as examined" not in text_of(provenance.build([collect(builder.path)]))
+
+
 def test_hardware_that_nobody_recorded_is_said_to_be(builder: Any) -> None:
     assert identity_of(builder.path)["Hardware"] == "not recorded"
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from selfreward_bench import recipes
+from selfreward_bench.bases.findings import Examination
 from selfreward_bench.cli.app import COMMANDS, load
 from selfreward_bench.cli.docs import FILES, render
 from selfreward_bench.settings import settings
@@ -50,7 +51,7 @@ def test_the_line_in_the_list_is_the_first_line_of_the_commands_help(name: str) 
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_runs(cli: Cli, quick: Any, monkeypatch: pytest.MonkeyPatch, example: str) -> None:
-    """Only training, evaluation and the look at this machine are replaced."""
+    """Only training, evaluation and the looks at this machine and at a base are replaced."""
     from selfreward_bench.cli import diagnosis, scoring
 
     result = EvalResult(
@@ -65,6 +66,7 @@ def test_every_example_runs(cli: Cli, quick: Any, monkeypatch: pytest.MonkeyPatc
     )
     monkeypatch.setattr(scoring, "results_of", lambda *_: [result])
     monkeypatch.setattr(diagnosis, "CHECKS", diagnosis.CHECKS[:1])
+    monkeypatch.setattr("trainers.examination.examine_base", lambda *_, **__: Examination(base="model"))
     monkeypatch.setattr("leaderboards.session.evaluate_model", lambda *_, **__: [])
     monkeypatch.setattr("leaderboards.evaluation.Evaluation.is_scored", True)
     monkeypatch.setattr("leaderboards.head_to_head.tournament.HeadToHead.answer", lambda *_: None)

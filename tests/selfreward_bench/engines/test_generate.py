@@ -57,6 +57,9 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "GPT2": {},
     "Gemma2": {"sliding_window": 6, "head_dim": 8},
     "Bloom": {},
+    "GPTNeo": {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]], "window_size": 6},
+    "Mpt": {"d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 256},
+    "Mamba": {"state_size": 4},
     "Lfm2": {"layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": False},
 }
 
@@ -74,6 +77,29 @@ def test_greedy_text_is_that_of_model_generate(
     found = answers(engine, items)
     for item in items:
         assert found[f"{item.id}/0"].text == reference(engine, item), item.id
+
+
+@pytest.mark.parametrize("name", ["Mistral", "Gemma2", "GPTNeo", "Mpt"])
+def test_padding_pushes_nothing_away(name: str, build_model: Callable[..., Any], engine_of: Callable[..., Any]) -> None:
+    """A common prefix is read once and shorter prompts padded behind it; windows, and Mpt's ALiBi, count columns."""
+    engine = engine_of(build_model(name, **ARCHITECTURES[name]))
+    shared = "once upon a time there was a little cat "
+    prompts = ["park", "liked to play in the park with three small cats who rate the time"]
+    items = [
+        GenerationRequest(id=f"r{i}", prompt=shared + p, temperature=0, max_new_tokens=8) for i, p in enumerate(prompts)
+    ]
+    together = answers(engine, items)
+    assert together == {k: v for item in items for k, v in answers(engine, [item]).items()}
+
+
+def test_a_model_without_a_cache_answers_as_one_with_it(
+    engine: Any, engine_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "takes_cache", lambda model: False)
+    slow = engine_of(engine._runner.model)
+    assert not slow._runner.plain
+    items = requests(6)
+    assert answers(slow, items) == answers(engine, items)
 
 
 def test_only_plain_attention_is_padded(build_model: Callable[..., Any]) -> None:

@@ -203,6 +203,14 @@ def test_a_damaged_index_is_refused(checkpoint: Path, index: str) -> None:
     assert "model.safetensors.index.json is damaged" in refused(checkpoint)
 
 
+def test_an_index_without_metadata_is_told(checkpoint: Path) -> None:
+    (checkpoint / "model.safetensors").unlink()
+    write_shards(checkpoint, WEIGHTS)
+    index = checkpoint / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": json.loads(index.read_text())["weight_map"]}))
+    assert 'Write "metadata": {} into it' in refused(checkpoint)
+
+
 def test_every_truncation_is_noticed(checkpoint: Path) -> None:
     file = checkpoint / "model.safetensors"
     whole = file.read_bytes()

@@ -1,0 +1,77 @@
+"""What a model's files tell without any library: whether they are all there, and what kind of model they are of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from selfreward_bench.bases.findings import Finding, Purpose, refusal
+from selfreward_bench.errors import SrbenchError
+from selfreward_bench.storage.fingerprint import check_checkpoint
+
+__all__ = ["architecture_of", "file_findings", "quantisation_of", "read_config"]
+
+_OTHER_KINDS: Final = {
+    "ForSequenceClassification": "a classifier or reward model, which grades texts and writes none",
+    "ForTokenClassification": "a classifier of tokens, which writes no text",
+    "ForQuestionAnswering": "a model that marks answers in a text and writes none",
+    "ForMultipleChoice": "a model that chooses and writes no text",
+    "ForMaskedLM": "an encoder, which sees the text it is asked to write",
+    "ForPreTraining": "an encoder, which sees the text it is asked to write",
+    "RewardModel": "a reward model, which grades texts and writes none",
+}
+"""What the name of an architecture ends with, and what such a model is."""
+
+
+def file_findings(directory: Path, purpose: Purpose) -> Iterator[Finding]:
+    """What stands in the way of using a model, as far as its files tell it; weights are looked at by their headers."""
+    try:
+        check_checkpoint(directory)
+        config = read_config(directory)
+    except SrbenchError as error:
+        yield refusal("files", str(error))
+        return
+    if fault := _other_kind(config):
+        yield refusal("config", fault)
+    method = quantisation_of(config)
+    if method and purpose.run is not None and not purpose.trainable_adapter:
+        yield refusal(
+            "weights",
+            f"Its weights are quantised ({method}), and quantised weights cannot be fully fine-tuned. Take the same "
+            "model with weights in bfloat16, float16 or float32.",
+        )
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """``config.json`` as it stands; ``check_checkpoint`` has seen that it is an object."""
+    values: dict[str, Any] = json.loads((directory / "config.json").read_bytes())
+    return values
+
+
+def architecture_of(config: Mapping[str, Any]) -> str:
+    """The class that a configuration names, or its type; for messages."""
+    names = config.get("architectures")
+    if isinstance(names, list) and names:
+        return str(names[0])[:80]
+    return str(config.get("model_type") or "a model of no known type")[:80]
+
+
+def quantisation_of(config: Mapping[str, Any]) -> str | None:
+    """How the weights are quantised, such as ``gptq``; None where they are not."""
+    found = config.get("quantization_config") or config.get("compression_config")
+    if not found:
+        return None
+    return str(found.get("quant_method") or "bitsandbytes")[:40] if isinstance(found, dict) else "quantization_config"
+
+
+def _other_kind(config: Mapping[str, Any]) -> str | None:
+    """Why a model is no causal language model; None where its configuration does not say so."""
+    name = architecture_of(config)
+    what = next((text for end, text in _OTHER_KINDS.items() if name.endswith(end)), None)
+    if config.get("is_encoder_decoder") is True:
+        what = "an encoder-decoder"
+    if what is None or (config.get("is_decoder") is True and name.endswith(("ForMaskedLM", "ForPreTraining"))):
+        return None
+    return f"{name} is {what}. srbench needs a causal language model (one that continues text)."

@@ -1,0 +1,174 @@
+"""The model a directory describes, built without its weights, and whether the files hold exactly these weights.
+
+transformers itself matches names and shapes, with its own conversions and ties; on the device ``meta`` that reads the
+files' headers alone and takes as little as a second of a large model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import transformers
+
+from selfreward_bench.bases.files import architecture_of, read_config
+from selfreward_bench.bases.findings import Finding, Purpose, note, refusal, warning
+from selfreward_bench.engines.cache import takes_cache
+from selfreward_bench.engines.loading import CHECKED, quiet, weights_fault
+from selfreward_bench.errors import first_line
+from selfreward_bench.storage.fingerprint import tensors
+
+__all__ = ["ModelView", "model_findings", "read_model_config"]
+
+_LAYER: Final = re.compile(r"\.(\d+)\.")
+_EXPERT: Final = re.compile(r"(.*\.experts\.)(\d+)(\..*)")
+_SHOWN: Final = 3
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """A model as its files describe it.
+
+    Attributes:
+        config: of the text model, where it has others too.
+        embeddings: tokens that the model has an embedding of.
+        parameters: numbers to be learnt, those used twice counted once.
+        cached: whether it takes a cache of keys and values.
+    """
+
+    config: Any
+    embeddings: int
+    parameters: int
+    cached: bool
+
+
+def read_model_config(directory: Path, purpose: Purpose) -> tuple[Any | None, list[Finding]]:
+    """transformers' configuration of a model, and why there is none."""
+    raw = read_config(directory)
+    name = architecture_of(raw)
+    code = raw.get("auto_map")
+    kind = str(raw.get("model_type", ""))
+    known = kind in transformers.CONFIG_MAPPING
+    if code and not known and not purpose.engine.trust_remote_code:
+        return None, [
+            refusal(
+                "config",
+                f"{name} runs only with code of its own ({_code_files(directory)}). Read that code, then set "
+                "engine.trust_remote_code=true.",
+            )
+        ]
+    if not known and not code:
+        return None, [
+            refusal(
+                "config",
+                f"config.json has model_type {kind[:80]!r}, which transformers {transformers.__version__} does not "
+                "know. Check the file; a model that is newer needs a newer transformers.",
+            )
+        ]
+    try:
+        with quiet():
+            config = transformers.AutoConfig.from_pretrained(
+                str(directory), trust_remote_code=purpose.engine.trust_remote_code
+            )
+    except Exception as error:  # whatever a wrong value or the model's own code causes
+        return None, [refusal("config", f"config.json does not describe a model: {first_line(error)}")]
+    if not isinstance(getattr(config.get_text_config(), "vocab_size", None), int):
+        return None, [refusal("config", "config.json does not describe a text model: it has no vocab_size.")]
+    if known and not _is_causal(config):
+        return None, [
+            refusal("config", f"{name} is no causal language model (one that continues text), and srbench needs one.")
+        ]
+    return config, list(_config_findings(config, name, code is not None and known, purpose))
+
+
+def model_findings(directory: Path, config: Any, purpose: Purpose) -> tuple[ModelView | None, list[Finding]]:
+    """The model, and what is to be said of its weights."""
+    try:
+        with quiet():
+            model, report = transformers.AutoModelForCausalLM.from_pretrained(
+                str(directory), device_map="meta", trust_remote_code=purpose.engine.trust_remote_code, **CHECKED
+            )
+    except ImportError as error:  # a library that quantised weights need
+        return None, [refusal("weights", f"Loading its weights needs what is not installed: {first_line(error)}")]
+    except Exception as error:  # as above
+        text = _torn_experts(directory) or f"{architecture_of(read_config(directory))} cannot be built from its files: "
+        return None, [refusal("weights", text if text.endswith(".") else text + first_line(error))]
+    embeddings = model.get_input_embeddings()
+    view = ModelView(
+        config=config.get_text_config(),
+        embeddings=int(embeddings.weight.shape[0]) if embeddings is not None else 0,
+        parameters=sum(p.numel() for p in model.parameters()),
+        cached=takes_cache(model),
+    )
+    return view, list(_weight_findings(report, config, {name for name, _ in model.named_parameters()}))
+
+
+def _config_findings(config: Any, name: str, code_is_left: bool, purpose: Purpose) -> Iterator[Finding]:
+    text = config.get_text_config()
+    if getattr(config, "is_decoder", True) is False and type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING:
+        yield refusal(
+            "config",
+            f"{name} with is_decoder false is an encoder, which sees the text it is asked to write. srbench needs a "
+            "causal language model (one that continues text).",
+        )
+    if code_is_left and not purpose.engine.trust_remote_code:
+        yield note("config", f"The code beside the model is not run; transformers' own {name} is.")
+    pad, size = getattr(text, "pad_token_id", None), getattr(text, "vocab_size", None)
+    if isinstance(pad, int) and isinstance(size, int) and pad >= size:
+        yield refusal(
+            "config",
+            f"config.json has pad_token_id {pad}, but a vocabulary of {size} tokens (0 to {size - 1}). Set it to null, "
+            "or to an id within, such as the end token's.",
+        )
+
+
+def _is_causal(config: Any) -> bool:
+    if getattr(config, "is_encoder_decoder", False):
+        return False
+    return type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
+
+
+def _weight_findings(report: Any, config: Any, expected: set[str]) -> Iterator[Finding]:
+    if fault := weights_fault(report):
+        yield refusal("weights", f"It {fault}")
+        return
+    unexpected = sorted(report["unexpected_keys"])
+    further = _further_layers(unexpected, expected)
+    if further and not getattr(config.get_text_config(), "num_nextn_predict_layers", None):
+        yield refusal(
+            "weights",
+            f"Its files hold {len(further)} weights of layers that config.json does not count, first {further[0]}: the "
+            "model would run without them. Mend the number of layers in config.json.",
+        )
+    elif unexpected:
+        yield warning(
+            "weights",
+            f"Its files hold {len(unexpected)} weights that are no part of the model and are left out, in what is "
+            f"trained too: {', '.join(unexpected[:_SHOWN])}{', ...' if len(unexpected) > _SHOWN else ''}",
+        )
+
+
+def _further_layers(unexpected: Iterable[str], expected: set[str]) -> list[str]:
+    """Weights that are named like the model's, but for a layer's number."""
+    known = {_LAYER.sub(".#.", name) for name in expected}
+    return [name for name in unexpected if _LAYER.search(name) and _LAYER.sub(".#.", name) in known]
+
+
+def _torn_experts(directory: Path) -> str:
+    """What is missing where a layer has fewer experts than the others; empty where that is not it."""
+    groups: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for tensor in tensors(directory):
+        if found := _EXPERT.fullmatch(tensor.name):
+            groups[found[1], found[3]].add(int(found[2]))
+    every = set().union(*groups.values())
+    missing = sorted(f"{a}{n}{b}" for (a, b), numbers in groups.items() for n in every - numbers)
+    return f"It lacks {len(missing)} of its weights, first {missing[0]}: incomplete." if missing else ""
+
+
+def _code_files(directory: Path) -> str:
+    names = sorted(p.name for p in directory.glob("*.py"))
+    return ", ".join(names[:_SHOWN]) or "none of it is beside the weights"

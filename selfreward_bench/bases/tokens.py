@@ -1,0 +1,148 @@
+"""A tokenizer beside its model: ids without an embedding, and which tokens end, pad and begin."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import transformers
+
+from selfreward_bench.bases.findings import Finding, Purpose, note, refusal
+from selfreward_bench.engines.loading import quiet
+from selfreward_bench.errors import first_line
+
+__all__ = ["read_tokenizer", "token_findings"]
+
+_SENTENCEPIECE: Final = ("tokenizer.model", "spiece.model")
+_SHOWN: Final = 6
+
+
+def read_tokenizer(directory: Path, purpose: Purpose) -> tuple[Any | None, list[Finding]]:
+    """The tokenizer of a model, and why there is none."""
+    if missing := _missing_packages(directory):
+        return None, [
+            refusal(
+                "tokenizer",
+                f"Its tokenizer is in SentencePiece's format alone, and reading it needs {' and '.join(missing)}: "
+                f"`pip install {' '.join(missing)}`, or save tokenizer.json beside it where they are installed.",
+            )
+        ]
+    try:
+        with quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                str(directory), trust_remote_code=purpose.engine.trust_remote_code
+            )
+            tokenizer("a")
+    except Exception as error:  # whatever a broken file or a tokenizer's own code causes
+        if "trust_remote_code" in str(error) and not purpose.engine.trust_remote_code:
+            return None, [
+                refusal(
+                    "tokenizer",
+                    "Its tokenizer runs only with code of its own. Read that code, then set "
+                    "engine.trust_remote_code=true, or save tokenizer.json beside it.",
+                )
+            ]
+        return None, [
+            refusal("tokenizer", f"No tokenizer can be read: {first_line(error)} Copy its files from the model again.")
+        ]
+    return tokenizer, []
+
+
+def token_findings(tokenizer: Any, embeddings: int, ends: Collection[int], purpose: Purpose) -> Iterator[Finding]:
+    """Whether each token that may be met has an embedding, and what ends, pads and begins.
+
+    Args:
+        embeddings: tokens that the model has an embedding of.
+        ends: ids that end an answer, as the engine takes them.
+    """
+    yield from _beyond(tokenizer, embeddings)
+    name, end, pad = tokenizer.convert_ids_to_tokens, tokenizer.eos_token_id, tokenizer.pad_token_id
+    if end is None and purpose.run is not None:
+        yield refusal(
+            "tokenizer",
+            "The tokenizer has no end token, so training could not teach the model to stop. Set eos_token in its "
+            "tokenizer_config.json.",
+        )
+    elif not ends:
+        yield note("tokenizer", "No token ends an answer; each goes on to its longest length.")
+    else:
+        listed = ", ".join(f"{name(i)!r} ({i})" for i in sorted(ends)[:_SHOWN])
+        yield note("tokenizer", f"An answer ends at {listed}.")
+    if pad is None and end is not None:
+        yield note("tokenizer", "There is no pad token; the end token stands in for it. What is padded is masked.")
+    elif pad is not None and pad == end:
+        yield note("tokenizer", "The pad token is the end token; the end of an answer is trained all the same.")
+    if len(tokenizer) < embeddings:
+        yield note(
+            "tokenizer",
+            f"The model has {embeddings} embeddings and the tokenizer {len(tokenizer)} tokens; the rest is not used.",
+        )
+
+
+def _beyond(tokenizer: Any, embeddings: int) -> Iterator[Finding]:
+    """Ids without an embedding: a refusal where text can come to one, else a note."""
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    used = _used(tokenizer, vocabulary)
+    beyond = sorted((i, token) for token, i in vocabulary.items() if i >= embeddings)
+    if met := [(i, token) for i, token in beyond if i in used]:
+        i, token = met[0]
+        yield refusal(
+            "tokenizer",
+            f"Its {used[i]} {token[:40]!r} is id {i}, but the model has {embeddings} embeddings (0 to {embeddings - 1})"
+            f"{f', and so for {len(met) - 1} more' if len(met) > 1 else ''}. Enlarge the model where it is made "
+            "(`model.resize_token_embeddings(len(tokenizer))`), or take a token that it has (tokenizer_config.json).",
+        )
+    if unused := [token for i, token in beyond if i not in used]:
+        listed = ", ".join(repr(token[:40]) for token in unused[:_SHOWN])
+        yield note("tokenizer", f"{len(unused)} control tokens have no embedding, and nothing uses them: {listed}.")
+
+
+def _used(tokenizer: Any, vocabulary: dict[str, int]) -> dict[int, str]:
+    """Id -> what it is called, of every token that srbench itself or a text can come to.
+
+    Control tokens that only a text could spell are not among them: a text's are made harmless.
+    """
+    added = tokenizer.added_tokens_decoder
+    special = {i for i, token in added.items() if token.special} | set(tokenizer.all_special_ids)
+    found = {i: "token" for i in vocabulary.values() if i not in special}
+    found |= {i: "control token" for i in _in_template(tokenizer, added) if i in special}
+    found |= dict.fromkeys(tokenizer("a")["input_ids"], "token around a text")
+    roles = {"unk": "unknown token", "bos": "begin token", "pad": "pad token", "eos": "end token"}
+    begins = tokenizer.bos_token_id in found
+    for role, called in roles.items():
+        i = getattr(tokenizer, f"{role}_token_id")
+        if i is not None and (role != "bos" or begins) and (role != "unk" or i in found or _meets_unknown(tokenizer)):
+            found[i] = called
+    return found
+
+
+def _in_template(tokenizer: Any, added: dict[int, Any]) -> set[int]:
+    """The added tokens that the chat template spells out."""
+    template = tokenizer.chat_template
+    text = "\n".join(template.values()) if isinstance(template, dict) else template or ""
+    found = {i for i, token in added.items() if token.content in text}
+    if "bos_token" in text and tokenizer.bos_token_id is not None:
+        found.add(tokenizer.bos_token_id)
+    return found
+
+
+def _meets_unknown(tokenizer: Any) -> bool:
+    """Whether a text can come to the unknown token."""
+    return tokenizer.unk_token_id in tokenizer("\U0010fffd \u16a0\u0bf5", add_special_tokens=False)["input_ids"]
+
+
+def _missing_packages(directory: Path) -> list[str]:
+    """What a tokenizer in SentencePiece's format needs and is not installed."""
+    if (directory / "tokenizer.json").is_file() or not any((directory / name).is_file() for name in _SENTENCEPIECE):
+        return []
+    needed = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}
+    return [package for module, package in needed.items() if not _installed(module)]
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package around it
+        return False
