@@ -55,10 +55,9 @@ def run_iteration(
     """
     wanted = Wanted(recipe, change or (), seed, judge, with_baseline)
     if dry_run:
-        from selfreward_bench.cli.dryrun import show_plan
-        from trainers.plan import make_plan
+        from selfreward_bench.cli.dryrun import show_dry_run
 
-        show_plan(make_plan(peek_run(run, wanted), until=until, from_stage=from_stage))
+        show_dry_run(peek_run(run, wanted), until, from_stage)
         return
     opened = open_run(run, wanted)
     use_threads(opened.config.threads)
