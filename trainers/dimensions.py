@@ -98,7 +98,7 @@ def read_dimensions(directory: Path, *, trust_remote_code: bool = False) -> Dime
     Raises:
         EngineError: it has none, or one that describes no causal language model.
     """
-    from transformers import AutoConfig
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
     from trainers.checkpoints import quiet_libraries
 
@@ -107,6 +107,8 @@ def read_dimensions(directory: Path, *, trust_remote_code: bool = False) -> Dime
     try:
         with quiet_libraries():
             config = AutoConfig.from_pretrained(str(directory), trust_remote_code=trust_remote_code)
+        if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not trust_remote_code:
+            raise ValueError(f"{str(config.model_type)[:80]} is another kind of model")
         text = config.get_text_config()
         if not 0 < int(text.num_hidden_layers) <= _MOST_LAYERS:
             raise ValueError(f"num_hidden_layers is {text.num_hidden_layers}")

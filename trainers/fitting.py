@@ -17,7 +17,7 @@ from selfreward_bench import recipes
 from selfreward_bench.config import DpoConfig, EngineConfig, RunConfig, SftConfig
 from trainers.dimensions import Dimensions
 from trainers.lengths import Measured, bounds
-from trainers.memory import LIBRARIES, Device
+from trainers.memory import LIBRARIES, STATE, Device
 from trainers.needs import Need, fewest_tokens, need_of
 
 __all__ = ["Machine", "Shortage", "fewest_devices", "find_machine", "shortages"]
@@ -26,6 +26,7 @@ _SHORTEST: Final = 128  # tokens of a record below which a shorter max_length is
 _STEP: Final = 64  # lengths and budgets of tokens are told in multiples of it
 _PARTS: Final = 16  # of a budget of tokens, tried one less at a time
 _MOST_DEVICES: Final = 4096
+_HALF: Final = 2  # bytes of a parameter, the fewest that the engine can take
 
 #: section of the recipe -> kinds of stages whose memory its settings decide
 SECTIONS: Final[dict[str, tuple[str, ...]]] = {
@@ -137,6 +138,8 @@ def _remedy(
     room: int,
 ) -> tuple[str, ...]:
     """The first of the choices with which all kinds of the section fit."""
+    if d.parameters * (_HALF if section == "engine" else STATE) >= room:
+        return ()
     if section == "engine":
         least = max(fewest_tokens(kind, config, d, measured) for kind in kinds)
         choices = _engine_choices(config.engine, least)
@@ -162,12 +165,12 @@ def _training_choices(
     if device == "cpu" and isinstance(section, SftConfig) and section.dropout:
         switches.append(f"{name}.dropout=0")
     sizes = [n for n in range(now, 0, -1) if section.batch_size % n == 0]
-    for count in range(len(switches) + 1):
-        for on, size in product(combinations(switches, count), sizes):
-            yield (*([] if size == now else [f"{name}.micro_batch_size={size}"]), *on)
+    every = [on for count in range(len(switches) + 1) for on in combinations(switches, count)]
+    for on, size in product(every, sizes):
+        yield (*([] if size == now else [f"{name}.micro_batch_size={size}"]), *on)
     smallest = [] if now == 1 else [f"{name}.micro_batch_size=1"]
-    for length in range(longest // _STEP * _STEP, _SHORTEST - 1, -_STEP):
-        yield (*smallest, *switches, f"{name}.max_length={length}")
+    for length, on in product(range(longest // _STEP * _STEP, _SHORTEST - 1, -_STEP), every):
+        yield (*smallest, *on, f"{name}.max_length={length}")
 
 
 def _engine_choices(engine: EngineConfig, least: int) -> Iterator[tuple[str, ...]]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from selfreward_bench.config import DpoConfig, RunConfig, SftConfig
-from selfreward_bench.sources.hub import is_hub_name
+from selfreward_bench.errors import EngineError
+from selfreward_bench.sources.hub import hub_directory, is_hub_name
 from selfreward_bench.storage.rundir import RunDir
 from trainers import memory
 from trainers.dimensions import Dimensions, describe_base
@@ -282,10 +283,20 @@ def _disk(d: Dimensions, config: RunConfig, loads: Sequence[Load]) -> Disk:
     evaluated = len(trained) * _EVALUATED * config.eval.answering.max_new_tokens
     written = sum(load.written.number for load in loads) + evaluated
     records = sum(load.stage.remaining for load in loads) + len(trained) * _EVALUATED
-    is_away = config.base != "micro" and not Path(config.base).is_dir() and is_hub_name(config.base)
     return Disk(
-        download=d.parameters * d.width if is_away else 0,
+        download=d.parameters * d.width if _is_away(config.base) else 0,
         checkpoints=len(trained) * memory.checkpoint(d.parameters),
         states=max(saved, default=0) * memory.saved_state(d.parameters),
         records=written * _TOKEN + records * _RECORD,
     )
+
+
+def _is_away(base: str) -> bool:
+    """Whether the base is the hub's and not wholly in its cache."""
+    if base == "micro" or Path(base).is_dir() or not is_hub_name(base):
+        return False
+    try:
+        hub_directory(base, offline=True)
+    except EngineError:
+        return True
+    return False

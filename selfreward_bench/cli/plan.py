@@ -61,8 +61,8 @@ def plan(
     Examples:
       srbench plan micro
       srbench plan runs/first --set sft.micro_batch_size=4
-      srbench plan paper-70b --gpus 64 --gpu-memory 80 --tokens-per-second 20000 --tflops 312 --mfu 0.4
-      srbench plan mine.yaml --parameters 7e9 --gpu-memory 80 --json
+      srbench plan mine.yaml --gpu-memory 24 --json
+      srbench plan paper-70b --gpus 64 --tokens-per-second 20000 --tflops 312 --mfu 0.4
     """
     from selfreward_bench.cli.dryrun import show_plan
     from selfreward_bench.cli.requirements import as_json as numbers

@@ -20,16 +20,20 @@ _PARTS: Final = ("weights", "gradients", "moments", "activations", "logits", "ca
 
 def show_requirements(found: Requirements) -> None:
     """Prints the base, tokens, memory, disk, and what does not fit."""
+    if not found.needs:
+        show("\nNothing that needs a model is left to be done.")
+        return
     d = found.dimensions
     active = f", {d.active:,} of them at work for a token" if d.active != d.parameters else ""
     show(f"\nThe base, {found.config.base}: {d.parameters:,} parameters{active} ({d.source}).")
     show(_tokens(found))
+    show("(<= the most that the settings allow, ~ a mean of the seed data or of finished stages)")
     show(f"\nMemory of one device ({_held(found)}):")
     show(_memory(found))
     for line in (*_beside(found), *verdict(found)):
         show(line)
     if found.assumed:
-        show(f"\nAssumed: {'; '.join(found.assumed)}. Of a length the most is taken that the settings allow.")
+        show(f"\nAssumed: {'; '.join(found.assumed)}.")
 
 
 def verdict(found: Requirements) -> Iterator[str]:
@@ -227,7 +231,7 @@ def _each(needs: Sequence[Need], found: Requirements, count: int) -> int:
     from trainers.needs import training_pass
 
     d = found.dimensions
-    passes = [training_pass(need.kind, found.config, d, found.measured, "gpu") for need in needs]
+    passes = [training_pass(need.kind, found.config, d, found.measured, "gpu", count) for need in needs]
     return max(sharded(d, step, count) for step in passes)
 
 
