@@ -1,4 +1,4 @@
-"""How long a unit of work takes: seconds per unit for each kind of stage, and where that is known from.
+"""How long a unit of work takes, and how many tokens: per unit for each kind of stage, and where that is known from.
 
 First the run's own finished stages; then runs beside it with the same base and engine; for the embedded base last what
 was measured for it (perf/RESULTS.md). Nothing else is guessed: for another model the first run tells.
@@ -6,7 +6,7 @@ was measured for it (perf/RESULTS.md). Nothing else is guessed: for another mode
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Final
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.storage.rundir import RunDir
 
-__all__ = ["Rate", "rates"]
+__all__ = ["Rate", "rates", "token_counts"]
 
 #: of the embedded base on one thread of the machine in perf/RESULTS.md: seconds per step and example of its batch, and
 #: per prompt, answer and judgment (medians of five runs of the micro recipe)
@@ -31,9 +31,9 @@ OwnRates = Callable[[RunDir], Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Seconds per unit, and the source in words."""
+    """Seconds (or tokens) per unit, and the source in words."""
 
-    seconds: float
+    number: float
     source: str
 
 
@@ -43,15 +43,34 @@ def rates(run: RunDir, own: OwnRates) -> dict[str, Rate]:
     Args:
         own: the rates that a run's own finished stages tell.
     """
-    found: dict[str, Rate] = {}
-    sources: list[tuple[str, Mapping[str, float]]] = [("this run's finished stages", own(run))]
-    sources += [(str(other.path), own(other)) for other in _neighbours(run)]
+    sources = _finished(run, own)
     if run.config.base == "micro" and run.config.engine.device in ("auto", "cpu"):
         sources.append(("what was measured for the embedded base on another machine", _embedded(run)))
-    for source, known in sources:
-        for kind, seconds in known.items():
-            found.setdefault(kind, Rate(seconds, source))
+    found = _first(sources)
     return {kind: found[other] for kind, other in _NEAREST.items() if other in found} | found
+
+
+def token_counts(run: RunDir, own: OwnRates) -> dict[str, Rate]:
+    """Kind of stage -> tokens per unit, as far as they are known.
+
+    Args:
+        own: those of a run's own finished stages.
+    """
+    return _first(_finished(run, own))
+
+
+def _finished(run: RunDir, own: OwnRates) -> list[tuple[str, Mapping[str, float]]]:
+    """What finished stages tell, of the run itself and then of its neighbours."""
+    sources = [("this run's finished stages", own(run))]
+    return sources + [(str(other.path), own(other)) for other in _neighbours(run)]
+
+
+def _first(sources: Iterable[tuple[str, Mapping[str, float]]]) -> dict[str, Rate]:
+    found: dict[str, Rate] = {}
+    for source, known in sources:
+        for kind, number in known.items():
+            found.setdefault(kind, Rate(number, source))
+    return found
 
 
 def _embedded(run: RunDir) -> dict[str, float]:

@@ -12,12 +12,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from selfreward_bench.config import DpoConfig, RunConfig, SftConfig
-from selfreward_bench.errors import UnknownNameError
+from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.storage.rundir import RunDir, StageStatus
-from trainers.estimates import Rate, rates
+from trainers.estimates import Rate, rates, token_counts
 from trainers.stages import BASELINE, StageSpec, check_model, models, stages
 
-__all__ = ["Plan", "StagePlan", "make_plan", "next_model", "stage_kind", "stage_work", "stages_from"]
+__all__ = [
+    "Amount",
+    "Plan",
+    "StagePlan",
+    "make_plan",
+    "next_model",
+    "stage_kind",
+    "stage_work",
+    "stages_from",
+    "tokens_per_unit",
+]
 
 _BOOKKEEPING = frozenset({"ift", "eft", "pairs"})  # reads and writes records, asks no model: seconds at most
 
@@ -95,14 +105,20 @@ class Plan:
         return tuple(s.name for s in self.pending if s.remaining and s.seconds is None)
 
 
-def make_plan(run: RunDir, *, until: str | None = None, from_stage: str | None = None) -> Plan:
+def make_plan(
+    run: RunDir, *, until: str | None = None, from_stage: str | None = None, without_data: bool = False
+) -> Plan:
     """What ``run_iteration(run, until=..., from_stage=...)`` would do.
 
     The run's directory need not be there yet.
 
+    Args:
+        without_data: whether seed data that is not there (or on the hub) counts with the sizes that are drawn of it.
+
     Raises:
         UnknownNameError: the run has no such model or stage.
         DataError: the seed data cannot be read.
+        ConfigError: it is not there, and nothing is said of its size.
     """
     every = stages(run.config)
     anew = frozenset(stages_from(run.config, from_stage) if from_stage else ())
@@ -112,8 +128,8 @@ def make_plan(run: RunDir, *, until: str | None = None, from_stage: str | None =
     check_model(run.config, last)
     wanted = models(run.config)
     wanted = wanted[: wanted.index(last) + 1]
-    seeds = _SeedCounts(run)
-    if seeds.bare and "M1" in wanted:
+    seeds = _SeedCounts(run, without_data)
+    if seeds.bare.number and "M1" in wanted:
         wanted = [BASELINE, *wanted]
     listed = [_describe(run, spec, seeds, anew) for spec in every if _belongs(spec, wanted)]
     known = rates(run, lambda other: _own_rates(other, stages(other.config)))
@@ -130,6 +146,11 @@ def stages_from(config: RunConfig, first: str) -> list[str]:
     if first not in names:
         raise UnknownNameError("stage", first, names)
     return names[names.index(first) :]
+
+
+def tokens_per_unit(run: RunDir) -> dict[str, Rate]:
+    """Kind of stage -> tokens per unit of its work: of training those read, of all others those written."""
+    return token_counts(run, lambda other: _own_tokens(other, stages(other.config)))
 
 
 def stage_kind(name: str) -> str:
@@ -201,14 +222,10 @@ def _work(run: RunDir, spec: StageSpec, seeds: _SeedCounts, anew: Collection[str
         pairs = _records(run, f"{model}/pairs", "pairs", anew) or _most_pairs(run, model, anew)
         return _steps(pairs, config.dpo, f"{pairs} pairs")
     if kind in ("ift", "eft"):
-        return (Amount(seeds.ift) if kind == "ift" else seeds.eft), "examples", ""
+        return (seeds.ift if kind == "ift" else seeds.eft), "examples", ""
     if kind == "reviews":
-        k = config.seeds.eft_samples
-        return (
-            Amount(seeds.bare * k),
-            "judgments",
-            f"{seeds.bare:,} responses without a review x {k}" if seeds.bare else "",
-        )
+        k, bare = config.seeds.eft_samples, seeds.bare
+        return bare.times(k), "judgments", f"{bare} responses without a review x {k}" if bare.number else ""
     asked = _records(run, f"{model}/prompts", "prompts", anew) or Amount(config.prompts.count)
     if kind == "prompts":
         most = config.prompts.count * config.prompts.max_attempts_factor
@@ -227,10 +244,10 @@ def _work(run: RunDir, spec: StageSpec, seeds: _SeedCounts, anew: Collection[str
 
 def _sft_steps(config: RunConfig, model: str, seeds: _SeedCounts) -> tuple[Amount, str, str]:
     if model == BASELINE:
-        return _steps(Amount(seeds.ift), config.sft, f"{seeds.ift:,} IFT examples")
+        return _steps(seeds.ift, config.sft, f"{seeds.ift} IFT examples")
     repeated = seeds.eft.times(config.sft.eft_repeat)
-    mixed = Amount(seeds.ift + repeated.number, repeated.exact)
-    return _steps(mixed, config.sft, f"{seeds.ift:,} IFT and {repeated} EFT examples")
+    mixed = Amount(seeds.ift.number + repeated.number, seeds.ift.exact and repeated.exact)
+    return _steps(mixed, config.sft, f"{seeds.ift} IFT and {repeated} EFT examples")
 
 
 def _steps(records: Amount, section: SftConfig | DpoConfig, origin: str) -> tuple[Amount, str, str]:
@@ -254,21 +271,39 @@ def _records(run: RunDir, stage: str, unit: str, anew: Collection[str]) -> Amoun
 
 
 class _SeedCounts:
-    """How many examples the seed data holds, read when first needed (finished stages say so without reading)."""
+    """How many examples the seed data holds, read when first needed (finished stages say so without reading).
 
-    def __init__(self, run: RunDir) -> None:
+    Attributes:
+        ift, eft: examples.
+        bare: ranked responses that bring no review.
+    """
+
+    def __init__(self, run: RunDir, without_data: bool) -> None:
         from trainers import seeds
 
         section = run.config.seeds
         ift, eft = (_records(run, f"M1/{name}", "examples", ()) for name in ("ift", "eft"))
-        self.bare = 0
-        self.ift = ift.number if ift else len(seeds.load_ift(section, run.config.seed))
+        self.bare = Amount(0)
+        if ift is None and without_data and not seeds.is_there(section.ift):
+            ift = _stated("ift", section.ift, section.ift_size)
+        self.ift = ift or Amount(len(seeds.load_ift(section, run.config.seed)))
+        if eft is None and without_data and not seeds.is_there(section.eft):
+            eft = self.bare = _stated("eft", section.eft, section.eft_size)
         if eft:
             self.eft = eft
             return
         ranked = seeds.load_eft(section, run.config.seed)
-        self.bare = sum(r.review is None for p in ranked for r in p.responses)
+        self.bare = Amount(sum(r.review is None for p in ranked for r in p.responses))
         self.eft = Amount(sum(len(p.responses) for p in ranked), exact=False)
+
+
+def _stated(name: str, given: str, size: int | None) -> Amount:
+    if size is None:
+        raise ConfigError(
+            f"seeds.{name}: {given!r} is not there, and nothing says how much of it there will be. Give the data, or "
+            f"its size for the plan (--set seeds.{name}_size=3200)."
+        )
+    return Amount(size, exact=False)
 
 
 # --- how long
@@ -288,10 +323,20 @@ def _own_rates(run: RunDir, every: Sequence[StageSpec]) -> dict[str, float]:
     return found
 
 
+def _own_tokens(run: RunDir, every: Sequence[StageSpec]) -> dict[str, float]:
+    """Of the last finished stage of each kind."""
+    found: dict[str, float] = {}
+    for spec in every:
+        finished, units = run.finished_stage(spec.name), stage_work(run, spec)
+        if finished and units and finished.counts.get("tokens"):
+            found[stage_kind(spec.name)] = finished.counts["tokens"] / units
+    return found
+
+
 def _estimated(stage: StagePlan, known: Mapping[str, Rate]) -> StagePlan:
     kind = stage_kind(stage.name)
     if not stage.remaining:
         return replace(stage, seconds=0.0)
     if kind in known:
-        return replace(stage, seconds=stage.remaining * known[kind].seconds, source=known[kind].source)
+        return replace(stage, seconds=stage.remaining * known[kind].number, source=known[kind].source)
     return replace(stage, seconds=0.0) if kind in _BOOKKEEPING else stage

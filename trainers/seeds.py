@@ -8,6 +8,7 @@ nothing is mended silently. ``trainers.eft`` turns ranked responses into trainin
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from selfreward_bench.config import SeedConfig
@@ -21,7 +22,7 @@ from trainers import importing
 from trainers.filters import normalised
 from trainers.importing import Imported, Purpose
 
-__all__ = ["facts", "load_eft", "load_excluded", "load_ift"]
+__all__ = ["facts", "is_there", "load_eft", "load_excluded", "load_ift"]
 
 _OASST_PREFIX = "oasst:"
 
@@ -75,6 +76,11 @@ def load_excluded(config: SeedConfig) -> list[Prompt]:
     if config.exclude is None:
         return []
     return [r for r in _read(config.exclude, "prompts").records if isinstance(r, Prompt)]
+
+
+def is_there(given: str) -> bool:
+    """Whether a source can be read without downloading anything."""
+    return given == "micro" or Path(given.removeprefix(_OASST_PREFIX)).exists()
 
 
 def facts(config: SeedConfig) -> dict[str, dict[str, str | int]]:

@@ -17,6 +17,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "check": ("check:check", "Examine a base model before it is trained."),
     "init": ("init:init", "Make a run's directory with its settings."),
     "run-iteration": ("iterate:run_iteration", "Make the next model of a run: M1, then M2, then M3."),
+    "plan": ("plan:plan", "Show what a run will need: tokens, memory, disk, time."),
     "fork": ("fork:fork", "Make a run that keeps what another has made, and goes on with other settings."),
     "status": ("status:status", "Show how far a run is, and what comes next."),
     "eval": (

@@ -29,7 +29,7 @@ Exit codes:
 | code | meaning |
 |---|---|
 | 0 | done |
-| 1 | `doctor` or `validate` found a problem, a gate of `compare` failed, `eval` scored nothing; or a bug (traceback) |
+| 1 | `doctor`, `validate`, `plan`: a problem; `compare`: a gate failed; `eval`: nothing scored; or a bug (traceback) |
 | 2 | something to be mended by you: the message names it, and the way out |
 | 130, 143 | stopped by Ctrl-C or SIGTERM; what is complete is kept, and the message says how to go on |
 

@@ -1,15 +1,34 @@
-"""``run-iteration --dry-run``: the plan as a table."""
+"""``run-iteration --dry-run``: the plan as a table, and what it needs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from selfreward_bench.cli.console import Columns, duration, show
+from selfreward_bench.errors import EngineError
 
 if TYPE_CHECKING:
+    from selfreward_bench.storage.rundir import RunDir
     from trainers.plan import Plan, StagePlan
 
 _TOTALS = ("generations", "judgments", "steps")
+
+
+def show_dry_run(run: RunDir, until: str | None, from_stage: str | None) -> None:
+    """Prints the plan, and what it takes on this machine as far as the base is known."""
+    from selfreward_bench.cli.requirements import show_requirements
+    from trainers.fitting import find_machine
+    from trainers.plan import make_plan
+    from trainers.requirements import require
+
+    plan = make_plan(run, until=until, from_stage=from_stage)
+    show_plan(plan)
+    if plan.until is None:
+        return
+    try:
+        show_requirements(require(run, find_machine(run.path), plan=plan))
+    except EngineError as error:
+        show(f"Memory, tokens and disk are not told: {error}")
 
 
 def show_plan(plan: Plan) -> None:

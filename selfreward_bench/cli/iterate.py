@@ -63,12 +63,11 @@ def run_iteration(
     wanted = Wanted(recipe, change or (), seed, judge, with_baseline)
     if dry_run:
         from selfreward_bench.cli.checks import check_config
-        from selfreward_bench.cli.dryrun import show_plan
-        from trainers.plan import make_plan
+        from selfreward_bench.cli.dryrun import show_dry_run
 
         peeked = peek_run(run, wanted)
         check_config(peeked.config)
-        show_plan(make_plan(peeked, until=until, from_stage=from_stage))
+        show_dry_run(peeked, until, from_stage)
         return
     require_one_process()  # before the first of several takes the run
     opened = open_run(run, wanted)

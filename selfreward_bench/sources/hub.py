@@ -12,7 +12,7 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +20,13 @@ from selfreward_bench.errors import EngineError
 from selfreward_bench.sources.network import is_this_machine, past_proxies
 from selfreward_bench.storage.fingerprint import no_weights
 
-__all__ = ["hub_directory", "is_hub_name"]
+__all__ = ["hub_description", "hub_directory", "is_hub_name"]
 
 _NAME: Final = re.compile(
     r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@(?!.*\.\.)[A-Za-z0-9][\w./-]{0,250})?", re.ASCII
 )
-_WANTED: Final = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja", "*.py"]
+_DESCRIBING: Final = ["*.json", "*.model", "*.txt", "*.jinja", "*.py"]  # what a model is
+_WANTED: Final = ["*.safetensors", *_DESCRIBING]
 _UNWANTED: Final = ["*/*", "consolidated*"]  # other formats of the same weights
 _LOG_IN: Final = "log in (`hf auth login`) or set HF_TOKEN"
 
@@ -49,24 +50,42 @@ def hub_directory(text: str, *, offline: bool = False) -> Path:
     Raises:
         EngineError: the hub does not have it, or not for this account, cannot be reached, or has no safetensors.
     """
-    name, _, revision = text.partition("@")
     with _past_proxies():
-        path = _download(text, name, revision, offline)
+        path = _snapshot(text, _WANTED, offline)
         if not any(path.glob("*.safetensors")):
+            name, _, _ = text.partition("@")
             raise EngineError(no_weights(text, _names(name, path, offline)))
     return path
 
 
-def _download(text: str, name: str, revision: str, offline: bool) -> Path:
+def hub_description(text: str, *, offline: bool = False) -> Path:
+    """A directory with the files of a model that describe it, configuration and tokenizer among them: no weights.
+
+    Args:
+        text: ``OWNER/NAME`` or ``OWNER/NAME@REVISION``.
+        offline: only what is in the cache; no connection is made.
+
+    Raises:
+        EngineError: as ``hub_directory``, or it has no config.json.
+    """
+    with _past_proxies():
+        path = _snapshot(text, _DESCRIBING, offline)
+    if not (path / "config.json").is_file():
+        raise EngineError(f"Model {text!r} has no config.json, so nothing tells what it is.")
+    return path
+
+
+def _snapshot(text: str, wanted: Sequence[str], offline: bool) -> Path:
     from huggingface_hub import snapshot_download
 
+    name, _, revision = text.partition("@")
     try:
         with _quiet():
             return Path(
                 snapshot_download(
                     name,
                     revision=revision or None,
-                    allow_patterns=_WANTED,
+                    allow_patterns=list(wanted),
                     ignore_patterns=_UNWANTED,
                     local_files_only=offline,
                 )

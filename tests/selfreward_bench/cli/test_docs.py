@@ -17,7 +17,7 @@ from selfreward_bench.cli.docs import FILES, render
 from selfreward_bench.settings import settings
 from selfreward_bench.storage.origin import Fork
 from selfreward_bench.storage.rundir import RunDir
-from selfreward_bench.types import EvalResult, Metric
+from selfreward_bench.types import EvalResult, Example, Message, Metric
 
 from .conftest import Cli, store_results
 
@@ -98,8 +98,10 @@ def test_every_example_runs(cli: Cli, quick: Any, monkeypatch: pytest.MonkeyPatc
     questions = Path("data/alpaca_eval/alpaca_eval.json")
     questions.parent.mkdir()
     questions.write_text(json.dumps([{"instruction": "x", "output": "y"}]), encoding="utf-8")
-    if "--dry-run" in command:
-        monkeypatch.setattr("trainers.seeds.load_ift", lambda *_: [None] * 10)
+    if "--dry-run" in command or command[0] == "plan":
+        turns = [(Message(role=role, content="x"),) for role in ("user", "assistant")]
+        few = [Example(id=f"e{n}", prompt=turns[0], completion=turns[1]) for n in range(10)]
+        monkeypatch.setattr("trainers.seeds.load_ift", lambda *_: few)
         monkeypatch.setattr("trainers.seeds.load_eft", lambda *_: [])
     done = cli(*command)
     assert done.exit_code == 0, done.output

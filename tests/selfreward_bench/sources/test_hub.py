@@ -20,7 +20,7 @@ import pytest
 from huggingface_hub import close_session, constants
 
 from selfreward_bench.errors import EngineError
-from selfreward_bench.sources.hub import hub_directory, is_hub_name
+from selfreward_bench.sources.hub import hub_description, hub_directory, is_hub_name
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 
 from ...recording_proxy import recording_proxy
@@ -164,6 +164,25 @@ def test_a_model_arrives_once_and_is_there_without_a_connection(hub: Hub, tmp_pa
     kept = [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
     assert kept
     assert not any(MARK.encode() in file.read_bytes() for file in kept)
+
+
+def test_what_describes_a_model_comes_without_its_weights(hub: Hub) -> None:
+    hub.models["me/mine"]["main"] |= {"chat_template.jinja": b"x", "original/config.json": b"{}"}
+    found = hub_description("me/mine")
+    assert {file.name for file in found.iterdir()} == {*SAFE, "chat_template.jinja"}
+    assert not any("safetensors" in path for path in hub.asked)
+    assert hub_description("me/mine", offline=True) == found
+    with pytest.raises(EngineError, match="not wholly, in the cache"):
+        hub_directory("me/mine", offline=True)
+    assert hub_directory("me/mine") == found  # the rest comes when it is asked for
+    assert (found / "model.safetensors").is_file()
+    assert hub_description("me/mine", offline=True) == found
+
+
+def test_a_model_without_configuration_describes_nothing(hub: Hub) -> None:
+    hub.models["me/bare"] = {"main": {"tokenizer.json": b"{}"}}
+    with pytest.raises(EngineError, match=r"'me/bare' has no config\.json"):
+        hub_description("me/bare")
 
 
 def test_a_revision_stays_what_it_is(hub: Hub) -> None:

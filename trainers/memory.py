@@ -1,0 +1,250 @@
+"""How much memory, disk and arithmetic a training or a generation takes: formulas, and where each is from.
+
+What is meant is srbench as it trains now: all weights in float32 on one device, AdamW, TRL's output head in tiles, and
+attention that keeps no scores where torch has a kernel for it. The formulas were held against measured peaks
+(perf/RESULTS.md, `python perf/memory.py`). Sizes are in bytes, lengths in tokens; nothing is read and torch not needed.
+
+Sources: Korthikanti et al., Reducing Activation Recomputation in Large Transformer Models (arXiv 2205.05198), for which
+tensors of a layer wait for the backward pass; Kaplan et al. (arXiv 2001.08361) for arithmetic per token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from trainers.dimensions import Dimensions
+
+__all__ = [
+    "GIB",
+    "LIBRARIES",
+    "STATE",
+    "Device",
+    "Memory",
+    "Pass",
+    "generating",
+    "reference",
+    "rendered",
+    "sharded",
+    "training",
+    "training_flops",
+]
+
+Device = Literal["cpu", "gpu"]
+
+GIB: Final = 2**30
+#: bytes of a parameter in training: weight, gradient and AdamW's two moments, all in float32
+STATE: Final = 16
+#: what Python, torch, transformers and TRL take before anything is loaded (measured)
+LIBRARIES: Final = 540_000_000
+
+_FLOAT: Final = 4
+_HALF: Final = 2
+_MOMENTS: Final = 2  # AdamW's, each in float32
+_TILE_TOKENS, _TILE_WORDS = 4096, 32768  # TRL's: trl/kernels/chunked_logprob.py and trl/trainer/utils.py
+#: float32 copies of a tile that exist at once, besides the tile: a GPU works in place, the CPU's code does not
+_TILE_COPIES: Final[dict[Device, float]] = {"cpu": 7.5, "gpu": 0.0}
+_TILE_COPIES_READ: Final[dict[Device, float]] = {"cpu": 4.0, "gpu": 0.0}  # without a backward pass
+_INPUTS, _CAST_INPUTS = 2, 5  # of a layer's matrices that share one; autocast gives q, k, v, gate and up one each
+_ATTENTION: Final = 5  # queries, keys and values (keys and values repeated for all heads), result, input of the output
+_SCORE_GRADIENTS: Final = 4  # copies of one layer's scores that its backward pass makes
+_CACHE_ROOM: Final = 1.5  # the cache reserves half as much again as it holds (engines/cache.py)
+_DRAWN: Final = 3  # float32 copies of the last logits while a token is drawn, on a GPU
+_TOKEN_IDS: Final = 240  # of one token of a rendered record: its id as a Python number, in lists, and in the data set
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes on the device that computes.
+
+    Attributes:
+        logits: with the gradient of the output matrix.
+        cache: keys and values.
+    """
+
+    weights: int = 0
+    gradients: int = 0
+    moments: int = 0
+    activations: int = 0
+    logits: int = 0
+    cache: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.moments + self.activations + self.logits + self.cache
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One forward and backward pass.
+
+    Attributes:
+        rows: sequences; a preference pair is two.
+        length: tokens of the longest, which all are padded to.
+        dropout: whether there is any.
+    """
+
+    rows: int
+    length: int
+    bf16: bool = False
+    checkpointing: bool = False
+    dropout: bool = False
+    device: Device = "gpu"
+
+    @property
+    def tokens(self) -> int:
+        return self.rows * self.length
+
+    @property
+    def width(self) -> int:
+        """Bytes of a number in matrix products."""
+        return _HALF if self.bf16 else _FLOAT
+
+
+def training(d: Dimensions, p: Pass) -> Memory:
+    """A full fine-tuning: 16 bytes per parameter, what waits for the backward pass, and the logits.
+
+    bf16 autocast keeps all of that in float32 and adds copies of the weights in bfloat16; activations become smaller.
+
+    >>> m = training(Dimensions(parameters=70_000_000_000, active=70_000_000_000), Pass(rows=1, length=1))
+    >>> m.total / 1e12
+    1.12
+    """
+    weights = d.parameters * _FLOAT
+    copies = d.parameters * _HALF if p.bf16 else 0
+    return Memory(
+        weights=weights + copies,
+        gradients=weights,
+        moments=_MOMENTS * weights,
+        activations=activations(d, p),
+        logits=logits(d, p),
+    )
+
+
+def reference(d: Dimensions, p: Pass) -> Memory:
+    """The reference pass before DPO: nothing waits for a backward pass, so one layer at a time is in memory."""
+    copies = d.parameters * _HALF if p.bf16 else 0
+    return Memory(
+        weights=d.parameters * _FLOAT + copies,
+        activations=_layer(d, p),
+        logits=_tile(d, p, _TILE_COPIES_READ[p.device]),
+    )
+
+
+def activations(d: Dimensions, p: Pass) -> int:
+    """What all layers keep for the backward pass, and one layer more, whose gradients are at work.
+
+    With checkpointing each layer keeps its input and is computed again, one layer at a time.
+    """
+    layer, scores = _layer(d, p), _scores(d, p)
+    kept = d.layers * (layer + scores)
+    if p.checkpointing:
+        kept = d.layers * p.tokens * d.hidden * _FLOAT + layer + scores
+    gradients = layer + (_SCORE_GRADIENTS * _FLOAT * d.heads * p.tokens * p.length if scores else 0)
+    return kept + gradients
+
+
+def logits(d: Dimensions, p: Pass) -> int:
+    """The output head's tile, with the gradient of its matrix and of its inputs.
+
+    TRL computes log-probabilities in tiles of at most 4,096 tokens x 32,768 words, so a longer batch or a larger
+    vocabulary takes no more. A vocabulary of 152 thousand, 4 x 450 tokens on a CPU:
+
+    >>> round(logits(Dimensions(1, 1, vocabulary=152_000, hidden=32), Pass(4, 450, device="cpu")) / 1e9, 1)
+    2.0
+    """
+    gradients = _FLOAT * d.hidden * (d.vocabulary + p.tokens)
+    return _tile(d, p, _TILE_COPIES[p.device]) + gradients
+
+
+def generating(d: Dimensions, width: int, *, tokens: int, read: int, rows: int, device: Device = "gpu") -> Memory:
+    """Answers of one batch.
+
+    Args:
+        width: bytes of a number.
+        tokens: rows x (prompt + new tokens), which the cache must hold.
+        read: tokens of the prompts, each counted once.
+        rows: answers.
+    """
+    drawn = width + (_DRAWN * _FLOAT if device == "gpu" else width)  # a CPU draws few rows at a time
+    return Memory(
+        weights=d.parameters * width,
+        activations=read * width * (d.middle + 4 * d.attention),
+        logits=rows * d.vocabulary * drawn,
+        cache=round(tokens * cached(d, width) * _CACHE_ROOM),
+    )
+
+
+def cached(d: Dimensions, width: int) -> int:
+    """Keys and values of one token.
+
+    >>> llama_2_70b = Dimensions(1, 1, layers=80, keys=8 * 128)
+    >>> cached(llama_2_70b, width=2)
+    327680
+    """
+    return 2 * d.layers * d.keys * width
+
+
+def sharded(d: Dimensions, p: Pass, devices: int) -> int:
+    """What each of several devices holds when weights, gradients and moments are divided among them (FSDP).
+
+    Copies in bfloat16 are then of one layer at a time.
+
+    >>> sharded(Dimensions(parameters=70_000_000_000, active=70_000_000_000), Pass(1, 1), 32) / 1e9
+    35.0
+    """
+    return STATE * d.parameters // devices + activations(d, p) + logits(d, p)
+
+
+def rendered(tokens: int) -> int:
+    """Host memory of records as token ids, until the training ends."""
+    return tokens * _TOKEN_IDS
+
+
+def saved_state(parameters: int) -> int:
+    """A saved state on disk: weights and two moments, in float32."""
+    return (1 + _MOMENTS) * checkpoint(parameters)
+
+
+def checkpoint(parameters: int) -> int:
+    """A model on disk: srbench writes float32."""
+    return parameters * _FLOAT
+
+
+def training_flops(active: int, tokens: int, *, checkpointing: bool) -> int:
+    """Two operations per parameter and token forward, four backward, and with checkpointing forward once more."""
+    return (8 if checkpointing else 6) * active * tokens
+
+
+def reading_flops(active: int, tokens: int) -> int:
+    """A forward pass."""
+    return 2 * active * tokens
+
+
+def _layer(d: Dimensions, p: Pass) -> int:
+    """What one layer keeps, scores apart.
+
+    Of Llama, with hidden size h and intermediate size i, 44 h + 16 i bytes per token in float32, and 36 h + 8 i under
+    autocast; Korthikanti et al. have 34 h in half precision for a GPT, whose i is 4 h, with dropout.
+    """
+    inputs = (_CAST_INPUTS if p.bf16 else _INPUTS) * d.hidden
+    return p.tokens * (_FLOAT * d.norms + p.width * (inputs + _ATTENTION * d.attention + d.middle))
+
+
+def _scores(d: Dimensions, p: Pass) -> int:
+    """What one layer keeps of its attention scores: nothing where a fused kernel makes them anew.
+
+    Without one they are kept before and after the softmax, with a dropout also its mask (the 5 a s^2 b of Korthikanti
+    et al.). torch's kernel for CPUs knows no dropout.
+    """
+    dropped = p.dropout and d.drops
+    if not d.scores and not (dropped and p.device == "cpu"):
+        return 0
+    return d.heads * p.tokens * p.length * (2 * p.width + dropped)
+
+
+def _tile(d: Dimensions, p: Pass, copies: float) -> int:
+    words = (
+        _TILE_WORDS if p.device == "gpu" and d.vocabulary else min(d.vocabulary, _TILE_WORDS)
+    )  # a CPU takes what is used
+    return round(min(p.tokens, _TILE_TOKENS) * words * (p.width + copies * _FLOAT))

@@ -1,0 +1,302 @@
+"""What a run will need before it is begun: tokens, arithmetic, time, memory, disk. Nothing is trained or downloaded.
+
+Times are those of ``trainers.plan`` (measured), or follow from a throughput that was stated; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from selfreward_bench.config import DpoConfig, RunConfig, SftConfig
+from selfreward_bench.errors import EngineError
+from selfreward_bench.sources.hub import hub_directory, is_hub_name
+from selfreward_bench.storage.rundir import RunDir
+from trainers import memory
+from trainers.dimensions import Dimensions, describe_base
+from trainers.estimates import Rate
+from trainers.fitting import Machine, Shortage, shortages
+from trainers.lengths import Lengths, Measured, bounds, measure, written_by_judge
+from trainers.needs import Need, needs
+from trainers.plan import Plan, StagePlan, make_plan, stage_kind, tokens_per_unit
+
+__all__ = ["Disk", "Host", "Load", "Requirements", "Throughput", "Tokens", "require"]
+
+_TRAININGS: Final = ("baseline", "sft", "dpo")
+_KEPT_STATES: Final = 3  # two stay, the third is there while it is written
+_RECORD, _TOKEN = 300, 5  # bytes of a JSON record around its text, and of a token in it
+_EVALUATED: Final = 2 * 805 + 160  # answers: AlpacaEval's, judged and head to head, and MT-Bench's two turns
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A number of tokens: ``about`` where finished runs tell their mean, else the most that the settings allow."""
+
+    number: int
+    about: bool = False
+
+    def __str__(self) -> str:
+        return f"{'~' if self.about else '<='} {self.number:,}" if self.number else "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """What somebody states: of all devices together.
+
+    Attributes:
+        tokens: written per second.
+        flops: per second, as they are reached in training and in reading prompts.
+        said: both in words.
+    """
+
+    tokens: float | None = None
+    flops: float | None = None
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What remains of one stage.
+
+    Attributes:
+        stage: with its time, where a finished run or a stated throughput tells it.
+        read: tokens in forward passes over given texts: prompts, or what is trained on.
+        written: tokens that are generated.
+        flops: arithmetic of both.
+    """
+
+    stage: StagePlan
+    read: Tokens = Tokens(0)
+    written: Tokens = Tokens(0)
+    flops: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Bytes of the host's memory: ``weights`` while a checkpoint is loaded or compared, ``records`` as token ids."""
+
+    weights: int
+    records: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.records + memory.LIBRARIES
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Bytes of all ``checkpoints`` to come, of saved ``states`` at their most, of ``records`` with evaluations, and of
+    the base's ``download`` where it comes from the hub."""
+
+    download: int
+    checkpoints: int
+    states: int
+    records: int
+
+    @property
+    def total(self) -> int:
+        return self.download + self.checkpoints + self.states + self.records
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """All of it.
+
+    Attributes:
+        assumed: what stands in for what is not known, in words.
+    """
+
+    config: RunConfig
+    dimensions: Dimensions
+    measured: Measured
+    plan: Plan
+    machine: Machine
+    loads: tuple[Load, ...]
+    needs: tuple[Need, ...]
+    short: tuple[Shortage, ...]
+    host: Host
+    disk: Disk
+    assumed: tuple[str, ...]
+
+    @property
+    def lacks_host(self) -> bool:
+        """Whether the host's memory is too small; that of a CPU is its device's, and among ``short``."""
+        m = self.machine
+        return m.device == "gpu" and m.host is not None and self.host.total > m.host
+
+    @property
+    def lacks_disk(self) -> bool:
+        return self.machine.disk is not None and self.disk.total > self.machine.disk
+
+    @property
+    def fits(self) -> bool | None:
+        """None where nobody said how much memory there is."""
+        if self.short or self.lacks_host or self.lacks_disk:
+            return False
+        return None if self.machine.memory is None else True
+
+
+def require(
+    run: RunDir,
+    machine: Machine,
+    *,
+    until: str | None = None,
+    plan: Plan | None = None,
+    parameters: int | None = None,
+    stated: Throughput | None = None,
+) -> Requirements:
+    """What it takes to make the models of a run up to ``until``.
+
+    Args:
+        plan: of the run, where it is made already.
+        parameters: of the base, where they are stated.
+        stated: throughput; it counts before what was measured.
+
+    Raises:
+        EngineError: nothing tells how large the base is.
+        DataError, ConfigError, UnknownNameError: as ``make_plan``.
+    """
+    config = run.config
+    plan = plan or make_plan(run, until=until, without_data=True)
+    d, directory = describe_base(config, parameters)
+    measured = measure(config, directory)
+    found = needs(config, d, measured, plan.pending, machine.device)
+    known = tokens_per_unit(run)
+    lengths = bounds(config, measured, d.positions)
+    loads = [_load(stage, config, d, measured, lengths, known) for stage in plan.pending]
+    loads = [_timed(load, d, stated or Throughput()) for load in loads]
+    host = _host(d, config, loads)
+    timed = {load.stage.name: load.stage for load in loads}
+    assumed = (
+        () if d.layers else ("layers and vocabulary are not known, so activations, logits and cache are not told",)
+    )
+    return Requirements(
+        config=config,
+        dimensions=d,
+        measured=measured,
+        plan=Plan(plan.until, tuple(timed.get(stage.name, stage) for stage in plan.stages)),
+        machine=machine,
+        loads=tuple(loads),
+        needs=found,
+        short=shortages(config, d, measured, found, machine, host.records),
+        host=host,
+        disk=_disk(d, config, loads),
+        assumed=(*assumed, *measured.assumed),
+    )
+
+
+# --- tokens and arithmetic
+
+
+def _load(
+    stage: StagePlan, config: RunConfig, d: Dimensions, measured: Measured, lengths: Lengths, known: Mapping[str, Rate]
+) -> Load:
+    kind, units = stage_kind(stage.name), stage.remaining
+    if kind in _TRAININGS:
+        return _training_load(stage, kind, config, d, measured, lengths, known)
+    if kind == "prompts":
+        asked = units * config.prompts.max_attempts_factor
+        read = asked * lengths.context // config.prompts.samples_per_context
+        written = asked * config.prompts.sampling.max_new_tokens
+    elif kind == "candidates":
+        read = units * lengths.prompt // config.candidates.count
+        written = units * config.candidates.sampling.max_new_tokens
+    elif kind in ("judgments", "reviews"):
+        sampled = kind == "reviews" or config.judge.mode == "sampled"
+        each = (config.seeds.eft_samples if kind == "reviews" else config.judge.samples) if sampled else 1
+        read = units * lengths.judged // each
+        written = units * (config.judge.sampling.max_new_tokens if sampled else written_by_judge(config))
+    else:
+        return Load(stage)
+    seen = known.get(kind)
+    made = Tokens(round(units * seen.number), about=True) if seen else Tokens(written)
+    return Load(stage, Tokens(read), made, memory.reading_flops(d.active, read + made.number))
+
+
+def _training_load(
+    stage: StagePlan,
+    kind: str,
+    config: RunConfig,
+    d: Dimensions,
+    measured: Measured,
+    lengths: Lengths,
+    known: Mapping[str, Rate],
+) -> Load:
+    section = _section(config, kind)
+    bound = {"baseline": lengths.ift, "sft": lengths.sft}.get(kind, 2 * lengths.answered)
+    means = {"baseline": [(measured.ift, 1)], "sft": [(measured.ift, 1), (measured.eft, config.sft.eft_repeat)]}
+    seen = [(span, repeats) for span, repeats in means.get(kind, []) if span]
+    each, about = float(bound), False
+    if kind in known:
+        each, about = known[kind].number / section.batch_size, True
+    elif seen and len(seen) == len(means[kind]):
+        total = sum(span.mean * span.count * repeats for span, repeats in seen)
+        each, about = total / sum(span.count * repeats for span, repeats in seen), True
+    read = round(stage.remaining * section.batch_size * each)
+    flops = memory.training_flops(d.active, read, checkpointing=section.gradient_checkpointing)
+    if kind == "dpo" and not stage.done:
+        flops += memory.reading_flops(d.active, round(read / section.epochs))  # the reference
+    return Load(stage, Tokens(read, about), Tokens(0), flops)
+
+
+def _timed(load: Load, d: Dimensions, stated: Throughput) -> Load:
+    """With the time that follows from what is stated; else it is what the plan knows.
+
+    Reading prompts counts where arithmetic per second is stated too.
+    """
+    seconds = None
+    if not load.written.number:  # a training, or a judge that only reads
+        seconds = load.flops / stated.flops if stated.flops and load.flops else None
+    elif stated.tokens:
+        reading = memory.reading_flops(d.active, load.read.number) / stated.flops if stated.flops else 0.0
+        seconds = load.written.number / stated.tokens + reading
+    if seconds is None:
+        return load
+    return replace(load, stage=replace(load.stage, seconds=seconds, source="the stated throughput"))
+
+
+# --- the host's memory, and the disk
+
+
+def _section(config: RunConfig, kind: str) -> SftConfig | DpoConfig:
+    return config.dpo if kind == "dpo" else config.sft
+
+
+def _host(d: Dimensions, config: RunConfig, loads: Sequence[Load]) -> Host:
+    rendered = [
+        load.read.number / _section(config, kind).epochs
+        for load in loads
+        if (kind := stage_kind(load.stage.name)) in _TRAININGS
+    ]
+    return Host(memory.checkpoint(d.parameters), memory.rendered(round(max(rendered, default=0))))
+
+
+def _disk(d: Dimensions, config: RunConfig, loads: Sequence[Load]) -> Disk:
+    trained = [load for load in loads if stage_kind(load.stage.name) in _TRAININGS]
+    saved = [
+        min(math.ceil(load.stage.work.number / _section(config, stage_kind(load.stage.name)).save_every), _KEPT_STATES)
+        for load in trained
+    ]
+    evaluated = len(trained) * _EVALUATED * config.eval.answering.max_new_tokens
+    written = sum(load.written.number for load in loads) + evaluated
+    records = sum(load.stage.remaining for load in loads) + len(trained) * _EVALUATED
+    return Disk(
+        download=d.parameters * d.width if _is_away(config.base) else 0,
+        checkpoints=len(trained) * memory.checkpoint(d.parameters),
+        states=max(saved, default=0) * memory.saved_state(d.parameters),
+        records=written * _TOKEN + records * _RECORD,
+    )
+
+
+def _is_away(base: str) -> bool:
+    """Whether the base is the hub's and not wholly in its cache."""
+    if base == "micro" or Path(base).is_dir() or not is_hub_name(base):
+        return False
+    try:
+        hub_directory(base, offline=True)
+    except EngineError:
+        return True
+    return False
