@@ -1,6 +1,6 @@
 """How servers were asked, where that is not as a benchmark says: numbers got otherwise are others, and say so.
 
-What a server wanted otherwise (``selfreward_bench.engines.served_dialect``) is kept beside the records it belongs to,
+What a server wanted otherwise (``selfreward_bench.engines.served.dialect``) is kept beside the records it belongs to,
 so that a result says it of all calls that worked on it, and of no others.
 """
 

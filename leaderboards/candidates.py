@@ -128,7 +128,7 @@ def _of_file(text: str) -> tuple[Path, str] | None:
 
 
 def _served(text: str) -> Candidate:
-    from selfreward_bench.engines.served_protocol import parse_spec
+    from selfreward_bench.engines.served.protocol import parse_spec
 
     if not text.startswith(SERVED):  # the text is not shown, as it may hold a key
         raise ConfigError("A served model is named openai:NAME@URL; `openai:` is missing in front.")

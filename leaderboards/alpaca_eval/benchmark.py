@@ -29,7 +29,7 @@ from leaderboards.descriptions import described
 from leaderboards.micro import ORACLE, test_prompts
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
-from selfreward_bench.engines.served_protocol import PREFIX, parse_spec
+from selfreward_bench.engines.served.protocol import PREFIX, parse_spec
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.judges.pointwise import sampling_key
 from selfreward_bench.micro import oracle, world

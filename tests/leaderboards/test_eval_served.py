@@ -23,7 +23,7 @@ from leaderboards.alpaca_eval import scores
 from leaderboards.alpaca_eval.length_control import length_controlled
 from leaderboards.session import Evaluation
 from selfreward_bench import recipes
-from selfreward_bench.engines import served_protocol
+from selfreward_bench.engines.served import protocol as served_protocol
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.prices import Price, PriceTable
 from selfreward_bench.storage import jsonl
@@ -69,7 +69,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """As patient as always, but with short waits in between."""
     usual = served_protocol.Limits
     quick: Callable[..., Any] = partial(usual, backoff=0.01, max_wait=0.2)
-    monkeypatch.setattr("selfreward_bench.engines.served.Limits", quick)
+    monkeypatch.setattr("selfreward_bench.engines.served.engine.Limits", quick)
 
 
 def evaluate(outputs: Path, server: str, store: str = "responses.sqlite", **options: Any) -> Evaluation:
@@ -332,7 +332,7 @@ def test_kill_9_five_times_then_finishing_gives_the_same(outputs: Path) -> None:
 )
 def test_a_real_server_as_candidate_and_as_judge(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     impatient: Callable[..., Any] = partial(served_protocol.Limits, attempts=2, backoff=0.05)
-    monkeypatch.setattr("selfreward_bench.engines.served.Limits", impatient)
+    monkeypatch.setattr("selfreward_bench.engines.served.engine.Limits", impatient)
     config = recipes.load("micro", ["eval.samples=1"])
     write_alpaca_data(Path("data"), TEXTS[:4])
     answers = put(Path("mine/model_outputs.json"), [{"instruction": t, "output": "It is so."} for t in TEXTS[:4]])

@@ -19,15 +19,15 @@ from typing import Any
 import pytest
 
 from selfreward_bench.config import JudgeRequest
-from selfreward_bench.engines import served_pace
 from selfreward_bench.engines.base import ChoiceRequest
 from selfreward_bench.engines.served import Limits, ServedEngine, parse_spec
+from selfreward_bench.engines.served import pace as served_pace
 from selfreward_bench.errors import ConfigError, EngineError
 from selfreward_bench.prices import Budget, Price, PriceTable
 from selfreward_bench.storage.responses import ResponseStore
 
-from ...scripted_server import Answer, Asked, Script, said, scripted_server
-from .test_served import FAST, ask, chat, judged, judgments, written
+from ....scripted_server import Answer, Asked, Script, said, scripted_server
+from .test_engine import FAST, ask, chat, judged, judgments, written
 
 
 @pytest.fixture

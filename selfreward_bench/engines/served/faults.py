@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from selfreward_bench.engines.served_secrets import redacted, redacted_bytes
+from selfreward_bench.engines.served.secrets import redacted, redacted_bytes
 from selfreward_bench.prices import Usage
 
 __all__ = [
@@ -165,7 +165,7 @@ def way_out(meaning: str, path: str, variable: str) -> str:
     """What to do about an error that meets every request; empty for any other.
 
     Args:
-        meaning: of ``served_errors``.
+        meaning: of ``errors``.
     """
     ways = {
         "wrong_key": f"The server wants a key, or another one: set the environment variable {variable}, or name the "

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfreward_bench.engines.served_errors import meaning_of, read_error, status_of
+from selfreward_bench.engines.served.errors import meaning_of, read_error, status_of
 
 #: meaning, status, message, code, type, whether log-probabilities were asked for
 KNOWN: list[tuple[str, int, str, object, str | None, bool]] = [

@@ -22,7 +22,7 @@ from selfreward_bench.engines.base import (
     check_choices,
     check_generation,
 )
-from selfreward_bench.engines.served_answers import (
+from selfreward_bench.engines.served.answers import (
     NO_LOGPROBS,
     Body,
     Count,
@@ -32,12 +32,12 @@ from selfreward_bench.engines.served_answers import (
     choice_scores,
     completions,
 )
-from selfreward_bench.engines.served_board import Board, R
-from selfreward_bench.engines.served_client import Client
-from selfreward_bench.engines.served_dialect import told
-from selfreward_bench.engines.served_faults import Check, parse_json
-from selfreward_bench.engines.served_notes import Notes
-from selfreward_bench.engines.served_protocol import Call, Limits, ServedSpec, parse_spec
+from selfreward_bench.engines.served.board import Board, R
+from selfreward_bench.engines.served.client import Client
+from selfreward_bench.engines.served.dialect import told
+from selfreward_bench.engines.served.faults import Check, parse_json
+from selfreward_bench.engines.served.notes import Notes
+from selfreward_bench.engines.served.protocol import Call, Limits, ServedSpec, parse_spec
 from selfreward_bench.errors import EngineError
 from selfreward_bench.prices import Budget, Usage
 from selfreward_bench.storage.responses import Response, ResponseStore

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from selfreward_bench.engines.base import ChoiceRequest, GenerationRequest
-from selfreward_bench.engines.served_protocol import Answer, Call
+from selfreward_bench.engines.served.protocol import Answer, Call
 from selfreward_bench.storage.responses import Response
 
 __all__ = ["Board", "R"]

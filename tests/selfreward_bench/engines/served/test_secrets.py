@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfreward_bench.engines import served_secrets
-from selfreward_bench.engines.served_faults import clean, readable
-from selfreward_bench.engines.served_secrets import is_secret, redacted, redacted_bytes, remember
+from selfreward_bench.engines.served import secrets as served_secrets
+from selfreward_bench.engines.served.faults import clean, readable
+from selfreward_bench.engines.served.secrets import is_secret, redacted, redacted_bytes, remember
 
 KEY = "sk-proj-Zq7/x+Y_9=w0rD-lmN"
 ODD = "odd\"key\\with&all'<of>it"

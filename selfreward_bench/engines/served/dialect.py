@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from selfreward_bench.engines.served_errors import Said
+from selfreward_bench.engines.served.errors import Said
 
 __all__ = ["CHANGES", "PLAIN", "Dialect", "change_for", "told"]
 

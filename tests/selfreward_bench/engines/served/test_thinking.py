@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfreward_bench.engines.served_thinking import begins_thinking, split_thinking
+from selfreward_bench.engines.served.thinking import begins_thinking, split_thinking
 
 TAGS = [(f"<{word}>", f"</{word}>") for word in ("think", "THINK", "thinking", "reasoning", "thought", "seed:think")]
 TAGS += [("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷"), ("<Think>", "</think>")]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from selfreward_bench.engines.served_secrets import remember
+from selfreward_bench.engines.served.secrets import remember
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.prices import Usage
 from selfreward_bench.sources.network import is_this_machine, proxy_for

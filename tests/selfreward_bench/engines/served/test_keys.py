@@ -15,16 +15,16 @@ from pathlib import Path
 import pytest
 
 from selfreward_bench.engines.served import ServedEngine, parse_spec
-from selfreward_bench.engines.served_answers import completions
-from selfreward_bench.engines.served_faults import readable
+from selfreward_bench.engines.served.answers import completions
+from selfreward_bench.engines.served.faults import readable
 from selfreward_bench.errors import ConfigError, EngineError
 from selfreward_bench.storage.responses import ResponseStore
 
-from ...fake_server import fake_server
-from ...recording_proxy import recording_proxy
-from ...scripted_server import Answer, Asked, said, scripted_server
-from .test_served import FAST, ask, written
-from .test_served_secrets import SPELLINGS
+from ....fake_server import fake_server
+from ....recording_proxy import recording_proxy
+from ....scripted_server import Answer, Asked, said, scripted_server
+from .test_engine import FAST, ask, written
+from ..test_served_secrets import SPELLINGS
 
 KEY = "sk-s3cret/never+to.be-seen"
 PASSWORD = "pr0xy-p@ss"  # noqa: S105  # made up

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, GenerationRequest
-from selfreward_bench.engines.served_dialect import told
+from selfreward_bench.engines.served.dialect import told
 from selfreward_bench.storage.responses import Response
 from selfreward_bench.types import Completion
 

@@ -17,9 +17,9 @@ from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from selfreward_bench.engines.served_dialect import PLAIN, Dialect, change_for
-from selfreward_bench.engines.served_errors import Said, meaning_of, read_error, status_of
-from selfreward_bench.engines.served_faults import (
+from selfreward_bench.engines.served.dialect import PLAIN, Dialect, change_for
+from selfreward_bench.engines.served.errors import Said, meaning_of, read_error, status_of
+from selfreward_bench.engines.served.faults import (
     ChangeError,
     Check,
     FaultError,
@@ -33,10 +33,10 @@ from selfreward_bench.engines.served_faults import (
     readable,
     way_out,
 )
-from selfreward_bench.engines.served_pace import Pace, open_files_left
-from selfreward_bench.engines.served_protocol import Answer, Call, Limits, ServedSpec
-from selfreward_bench.engines.served_secrets import remember
-from selfreward_bench.engines.served_writer import OVER_BUDGET, Emit, Writer, in_background
+from selfreward_bench.engines.served.pace import Pace, open_files_left
+from selfreward_bench.engines.served.protocol import Answer, Call, Limits, ServedSpec
+from selfreward_bench.engines.served.secrets import remember
+from selfreward_bench.engines.served.writer import OVER_BUDGET, Emit, Writer, in_background
 from selfreward_bench.errors import EngineError
 from selfreward_bench.prices import Budget, Reservation, Usage
 from selfreward_bench.sources.network import proxy_for

@@ -20,14 +20,14 @@ from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, GenerationRequest
 from selfreward_bench.engines.served import Limits, ServedEngine, parse_spec
-from selfreward_bench.engines.served_faults import parse_retry_after
+from selfreward_bench.engines.served.faults import parse_retry_after
 from selfreward_bench.errors import ConfigError, DataError, EngineError
 from selfreward_bench.prices import Budget, Price, PriceTable
 from selfreward_bench.storage.responses import ResponseStore
 from selfreward_bench.types import Completion, Message
 
-from ...fake_server import fake_server, request_hash
-from ...transformers_server import MICRO, STORIES, transformers_server
+from ....fake_server import fake_server, request_hash
+from ....transformers_server import MICRO, STORIES, transformers_server
 
 FAST = Limits(attempts=6, backoff=0.01, max_wait=0.5, read_timeout=5, total_timeout=10)
 FAULTS = {"429": 0.06, "500": 0.04, "502": 0.02, "503": 0.03, "reset": 0.05, "truncated": 0.04, "garbage": 0.03}
@@ -346,7 +346,7 @@ def test_choices_are_matched_as_whole_tokens(store: ResponseStore) -> None:
 def test_choices_agree_with_alpaca_evals_own_parser() -> None:
     from alpaca_eval.completion_parsers import logprob_parser
 
-    from selfreward_bench.engines.served_answers import choice_scores
+    from selfreward_bench.engines.served.answers import choice_scores
 
     tops: list[list[tuple[str, float]]] = [
         [("m", -1.3), ("M", -2.4), (" m", -0.5)],

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 
-from selfreward_bench.engines.served_protocol import Answer
+from selfreward_bench.engines.served.protocol import Answer
 from selfreward_bench.errors import EngineError, SrbenchError
 from selfreward_bench.storage.responses import ResponseStore
 
