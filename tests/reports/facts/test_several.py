@@ -22,7 +22,7 @@ def run(path: Path, quality: float, **settings: object) -> RunFacts:
     found.result("M3", quality_sampled=quality)
     file = path / "srbench.yaml"
     for key, value in settings.items():
-        file.write_text(re.sub(rf"^( +){key}: .*$", rf"\g<1>{key}: {value}", file.read_text(), flags=re.M))
+        file.write_text(re.sub(rf"^(  ){key}: .*$", rf"\g<1>{key}: {value}", file.read_text(), flags=re.M))
     return collect(path)
 
 
