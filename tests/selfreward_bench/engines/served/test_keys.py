@@ -24,7 +24,7 @@ from ....fake_server import fake_server
 from ....recording_proxy import recording_proxy
 from ....scripted_server import Answer, Asked, said, scripted_server
 from .test_engine import FAST, ask, written
-from ..test_served_secrets import SPELLINGS
+from .test_secrets import SPELLINGS
 
 KEY = "sk-s3cret/never+to.be-seen"
 PASSWORD = "pr0xy-p@ss"  # noqa: S105  # made up
