@@ -20,6 +20,7 @@ from selfreward_bench.errors import DataError, TrainingError
 from selfreward_bench.sources.hub import hub_directory, is_hub_name
 from selfreward_bench.storage.fingerprint import check_checkpoint
 from selfreward_bench.types import Message
+from trainers.checkpoints import quiet_libraries
 
 S = TypeVar("S", bound=Sized)
 _PLACE = "\ue000"  # a character of private use stands for an answer
@@ -77,7 +78,8 @@ def load_tokenizer(
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=trust_remote_code)
+        with quiet_libraries():
+            tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=trust_remote_code)
     except Exception as error:  # whatever a broken tokenizer file causes
         from selfreward_bench.engines.loading import cause
 
@@ -244,7 +246,8 @@ def longest(source: Path, max_length: int, trust_remote_code: bool = False) -> i
     from selfreward_bench.engines.loading import cause, usable_positions
 
     try:
-        config = AutoConfig.from_pretrained(str(source), trust_remote_code=trust_remote_code).get_text_config()
+        with quiet_libraries():
+            config = AutoConfig.from_pretrained(str(source), trust_remote_code=trust_remote_code).get_text_config()
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{source}/config.json does not describe a model: {cause(error)}") from error
     return min(max_length, usable_positions(config) or max_length)
