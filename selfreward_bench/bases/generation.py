@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -31,9 +32,8 @@ def generation_findings(directory: Path) -> Iterator[Finding]:
         with quiet():
             config.validate(strict=True)
     except ValueError as error:
-        lines = [line.strip("- ") for line in str(error).splitlines() if line.startswith("- ")]
+        faults = ", ".join(re.findall(r"^- `(\w+)`", str(error), re.MULTILINE)) or first_line(error)
         yield warning(
             "generation",
-            f"{_FILE} contradicts itself ({(lines[0] if lines else first_line(error))[:200]}) What is "
-            "trained from it gets one that does not.",
+            f"{_FILE} contradicts itself ({faults}). What is trained from the model gets one that does not.",
         )
