@@ -20,7 +20,7 @@ from trainers.lengths import Measured, bounds
 from trainers.memory import LIBRARIES, STATE, Device
 from trainers.needs import Need, fewest_tokens, need_of
 
-__all__ = ["Machine", "Shortage", "fewest_devices", "find_machine", "shortages"]
+__all__ = ["Machine", "Shortage", "fewest_devices", "find_machine", "leanest", "shortages"]
 
 _SHORTEST: Final = 128  # tokens of a record below which a shorter max_length is no advice
 _STEP: Final = 64  # lengths and budgets of tokens are told in multiples of it
@@ -109,6 +109,12 @@ def shortages(
             remedy = _remedy(section, [n.kind for n in asked], config, d, measured, machine.device, room)
             short.append(Shortage(section, tuple(beyond), room, remedy))
     return tuple(short)
+
+
+def leanest(config: RunConfig) -> RunConfig:
+    """The run with settings that take the least memory beside the weights: one record at a time, and checkpointing."""
+    lean = ("micro_batch_size=1", "gradient_checkpointing=true")
+    return recipes.change(config, [f"{section}.{setting}" for section in ("sft", "dpo") for setting in lean])
 
 
 def fewest_devices(each: Callable[[int], int], memory: int) -> int | None:

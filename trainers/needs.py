@@ -95,15 +95,13 @@ def fewest_tokens(kind: str, config: RunConfig, d: Dimensions, measured: Measure
     return asked.rows * (asked.prompt + asked.new)
 
 
-def training_pass(
-    kind: str, config: RunConfig, d: Dimensions, measured: Measured, device: Device, processes: int = 1
-) -> Pass:
-    """One forward and backward pass of a training, at the longest records, in one of so many processes."""
+def training_pass(kind: str, config: RunConfig, d: Dimensions, measured: Measured, device: Device) -> Pass:
+    """One forward and backward pass of a training, at the longest records."""
     lengths = bounds(config, measured, d.positions)
     preferences = kind in ("dpo", "reference")
     section: SftConfig | DpoConfig = config.dpo if preferences else config.sft
     return Pass(
-        rows=(2 if preferences else 1) * (section.micro_batch_size or max(section.batch_size // processes, 1)),
+        rows=(2 if preferences else 1) * (section.micro_batch_size or section.batch_size),
         length={"baseline": lengths.ift, "sft": lengths.sft}.get(kind, lengths.answered),
         bf16=section.bf16,
         checkpointing=section.gradient_checkpointing,

@@ -59,7 +59,8 @@ def verdict(found: Requirements) -> Iterator[str]:
 def as_json(found: Requirements) -> dict[str, Any]:
     """The same numbers: bytes, tokens, floating-point operations, seconds.
 
-    ``sharded``: bytes per GPU if weights, gradients and moments were divided among those that were stated.
+    ``sharded``: bytes per GPU if weights, gradients and moments were divided among those that were stated, at
+    micro_batch_size=1 with gradient_checkpointing.
     """
     devices, trained = found.machine.devices, _trained(found)
     return {
@@ -202,18 +203,17 @@ def _sharding(short: Sequence[Shortage], found: Requirements) -> Iterator[str]:
     memory = _device(machine)
     count = machine.devices if machine.devices > 1 else fewest_devices(lambda n: _each(needs, found, n), memory)
     if count is None:
-        yield f"What one micro batch takes exceeds a GPU of {_size(memory)} by itself."
+        yield f"What one record takes exceeds a GPU of {_size(memory)} by itself."
         return
     fits = "." if _each(needs, found, count) <= memory else ", which does not fit either."
     yield f"It needs sharding, which srbench does not do yet: {_shards(needs, found, count, memory)}{fits}"
     feeding = min(found.config.sft.batch_size, found.config.dpo.batch_size)
     if count > feeding:
         yield f"A batch of {feeding} feeds {feeding} of them: raise batch_size for more."
-    most = max((need.memory for need in needs), key=lambda m: m.total)
+    besides = _each(needs, found, 1) - STATE * d.parameters
     yield (
-        f"LoRA, for which there is no setting yet, would hold about "
-        f"{_size(2 * d.parameters + most.activations + most.logits)} on one device: weights frozen in bfloat16, "
-        "activations and logits."
+        f"LoRA, for which there is no setting yet, would hold about {_size(2 * d.parameters + besides)} on one device: "
+        "weights frozen in bfloat16, activations and logits."
     )
 
 
@@ -222,16 +222,20 @@ def _shards(needs: Sequence[Need], found: Requirements, count: int, memory: int 
 
     of = f" of {_size(memory)}" if memory else ""
     states = _size(STATE * found.dimensions.parameters / count)
-    return f"over {count} GPUs{of} each would hold {_size(_each(needs, found, count))}, of it {states} of these states"
+    return (
+        f"over {count} GPUs{of} each would hold {_size(_each(needs, found, count))}, of it {states} of these states, "
+        "at micro_batch_size=1 with gradient_checkpointing"
+    )
 
 
 def _each(needs: Sequence[Need], found: Requirements, count: int) -> int:
-    """What each of so many GPUs would hold of the largest training."""
+    """What each of so many GPUs would hold of the largest training, one record at a time."""
+    from trainers.fitting import leanest
     from trainers.memory import sharded
     from trainers.needs import training_pass
 
-    d = found.dimensions
-    passes = [training_pass(need.kind, found.config, d, found.measured, "gpu", count) for need in needs]
+    d, config = found.dimensions, leanest(found.config)
+    passes = [training_pass(need.kind, config, d, found.measured, "gpu") for need in needs]
     return max(sharded(d, step, count) for step in passes)
 
 

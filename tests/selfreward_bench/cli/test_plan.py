@@ -68,7 +68,7 @@ def test_the_70b_in_a_terminal_of_80_columns(
 
 def test_sharding_is_told_for_the_gpus_there_would_be(cli: Cli) -> None:
     result = cli("plan", "paper-70b", "--gpus", "64", "--gpu-memory", "80")
-    assert "over 64 GPUs of 80.0 GiB each would hold 24.2 GiB, of it 16.1 GiB of these states." in result.stdout
+    assert "over 64 GPUs of 80.0 GiB each would hold 24.2 GiB, of it 16.1 GiB of these states," in result.stdout
     assert "A batch of 16 feeds 16 of them" in result.stdout
     few = cli("plan", "paper-70b", "--gpus", "8", "--gpu-memory", "80").stdout
     assert "over 8 GPUs of 80.0 GiB each would hold 136.6 GiB" in few
