@@ -206,9 +206,13 @@ def saved_state(parameters: int) -> int:
     return (1 + _MOMENTS) * checkpoint(parameters)
 
 
-def checkpoint(parameters: int) -> int:
-    """A model on disk: srbench writes float32."""
-    return parameters * _FLOAT
+def checkpoint(parameters: int, width: int = _FLOAT) -> int:
+    """A model on disk, bytes.
+
+    Args:
+        width: bytes of a weight (``sft.save_dtype``, ``dpo.save_dtype``; the base's unless set).
+    """
+    return parameters * width
 
 
 def training_flops(active: int, tokens: int, *, checkpointing: bool) -> int:

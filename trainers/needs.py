@@ -13,7 +13,7 @@ from trainers.lengths import Lengths, Measured, bounds, written_by_judge
 from trainers.memory import Device, Memory, Pass
 from trainers.plan import StagePlan, stage_kind
 
-__all__ = ["TITLES", "Need", "fewest_tokens", "need_of", "needs", "training_pass"]
+__all__ = ["TITLES", "Need", "fewest_tokens", "need_of", "needs", "saved_width", "training_pass"]
 
 #: kinds of stages that need a model, and what they are called; the reference is a part of DPO's stage
 TITLES = {
@@ -121,10 +121,17 @@ def _asked(kind: str, config: RunConfig, lengths: Lengths) -> _Asked:
     return _Asked(lengths.judged, rows, written_by_judge(config))
 
 
+def saved_width(kind: str, config: RunConfig, d: Dimensions) -> int:
+    """Bytes of a weight that a training saves."""
+    saved = (config.dpo if kind == "dpo" else config.sft).save_dtype
+    return d.width if saved == "base" else 4 if saved == "float32" else 2
+
+
 def _width(kind: str, config: RunConfig, d: Dimensions, device: Device) -> int:
-    """Bytes of a number while generating: a checkpoint of srbench's is stored in float32, the base as it came."""
+    """Bytes of a number while generating: the base as it came, a checkpoint as it is saved."""
     engine: EngineConfig = config.engine
     if engine.dtype != "auto":
         return 4 if engine.dtype == "float32" else 2
-    stored = d.width if kind == "prompts" and config.prompts.writer == "base" else 4
+    is_base = kind == "prompts" and config.prompts.writer == "base"
+    stored = d.width if is_base else saved_width("sft", config, d)
     return 4 if device == "cpu" else stored

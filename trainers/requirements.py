@@ -20,7 +20,7 @@ from trainers.dimensions import Dimensions, describe_base
 from trainers.estimates import Rate
 from trainers.fitting import Machine, Shortage, shortages
 from trainers.lengths import Lengths, Measured, bounds, measure, written_by_judge
-from trainers.needs import Need, needs
+from trainers.needs import Need, needs, saved_width
 from trainers.plan import Plan, StagePlan, make_plan, stage_kind, tokens_per_unit
 
 __all__ = ["Disk", "Host", "Load", "Requirements", "Throughput", "Tokens", "require"]
@@ -271,7 +271,9 @@ def _host(d: Dimensions, config: RunConfig, loads: Sequence[Load]) -> Host:
         for load in loads
         if (kind := stage_kind(load.stage.name)) in _TRAININGS
     ]
-    return Host(memory.checkpoint(d.parameters), memory.rendered(round(max(rendered, default=0))))
+    return Host(
+        memory.checkpoint(d.parameters, saved_width("sft", config, d)), memory.rendered(round(max(rendered, default=0)))
+    )
 
 
 def _disk(d: Dimensions, config: RunConfig, loads: Sequence[Load]) -> Disk:
@@ -285,7 +287,9 @@ def _disk(d: Dimensions, config: RunConfig, loads: Sequence[Load]) -> Disk:
     records = sum(load.stage.remaining for load in loads) + len(trained) * _EVALUATED
     return Disk(
         download=d.parameters * d.width if _is_away(config.base) else 0,
-        checkpoints=len(trained) * memory.checkpoint(d.parameters),
+        checkpoints=sum(
+            memory.checkpoint(d.parameters, saved_width(stage_kind(load.stage.name), config, d)) for load in trained
+        ),
         states=max(saved, default=0) * memory.saved_state(d.parameters),
         records=written * _TOKEN + records * _RECORD,
     )

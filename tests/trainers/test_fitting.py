@@ -101,7 +101,7 @@ def test_no_setting_makes_room_for_weights() -> None:
 
 
 def test_generation_gets_a_smaller_budget_or_smaller_numbers() -> None:
-    config = recipes.load(None, ["engine.tokens_per_batch=262144"])
+    config = recipes.load(None, ["engine.tokens_per_batch=262144", "sft.save_dtype=float32"])
     (engine,) = [s for s in short(config, LLAMA_8B, gpu(60)) if s.section == "engine"]
     assert engine.settings[0].startswith("engine.tokens_per_batch=")
     assert len(engine.settings) == 1
