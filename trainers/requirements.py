@@ -271,9 +271,8 @@ def _host(d: Dimensions, config: RunConfig, loads: Sequence[Load]) -> Host:
         for load in loads
         if (kind := stage_kind(load.stage.name)) in _TRAININGS
     ]
-    return Host(
-        memory.checkpoint(d.parameters, saved_width("sft", config, d)), memory.rendered(round(max(rendered, default=0)))
-    )
+    compared = memory.checkpoint(d.parameters)  # in float32, whatever it is saved in
+    return Host(compared, memory.rendered(round(max(rendered, default=0))))
 
 
 def _disk(d: Dimensions, config: RunConfig, loads: Sequence[Load]) -> Disk:
