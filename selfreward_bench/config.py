@@ -227,6 +227,18 @@ class DpoConfig(Section):
     _fits = model_validator(mode="after")(_fits_together)
 
 
+class LoraConfig(Section):
+    """Low-rank adapters (arXiv 2106.09685) in place of full fine-tuning, for SFT and DPO alike."""
+
+    r: PositiveInt = Field(16, description="Rank of the adapters.")
+    alpha: PositiveInt = Field(32, description="What an adapter adds is scaled by alpha / r.")
+    dropout: BelowOne = Field(0.0, description="Dropout before the adapters, in SFT; off in DPO.")
+    targets: Literal["all-linear"] | Names = Field(
+        "all-linear",
+        description="Layers that get one: all-linear (all but the output layer), or names such as q_proj.",
+    )
+
+
 class PromptsConfig(Section):
     """New prompts by self-instruct."""
 
@@ -339,6 +351,7 @@ class RunConfig(Section):
     judge: JudgeConfig = Field(JudgeConfig(), description="The LLM-as-a-Judge that rewards and is measured.")
     sft: SftConfig = Field(SftConfig(), description="Supervised fine-tuning of M0: M1 and the SFT baseline.")
     dpo: DpoConfig = Field(DpoConfig(), description="Direct preference optimisation from M_t, its own reference.")
+    lora: LoraConfig | None = Field(None, description="Low-rank adapters; null: all weights are trained.")
     prompts: PromptsConfig = Field(PromptsConfig(), description="New prompts by self-instruct.")
     candidates: CandidatesConfig = Field(CandidatesConfig(), description="Answers of M_t to the new prompts.")
     pairs: PairsConfig = Field(PairsConfig(), description="Which candidates become preferences.")

@@ -29,7 +29,7 @@ class Setting:
         key: as in ``--set``, such as ``dpo.beta``.
         kind: what it may be, in words: ``number > 0``, ``integer >= 1 or null``.
         default: a plain value, as in JSON; None for a section.
-        is_section: it has settings of its own, which follow it.
+        is_section: it has settings of its own, which follow it; one that may be null is so by default.
     """
 
     key: str
@@ -98,6 +98,11 @@ def _written_out(node: Mapping[str, Any], definitions: Mapping[str, Any], defaul
         definition = definitions[node["$ref"].rpartition("/")[2]]
         description = node.get("description", definition["description"])  # left away where both are the same
         return {"description": description, **_written_out(definition, definitions, default)}
+    if section := next((part for part in node.get("anyOf", ()) if "$ref" in part), None):  # one that may be null
+        below = definitions[section["$ref"].rpartition("/")[2]]
+        own = {name: child["default"] for name, child in below["properties"].items()}
+        written = _written_out(below, definitions, own)
+        return {**written, "type": ["object", "null"], "description": node["description"], "default": default}
     if "properties" not in node:
         return {**node, "default": default}
     below = {name: _written_out(child, definitions, default[name]) for name, child in node["properties"].items()}
@@ -116,8 +121,12 @@ def _settings(properties: Mapping[str, Any], prefix: str) -> Iterator[Setting]:
 def _kind(node: Mapping[str, Any]) -> str:
     if "anyOf" in node:
         return " or ".join(_kind(part) for part in node["anyOf"])
+    if "const" in node:
+        return str(node["const"])
     if "enum" in node:
         return f"{', '.join(node['enum'][:-1])} or {node['enum'][-1]}"
+    if isinstance(node["type"], list):
+        return " or ".join(_kind({"type": kind}) for kind in node["type"])
     if node["type"] == "array":
         return f"list of {_kind(node['items'])}s"
     if node["type"] == "object" and "properties" not in node:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from selfreward_bench.config import LoraConfig
 from selfreward_bench.errors import TrainingError
+from trainers import lora as adapters
 from trainers.checkpoints import quiet_libraries
 from trainers.launchers import Tell
 
@@ -23,6 +25,7 @@ class Loaded:
     Attributes:
         generation: how it generates; valid, so that it can be saved again.
         ends: ids that end its answers.
+        lora: the settings of the adapter that is trained; None where all weights are.
     """
 
     source: Path
@@ -30,14 +33,25 @@ class Loaded:
     config: Any
     generation: Any
     ends: list[int]
+    lora: LoraConfig | None = None
 
 
 def load_model(
-    source: str | Path, dropout: float, *, trust_remote_code: bool = False, tell: Tell | None = None
+    source: str | Path,
+    dropout: float,
+    *,
+    lora: LoraConfig | None = None,
+    seed: int = 0,
+    trust_remote_code: bool = False,
+    tell: Tell | None = None,
 ) -> Loaded:
     """Loads a causal language model in float32, with dropout where its architecture has it.
 
+    Args:
+        lora: puts an empty adapter on it, drawn from ``seed``; what is frozen stays bfloat16 where it was saved so.
+
     Raises:
+        MissingDependencyError: an adapter is wanted, and peft is not installed.
         TrainingError: the directory holds no causal language model in safetensors, or TRL cannot train it.
         EngineError: some of its weights are not there.
     """
@@ -55,7 +69,8 @@ def load_model(
             if drops and isinstance(value, (int, float)) and not isinstance(value, bool):
                 setattr(config, key, dropout)
         name_experts(config.get_text_config())
-        model = from_pretrained(source, trust_remote_code, config=config)
+        dtype = adapters.frozen_dtype(Path(source)) if lora else "float32"
+        model = from_pretrained(source, trust_remote_code, config=config, dtype=dtype)
         ends = written_end_ids(str(source))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise TrainingError(
@@ -63,7 +78,10 @@ def load_model(
             "Face layout with safetensors weights."
         ) from error
     model.generation_config = mended(model.generation_config, tell)
-    return Loaded(Path(source), model, own, copy.deepcopy(model.generation_config), ends)
+    generation = copy.deepcopy(model.generation_config)
+    if lora:
+        model = adapters.with_adapter(model, lora, seed)
+    return Loaded(Path(source), model, own, generation, ends, lora)
 
 
 def name_experts(config: Any) -> None:
@@ -112,7 +130,7 @@ def mended(generation: Any, tell: Tell | None = None) -> Any:
 
 
 def from_pretrained(source: str | Path, trust_remote_code: bool, **options: Any) -> Any:
-    """A causal language model in float32; no code of its own runs unless it is trusted, and nobody is asked.
+    """A causal language model, in float32 unless told; no code of its own runs unless trusted, and nobody is asked.
 
     Raises:
         EngineError: weights are missing, or of another shape.
@@ -121,7 +139,7 @@ def from_pretrained(source: str | Path, trust_remote_code: bool, **options: Any)
 
     from selfreward_bench.engines.loading import CHECKED, check_complete
 
-    options |= CHECKED | {"dtype": "float32", "trust_remote_code": trust_remote_code}
+    options = CHECKED | {"dtype": "float32", "trust_remote_code": trust_remote_code} | options
     with quiet_libraries():
         model, report = AutoModelForCausalLM.from_pretrained(str(source), **options)
     check_complete(source, report)

@@ -38,6 +38,7 @@ class ModelCard(Record):
         stage: ``sft`` or ``dpo``.
         recipe: the settings of the training.
         counts: records, steps and whatever else was counted.
+        lora: the settings of the adapter that was trained, and what came of it; None where all weights were.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ModelCard(Record):
     stage: str
     recipe: dict[str, Any]
     counts: dict[str, int]
+    lora: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,8 @@ def round_weights(model: Any, dtype: str, base: Path) -> None:
 def write_card(directory: Path, card: ModelCard) -> None:
     """Writes the model card, ``README.md``: the record as YAML front matter, then the same for readers."""
     front = {"library_name": "transformers", "tags": ["srbench", "self-rewarding"], "srbench": card.model_dump()}
-    settings = "\n".join(f"| {key} | {value} |" for key, value in card.recipe.items())
+    adapter = {f"lora.{key}": value for key, value in (card.lora or {}).items()}
+    settings = "\n".join(f"| {key} | {value} |" for key, value in (card.recipe | adapter).items())
     counts = "\n".join(f"| {key} | {value} |" for key, value in card.counts.items())
     text = (
         f"---\n{yaml.safe_dump(front, sort_keys=True, allow_unicode=True)}---\n\n# {card.name}\n\n"
@@ -218,6 +221,7 @@ def quiet_libraries() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, module=r"(trl|transformers)\.")
+            warnings.filterwarnings("ignore", module=r"peft\.")
             yield
     finally:
         constants.HF_HUB_DISABLE_TELEMETRY = untold

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfreward_bench.config import DpoConfig
+from selfreward_bench.config import DpoConfig, LoraConfig
 from selfreward_bench.errors import DataError, LoopViolation, TrainingError
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
@@ -22,6 +22,7 @@ from selfreward_bench.types import PreferencePair, Record
 from trainers.bases import load_model
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
 from trainers.launchers import Tell, without_settings
+from trainers.lora import forget_reference
 from trainers.rendering import (
     Turn,
     digest,
@@ -78,6 +79,7 @@ def train_dpo(
     out_dir: Path,
     *,
     seed: int,
+    lora: LoraConfig | None = None,
     progress: Callable[[TrainProgress], None] | None = None,
     tell: Tell | None = None,
     trust_remote_code: bool = False,
@@ -116,9 +118,9 @@ def train_dpo(
         disable_dropout=True,
     )
     data = digest([t.id for t in tokens], *rows.values())
-    frame = open_frame(args, out_dir, plan_of("dpo", fingerprint, data, config, seed), tell)
+    frame = open_frame(args, out_dir, plan_of("dpo", fingerprint, data, config, lora, seed), tell)
     if not frame.finished:
-        loaded = load_model(source, 0.0, trust_remote_code=trust_remote_code, tell=tell)
+        loaded = load_model(source, 0.0, lora=lora, seed=seed, trust_remote_code=trust_remote_code, tell=tell)
         with quiet_libraries():
             trainer = _trainer_class(tokens, out_dir / "reference.jsonl", config.nll_weight)(
                 model=loaded.model,
@@ -126,6 +128,7 @@ def train_dpo(
                 train_dataset=Dataset.from_dict(with_blank(rows, tokenizer.pad_token_id)),
                 processing_class=tokenizer,
             )
+        forget_reference(trainer.model)
         trainer.attach([len(t) for t in tokens], split_of(args, config), frame, seed, progress)
         steps = run_steps(trainer, frame, trust_remote_code)
         card = ModelCard(

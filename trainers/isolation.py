@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from selfreward_bench.config import DpoConfig, EngineConfig, SftConfig
+from selfreward_bench.config import DpoConfig, EngineConfig, LoraConfig, SftConfig
 from selfreward_bench.errors import TrainingError
 from selfreward_bench.progress import Reporter
 from trainers.launchers import Tell
@@ -36,6 +36,7 @@ def run_training(
     reporter: Reporter,
     stage: str,
     engine: EngineConfig = EngineConfig(),  # noqa: B008  # frozen
+    lora: LoraConfig | None = None,
     isolate: bool | None = None,
 ) -> TrainResult:
     """Trains ``parent`` on the records: ``kind`` is ``sft`` (Example) or ``dpo`` (PreferencePair).
@@ -43,6 +44,7 @@ def run_training(
     Args:
         chat_template: as in ``train_sft``; DPO takes the one that ``parent`` brings.
         engine: how the run's models are read: ``trust_remote_code``, ``date``.
+        lora: trains an adapter; None trains all weights.
         isolate: whether in a process of its own; None decides by whether an accelerator is there.
 
     Raises:
@@ -50,7 +52,7 @@ def run_training(
         KeyboardInterrupt: interrupted, with the state of the last step saved.
     """
     watch = _Watch(reporter, stage)
-    options = {"seed": seed, "trust_remote_code": engine.trust_remote_code, "date": engine.date}
+    options = {"seed": seed, "lora": lora, "trust_remote_code": engine.trust_remote_code, "date": engine.date}
     task = _Task(kind, parent, list(records), config, out_dir, threads, chat_template, options)
     if isolate if isolate is not None else _has_accelerator():
         return _in_own_process(task, watch)

@@ -30,11 +30,12 @@ from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.storage.rundir import RunDir, Stage, hash_file, hash_json
 from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, Prompt, Reward
 from trainers import candidates, checks, eft, learning, pairs, prompts, rewards, seeds
-from trainers.checkpoints import logit_probe
+from trainers.checkpoints import logit_probe, read_card
 from trainers.dpo import FIRST_LOSS_TOLERANCE, FIRST_LOSS_TOLERANCE_BF16, check_first_step
 from trainers.examination import examine_run
 from trainers.isolation import run_training
 from trainers.launchers import one_process
+from trainers.lora import frozen_dtype
 from trainers.rendering import local_directory
 from trainers.stages import BASELINE, check_model, models, parent_of, stages
 from trainers.training import TrainResult
@@ -48,6 +49,7 @@ class Iteration:
 
     Attributes:
         warnings: what makes it doubtful that this round taught anything (``trainers.learning``).
+        lora: as in ``ModelCard``.
     """
 
     model: str
@@ -59,6 +61,7 @@ class Iteration:
     checks: dict[str, str]
     probe: list[float]
     warnings: tuple[str, ...] = ()
+    lora: dict[str, Any] | None = None
 
 
 def base_directory(config: RunConfig) -> Path:
@@ -494,6 +497,9 @@ class _Loop:
     ) -> None:
         parent = parent_of(model)
         inputs = inputs | {"model": self.fingerprint(parent)}
+        lora = self.config.lora
+        if lora:
+            settings = settings | {"lora": lora.model_dump()}
         with self.stage(f"{model}/train", inputs, settings | self.rendering(parent)) as stage:
             if stage:
                 self.close_engine()
@@ -510,9 +516,11 @@ class _Loop:
                     reporter=self.reporter,
                     stage=stage.name,
                     engine=self.config.engine,
+                    lora=lora,
                 )
                 if kind == "dpo":
-                    check_first_step(result, FIRST_LOSS_TOLERANCE_BF16 if section.bf16 else FIRST_LOSS_TOLERANCE)
+                    half = section.bf16 or (lora and frozen_dtype(checkpoint_of(self.run, parent)) != "float32")
+                    check_first_step(result, FIRST_LOSS_TOLERANCE_BF16 if half else FIRST_LOSS_TOLERANCE)
                 stage.finish(_training_counts(result, len(records)), {"checkpoint": self.fingerprint(model)})
 
     def conclude(self, model: str, names: list[str]) -> Iteration:
@@ -545,8 +553,10 @@ class _Loop:
             },
             probe=after,
             warnings=(*(self.pair_warnings(model) if parent != "M0" else ()), *learnt),
+            lora=card.lora if (card := read_card(checkpoint_of(self.run, model))) else None,
         )
-        write_atomic(path, (json.dumps(asdict(iteration), indent=2, allow_nan=False) + "\n").encode())
+        kept = {key: value for key, value in asdict(iteration).items() if value is not None}
+        write_atomic(path, (json.dumps(kept, indent=2, allow_nan=False) + "\n").encode())
         return iteration
 
     def _finish(self, stage: Stage, counts: Mapping[str, float], *files: str) -> None:

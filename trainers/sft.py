@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfreward_bench.config import SftConfig
+from selfreward_bench.config import LoraConfig, SftConfig
 from selfreward_bench.errors import DataError
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import Example
@@ -52,6 +52,7 @@ def train_sft(
     *,
     seed: int,
     chat_template: str | None = None,
+    lora: LoraConfig | None = None,
     progress: Callable[[TrainProgress], None] | None = None,
     tell: Tell | None = None,
     trust_remote_code: bool = False,
@@ -65,6 +66,7 @@ def train_sft(
     Args:
         base: directory in Hugging Face layout, or a hub id. Without a chat template it gets the plain one.
         chat_template: which one it gets instead, whatever it brings (``RunConfig.chat_template``).
+        lora: trains an adapter and merges it; None trains all weights.
         out_dir: belongs to this training alone (``trainers.resume`` draws what is in it).
         progress: called after each step; a KeyboardInterrupt from it stops as Ctrl-C does.
         tell: given lines worth reading.
@@ -103,10 +105,12 @@ def train_sft(
         **training_arguments(config, out_dir / "resume", seed),
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    plan = plan_of("sft", fingerprint, digest(rows["input_ids"], rows["labels"]), config, seed)
+    plan = plan_of("sft", fingerprint, digest(rows["input_ids"], rows["labels"]), config, lora, seed)
     frame = open_frame(args, out_dir, plan, tell)
     if not frame.finished:
-        loaded = load_model(source, config.dropout, trust_remote_code=trust_remote_code, tell=tell)
+        loaded = load_model(
+            source, config.dropout, lora=lora, seed=seed, trust_remote_code=trust_remote_code, tell=tell
+        )
         data = Dataset.from_dict(with_blank(rows, tokenizer.pad_token_id))
         with quiet_libraries():
             trainer = _trainer_class()(model=loaded.model, args=args, train_dataset=data, processing_class=tokenizer)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfreward_bench.config import DpoConfig, SftConfig
+from selfreward_bench.config import DpoConfig, LoraConfig, SftConfig
 from selfreward_bench.errors import ConfigError, TrainingError
+from trainers import lora as adapters
 from trainers.bases import Loaded, from_pretrained
 from trainers.batches import Split
 from trainers.checkpoints import ModelCard, quiet_libraries, refused_writes, round_weights, save_checkpoint
@@ -170,9 +171,13 @@ def open_frame(args: Any, out_dir: Path, plan: dict[str, Any], tell: Tell | None
     return frame
 
 
-def plan_of(stage: str, fingerprint: str, data: str, config: SftConfig | DpoConfig, seed: int) -> dict[str, Any]:
+def plan_of(
+    stage: str, fingerprint: str, data: str, config: SftConfig | DpoConfig, lora: LoraConfig | None, seed: int
+) -> dict[str, Any]:
     """Everything the weights depend on, flat, so that a difference can be named."""
     settings = {f"{stage}.{key}": value for key, value in config.model_dump(mode="json").items()}
+    if lora:
+        settings |= {f"lora.{key}": value for key, value in lora.model_dump(mode="json").items()}
     return {"stage": stage, "base": fingerprint, "data": data, "seed": seed, **settings}
 
 
@@ -186,9 +191,17 @@ def finish(trainer: Any, frame: Frame, loaded: Loaded, turns: Iterable[Turn], ca
 
     Raises:
         TrainingError: a weight is no number, or too large for ``save_dtype``.
+        LoopViolation: merged into the weights, an adapter does something else.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     check_weights_finite(model)
+    if loaded.lora:
+        sizes = adapters.parameters(model)
+        if save_dtype == "float32":
+            model = model.float()  # what the adapter adds is not rounded away
+        model, change = adapters.merged(model)
+        how = loaded.lora.model_dump(mode="json") | sizes | {"merge_logit_change": float(f"{change:.3g}")}
+        card = card.model_copy(update={"lora": how})
     round_weights(model, save_dtype, loaded.source)
     if trainer.is_world_process_zero():
         tokenizer = trainer.processing_class
@@ -218,8 +231,10 @@ def run_steps(trainer: Any, frame: Frame, trust_remote_code: bool = False) -> in
     state = frame.store.latest()
     total = math.ceil(trainer.args.num_train_epochs * trainer.batches.steps)
     if state is not None and state.step >= total:  # killed after the last step, before the checkpoint was written
-        saved = from_pretrained(state.path, trust_remote_code)
-        trainer.model.load_state_dict(saved.state_dict())
+        if adapters.is_adapted(trainer.model):
+            adapters.restore(trainer.model, state.path)
+        else:
+            trainer.model.load_state_dict(from_pretrained(state.path, trust_remote_code).state_dict())
         return state.step
     set_seed((trainer.args.seed + trainer.args.process_index) % 2**32)  # each process draws dropout of its own
     with quiet_libraries(), trainer.interruption.watching():

@@ -86,11 +86,13 @@ def explained(config: RunConfig) -> Table:
     for setting in settings():
         if not setting.name:
             table.add_row()
-            table.add_row(Text(setting.section, "bold"), "", Text(setting.description, "bold"))
+            missing = "null" if values[setting.section] is None else ""
+            table.add_row(Text(setting.section, "bold"), missing, Text(setting.description, "bold"))
         elif setting.is_section:
             table.add_row(Text(f"  {setting.name}"), "", Text(setting.description))
         else:
-            value = reduce(getitem, setting.key.split("."), values)
+            null = setting.section and values[setting.section] is None
+            value = setting.default if null else reduce(getitem, setting.key.split("."), values)
             other = value != setting.default
             table.add_row(
                 Text(f"{'*' if other else ' '} {setting.name}", "bold" if other else ""),

@@ -9,7 +9,7 @@ import fastjsonschema
 import pytest
 
 from selfreward_bench import recipes
-from selfreward_bench.config import RunConfig
+from selfreward_bench.config import LoraConfig, RunConfig
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.settings import schema, settings
 
@@ -37,6 +37,9 @@ def test_a_shipped_recipe_is_of_the_schema_and_names_it_for_editors(name: str) -
         "threads: null\nseeds: {exclude: null, eft_flatten: null}",
         "eval: {nlp_tasks: [gsm8k, mmlu]}",
         "prompts: {max_rouge_l: 1}",
+        "lora: {r: 8, targets: [q_proj, v_proj]}",
+        "lora: {}",
+        "lora: null",
     ],
 )
 def test_what_a_recipe_may_say_is_of_the_schema(tmp_path: Path, text: str) -> None:
@@ -57,6 +60,9 @@ def test_what_a_recipe_may_say_is_of_the_schema(tmp_path: Path, text: str) -> No
         "dpo: {beta: 'much'}",
         "dpo: 0.1",
         "dpo: null",
+        "lora: {rank: 8}",
+        "lora: {targets: all}",
+        "lora: 16",
         "candidates: {count: 1}",
         "sft: {dropout: 1}",
         "prompts: {max_rouge_l: 1.1}",
@@ -77,7 +83,10 @@ def test_what_a_recipe_may_not_say_is_not_of_the_schema(tmp_path: Path, text: st
 
 
 def defaults(node: dict[str, Any]) -> Any:
-    return {k: defaults(v) for k, v in node["properties"].items()} if "properties" in node else node["default"]
+    """What holds where nothing is said; a section that may be null is so."""
+    if "default" in node:
+        return node["default"]
+    return {k: defaults(v) for k, v in node["properties"].items()}
 
 
 def test_the_defaults_are_those_of_the_section_they_stand_in() -> None:
@@ -95,6 +104,13 @@ def test_every_key_is_explained_where_it_stands() -> None:
     assert (found["judge.sampling"].section, found["judge.sampling"].name) == ("judge", "sampling")
     assert (found["judge"].section, found["judge"].name) == ("judge", "")
     assert (found["seed"].section, found["seed"].name) == ("", "seed")
+
+
+def test_a_section_that_may_be_null_has_its_own_defaults() -> None:
+    lora = schema()["properties"]["lora"]
+    assert {key: node["default"] for key, node in lora["properties"].items()} == LoraConfig().model_dump(mode="json")
+    assert (lora["default"], lora["additionalProperties"]) == (None, False)
+    assert {s.key: s.kind for s in settings()}["lora"] == "section or null"
 
 
 def test_types_are_said_in_words() -> None:

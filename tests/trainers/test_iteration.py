@@ -232,3 +232,17 @@ def test_a_fork_that_cannot_be_is_refused(
     with pytest.raises(ConfigError, match=told):
         fork(copy, tmp_path / "new", recipes.change(copy.config, changes), {}, at)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_model_trained_with_lora_says_so_and_is_whole(tmp_path: Path) -> None:
+    run = make(tmp_path / "lora", "lora.r=4", "sft.learning_rate=2e-3", "sft.epochs=0.5")
+    made = run_iteration(run, until="M1")[-1]
+    facts = json.loads((run.path / "M1" / "iteration.json").read_text())
+    assert facts["lora"] == made.lora
+    assert (facts["lora"]["r"], facts["lora"]["targets"]) == (4, "all-linear")
+    assert facts["lora"]["merge_logit_change"] < 1e-3
+    assert not list(run.path.rglob("adapter*"))
+    assert "| lora.r | 4 |" in (checkpoint_of(run, "M1") / "README.md").read_text()
+    run.config = recipes.change(run.config, ["lora.r=8"])
+    with pytest.raises(IncompatibleRunError, match=r"lora\.r"):
+        run_iteration(run, until="M1")

@@ -1,0 +1,131 @@
+"""LoRA (Hu et al., arXiv 2106.09685) through peft: small matrices beside frozen layers are trained in their place.
+
+A training puts a new adapter on its parent's weights and ends by merging it into them, so that a checkpoint is a whole
+model, the next round starts from it, and nothing that reads it needs peft. With the adapter still empty the model is
+its parent: the reference of DPO.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from selfreward_bench.config import LoraConfig
+from selfreward_bench.errors import LoopViolation, MissingDependencyError, TrainingError
+from selfreward_bench.storage.fingerprint import weights_dtypes
+from trainers.checkpoints import logit_probe, quiet_libraries
+
+MERGE_TOLERANCE = 1e-3  # of a logit; float32 rounds differently when merged (4e-5 was seen)
+MERGE_TOLERANCE_HALF = 2e-2  # of the largest logit, where the frozen weights have 16 bits
+
+
+def require_peft() -> None:
+    """Raises MissingDependencyError where peft is not installed; imports nothing."""
+    from importlib.util import find_spec
+
+    if find_spec("peft") is None:
+        raise MissingDependencyError("LoRA needs peft, which is not installed. Install it: pip install 'srbench[lora]'")
+
+
+def frozen_dtype(source: Path) -> str:
+    """The type that frozen weights are loaded in: bfloat16 where they were saved so; float16 overflows in training."""
+    return "bfloat16" if weights_dtypes(source)[0] == "BF16" else "float32"
+
+
+def with_adapter(model: Any, lora: LoraConfig, seed: int) -> Any:
+    """The model with an empty adapter, its own weights frozen; the adapter is float32 whatever they are.
+
+    Raises:
+        MissingDependencyError: peft is not installed.
+        TrainingError: ``lora.targets`` names no layer that can have an adapter, or the embeddings.
+    """
+    require_peft()
+    import torch
+    from peft import LoraConfig as PeftConfig
+    from peft import get_peft_model
+    from transformers.pytorch_utils import Conv1D
+
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, (torch.nn.Linear, Conv1D))}
+    config = PeftConfig(
+        task_type="CAUSAL_LM",
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets if isinstance(lora.targets, str) else list(lora.targets),
+        fan_in_fan_out=any(isinstance(layer, Conv1D) for layer in layers.values()),
+    )
+    torch.manual_seed(seed)
+    try:
+        with quiet_libraries():
+            adapted = get_peft_model(model, config)
+    except ValueError as error:
+        output = model.get_output_embeddings()
+        names = sorted({name.rpartition(".")[2] for name, layer in layers.items() if layer is not output})
+        raise TrainingError(
+            f"peft makes no adapter of lora.targets={_shown(lora)} and lora.dropout={lora.dropout:g} for this model: "
+            f"{str(error).splitlines()[0]} Its linear layers are {', '.join(names)}."
+        ) from error
+    _refuse_embeddings(adapted, lora)
+    return adapted
+
+
+def is_adapted(model: Any) -> bool:
+    """Whether an adapter is trained, or all weights are."""
+    return hasattr(model, "peft_config")
+
+
+def merged(model: Any) -> tuple[Any, float]:
+    """Merges the adapter into the weights; the model that is given is used up.
+
+    Returns:
+        The whole model, and the largest change of a logit of its probe.
+
+    Raises:
+        LoopViolation: the merged model computes something else.
+    """
+    before = logit_probe(model)
+    half = model.get_input_embeddings().weight.dtype.itemsize < 4
+    whole = model.merge_and_unload()
+    after = logit_probe(whole)
+    change = max(abs(a - b) for a, b in zip(before, after, strict=True))
+    allowed = MERGE_TOLERANCE_HALF * max(map(abs, before)) if half else MERGE_TOLERANCE
+    if not change <= allowed:
+        raise LoopViolation(
+            f"Merging the adapter into the weights changed a logit by {change:.3g}, more than {allowed:.3g}: what "
+            "would be saved is not what was trained. Report this with the model's name."
+        )
+    return whole, change
+
+
+def restore(model: Any, directory: Path) -> None:
+    """Gives a model's adapter the weights of a saved state."""
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    set_peft_model_state_dict(model, load_peft_weights(str(directory), device="cpu"))
+
+
+def forget_reference(model: Any) -> None:
+    """Deletes the copy of the adapter that TRL makes as a reference: its log-probabilities are on the disk."""
+    if is_adapted(model) and "ref" in model.peft_config:
+        model.delete_adapter("ref")
+
+
+def parameters(model: Any) -> dict[str, int]:
+    """How many numbers are trained, and of how many in all."""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return {"trained_parameters": sum(n for n, trained in sizes if trained), "parameters": sum(n for n, _ in sizes)}
+
+
+def _refuse_embeddings(model: Any, lora: LoraConfig) -> None:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    embeddings = (model.get_input_embeddings(), model.get_output_embeddings())
+    if any(isinstance(layer, BaseTunerLayer) for layer in embeddings):
+        raise TrainingError(
+            f"lora.targets ({_shown(lora)}) names the embeddings or the output layer, which may be one and the same "
+            "matrix, and of which TRL takes the weights past an adapter. Leave them out."
+        )
+
+
+def _shown(lora: LoraConfig) -> str:
+    return lora.targets if isinstance(lora.targets, str) else ", ".join(lora.targets)
