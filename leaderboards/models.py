@@ -17,7 +17,7 @@ from selfreward_bench.config import EngineConfig, EvalConfig, JudgeRequest
 from selfreward_bench.engines.lazy import LazyEngine
 from selfreward_bench.engines.templates import Chosen, brings_template, of_run
 from selfreward_bench.errors import ConfigError, DataError, EngineError
-from selfreward_bench.sources.hub import hub_directory
+from selfreward_bench.sources.hub import model_directory
 from selfreward_bench.storage.rundir import RunDir, hash_json
 
 if TYPE_CHECKING:
@@ -251,7 +251,8 @@ def _open_served(spec: str, services: Services, request: JudgeRequest | None = N
 
 def _source(candidate: Candidate, services: Services) -> Path | None:
     """The directory or files of a model; None where it is served. A model of the hub is asked for now, and once."""
-    return hub_directory(candidate.hub, offline=services.replay) if candidate.hub else candidate.path
+    source = candidate.hub or candidate.path
+    return None if source is None else model_directory(source, offline=services.replay)
 
 
 def _commit(candidate: Candidate, source: Path | None) -> str:

@@ -13,6 +13,7 @@ from leaderboards.harness import ROWS
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.micro import base_path
+from selfreward_bench.storage.adapters import parts
 from selfreward_bench.storage.rundir import RunDir, hash_file
 
 __all__ = [
@@ -164,7 +165,7 @@ def world_of(candidates: Iterable[Candidate], given: str | None = None) -> World
 def _world(candidate: Candidate) -> World:
     if candidate.run is not None and RunDir.open(candidate.run).config.base == "micro":
         return "micro"
-    tokenizer = candidate.path / "tokenizer.json" if candidate.path else None
+    tokenizer = parts(candidate.path).tokenizer / "tokenizer.json" if candidate.path else None
     if tokenizer is None or not tokenizer.is_file():
         return "real"
     return "micro" if hash_file(tokenizer) == hash_file(base_path() / "tokenizer.json") else "real"

@@ -237,6 +237,10 @@ class LoraConfig(Section):
         "all-linear",
         description="Layers that get one: all-linear (all but the output layer), or names such as q_proj.",
     )
+    merge: bool = Field(
+        True,
+        description="Merges each round into a whole checkpoint; false: rounds go on with one adapter over M0.",
+    )
 
 
 class PromptsConfig(Section):

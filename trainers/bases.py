@@ -10,6 +10,7 @@ from typing import Any
 
 from selfreward_bench.config import LoraConfig
 from selfreward_bench.errors import TrainingError
+from selfreward_bench.storage.adapters import parts
 from trainers import lora as adapters
 from trainers.checkpoints import quiet_libraries
 from trainers.launchers import Tell
@@ -48,30 +49,35 @@ def load_model(
     """Loads a causal language model in float32, with dropout where its architecture has it.
 
     Args:
-        lora: puts an empty adapter on it, drawn from ``seed``; what is frozen stays bfloat16 where it was saved so.
+        lora: puts an empty adapter on it, drawn from ``seed``, or goes on with the one that ``source`` is; what is
+            frozen stays bfloat16 where it was saved so.
 
     Raises:
-        MissingDependencyError: an adapter is wanted, and peft is not installed.
+        MissingDependencyError: an adapter is there or wanted, and peft is not installed.
         TrainingError: the directory holds no causal language model in safetensors, or TRL cannot train it.
         EngineError: some of its weights are not there.
     """
-    from transformers import AutoConfig
+    from transformers import AutoConfig, GenerationConfig
 
+    from selfreward_bench.engines.adapters import whole
     from selfreward_bench.engines.loading import cause, written_end_ids
 
     try:
+        of = parts(Path(source))
         with quiet_libraries():
             config, own = (
-                AutoConfig.from_pretrained(str(source), trust_remote_code=trust_remote_code) for _ in range(2)
+                AutoConfig.from_pretrained(str(of.weights), trust_remote_code=trust_remote_code) for _ in range(2)
             )
         for key, value in config.to_dict().items():
             drops = "dropout" in key or key.endswith("_pdrop")
             if drops and isinstance(value, (int, float)) and not isinstance(value, bool):
                 setattr(config, key, dropout)
         name_experts(config.get_text_config())
-        dtype = adapters.frozen_dtype(Path(source)) if lora else "float32"
-        model = from_pretrained(source, trust_remote_code, config=config, dtype=dtype)
-        ends = written_end_ids(str(source))
+        dtype = adapters.frozen_dtype(Path(source), lora)
+        model = from_pretrained(of.weights, trust_remote_code, config=config, dtype=dtype)
+        if of.generation != of.weights:
+            model.generation_config = GenerationConfig.from_pretrained(str(of.generation))
+        ends = written_end_ids(Path(source))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise TrainingError(
             f"No model can be loaded from {source}: {cause(error)} Training needs a causal language model in Hugging "
@@ -79,8 +85,11 @@ def load_model(
         ) from error
     model.generation_config = mended(model.generation_config, tell)
     generation = copy.deepcopy(model.generation_config)
-    if lora:
-        model = adapters.with_adapter(model, lora, seed)
+    if of.adapter and lora and adapters.goes_on(of.adapter, lora):
+        model = adapters.trained_on(model, of.adapter, lora)
+    else:
+        model = whole(model, of)
+        model = adapters.with_adapter(model, lora, seed) if lora else model
     return Loaded(Path(source), model, own, generation, ends, lora)
 
 

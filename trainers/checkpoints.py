@@ -8,6 +8,7 @@ MODEL that is loaded from them compute the same (``logit_probe``), which also ca
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from typing import Any
 import yaml
 
 from selfreward_bench.errors import EngineError, TrainingError
+from selfreward_bench.sources.hub import hub_name
+from selfreward_bench.storage.adapters import ADAPTER, parts
 from selfreward_bench.storage.files import os_errors, sync_directory
 from selfreward_bench.storage.fingerprint import weights_dtypes, weights_fingerprint
 from selfreward_bench.types import Record
@@ -62,10 +65,13 @@ class Comparison:
         return self.fingerprints[0] == self.fingerprints[1]
 
 
-def save_checkpoint(model: Any, tokenizer: Any, directory: Path, card: ModelCard) -> None:
+def save_checkpoint(model: Any, tokenizer: Any, directory: Path, card: ModelCard, base: Path | None = None) -> None:
     """Writes weights (safetensors), configuration, tokenizer, chat template and card; all of it or nothing.
 
     The directory appears under its name when it is whole; one that was there before is replaced.
+
+    Args:
+        base: of an adapter, which is written alone: the directory of the model that it lies over.
 
     Raises:
         TrainingError: the operating system refuses (no space left, no permission).
@@ -73,7 +79,10 @@ def save_checkpoint(model: Any, tokenizer: Any, directory: Path, card: ModelCard
     partial = directory.with_name(directory.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     with refused_writes(directory), quiet_libraries():
-        model.save_pretrained(partial)
+        if base is None:
+            model.save_pretrained(partial)
+        else:
+            _save_adapter(model, partial, base)
         tokenizer.save_pretrained(partial)
         write_card(partial, card)
         for file in partial.rglob("*"):
@@ -81,6 +90,18 @@ def save_checkpoint(model: Any, tokenizer: Any, directory: Path, card: ModelCard
         shutil.rmtree(directory, ignore_errors=True)
         partial.rename(directory)
         sync_directory(directory.parent)
+
+
+def _save_adapter(model: Any, directory: Path, base: Path) -> None:
+    """Writes an adapter with the name of its base: the hub's where it is in the hub's cache, else the absolute path."""
+    named = hub_name(base) or str(base.resolve())
+    name, _, revision = named.partition("@") if hub_name(base) else (named, "", "")
+    model.save_pretrained(directory, save_embedding_layers=False)
+    file = directory / ADAPTER
+    settings = json.loads(file.read_text("utf-8")) | {"base_model_name_or_path": name, "revision": revision or None}
+    ordered = {key: sorted(value) if key == "target_modules" else value for key, value in settings.items()}
+    file.write_text(json.dumps(ordered, indent=2, sort_keys=True) + "\n", "utf-8")
+    model.generation_config.save_pretrained(directory)
 
 
 def round_weights(model: Any, dtype: str, base: Path) -> None:
@@ -175,18 +196,20 @@ def compare_checkpoints(first: Path, second: Path) -> Comparison:
 def _loaded(directory: str | Path, trust_remote_code: bool) -> Any:
     from transformers import AutoModelForCausalLM
 
+    from selfreward_bench.engines.adapters import whole
     from selfreward_bench.engines.loading import CHECKED, cause, check_complete
 
+    of = parts(Path(directory))
     options = CHECKED | {"dtype": "float32", "trust_remote_code": trust_remote_code}
     try:
         with quiet_libraries():
-            model, report = AutoModelForCausalLM.from_pretrained(str(directory), **options)
+            model, report = AutoModelForCausalLM.from_pretrained(str(of.weights), **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise EngineError(
             f"No model can be loaded from {directory}: {cause(error)} It needs config.json and safetensors weights."
         ) from error
     check_complete(directory, report)
-    return model
+    return whole(model, of)
 
 
 @contextlib.contextmanager

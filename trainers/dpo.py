@@ -22,7 +22,7 @@ from selfreward_bench.types import PreferencePair, Record
 from trainers.bases import load_model
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
 from trainers.launchers import Tell, without_settings
-from trainers.lora import forget_reference
+from trainers.lora import forget_reference, frozen_dtype
 from trainers.rendering import (
     Turn,
     digest,
@@ -145,11 +145,17 @@ def train_dpo(
     return read_result(frame, truncated, started, equal)
 
 
+def first_loss_tolerance(policy: Path, config: DpoConfig, lora: LoraConfig | None) -> float:
+    """In nats: more where anything is computed in bfloat16, whose rounding depends on the shape of a batch."""
+    half = config.bf16 or frozen_dtype(policy, lora) != "float32"
+    return FIRST_LOSS_TOLERANCE_BF16 if half else FIRST_LOSS_TOLERANCE
+
+
 def check_first_step(result: TrainResult, tolerance: float = FIRST_LOSS_TOLERANCE) -> None:
     """Checks that the training began at its reference: before any update the DPO loss is ln 2, pair by pair.
 
     Args:
-        tolerance: in nats; batches of other shapes round differently, in bfloat16 more (``FIRST_LOSS_TOLERANCE_BF16``).
+        tolerance: in nats; batches of other shapes round differently (``first_loss_tolerance``).
 
     Raises:
         LoopViolation: the reference log-probabilities are not those of the model that was trained.

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,8 @@ from selfreward_bench.engines import RENDER_NOTHING
 from selfreward_bench.engines.templates import Chosen
 from selfreward_bench.micro import base_path
 from selfreward_bench.progress import Reporter, Silent
-from selfreward_bench.sources.hub import hub_directory, is_hub_name
+from selfreward_bench.sources.hub import model_directory
+from selfreward_bench.storage.adapters import parts
 from selfreward_bench.storage.files import write_atomic
 from selfreward_bench.storage.fingerprint import tensors
 from selfreward_bench.storage.rundir import RunDir, hash_file, hash_json
@@ -103,8 +105,7 @@ def _directory(config: RunConfig) -> Path:
     """The base's directory, whatever is in it."""
     if config.base == "micro":
         return base_path()
-    path = Path(config.base)
-    return path if path.is_dir() or not is_hub_name(config.base) else hub_directory(config.base)
+    return model_directory(config.base)
 
 
 def _examined(
@@ -118,14 +119,17 @@ def _examined(
 
 
 def _identity(base: Path, config: RunConfig) -> dict[str, str]:
-    files = sorted(p for pattern in _DESCRIBING for p in base.glob(pattern) if p.is_file())
+    places = list(dict.fromkeys((base, parts(base).weights)))
+    files = sorted(p for place in places for pattern in _DESCRIBING for p in place.glob(pattern) if p.is_file())
+    found = (tensor for place in places for tensor in sorted(tensors(place), key=lambda t: t.name))
+    libraries = (*_LIBRARIES, *(["peft"] if config.lora or len(places) > 1 else []))
     return {
-        "weights": hash_json([(t.name, t.dtype, t.shape) for t in sorted(tensors(base), key=lambda t: t.name)]),
-        "files": hash_json({p.name: hash_file(p) for p in files}),
+        "weights": hash_json([(t.name, t.dtype, t.shape) for t in found]),
+        "files": hash_json([(p.name, hash_file(p)) for p in files]),
         "settings": hash_json(config.model_dump(mode="json", exclude={"name", "eval"})),
         **({"chat_template": Chosen(config.chat_template).key} if config.chat_template else {}),
         "srbench": __version__,
-        **{name: metadata.version(name) for name in _LIBRARIES},
+        **{name: metadata.version(name) for name in libraries if find_spec(name)},
     }
 
 
@@ -133,7 +137,9 @@ def _disk_findings(run: RunDir, found: Examination) -> Iterator[Finding]:
     """Whether the models of a run and two saved states have room on the disk."""
     parameters = int(found.facts.get("parameters", 0))
     made = sum((run.path / model / "checkpoint").is_dir() for model in models(run.config))
-    needed = parameters * (_MODEL_BYTES * (len(models(run.config)) - made) + 2 * _STATE_BYTES)
+    lora = run.config.lora
+    whole = 0 if lora and not lora.merge else len(models(run.config)) - made
+    needed = parameters * (_MODEL_BYTES * whole + (0 if lora else 2 * _STATE_BYTES))
     free = shutil.disk_usage(run.path).free
     if needed > free:
         yield warning(

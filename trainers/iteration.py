@@ -31,11 +31,10 @@ from selfreward_bench.storage.rundir import RunDir, Stage, hash_file, hash_json
 from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, Prompt, Reward
 from trainers import candidates, checks, eft, learning, pairs, prompts, rewards, seeds
 from trainers.checkpoints import logit_probe, read_card
-from trainers.dpo import FIRST_LOSS_TOLERANCE, FIRST_LOSS_TOLERANCE_BF16, check_first_step
+from trainers.dpo import check_first_step, first_loss_tolerance
 from trainers.examination import examine_run
 from trainers.isolation import run_training
 from trainers.launchers import one_process
-from trainers.lora import frozen_dtype
 from trainers.rendering import local_directory
 from trainers.stages import BASELINE, check_model, models, parent_of, stages
 from trainers.training import TrainResult
@@ -519,8 +518,8 @@ class _Loop:
                     lora=lora,
                 )
                 if kind == "dpo":
-                    half = section.bf16 or (lora and frozen_dtype(checkpoint_of(self.run, parent)) != "float32")
-                    check_first_step(result, FIRST_LOSS_TOLERANCE_BF16 if half else FIRST_LOSS_TOLERANCE)
+                    tolerance = first_loss_tolerance(checkpoint_of(self.run, parent), self.config.dpo, lora)
+                    check_first_step(result, tolerance)
                 stage.finish(_training_counts(result, len(records)), {"checkpoint": self.fingerprint(model)})
 
     def conclude(self, model: str, names: list[str]) -> Iteration:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from selfreward_bench.config import LoraConfig
-from selfreward_bench.errors import LoopViolation, MissingDependencyError, TrainingError
+from selfreward_bench.engines.adapters import adapted, require_peft
+from selfreward_bench.errors import LoopViolation, TrainingError
+from selfreward_bench.storage.adapters import adapter_settings, is_adapter
 from selfreward_bench.storage.fingerprint import weights_dtypes
 from trainers.checkpoints import logit_probe, quiet_libraries
 
@@ -19,17 +21,44 @@ MERGE_TOLERANCE = 1e-3  # of a logit; float32 rounds differently when merged (4e
 MERGE_TOLERANCE_HALF = 2e-2  # of the largest logit, where the frozen weights have 16 bits
 
 
-def require_peft() -> None:
-    """Raises MissingDependencyError where peft is not installed; imports nothing."""
-    from importlib.util import find_spec
-
-    if find_spec("peft") is None:
-        raise MissingDependencyError("LoRA needs peft, which is not installed. Install it: pip install 'srbench[lora]'")
+def goes_on(source: Path, lora: LoraConfig | None) -> bool:
+    """Whether the adapter that ``source`` is, is trained on, and not merged into its base first."""
+    return lora is not None and not lora.merge and is_adapter(source)
 
 
-def frozen_dtype(source: Path) -> str:
-    """The type that frozen weights are loaded in: bfloat16 where they were saved so; float16 overflows in training."""
-    return "bfloat16" if weights_dtypes(source)[0] == "BF16" else "float32"
+def frozen_dtype(source: Path, lora: LoraConfig | None) -> str:
+    """The type that weights are loaded in: float32 but for frozen ones that were saved in bfloat16, which stay so.
+
+    float16 overflows in training, and an adapter that is merged first would be rounded away.
+    """
+    frozen = lora is not None and (goes_on(source, lora) or not is_adapter(source))
+    return "bfloat16" if frozen and weights_dtypes(source)[0] == "BF16" else "float32"
+
+
+def trained_on(model: Any, directory: Path, lora: LoraConfig) -> Any:
+    """The base of an adapter with that adapter over it, to be trained on; TRL makes a copy of it as a reference.
+
+    Raises:
+        TrainingError: it has another rank, scale or layers than ``lora`` asks for.
+        EngineError, MissingDependencyError: as ``adapted``.
+    """
+    require_peft("A training goes on with an adapter (lora.merge: false)")
+    settings = adapter_settings(directory)
+    wanted: dict[str, Any] = {"r": lora.r, "alpha": lora.alpha}
+    found = {"r": settings.get("r"), "alpha": settings.get("lora_alpha")}
+    if not isinstance(lora.targets, str):
+        wanted["targets"], found["targets"] = sorted(lora.targets), sorted(settings.get("target_modules") or [])
+    over = adapted(model, directory, dropout=lora.dropout)
+    if isinstance(lora.targets, str):
+        found["targets"] = "some-linear" if any("base_layer" not in name for name in _layers(over)) else lora.targets
+        wanted["targets"] = lora.targets
+    if wanted != found:
+        raise TrainingError(
+            f"With lora.merge: false a training goes on with the adapter that {directory} is, which has {found}; the "
+            f"recipe asks for {wanted}. Set the section lora to what it has, or lora.merge to true: then it is merged "
+            "into its base first."
+        )
+    return over
 
 
 def with_adapter(model: Any, lora: LoraConfig, seed: int) -> Any:
@@ -39,13 +68,13 @@ def with_adapter(model: Any, lora: LoraConfig, seed: int) -> Any:
         MissingDependencyError: peft is not installed.
         TrainingError: ``lora.targets`` names no layer that can have an adapter, or the embeddings.
     """
-    require_peft()
+    require_peft("LoRA is asked for (section lora)")
     import torch
     from peft import LoraConfig as PeftConfig
     from peft import get_peft_model
     from transformers.pytorch_utils import Conv1D
 
-    layers = {name: m for name, m in model.named_modules() if isinstance(m, (torch.nn.Linear, Conv1D))}
+    layers = _layers(model)
     config = PeftConfig(
         task_type="CAUSAL_LM",
         r=lora.r,
@@ -59,8 +88,7 @@ def with_adapter(model: Any, lora: LoraConfig, seed: int) -> Any:
         with quiet_libraries():
             adapted = get_peft_model(model, config)
     except ValueError as error:
-        output = model.get_output_embeddings()
-        names = sorted({name.rpartition(".")[2] for name, layer in layers.items() if layer is not output})
+        names = sorted({name.rpartition(".")[2] for name in layers})
         raise TrainingError(
             f"peft makes no adapter of lora.targets={_shown(lora)} and lora.dropout={lora.dropout:g} for this model: "
             f"{str(error).splitlines()[0]} Its linear layers are {', '.join(names)}."
@@ -114,6 +142,16 @@ def parameters(model: Any) -> dict[str, int]:
     """How many numbers are trained, and of how many in all."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return {"trained_parameters": sum(n for n, trained in sizes if trained), "parameters": sum(n for n, _ in sizes)}
+
+
+def _layers(model: Any) -> dict[str, Any]:
+    """The linear layers of a model but for the output layer and what an adapter consists of itself."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    output = model.get_output_embeddings()
+    linear = {name: m for name, m in model.named_modules() if isinstance(m, (torch.nn.Linear, Conv1D))}
+    return {name: layer for name, layer in linear.items() if layer is not output and ".lora_" not in name}
 
 
 def _refuse_embeddings(model: Any, lora: LoraConfig) -> None:

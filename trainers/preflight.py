@@ -23,10 +23,11 @@ from selfreward_bench.engines.templates import of_run
 from selfreward_bench.errors import ConfigError, SrbenchError, first_line
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.progress import Silent
+from selfreward_bench.storage.adapters import parts
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import Completion, Example, Message, PreferencePair
 from trainers.checkpoints import ModelCard, logit_probe, quiet_libraries, save_checkpoint
-from trainers.dpo import FIRST_LOSS_TOLERANCE, FIRST_LOSS_TOLERANCE_BF16, check_first_step
+from trainers.dpo import check_first_step, first_loss_tolerance
 from trainers.isolation import run_training
 from trainers.prompts import round_requests
 
@@ -170,7 +171,7 @@ class _Flight:
         pairs = [_pair(f"q{i}", _QUESTIONS[i], *side) for i, side in enumerate(sides)]
         with self._step("one step of DPO"):
             result = self._train("dpo", self._made("M1"), pairs, self.room / "M2")
-            check_first_step(result, FIRST_LOSS_TOLERANCE_BF16 if self.config.dpo.bf16 else FIRST_LOSS_TOLERANCE)
+            check_first_step(result, first_loss_tolerance(self._made("M1"), self.config.dpo, self.config.lora))
 
     def ask_again(self) -> None:
         """The model after DPO answers, too."""
@@ -187,7 +188,7 @@ class _Flight:
 
     @property
     def _architecture(self) -> str:
-        return architecture_of(read_config(self.base))
+        return architecture_of(read_config(parts(self.base).weights))
 
     @contextmanager
     def _step(self, what: str) -> Iterator[None]:
@@ -225,6 +226,7 @@ class _Flight:
             stage="M0/check",
             chat_template=self._template(parent),
             engine=self.config.engine,
+            lora=self.config.lora,
         )
         if weights_fingerprint(result.checkpoint) == weights_fingerprint(parent):
             self._refuse(f"A step of {kind.upper()} leaves the weights of {self._architecture} as they are.")

@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 from selfreward_bench.engines.chat import fix_date, neutralise, special_strings
 from selfreward_bench.engines.templates import PLAIN, give_template, text_behind_answers
 from selfreward_bench.errors import DataError, TrainingError
-from selfreward_bench.sources.hub import hub_directory, is_hub_name
+from selfreward_bench.sources.hub import model_directory
+from selfreward_bench.storage.adapters import parts
 from selfreward_bench.storage.fingerprint import check_checkpoint
 from selfreward_bench.types import Message
 from trainers.checkpoints import quiet_libraries
@@ -40,14 +41,12 @@ class Turn:
 
 
 def local_directory(source: str | Path) -> Path:
-    """The directory of a model: as given, or of the hub's model of that name (``hub_directory``).
+    """The directory of a model: as given, or of the hub's model of that name (``model_directory``).
 
     Raises:
         EngineError: it is neither, or the directory holds no whole checkpoint in safetensors.
     """
-    path = Path(source)
-    if not path.is_dir() and is_hub_name(str(source)):
-        path = hub_directory(str(source))
+    path = model_directory(source)
     check_checkpoint(path)
     return path
 
@@ -77,9 +76,10 @@ def load_tokenizer(
     """
     from transformers import AutoTokenizer
 
+    directory = parts(Path(source)).tokenizer
     try:
         with quiet_libraries():
-            tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=trust_remote_code)
+            tokenizer = AutoTokenizer.from_pretrained(str(directory), trust_remote_code=trust_remote_code)
     except Exception as error:  # whatever a broken tokenizer file causes
         from selfreward_bench.engines.loading import cause
 
@@ -245,9 +245,11 @@ def longest(source: Path, max_length: int, trust_remote_code: bool = False) -> i
 
     from selfreward_bench.engines.loading import cause, usable_positions
 
+    directory = parts(source).weights
+
     try:
         with quiet_libraries():
-            config = AutoConfig.from_pretrained(str(source), trust_remote_code=trust_remote_code).get_text_config()
+            config = AutoConfig.from_pretrained(str(directory), trust_remote_code=trust_remote_code).get_text_config()
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{source}/config.json does not describe a model: {cause(error)}") from error
     return min(max_length, usable_positions(config) or max_length)

@@ -14,6 +14,7 @@ from typing import Any
 
 from selfreward_bench.config import DpoConfig, LoraConfig, SftConfig
 from selfreward_bench.errors import ConfigError, TrainingError
+from selfreward_bench.storage.adapters import parts
 from trainers import lora as adapters
 from trainers.bases import Loaded, from_pretrained
 from trainers.batches import Split
@@ -195,14 +196,19 @@ def finish(trainer: Any, frame: Frame, loaded: Loaded, turns: Iterable[Turn], ca
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     check_weights_finite(model)
+    base = None
     if loaded.lora:
-        sizes = adapters.parameters(model)
-        if save_dtype == "float32":
-            model = model.float()  # what the adapter adds is not rounded away
-        model, change = adapters.merged(model)
-        how = loaded.lora.model_dump(mode="json") | sizes | {"merge_logit_change": float(f"{change:.3g}")}
+        how = loaded.lora.model_dump(mode="json") | adapters.parameters(model)
+        if loaded.lora.merge:
+            if save_dtype == "float32":
+                model = model.float()  # what the adapter adds is not rounded away
+            model, change = adapters.merged(model)
+            how["merge_logit_change"] = float(f"{change:.3g}")
+        else:
+            base = parts(loaded.source).weights
         card = card.model_copy(update={"lora": how})
-    round_weights(model, save_dtype, loaded.source)
+    if base is None:
+        round_weights(model, save_dtype, loaded.source)
     if trainer.is_world_process_zero():
         tokenizer = trainer.processing_class
         model.config, model.generation_config = loaded.config, loaded.generation
@@ -210,7 +216,7 @@ def finish(trainer: Any, frame: Frame, loaded: Loaded, turns: Iterable[Turn], ca
         model.generation_config.eos_token_id = ends[0] if len(ends) == 1 else ends
         if model.generation_config.pad_token_id is None:
             model.generation_config.pad_token_id = tokenizer.pad_token_id
-        save_checkpoint(model, tokenizer, frame.checkpoint, card)
+        save_checkpoint(model, tokenizer, frame.checkpoint, card, base)
         frame.store.clear()
     trainer.accelerator.wait_for_everyone()
 

@@ -15,6 +15,7 @@ from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines import open_engine as open_at_once
 from selfreward_bench.engines.base import Engine
 from selfreward_bench.errors import SrbenchError, first_line
+from selfreward_bench.storage.adapters import parts
 
 __all__ = ["examine", "open_engine"]
 
@@ -43,7 +44,7 @@ def examine(directory: Path, purpose: Purpose, name: str | None = None) -> Exami
     findings = list(file_findings(directory, purpose))
     if any(f.severity == "refusal" for f in findings):  # what follows would only repeat it in a library's words
         return Examination(base=base, findings=tuple(findings))
-    facts: dict[str, str | int | float] = {"architecture": architecture_of(read_config(directory))}
+    facts: dict[str, str | int | float] = {"architecture": architecture_of(read_config(parts(directory).weights))}
     findings += _look_closer(directory, purpose, facts)
     return Examination(base=base, facts=facts, findings=tuple(findings))
 
@@ -53,18 +54,19 @@ def _look_closer(directory: Path, purpose: Purpose, facts: dict[str, str | int |
     from selfreward_bench.bases import generation, limits, model, templates, tokens
     from selfreward_bench.engines.loading import end_ids, usable_positions
 
-    config, findings = model.read_model_config(directory, purpose)
+    of = parts(directory)
+    config, findings = model.read_model_config(of.weights, purpose)
     if config is None or any(f.severity == "refusal" for f in findings):
         return findings
-    view, found = model.model_findings(directory, config, purpose)
+    view, found = model.model_findings(of.weights, config, purpose)
     findings += found
-    tokenizer, found = tokens.read_tokenizer(directory, purpose)
+    tokenizer, found = tokens.read_tokenizer(of.tokenizer, purpose)
     findings += found
-    findings += _tried("generation", lambda: generation.generation_findings(directory))
+    findings += _tried("generation", lambda: generation.generation_findings(of.generation))
     ends: frozenset[int] = frozenset()
     if tokenizer is not None:
         try:
-            ends = end_ids(str(directory), config, tokenizer)
+            ends = end_ids(directory, config, tokenizer)
         except Exception:  # whatever a wrong type causes
             files = "generation_config.json, or config.json"
             findings.append(refusal("generation", f"Its end tokens ({files}: eos_token_id) are no ids. Mend the file."))

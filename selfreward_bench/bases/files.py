@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from selfreward_bench.bases.findings import Finding, Purpose, refusal
+from selfreward_bench.engines.adapters import require_peft
 from selfreward_bench.errors import SrbenchError
+from selfreward_bench.storage.adapters import is_adapter, parts
 from selfreward_bench.storage.fingerprint import check_checkpoint
 
 __all__ = ["architecture_of", "file_findings", "quantisation_of", "read_config"]
@@ -27,9 +29,14 @@ _OTHER_KINDS: Final = {
 
 def file_findings(directory: Path, purpose: Purpose) -> Iterator[Finding]:
     """What stands in the way of using a model, as far as its files tell it; weights are looked at by their headers."""
+    if purpose.trainable_adapter or is_adapter(directory):
+        try:
+            require_peft("It is an adapter" if is_adapter(directory) else "LoRA is asked for (section lora)")
+        except SrbenchError as error:
+            yield refusal("files", str(error))
     try:
         check_checkpoint(directory)
-        config = read_config(directory)
+        config = read_config(parts(directory).weights)
     except SrbenchError as error:
         yield refusal("files", str(error))
         return

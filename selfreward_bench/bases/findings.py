@@ -57,13 +57,16 @@ class Purpose:
         engine: how it is run.
         run: it is to be trained with these settings; None where it only answers.
         chat_template: what renders its messages where it only answers, and not by a template of its own.
-        trainable_adapter: its own weights stay as they are and an adapter beside them is trained.
     """
 
     engine: EngineConfig
     run: RunConfig | None = None
     chat_template: str | None = None
-    trainable_adapter: bool = False
+
+    @property
+    def trainable_adapter(self) -> bool:
+        """Whether its own weights stay as they are and an adapter beside them is trained."""
+        return self.run is not None and self.run.lora is not None
 
 
 def refusal(topic: str, text: str) -> Finding:

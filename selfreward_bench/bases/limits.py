@@ -22,6 +22,7 @@ __all__ = ["cache_findings", "context_findings", "memory_findings", "number_find
 
 _GIB: Final = 2**30
 _TRAINED_BYTES: Final = 16  # of a parameter: float32 weight, gradient and AdamW's two moments
+_FROZEN_BYTES: Final = 4  # of a parameter under an adapter, whose own are few
 _LOGIT_BYTES: Final = 8  # of a token and an entry of the vocabulary: float32 logit and its gradient
 _BYTES: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 2}
 
@@ -114,7 +115,9 @@ def _evaluated(config: RunConfig) -> dict[str, int]:
 def number_findings(directory: Path, purpose: Purpose) -> Iterator[Finding]:
     """Which number types the weights are in, and what becomes of them."""
     main, _ = weights_dtypes(directory)
-    if purpose.run is not None and main in ("BF16", "F16"):
+    if purpose.trainable_adapter and main == "BF16":
+        yield note("numbers", "The weights are stored as BF16 and stay so; adapters are trained in float32.")
+    elif purpose.run is not None and main in ("BF16", "F16"):
         kept = main if purpose.run.sft.save_dtype == "base" else purpose.run.sft.save_dtype
         yield note("numbers", f"The weights are stored as {main}; they are trained in float32 and saved as {kept}.")
     if purpose.engine.dtype == "float16" and main == "BF16":
@@ -157,7 +160,9 @@ def memory_findings(view: ModelView, purpose: Purpose) -> Iterator[Finding]:
 
 def _needed(view: ModelView, purpose: Purpose, device: Any) -> tuple[float, str]:
     run = purpose.run
-    if run is None or purpose.trainable_adapter:
+    if run is not None and purpose.trainable_adapter:
+        return view.parameters * _FROZEN_BYTES, "Training an adapter"
+    if run is None:
         width = 4 if device.type == "cpu" and purpose.engine.dtype == "auto" else _BYTES[purpose.engine.dtype]
         return view.parameters * width, "Answering"
     return view.parameters * _TRAINED_BYTES, "Training"

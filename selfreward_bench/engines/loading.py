@@ -14,10 +14,12 @@ import transformers
 from transformers.utils import logging as hf_logging
 
 from selfreward_bench.config import EngineConfig
+from selfreward_bench.engines.adapters import require_peft, whole
 from selfreward_bench.engines.chat import fix_date
 from selfreward_bench.engines.templates import Ends, give_template
 from selfreward_bench.errors import EngineError, first_line
-from selfreward_bench.sources.hub import hub_directory, is_hub_name
+from selfreward_bench.sources.hub import model_directory
+from selfreward_bench.storage.adapters import parts
 from selfreward_bench.storage.fingerprint import check_checkpoint
 
 #: what ``from_pretrained`` has to be told so that it returns (model, report), the report for ``check_complete``
@@ -57,37 +59,40 @@ def load_model(config: EngineConfig, source: str | Path, chat_template: str | No
     """Loads a checkpoint for inference.
 
     Args:
-        source: a directory in Hugging Face layout, or a model of the hub (``hub_directory``).
+        source: a directory in Hugging Face layout (of an adapter, too), or a model of the hub (``model_directory``).
         chat_template: what renders messages instead of the tokenizer's own template (``templates``).
 
     Raises:
         EngineError: it is not there, incomplete, corrupt, has only pickled weights, or needs code of its own.
+        MissingDependencyError: it is an adapter, and peft is not installed.
         ConfigError: the template cannot be used with this tokenizer.
     """
-    path = Path(source)
-    if not path.exists() and is_hub_name(str(source)):
-        path = hub_directory(str(source))
+    path = model_directory(source)
     if not path.is_dir():
         raise EngineError(f"Model {str(source)!r} is not a directory. Give one in Hugging Face layout, or a hub id.")
     check_checkpoint(path)
+    of = parts(path)
+    if of.adapter:
+        require_peft(f"{source} is an adapter")
     device = choose_device(config.device)
     common: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     try:
         with quiet():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(str(path), **common)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(str(of.tokenizer), **common)
             model, report = transformers.AutoModelForCausalLM.from_pretrained(
-                str(path),
+                str(of.weights),
                 dtype=_dtype(config.dtype, device),
                 **CHECKED,
                 **common,
             )
-            eos = end_ids(str(path), model.config, tokenizer)
+            eos = end_ids(path, model.config, tokenizer)
         fix_date(tokenizer, config.date)
         model = model.to(device).eval()
     except Exception as e:  # OSError, ValueError, SafetensorError, RuntimeError...: whatever a broken checkpoint causes
         raise EngineError(f"Model {str(source)!r} cannot be loaded: {cause(e)}") from e
     check_complete(source, report)
     _stop_router_logits(model.config)
+    model = whole(model, of).eval()
     ends = give_template(tokenizer, chat_template) if chat_template is not None else Ends()
     return LoadedModel(
         name=str(source),
@@ -190,21 +195,21 @@ def _dtype(name: str, device: torch.device) -> torch.dtype | str:
     return torch.float32 if device.type == "cpu" else "auto"  # on an accelerator: as the checkpoint was saved
 
 
-def written_end_ids(source: str) -> list[int]:
+def written_end_ids(source: Path) -> list[int]:
     """End tokens that a model's files name: those of the generation config, else of the model config; may be none.
 
     The files are read, not the loaded configuration: where they say nothing, its class puts in a number of its own.
     """
-    found = None
+    found, of = None, parts(source)
     with contextlib.suppress(OSError):  # a generation config is optional
-        found = transformers.GenerationConfig.from_pretrained(source).eos_token_id
+        found = transformers.GenerationConfig.from_pretrained(str(of.generation)).eos_token_id
     if found is None:
-        written = transformers.PreTrainedConfig.get_config_dict(source)[0]
+        written = transformers.PreTrainedConfig.get_config_dict(str(of.weights))[0]
         found = written.get("eos_token_id", written.get("text_config", {}).get("eos_token_id"))
     return [found] if isinstance(found, int) else list(found or ())
 
 
-def end_ids(source: str, config: Any, tokenizer: Any) -> frozenset[int]:
+def end_ids(source: Path, config: Any, tokenizer: Any) -> frozenset[int]:
     """End tokens: those that the files name, and the tokenizer's always."""
     ids = set(written_end_ids(source))
     if tokenizer.eos_token_id is not None:

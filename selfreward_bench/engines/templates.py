@@ -22,6 +22,7 @@ from selfreward_bench.engines.conversations import (
     trials,
 )
 from selfreward_bench.errors import ConfigError, did_you_mean
+from selfreward_bench.storage.adapters import parts
 from selfreward_bench.storage.files import os_errors
 from selfreward_bench.storage.rundir import hash_json
 
@@ -116,6 +117,7 @@ def of_run(config: RunConfig, model: str, directory: Path) -> Chosen | None:
 
 def brings_template(directory: Path) -> bool:
     """Whether a model's directory holds a chat template, in its files as transformers reads them."""
+    directory = parts(directory).tokenizer
     file = directory / "chat_template.jinja"
     if (file.is_file() and file.stat().st_size) or any((directory / "additional_chat_templates").glob("*.jinja")):
         return True

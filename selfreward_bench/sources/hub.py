@@ -18,9 +18,10 @@ from typing import Final
 
 from selfreward_bench.errors import EngineError
 from selfreward_bench.sources.network import is_this_machine, past_proxies
+from selfreward_bench.storage.adapters import base_named, is_adapter
 from selfreward_bench.storage.fingerprint import no_weights
 
-__all__ = ["hub_description", "hub_directory", "is_hub_name"]
+__all__ = ["hub_description", "hub_directory", "hub_name", "is_hub_name", "model_directory"]
 
 _NAME: Final = re.compile(
     r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(@(?!.*\.\.)[A-Za-z0-9][\w./-]{0,250})?", re.ASCII
@@ -38,6 +39,44 @@ def is_hub_name(text: str) -> bool:
     (True, True, False)
     """
     return _NAME.fullmatch(text) is not None
+
+
+def model_directory(source: str | Path, *, offline: bool = False) -> Path:
+    """Where a model is, whatever names it: a directory as it is given, a model of the hub in the hub's cache.
+
+    The base of an adapter is seen to as well: one of the hub is downloaded into the cache when it is not there.
+
+    Args:
+        offline: as in ``hub_directory``.
+
+    Raises:
+        EngineError: the hub does not have it; a name of another form is given back as a path, there or not.
+    """
+    path = Path(source)
+    if not path.exists() and is_hub_name(str(source)):
+        path = hub_directory(str(source), offline=offline)
+    if is_adapter(path):
+        name, revision = base_named(path)
+        base = f"{name}@{revision}" if revision else name
+        if not (path / name).is_dir() and is_hub_name(base):
+            try:
+                hub_directory(base, offline=offline)
+            except EngineError as error:
+                raise EngineError(f"The base of the adapter {path} cannot be had. {error}") from error
+    return path
+
+
+def hub_name(directory: Path) -> str | None:
+    """What the hub calls the model in a directory of its cache, with the commit; None of another directory.
+
+    >>> hub_name(Path("hub/models--me--mine/snapshots/0123abc"))
+    'me/mine@0123abc'
+    """
+    folder, commit = directory.parent, directory.name
+    owner, dashes, name = folder.parent.name.removeprefix("models--").partition("--")
+    if folder.name != "snapshots" or not dashes or not folder.parent.name.startswith("models--"):
+        return None
+    return f"{owner}/{name}@{commit}"
 
 
 def hub_directory(text: str, *, offline: bool = False) -> Path:

@@ -1,8 +1,8 @@
 """What a checkpoint's weights are, as one hash; and whether a directory holds a checkpoint at all. No torch here.
 
 The fingerprint depends on the tensors alone (name, dtype, shape, bytes), not on how they are spread over shards or on
-metadata: two checkpoints with one fingerprint are the same model. Files are streamed. Safetensors only: a pickle can
-run code when it is loaded.
+metadata: two checkpoints with one fingerprint are the same model. That of an adapter covers its settings and its base.
+Files are streamed. Safetensors only: a pickle can run code when it is loaded.
 """
 
 from __future__ import annotations
@@ -18,13 +18,20 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from selfreward_bench.errors import EngineError
+from selfreward_bench.storage.adapters import (
+    ADAPTER,
+    ADAPTER_WEIGHTS,
+    adapter_identity,
+    adapter_settings,
+    is_adapter,
+    parts,
+)
 from selfreward_bench.storage.files import os_errors
 
 __all__ = ["Tensor", "check_checkpoint", "no_weights", "tensors", "weights_dtypes", "weights_fingerprint"]
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
-_ADAPTER = "adapter_config.json"
 _TOKENIZERS = (
     ("tokenizer.json",),
     ("tokenizer.model",),
@@ -33,7 +40,7 @@ _TOKENIZERS = (
     ("spiece.model",),
 )
 _READ = (".safetensors", ".json", ".model", ".txt", ".jinja")  # endings of what is read of a checkpoint
-_PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_PICKLES = ("pytorch_model*.bin", "adapter_model.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _MAX_HEADER_BYTES = 100_000_000  # as in the safetensors library itself
 _MAX_JSON_BYTES = 100_000_000
 _BLOCK = 1 << 20
@@ -61,12 +68,15 @@ def weights_fingerprint(directory: Path) -> str:
     """BLAKE2b (128 bits, hex) of all tensors in a checkpoint, in the order of their names.
 
     Args:
-        directory: in Hugging Face layout: ``model.safetensors``, or shards and ``model.safetensors.index.json``.
+        directory: in Hugging Face layout: ``model.safetensors``, or shards and ``model.safetensors.index.json``; or an
+            adapter, whose fingerprint is that of the pair.
 
     Raises:
-        EngineError: weights are missing, damaged, or not in safetensors.
+        EngineError: weights are missing, damaged, or not in safetensors; or an adapter's base is not there.
     """
     digest = hashlib.blake2b(digest_size=16)
+    if is_adapter(directory):
+        digest.update(f"{weights_fingerprint(parts(directory).weights)} {adapter_identity(directory)}".encode())
     for tensor in sorted(tensors(directory), key=lambda t: t.name):
         header = json.dumps([tensor.name, tensor.dtype, tensor.shape])
         digest.update(f"{len(header)}:{header}".encode())
@@ -85,10 +95,13 @@ def weights_fingerprint(directory: Path) -> str:
 def weights_dtypes(directory: Path) -> tuple[str, dict[str, str]]:
     """The type of a checkpoint's weights, as safetensors names it (``BF16``): of most of its bytes, and of each tensor.
 
+    Args:
+        directory: of an adapter, its base's weights are meant.
+
     Raises:
         EngineError: weights are missing, damaged, or not in safetensors.
     """
-    found = tensors(directory)
+    found = tensors(parts(directory).weights)
     sizes: Counter[str] = Counter()
     for tensor in found:
         sizes[tensor.dtype] += tensor.size
@@ -100,13 +113,18 @@ def check_checkpoint(directory: Path) -> None:
     """Finds what would stop a model from loading, or would load as something else, before anything is loaded.
 
     Raises:
-        EngineError: no ``config.json``, no tokenizer, weights that are missing, damaged, pickled, only an adapter, or
-            an adapter beside them.
+        EngineError: no ``config.json``, no tokenizer, weights that are missing, damaged, pickled, or an adapter beside
+            them; an adapter without its base, or of a kind that is not known.
     """
     if not directory.is_dir():
         raise EngineError(f"There is no checkpoint directory {directory}. Check the path.")
     _refuse_hub_folder(directory)
     _refuse_dangling_links(directory)
+    if is_adapter(directory):
+        adapter_settings(directory)
+        tensors(directory)
+        check_checkpoint(parts(directory).weights)
+        return
     config = directory / "config.json"
     if not config.is_file():
         raise EngineError(
@@ -114,9 +132,9 @@ def check_checkpoint(directory: Path) -> None:
         )
     _read_json(config)
     tensors(directory)
-    if (directory / _ADAPTER).is_file():
+    if (directory / ADAPTER).is_file():
         raise EngineError(
-            f"{directory} holds whole weights and an adapter ({_ADAPTER}). Where peft is installed, transformers would "
+            f"{directory} holds whole weights and an adapter ({ADAPTER}). Where peft is installed, transformers would "
             "lay the adapter over weights that hold it already, elsewhere not. Move the adapter's files "
             "(adapter_config.json, adapter_model.safetensors) to a directory of their own; where it was never merged: "
             "`model.merge_and_unload()`, and save that."
@@ -164,6 +182,8 @@ def tensors(directory: Path) -> list[Tensor]:
         return _read_header(directory / _SINGLE)
     if (directory / _INDEX).is_file():
         return _sharded_tensors(directory)
+    if is_adapter(directory) and (directory / ADAPTER_WEIGHTS).is_file():
+        return _read_header(directory / ADAPTER_WEIGHTS)
     raise EngineError(no_weights(directory, [path.name for path in directory.glob("*")]))
 
 
@@ -210,11 +230,6 @@ def no_weights(place: str | Path, names: Iterable[str]) -> str:
         names: with or without folders before them.
     """
     files = sorted({PurePosixPath(name).name for name in names})
-    if _ADAPTER in files:
-        return (
-            f"{place} holds an adapter without its base model's weights. Merge it into the base model "
-            "(peft: `model.merge_and_unload()`), save that, and name its directory."
-        )
     pickles = [file for file in files if any(fnmatchcase(file, pattern) for pattern in _PICKLES)]
     if pickles:
         return (
@@ -222,6 +237,8 @@ def no_weights(place: str | Path, names: Iterable[str]) -> str:
             "so it is not. Convert it where you trust it: `AutoModelForCausalLM.from_pretrained(...)."
             'save_pretrained(..., safe_serialization=True)`, or take a revision with "model.safetensors".'
         )
+    if ADAPTER in files:
+        return f"{place} holds an adapter's settings without its weights ({ADAPTER_WEIGHTS}). Copy it again."
     if stray := [file for file in files if file.endswith(".safetensors")]:
         return (
             f"{place} has {stray[0]}, but neither {_SINGLE} nor {_INDEX}, by which weights are found. Save the model "

@@ -125,7 +125,7 @@ def test_a_hub_model_is_asked_for_once_and_keyed_by_its_weights(
         asked.append((text, offline))
         return path
 
-    monkeypatch.setattr("leaderboards.models.hub_directory", directory)
+    monkeypatch.setattr("selfreward_bench.sources.hub.hub_directory", directory)
     RunDir.create(tmp_path / "run", recipes.load("micro", ["base=owner/name@v1"]))
     local = open_candidate(parse_candidate(str(path)), SERVICES).model.fingerprint
     for text in ("owner/name@v1", f"{tmp_path}/run:M0"):

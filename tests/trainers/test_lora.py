@@ -14,7 +14,9 @@ import pytest
 
 import trainers.lora as lora_module
 from selfreward_bench.config import DpoConfig, LoraConfig, SftConfig
+from selfreward_bench.engines.loading import written_end_ids
 from selfreward_bench.errors import LoopViolation, MissingDependencyError, TrainingError
+from selfreward_bench.storage.adapters import parts
 from selfreward_bench.storage.fingerprint import weights_dtypes, weights_fingerprint
 from trainers.checkpoints import logit_probe, read_card
 from trainers.dpo import check_first_step, train_dpo
@@ -212,6 +214,108 @@ def test_other_architectures(architecture: str, tmp_path: Path) -> None:
     assert card is not None
     assert card.lora is not None
     assert card.lora["merge_logit_change"] < 1e-4
+
+
+# --- stacked: checkpoints are adapters
+
+STACKED = LORA.model_copy(update={"merge": False, "dropout": 0.0})
+
+
+@pytest.fixture(scope="module")
+def stacked(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of M1, M2 and M3 whose checkpoints are adapters."""
+    run = tmp_path_factory.mktemp("stacked")
+    parent = base
+    for model, kind in (("M1", "sft"), ("M2", "dpo"), ("M3", "dpo")):
+        parent = train(kind, parent, run / model, STACKED).checkpoint
+    return run
+
+
+def test_a_stacked_checkpoint_is_the_adapter_over_the_same_base(stacked: Path, base: Path) -> None:
+    for model in ("M1", "M2", "M3"):
+        checkpoint = stacked / model / "checkpoint"
+        files = {p.name for p in checkpoint.iterdir()}
+        assert files >= {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "README.md"}
+        assert not files & {"model.safetensors", "config.json", "ref"}
+        assert parts(checkpoint).weights == base
+        assert parts(checkpoint).tokenizer == parts(checkpoint).generation == checkpoint
+        assert written_end_ids(checkpoint) == [1]
+        card = read_card(checkpoint)
+        assert card is not None
+        assert card.lora is not None
+        assert card.lora["merge"] is False
+        assert "merge_logit_change" not in card.lora
+    prints = [weights_fingerprint(d) for d in (base, *(stacked / m / "checkpoint" for m in ("M1", "M2", "M3")))]
+    assert len(set(prints)) == 4
+
+
+def test_a_stacked_round_starts_from_its_parent_and_learns(stacked: Path) -> None:
+    for model in ("M2", "M3"):
+        first, *_, last = log(stacked / model)
+        assert first["dpo_loss"] == pytest.approx(math.log(2), abs=1e-6)
+        assert last["dpo_loss"] < 0.6
+    probes = [logit_probe(stacked / m / "checkpoint") for m in ("M1", "M2", "M3")]
+    assert distance(probes[0], probes[1]) > 1e-2
+    assert distance(probes[1], probes[2]) > 1e-2
+
+
+def test_stacked_and_merged_are_the_same_after_one_round(stacked: Path, base: Path, tmp_path: Path) -> None:
+    merged = train("sft", base, tmp_path / "M1", LORA.model_copy(update={"dropout": 0.0}))
+    assert distance(logit_probe(merged.checkpoint), logit_probe(stacked / "M1" / "checkpoint")) <= 1e-5
+    assert log(tmp_path / "M1") == log(stacked / "M1")
+
+
+def test_an_adapter_is_merged_where_it_is_not_trained_on(stacked: Path, tmp_path: Path) -> None:
+    parent = stacked / "M1" / "checkpoint"
+    for name, lora in (("full", None), ("lora", LORA)):
+        result = train("dpo", parent, tmp_path / name, lora)
+        check_first_step(result)
+        assert (result.checkpoint / "model.safetensors").is_file()
+        assert result.first_step["logps/chosen"] == pytest.approx(log(stacked / "M2")[0]["logps/chosen"], abs=1e-4)
+
+
+def test_killed_and_resumed_a_stacked_round_ends_the_same(stacked: Path, tmp_path: Path) -> None:
+    def kill(progress: TrainProgress) -> None:
+        if progress.step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    parent, out = stacked / "M1" / "checkpoint", tmp_path / "M2"
+    run_until_killed(lambda: train("dpo", parent, out, STACKED, progress=kill))
+    train("dpo", parent, out, STACKED)
+    assert contents(out) == contents(stacked / "M2")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"r": 8}, "'r': 4, .*asks for .*'r': 8"),
+        ({"alpha": 16}, "'alpha': 8"),
+        ({"targets": ("q_proj",)}, "'targets'"),
+    ],
+    ids=str,
+)
+def test_another_adapter_cannot_be_trained_on(
+    stacked: Path, tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(TrainingError, match=rf"goes on with the adapter .*{told}.*or lora.merge to true"):
+        train("dpo", stacked / "M1" / "checkpoint", tmp_path / "M2", STACKED.model_copy(update=changes))
+
+
+def test_an_adapter_of_few_layers_is_not_all_linear(base: Path, tmp_path: Path) -> None:
+    few = train("sft", base, tmp_path / "M1", STACKED.model_copy(update={"targets": ("q_proj",)})).checkpoint
+    with pytest.raises(TrainingError, match="some-linear"):
+        train("dpo", few, tmp_path / "M2", STACKED)
+
+
+@pytest.mark.parametrize("architecture", ["GPT2", "Mixtral"])
+def test_other_architectures_stacked(architecture: str, tmp_path: Path) -> None:
+    shape = {"num_local_experts": 4, "num_key_value_heads": 2} if architecture == "Mixtral" else {}
+    parent = make_model(tmp_path / "base", architecture=architecture, **shape)
+    for model, kind in (("M1", "sft"), ("M2", "dpo")):
+        result = train(kind, parent, tmp_path / model, STACKED)
+        parent = result.checkpoint
+    check_first_step(result)
+    assert distance(logit_probe(tmp_path / "M1" / "checkpoint"), logit_probe(parent)) > 1e-3
 
 
 # --- splitting and resuming

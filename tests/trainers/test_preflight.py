@@ -51,6 +51,21 @@ def test_a_round_in_small_passes_on_every_kind_of_base(tmp_path: Path, kind: str
     assert sorted(p.name for p in tmp_path.iterdir()) == [kind]
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize("kind", small.KINDS)
+def test_with_an_adapter_too(tmp_path: Path, kind: str, merge: bool) -> None:
+    base = small.make(kind, tmp_path / kind)
+    found = fly(base, tmp_path, f"lora={{r: 4, merge: {str(merge).lower()}}}")
+    if kind == "mamba":
+        (text,) = refusals(found)
+        assert "'out_proj' is incompatible with Mamba" in text
+        assert "Its linear layers are dt_proj, in_proj, out_proj, x_proj." in text
+        found = fly(base, tmp_path, f"lora={{r: 4, merge: {str(merge).lower()}, targets: [in_proj, x_proj]}}")
+    assert refusals(found) == []
+
+
 def test_the_embedded_base_passes_and_grades(tmp_path: Path) -> None:
     config = recipes.load("micro")
     found, measured = preflight(base_path(), config, tmp_path / "preflight")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ from ... import small_models as small
 Model = Callable[[str], Path]
 
 
-def look(directory: Path, *settings: str, adapter: bool = False) -> Examination:
+def look(directory: Path, *settings: str) -> Examination:
     """For training with the micro recipe, whose numbers of tokens suit small models."""
     config = recipes.load("micro", [f"base={json.dumps(str(directory))}", *settings])
-    return examine(directory, Purpose(config.engine, config, trainable_adapter=adapter), "base")
+    return examine(directory, Purpose(config.engine, config), "base")
 
 
 def said(found: Examination, severity: str) -> str:
@@ -212,7 +213,7 @@ def test_quantised_weights_are_not_fully_trained(model: Model, method: str) -> N
     text = said(look(directory), "refusal")
     assert f"quantised ({method})" in text
     assert "cannot be fully fine-tuned" in text
-    assert "cannot be fully fine-tuned" not in said(look(directory, adapter=True), "refusal")
+    assert "cannot be fully fine-tuned" not in said(look(directory, "lora={}"), "refusal")
 
 
 def test_what_quantised_weights_need_is_named_in_a_sentence(model: Model) -> None:
@@ -250,6 +251,27 @@ def test_an_adapter_beside_merged_weights_is_refused(model: Model) -> None:
     small.edit(directory / "adapter_config.json", peft_type="LORA")
     for found in (look(directory), examine(directory, Purpose(EngineConfig()))):
         assert "whole weights and an adapter" in said(found, "refusal")
+
+
+def test_an_adapter_is_examined_with_its_base(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base, directory = model("llama"), tmp_path / "adapter"
+    directory.mkdir()
+    small.edit(directory / "adapter_config.json", peft_type="LORA", base_model_name_or_path=str(base))
+    assert "an adapter's settings without its weights" in said(look(directory), "refusal")
+    shutil.copy(base / "model.safetensors", directory / "adapter_model.safetensors")
+    found = look(directory)
+    assert not found.refused
+    assert found.facts["architecture"] == "LlamaForCausalLM"
+    (base / "tokenizer.json").unlink()
+    assert "has no tokenizer" in said(look(directory), "refusal")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "It is an adapter, and peft is not installed" in said(look(directory), "refusal")
+
+
+def test_without_peft_lora_is_refused_before_anything_is_loaded(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    text = said(look(model("llama"), "lora={}"), "refusal")
+    assert "LoRA is asked for (section lora), and peft is not installed" in text
 
 
 def test_gguf_alone_is_refused(model: Model) -> None:

@@ -234,12 +234,12 @@ def test_a_base_that_the_hub_names_is_asked_of_the_hub(
 ) -> None:
     asked: list[str] = []
 
-    def directory(name: str) -> Path:
+    def directory(name: str, *, offline: bool) -> Path:
         asked.append(name)
         return Path("base").absolute()
 
     checkpoint(Path("base"))
-    monkeypatch.setattr("trainers.rendering.hub_directory", directory)
+    monkeypatch.setattr("selfreward_bench.sources.hub.hub_directory", directory)
     cli("init", "a", *seed_data, "--set", "base=hub-owner/hub-model@v1", "--set", "with_baseline=false")
     result = cli("run-iteration", "a")
     assert asked == ["hub-owner/hub-model@v1"]

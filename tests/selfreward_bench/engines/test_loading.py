@@ -141,7 +141,7 @@ def test_a_missing_directory_is_named(source: str) -> None:
 
 def test_a_model_of_the_hub_is_checked_like_a_directory(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("selfreward_bench.engines.loading.hub_directory", lambda text: asked.append(text) or copy)
+    monkeypatch.setattr("selfreward_bench.sources.hub.hub_directory", lambda text, offline: asked.append(text) or copy)
     assert load("owner/name@v1").name == "owner/name@v1"
     (copy / "tokenizer.json").unlink()
     with pytest.raises(EngineError, match="has no tokenizer"):

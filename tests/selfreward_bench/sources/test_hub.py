@@ -20,7 +20,7 @@ import pytest
 from huggingface_hub import close_session, constants
 
 from selfreward_bench.errors import EngineError
-from selfreward_bench.sources.hub import hub_description, hub_directory, is_hub_name
+from selfreward_bench.sources.hub import hub_description, hub_directory, is_hub_name, model_directory
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 
 from ...recording_proxy import recording_proxy
@@ -191,6 +191,23 @@ def test_a_revision_stays_what_it_is(hub: Hub) -> None:
     assert main != tag == pinned
     assert tag.name == commit("v1")
     assert weights_fingerprint(main) != weights_fingerprint(tag)
+
+
+def test_an_adapter_brings_its_base(hub: Hub) -> None:
+    settings = {"peft_type": "LORA", "base_model_name_or_path": "me/mine", "revision": "v1"}
+    files = {"adapter_config.json": json.dumps(settings).encode(), "adapter_model.safetensors": weights(3)}
+    hub.models |= {"me/lora": {"main": files}, "me/mine": {"v1": SAFE | {"model.safetensors": weights(2)}}}
+    with pytest.raises(EngineError, match=r"base of the adapter .* cannot be had\. Model 'me/mine@v1' .*in the cache"):
+        model_directory(hub_directory("me/lora"), offline=True)
+    found = model_directory("me/lora")
+    first = weights_fingerprint(found)
+    hub.asked.clear()
+    assert model_directory("me/lora", offline=True) == found
+    assert model_directory(found, offline=True) == found
+    assert hub.asked == []
+    hub.models["me/mine"]["v2"] = SAFE | {"model.safetensors": weights(9)}
+    hub.models["me/lora"]["other"] = files | {"adapter_config.json": json.dumps(settings | {"revision": "v2"}).encode()}
+    assert weights_fingerprint(model_directory("me/lora@other")) != first
 
 
 def test_a_download_that_broke_off_goes_on_with_the_next_call(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
