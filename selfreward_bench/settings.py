@@ -126,7 +126,7 @@ def _kind(node: Mapping[str, Any]) -> str:
     if "enum" in node:
         return f"{', '.join(node['enum'][:-1])} or {node['enum'][-1]}"
     if isinstance(node["type"], list):
-        return " or ".join(_kind({"type": kind}) for kind in node["type"])
+        return " or ".join(_kind({**node, "type": kind}) for kind in node["type"])
     if node["type"] == "array":
         return f"list of {_kind(node['items'])}s"
     if node["type"] == "object" and "properties" not in node:
