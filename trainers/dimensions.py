@@ -7,17 +7,19 @@ a second or two of a 70B. No weights are read or downloaded.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from selfreward_bench.config import RunConfig
+from selfreward_bench.config import LoraConfig, RunConfig
 from selfreward_bench.errors import EngineError
 from selfreward_bench.micro import base_path
 from selfreward_bench.sources.hub import hub_description, is_hub_name
 
-__all__ = ["Dimensions", "describe_base", "read_dimensions"]
+__all__ = ["Dimensions", "describe_base", "read_dimensions", "with_adapters"]
 
 _MOST_LAYERS: Final = 1000  # each is built
 _EXPERTS: Final = ".experts."  # the weights among which a token's router chooses
@@ -38,6 +40,8 @@ class Dimensions:
         norms, middle: numbers per token that a layer's norms (in float32) and its MLP keep for the backward pass.
         positions: tokens that the model has positions for; None where nothing bounds them.
         width: bytes of a number in the stored weights.
+        linear: name of a kind of linear layer (the output layer apart) -> inputs and outputs of all of them together.
+        adapted: numbers of the adapters that are trained in place of the parameters; None where all of those are.
         scores: whether attention keeps a score for each two tokens and head, as code without a fused kernel does.
         drops: whether attention has a dropout of its own.
         source: how all this is known.
@@ -55,13 +59,15 @@ class Dimensions:
     middle: int = 0
     positions: int | None = None
     width: int = 4
+    linear: Mapping[str, int] = field(default_factory=dict)
+    adapted: int | None = None
     scores: bool = False
     drops: bool = False
     source: str = "the number of parameters that was stated"
 
 
 def describe_base(config: RunConfig, parameters: int | None = None) -> tuple[Dimensions, Path | None]:
-    """The size of a run's base model, and the directory that describes it, with its tokenizer where it has one.
+    """The size of a run's base model with its adapters, and the directory that describes it, with its tokenizer if any.
 
     Of a model of the hub only what describes it is downloaded. Where it cannot be had, a copy of its config.json that
     srbench brings serves (Llama 2 70B, the paper's base).
@@ -78,7 +84,7 @@ def describe_base(config: RunConfig, parameters: int | None = None) -> tuple[Dim
     except EngineError:
         if parameters is None:
             raise
-        return Dimensions(parameters, parameters), None
+        return with_adapters(Dimensions(parameters, parameters), config.lora), None
     if source:
         found = replace(found, source=f"{found.source}, {source}")
     if parameters is not None:
@@ -89,7 +95,19 @@ def describe_base(config: RunConfig, parameters: int | None = None) -> tuple[Dim
             active=round(parameters * share),
             source=f"the stated number of parameters, layers as in {config.base}/config.json",
         )
-    return found, directory
+    return with_adapters(found, config.lora), directory
+
+
+def with_adapters(d: Dimensions, lora: LoraConfig | None) -> Dimensions:
+    """The size with low-rank adapters: of a layer, their rank times its inputs and outputs.
+
+    >>> with_adapters(Dimensions(1, 1, linear={"q_proj": 64, "up_proj": 96}), LoraConfig(r=4)).adapted
+    640
+    """
+    if lora is None:
+        return d
+    named = set(d.linear) if isinstance(lora.targets, str) else {name.rpartition(".")[2] for name in lora.targets}
+    return replace(d, adapted=lora.r * sum(size for name, size in d.linear.items() if name in named))
 
 
 def read_dimensions(directory: Path, *, trust_remote_code: bool = False) -> Dimensions:
@@ -185,11 +203,21 @@ def _counted(text: Any, model: Any | None) -> Dimensions:
         norms=hidden * max(normed // layers, 2) * (_RMS if rms else _LAYER_NORM),
         middle=tensors * inner * chosen,
         positions=int(positions) if positions else None,
+        linear=_linear(model),
         width=2 if str(getattr(text, "dtype", None)).endswith("16") else 4,
         scores=getattr(getattr(model, "config", None), "_attn_implementation", "sdpa") == "eager",
         drops=any(hasattr(text, name) for name in ("attention_dropout", "attn_pdrop")),
         source=source,
     )
+
+
+def _linear(model: Any | None) -> dict[str, int]:
+    from trainers.lora import linear_layers
+
+    found: Counter[str] = Counter()
+    for name, layer in (linear_layers(model) if model is not None else {}).items():
+        found[name.rpartition(".")[2]] += sum(layer.weight.shape)
+    return dict(found)
 
 
 def _experts(text: Any) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from selfreward_bench import recipes
 from selfreward_bench.config import DpoConfig, EngineConfig, RunConfig, SftConfig
 from trainers.dimensions import Dimensions
 from trainers.lengths import Measured, bounds
-from trainers.memory import LIBRARIES, STATE, Device
+from trainers.memory import LIBRARIES, Device, state
 from trainers.needs import Need, fewest_tokens, need_of
 
 __all__ = ["Machine", "Shortage", "fewest_devices", "find_machine", "leanest", "shortages"]
@@ -144,7 +144,7 @@ def _remedy(
     room: int,
 ) -> tuple[str, ...]:
     """The first of the choices with which all kinds of the section fit."""
-    if d.parameters * (_HALF if section == "engine" else STATE) >= room:
+    if (d.parameters * _HALF if section == "engine" else state(d)) >= room:
         return ()
     if section == "engine":
         least = max(fewest_tokens(kind, config, d, measured) for kind in kinds)

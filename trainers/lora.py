@@ -50,7 +50,8 @@ def trained_on(model: Any, directory: Path, lora: LoraConfig) -> Any:
         wanted["targets"], found["targets"] = sorted(lora.targets), sorted(settings.get("target_modules") or [])
     over = adapted(model, directory, dropout=lora.dropout)
     if isinstance(lora.targets, str):
-        found["targets"] = "some-linear" if any("base_layer" not in name for name in _layers(over)) else lora.targets
+        some = any("base_layer" not in name for name in linear_layers(over))
+        found["targets"] = "some-linear" if some else lora.targets
         wanted["targets"] = lora.targets
     if wanted != found:
         raise TrainingError(
@@ -74,7 +75,7 @@ def with_adapter(model: Any, lora: LoraConfig, seed: int) -> Any:
     from peft import get_peft_model
     from transformers.pytorch_utils import Conv1D
 
-    layers = _layers(model)
+    layers = linear_layers(model)
     config = PeftConfig(
         task_type="CAUSAL_LM",
         r=lora.r,
@@ -144,7 +145,7 @@ def parameters(model: Any) -> dict[str, int]:
     return {"trained_parameters": sum(n for n, trained in sizes if trained), "parameters": sum(n for n, _ in sizes)}
 
 
-def _layers(model: Any) -> dict[str, Any]:
+def linear_layers(model: Any) -> dict[str, Any]:
     """The linear layers of a model but for the output layer and what an adapter consists of itself."""
     import torch
     from transformers.pytorch_utils import Conv1D

@@ -1,8 +1,9 @@
 """How much memory, disk and arithmetic a training or a generation takes: formulas, and where each is from.
 
-What is meant is srbench as it trains now: all weights in float32 on one device, AdamW, TRL's output head in tiles, and
-attention that keeps no scores where torch has a kernel for it. The formulas were held against measured peaks
-(perf/RESULTS.md, `python perf/memory.py`). Sizes are in bytes, lengths in tokens; nothing is read and torch not needed.
+What is meant is srbench as it trains now: all weights, or adapters, in float32 on one device, AdamW, TRL's output head
+in tiles, and attention that keeps no scores where torch has a kernel for it. The formulas were held against measured
+peaks (perf/RESULTS.md, `python perf/memory.py`). Sizes are in bytes, lengths in tokens; nothing is read and torch not
+needed.
 
 Sources: Korthikanti et al., Reducing Activation Recomputation in Large Transformer Models (arXiv 2205.05198), for which
 tensors of a layer wait for the backward pass; Kaplan et al. (arXiv 2001.08361) for arithmetic per token.
@@ -102,20 +103,19 @@ class Pass:
 
 
 def training(d: Dimensions, p: Pass) -> Memory:
-    """A full fine-tuning: 16 bytes per parameter, what waits for the backward pass, and the logits.
+    """16 bytes per parameter that is trained, what waits for the backward pass, and the logits.
 
     bf16 autocast keeps all of that in float32 and adds copies of the weights in bfloat16; activations become smaller.
+    With adapters the weights are frozen, in float32 or as they were stored in bfloat16.
 
     >>> m = training(Dimensions(parameters=70_000_000_000, active=70_000_000_000), Pass(rows=1, length=1))
     >>> m.total / 1e12
     1.12
     """
-    weights = d.parameters * _FLOAT
-    copies = d.parameters * _HALF if p.bf16 else 0
     return Memory(
-        weights=weights + copies,
-        gradients=weights,
-        moments=_MOMENTS * weights,
+        weights=_weights(d, p),
+        gradients=_trained(d),
+        moments=_MOMENTS * _trained(d),
         activations=activations(d, p),
         logits=logits(d, p),
     )
@@ -123,12 +123,31 @@ def training(d: Dimensions, p: Pass) -> Memory:
 
 def reference(d: Dimensions, p: Pass) -> Memory:
     """The reference pass before DPO: nothing waits for a backward pass, so one layer at a time is in memory."""
-    copies = d.parameters * _HALF if p.bf16 else 0
     return Memory(
-        weights=d.parameters * _FLOAT + copies,
+        weights=_weights(d, p),
         activations=_layer(d, p),
         logits=_tile(d, p, _TILE_COPIES_READ[p.device]),
     )
+
+
+def state(d: Dimensions) -> int:
+    """Bytes that a training holds whatever its batch: weights, gradients and moments.
+
+    >>> state(Dimensions(parameters=1000, active=1000)), state(Dimensions(1000, 1000, width=2, adapted=10))
+    (16000, 2160)
+    """
+    return _weights(d, Pass(rows=0, length=0)) + (1 + _MOMENTS) * _trained(d)
+
+
+def _trained(d: Dimensions) -> int:
+    return checkpoint(d.parameters if d.adapted is None else d.adapted)
+
+
+def _weights(d: Dimensions, p: Pass) -> int:
+    if d.adapted is None:
+        return d.parameters * (_FLOAT + (_HALF if p.bf16 else 0))
+    frozen = _HALF if d.width == _HALF else _FLOAT + (_HALF if p.bf16 else 0)
+    return d.parameters * frozen + d.adapted * _FLOAT
 
 
 def activations(d: Dimensions, p: Pass) -> int:
@@ -153,7 +172,7 @@ def logits(d: Dimensions, p: Pass) -> int:
     >>> round(logits(Dimensions(1, 1, vocabulary=152_000, hidden=32), Pass(4, 450, device="cpu")) / 1e9, 1)
     2.0
     """
-    gradients = _FLOAT * d.hidden * (d.vocabulary + p.tokens)
+    gradients = _FLOAT * d.hidden * ((d.vocabulary if d.adapted is None else 0) + p.tokens)
     return _tile(d, p, _TILE_COPIES[p.device]) + gradients
 
 
@@ -193,7 +212,7 @@ def sharded(d: Dimensions, p: Pass, devices: int) -> int:
     >>> sharded(Dimensions(parameters=70_000_000_000, active=70_000_000_000), Pass(1, 1), 32) / 1e9
     35.0
     """
-    return STATE * d.parameters // devices + activations(d, p) + logits(d, p)
+    return state(d) // devices + activations(d, p) + logits(d, p)
 
 
 def rendered(tokens: int) -> int:
@@ -201,9 +220,9 @@ def rendered(tokens: int) -> int:
     return tokens * _TOKEN_IDS
 
 
-def saved_state(parameters: int) -> int:
-    """A saved state on disk: weights and two moments, in float32."""
-    return (1 + _MOMENTS) * checkpoint(parameters)
+def saved_state(d: Dimensions) -> int:
+    """A saved state on disk: what is trained and two moments of it, in float32."""
+    return (1 + _MOMENTS) * _trained(d)
 
 
 def checkpoint(parameters: int, width: int = _FLOAT) -> int:
@@ -215,9 +234,12 @@ def checkpoint(parameters: int, width: int = _FLOAT) -> int:
     return parameters * width
 
 
-def training_flops(active: int, tokens: int, *, checkpointing: bool) -> int:
-    """Two operations per parameter and token forward, four backward, and with checkpointing forward once more."""
-    return (8 if checkpointing else 6) * active * tokens
+def training_flops(active: int, tokens: int, *, checkpointing: bool, frozen: bool = False) -> int:
+    """Two operations per parameter and token forward, four backward, and with checkpointing forward once more.
+
+    Frozen parameters take half of the backward ones: they have no gradients of their own.
+    """
+    return (4 if frozen else 6) * active * tokens + (2 * active * tokens if checkpointing else 0)
 
 
 def reading_flops(active: int, tokens: int) -> int:

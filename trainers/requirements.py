@@ -236,7 +236,9 @@ def _training_load(
         total = sum(span.mean * span.count * repeats for span, repeats in seen)
         each, about = total / sum(span.count * repeats for span, repeats in seen), True
     read = round(stage.remaining * section.batch_size * each)
-    flops = memory.training_flops(d.active, read, checkpointing=section.gradient_checkpointing)
+    flops = memory.training_flops(
+        d.active, read, checkpointing=section.gradient_checkpointing, frozen=d.adapted is not None
+    )
     if kind == "dpo" and not stage.done:
         flops += memory.reading_flops(d.active, round(read / section.epochs))  # the reference
     return Load(stage, Tokens(read, about), Tokens(0), flops)
@@ -281,15 +283,19 @@ def _disk(d: Dimensions, config: RunConfig, loads: Sequence[Load]) -> Disk:
         min(math.ceil(load.stage.work.number / _section(config, stage_kind(load.stage.name)).save_every), _KEPT_STATES)
         for load in trained
     ]
+    stacked = config.lora is not None and not config.lora.merge
     evaluated = len(trained) * _EVALUATED * config.eval.answering.max_new_tokens
     written = sum(load.written.number for load in loads) + evaluated
     records = sum(load.stage.remaining for load in loads) + len(trained) * _EVALUATED
     return Disk(
         download=d.parameters * d.width if _is_away(config.base) else 0,
         checkpoints=sum(
-            memory.checkpoint(d.parameters, saved_width(stage_kind(load.stage.name), config, d)) for load in trained
+            memory.checkpoint(d.adapted or 0)
+            if stacked
+            else memory.checkpoint(d.parameters, saved_width(stage_kind(load.stage.name), config, d))
+            for load in trained
         ),
-        states=max(saved, default=0) * memory.saved_state(d.parameters),
+        states=max(saved, default=0) * memory.saved_state(d),
         records=written * _TOKEN + records * _RECORD,
     )
 

@@ -191,15 +191,23 @@ def _beyond(short: Sequence[Shortage], found: Requirements) -> str:
 
 def _sharding(short: Sequence[Shortage], found: Requirements) -> Iterator[str]:
     """What full training of a model of this size would take."""
+    from selfreward_bench.config import LoraConfig
+    from trainers.dimensions import with_adapters
     from trainers.fitting import fewest_devices
-    from trainers.memory import STATE
+    from trainers.memory import STATE, state
 
     d, machine = found.dimensions, found.machine
     needs = [need for s in short for need in s.needs]
-    yield (
-        f"Full training in one process needs {STATE * d.parameters / 1e12:,.2g} TB on one device, {STATE} bytes of "
-        f"each of {d.parameters:,} parameters, and activations on top."
-    )
+    if d.adapted is None:
+        yield (
+            f"Full training in one process needs {STATE * d.parameters / 1e12:,.2g} TB on one device, {STATE} bytes of "
+            f"each of {d.parameters:,} parameters, and activations on top."
+        )
+    else:
+        yield (
+            f"Training adapters in one process needs {_size(state(d))} on one device for {d.parameters:,} frozen "
+            f"parameters and {d.adapted:,} trained ones, and activations on top."
+        )
     memory = _device(machine)
     count = machine.devices if machine.devices > 1 else fewest_devices(lambda n: _each(needs, found, n), memory)
     if count is None:
@@ -210,18 +218,20 @@ def _sharding(short: Sequence[Shortage], found: Requirements) -> Iterator[str]:
     feeding = min(found.config.sft.batch_size, found.config.dpo.batch_size)
     if count > feeding:
         yield f"A batch of {feeding} feeds {feeding} of them: raise batch_size for more."
-    besides = _each(needs, found, 1) - STATE * d.parameters
-    yield (
-        f"LoRA, for which there is no setting yet, would hold about {_size(2 * d.parameters + besides)} on one device: "
-        "weights frozen in bfloat16, activations and logits."
-    )
+    if d.adapted is None:
+        frozen = with_adapters(d, LoraConfig())
+        besides = _each(needs, found, 1) - state(d)
+        yield (
+            f"LoRA (--set 'lora={{}}') holds about {_size(state(frozen) + besides)} on one device: frozen weights, "
+            "adapters, activations and logits."
+        )
 
 
 def _shards(needs: Sequence[Need], found: Requirements, count: int, memory: int | None) -> str:
-    from trainers.memory import STATE
+    from trainers.memory import state
 
     of = f" of {_size(memory)}" if memory else ""
-    states = _size(STATE * found.dimensions.parameters / count)
+    states = _size(state(found.dimensions) / count)
     return (
         f"over {count} GPUs{of} each would hold {_size(_each(needs, found, count))}, of it {states} of these states, "
         "at micro_batch_size=1 with gradient_checkpointing"

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainers import fitting, memory
-from trainers.dimensions import Dimensions, read_dimensions
+from selfreward_bench.config import LoraConfig
+from trainers import dimensions, fitting, memory
+from trainers.dimensions import Dimensions, read_dimensions, with_adapters
 from trainers.memory import Pass
 
 ROWS, LENGTH, LAYERS = 8, 96, 2
@@ -32,7 +33,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("module", [memory, fitting], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [dimensions, memory, fitting], ids=lambda m: m.__name__)
 def test_the_examples_in_the_docs_hold(module: Any) -> None:
     found = doctest.testmod(module)
     assert found.attempted
@@ -145,13 +146,55 @@ def test_states_and_checkpoints_on_the_disk_have_the_size_that_is_said(tmp_path:
         for state in seen[-1]:
             weights = (state / "model.safetensors").stat().st_size
             moments = (state / "optimizer.pt").stat().st_size
-            assert weights + moments == pytest.approx(memory.saved_state(d.parameters), rel=0.1)
+            assert weights + moments == pytest.approx(memory.saved_state(d), rel=0.1)
 
     config = SftConfig(batch_size=2, epochs=1, save_every=1)
     train_sft(tiny_model, examples(8), config, tmp_path / "M1", seed=0, progress=look)
     assert max(map(len, seen)) == 2  # one more while it is written
     made = (tmp_path / "M1" / "checkpoint" / "model.safetensors").stat().st_size
     assert made == pytest.approx(memory.checkpoint(d.parameters), rel=0.1)
+
+
+def test_adapters_are_counted_and_their_states_have_the_size_that_is_said(tmp_path: Path, tiny_model: Path) -> None:
+    from selfreward_bench.config import SftConfig
+    from trainers.checkpoints import read_card
+    from trainers.sft import train_sft
+
+    from .conftest import examples
+
+    d = read_dimensions(tiny_model)
+    for name, targets in (("all", "all-linear"), ("some", ("q_proj", "model.layers.0.mlp.up_proj"))):
+        lora = LoraConfig(r=8, targets=targets)
+        adapted = with_adapters(d, lora)
+        sizes: list[int] = []
+
+        def look(_: Any, folder: Path = tmp_path / name / "resume", sizes: list[int] = sizes) -> None:
+            for state in folder.glob("checkpoint-*"):
+                files = ("adapter_model.safetensors", "optimizer.pt")
+                sizes.append(sum((state / file).stat().st_size for file in files))
+
+        config = SftConfig(batch_size=2, epochs=1, save_every=1)
+        made = train_sft(tiny_model, examples(8), config, tmp_path / name, seed=0, lora=lora, progress=look)
+        card = read_card(made.checkpoint)
+        assert card is not None
+        assert card.lora is not None
+        if name == "all":
+            assert card.lora["trained_parameters"] == adapted.adapted
+            assert sizes == pytest.approx([memory.saved_state(adapted)] * len(sizes), rel=0.35)  # names and headers
+            assert sizes
+        assert card.lora["parameters"] - card.lora["trained_parameters"] == d.parameters
+
+
+def test_frozen_weights_take_no_gradients() -> None:
+    d = Dimensions(1_000_000, 1_000_000, hidden=8, vocabulary=100, width=2, linear={"q_proj": 1000, "up_proj": 500})
+    lora = with_adapters(d, LoraConfig(r=4, targets=("q_proj",)))
+    assert lora.adapted == 4000
+    held = memory.training(lora, Pass(0, 0))
+    assert (held.weights, held.gradients, held.moments, held.logits) == (2_000_000 + 16_000, 16_000, 32_000, 0)
+    assert memory.state(lora) == held.total
+    assert memory.state(d) == memory.STATE * 1_000_000
+    assert memory.reference(lora, Pass(0, 0)).weights == held.weights
+    assert with_adapters(d, None) == d
 
 
 # --- against sizes that are known
@@ -179,6 +222,7 @@ def test_seventy_billion_parameters_take_terabytes() -> None:
     assert memory.sharded(llama, Pass(1, 1), 32) / 2**30 == pytest.approx(32.1, abs=0.1)
     assert memory.training_flops(llama.active, 1000, checkpointing=False) == 6 * llama.parameters * 1000
     assert memory.training_flops(llama.active, 1000, checkpointing=True) == 8 * llama.parameters * 1000
+    assert memory.training_flops(llama.active, 1000, checkpointing=True, frozen=True) == 6 * llama.parameters * 1000
 
 
 def test_a_gpu_held_about_what_is_said() -> None:

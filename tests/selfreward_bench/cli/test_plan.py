@@ -62,7 +62,7 @@ def test_the_70b_in_a_terminal_of_80_columns(
     assert "68,976,648,192 parameters (counted in LlamaForCausalLM, of srbench's copy of its config.json)" in text
     assert "Full training in one process needs 1.1 TB on one device, 16 bytes of each of 68,976,648,192" in text
     assert "It needs sharding, which srbench does not do yet: over" in text
-    assert "LoRA, for which there is no setting yet" in text
+    assert "LoRA (--set 'lora={}') holds about" in text
     assert "without a tokenizer 4 characters are taken for a token" in text
 
 
