@@ -34,10 +34,12 @@ def test_a_run_is_made_with_settings_and_opened_without(settings: Any) -> None:
 
 
 def test_a_recipe_may_be_settings_or_a_file() -> None:
-    settings = srbench.load_recipe("micro", {"dpo.learning_rate": 1e-5, "with_baseline": False})
+    settings = srbench.load_recipe("micro", {"dpo.learning_rate": 1e-4, "with_baseline": False})
     assert isinstance(settings, RunConfig)
-    assert settings.dpo.learning_rate == 1e-5
-    assert srbench.Run("a", settings).config == settings
+    assert settings.dpo.learning_rate == 1e-4
+    made = srbench.Run("a", settings).config
+    assert made.engine.date is not None  # a run keeps the day of its making
+    assert made.model_copy(update={"engine": settings.engine}) == settings
     assert srbench.Run("b", settings, {"dpo.beta": 0.5}).config.dpo.beta == 0.5
     Path("mine.yaml").write_text("extends: micro\nname: mine\n")
     assert srbench.Run("c", Path("mine.yaml")).config.name == "mine"

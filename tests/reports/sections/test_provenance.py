@@ -74,18 +74,18 @@ def made_by(command: list[str]) -> RunConfig:
     ],
 )
 def test_the_command_makes_the_same_settings(tmp_path: Any, recipe: str, changes: list[str], options: int) -> None:
-    config = recipes.load(recipe, changes)
-    RunDir.create(tmp_path / "first", config)
+    config = RunDir.create(tmp_path / "first", recipes.load(recipe, changes)).config
     init = commands_of(tmp_path / "first")[0]
     assert made_by(init) == config
     assert init[2:5] == ["runs/first-again", "--recipe", recipe]
-    assert (len(init) - 5) // 2 == options
+    assert f"engine.date='{config.engine.date}'" in init  # the day of its chat template, which a run keeps
+    assert (len(init) - 5) // 2 == options + 1
 
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_any_text_survives_yaml_and_shell(tmp_path: Any, text: str) -> None:
-    config = RunConfig.model_validate({"base": text, "eval": {"annotator": text}})
-    RunDir.create(tmp_path / "run", config)
+    given = RunConfig.model_validate({"base": text, "eval": {"annotator": text}})
+    config = RunDir.create(tmp_path / "run", given).config
     assert made_by(commands_of(tmp_path / "run")[0]) == config
     assert all(ord(c) < 0x7F for c in reproduction.scalar(text))
 
@@ -99,6 +99,7 @@ def test_a_recipe_of_ones_own_is_told_from_the_nearest(tmp_path: Any) -> None:
     assert {d.key: (d.value, d.default) for d in made.differences} == {
         "name": ("mine", "micro-length"),
         "dpo.beta": (0.5, 0.1),
+        "engine.date": (RunDir.open(tmp_path / "run").config.engine.date, None),
     }
 
 

@@ -61,7 +61,7 @@ def test_a_path_without_a_model_is_told(cli: Any) -> None:
 
 
 def test_a_model_of_the_hub_is_asked_of_the_hub(cli: Any, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainers.examination.hub_directory", {"owner/name@v1": base}.__getitem__)
+    monkeypatch.setattr("trainers.examination.model_directory", {"owner/name@v1": base}.__getitem__)
     result = cli("check", "owner/name@v1", "--static")
     assert result.exit_code == 0
     assert "owner/name@v1: LlamaForCausalLM" in lines(result.stdout)
