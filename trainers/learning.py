@@ -22,8 +22,7 @@ __all__ = ["LOW_YIELD", "pair_warnings", "training_warnings"]
 LOW_YIELD: Final = 0.3  # pairs per prompt; the threshold of Health
 _LEAST_GAP: Final = 0.01  # of the judge's scale: less is no preference anybody would call one
 _LEAST_FALL: Final = 0.002  # nats below ln 2
-_TAIL: Final = 0.1  # of the steps are looked at, at their end
-_LEAST_STEPS: Final = 3
+_LEAST_STEPS: Final = 10  # in the second half of a training; of fewer nothing can be said
 
 
 def pair_warnings(
@@ -61,7 +60,7 @@ def pair_warnings(
 def training_warnings(model: str, log: Path) -> Iterator[str]:
     """What a finished preference training did not learn, from its log of steps."""
     losses = [loss for line in _lines(log) if isinstance(loss := line.get("dpo_loss"), float)]
-    tail = losses[-max(_LEAST_STEPS, round(_TAIL * len(losses))) :]
+    tail = losses[len(losses) // 2 :]
     if len(tail) < _LEAST_STEPS:
         return
     mean, error = statistics.fmean(tail), statistics.stdev(tail) / math.sqrt(len(tail))

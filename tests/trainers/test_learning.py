@@ -68,8 +68,8 @@ def write_log(path: Path, losses: list[float]) -> Path:
         ([math.log(2)] * 50, True),
         ([math.log(2) + random.Random(i).gauss(0, 0.05) for i in range(100)], True),
         ([math.log(2) - 0.004 * i for i in range(50)], False),
-        ([math.log(2)] * 45 + [0.6, 0.61, 0.59, 0.6, 0.6], False),
-        ([0.69, 0.7], False),  # too few to say
+        ([math.log(2)] * 25 + [0.6, 0.64, 0.59, 0.7, 0.6] * 5, False),  # noisy, and yet below
+        ([0.69, 0.7] * 9, False),  # too few to say
         ([], False),
     ],
 )
