@@ -112,7 +112,9 @@ def _lines(facts: RunFacts, number: int, charts: dict[str, Chart]) -> Iterator[_
             chart = plots.spark(facts, key, metric)
             if chart is not None:
                 charts[name] = chart
-            compared = (tables.difference(facts, key, metric, a, b) for a, b in _ends(list(found)))
+            # the column is the last model's: one that has no result here is compared with nothing
+            ends = _ends(list(found)) if facts.evaluated[-1].name in found else []
+            compared = (tables.difference(facts, key, metric, a, b) for a, b in ends)
             yield _Line(
                 wording.title(key).removesuffix(wording.MICRO),
                 _anchor(key),
