@@ -18,6 +18,7 @@ from selfreward_bench import stats
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import TOO_LONG, Engine, GenerationRequest
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
+from selfreward_bench.models.bounds import Calls
 from selfreward_bench.sources.directory import DataDir
 from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Description, Judgment, Metric, SampleScore
@@ -146,21 +147,11 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Calls:
-    """Requests to one model. Token numbers are at most that many; ``exact`` where they are not a bound."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    exact: bool = False
-
-
-@dataclass(frozen=True)
 class Plan:
     """What a benchmark would do, before it does it."""
 
-    answers: Calls = Calls()
-    judgments: Calls = Calls()
+    answers: Calls = field(default_factory=Calls)
+    judgments: Calls = field(default_factory=Calls)
 
     @property
     def units(self) -> int:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, answers, row
-from leaderboards.bounds import generating
 from leaderboards.descriptions import described
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.micro import data_path, oracle, world
+from selfreward_bench.models.bounds import generating
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.rundir import hash_file, hash_json

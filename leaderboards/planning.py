@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from leaderboards.base import Benchmark, Calls, Plan, Setting
-from leaderboards.bounds import total
-from leaderboards.candidates import Candidate
 from leaderboards.drift.session import DIRECTORY, asked_of_each
 from leaderboards.harness import is_current, open_benchmark
 from leaderboards.head_to_head.tournament import HeadToHead
-from leaderboards.models import SELF, Opened, asked_of_served
+from leaderboards.models import SELF, Opened
 from leaderboards.suites import HEAD_TO_HEAD, World
 from selfreward_bench.errors import SrbenchError
+from selfreward_bench.models.bounds import total
+from selfreward_bench.models.candidates import Candidate
+from selfreward_bench.models.opening import asked_of_served
 
 __all__ = ["Entry", "Planned", "plan_drift", "plan_matches", "plan_row"]
 

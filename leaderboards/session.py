@@ -13,27 +13,19 @@ from typing import Final, TypedDict, Unpack
 
 from leaderboards import standings, suites
 from leaderboards.base import Benchmark, JudgeRole, Setting
-from leaderboards.candidates import Candidate, parse_candidates
 from leaderboards.comparing.run import compare
 from leaderboards.drift.session import drift, needed
 from leaderboards.evaluation import Evaluation, Names, listed
 from leaderboards.harness import evaluate_model, open_benchmark
 from leaderboards.head_to_head.tournament import HeadToHead
 from leaderboards.health.run import write_health
-from leaderboards.models import (
-    CONCURRENCY,
-    ORACLE,
-    Services,
-    as_self,
-    check_served,
-    finished_settings,
-    judge_role,
-    open_candidate,
-)
+from leaderboards.models import ORACLE, as_self, finished_settings, judge_role, open_candidate
 from leaderboards.planning import Entry, Planned, plan_drift, plan_matches, plan_row
 from leaderboards.suites import HEAD_TO_HEAD, World, bounded, default_config, run_of
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError, did_you_mean
+from selfreward_bench.models.candidates import Candidate, parse_candidates
+from selfreward_bench.models.opening import CONCURRENCY, Services, check_served
 from selfreward_bench.prices import Budget, PriceTable, load_prices
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.sources.directory import DataDir

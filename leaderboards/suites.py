@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 from leaderboards.brought import named_file
-from leaderboards.candidates import Candidate
 from leaderboards.harness import ROWS
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.micro import base_path
+from selfreward_bench.models.candidates import Candidate
 from selfreward_bench.storage.adapters import parts
 from selfreward_bench.storage.rundir import RunDir, hash_file
 

@@ -24,7 +24,6 @@ from leaderboards.alpaca_eval.judging import raw_completion as raw_of
 from leaderboards.alpaca_eval.package import package_version
 from leaderboards.alpaca_eval.scores import LengthModel, Pair, excerpt, score
 from leaderboards.base import SETTLED, Calls, Finished, JudgeRole, Outcome, Plan, Setting, Subject, answers
-from leaderboards.bounds import generating
 from leaderboards.descriptions import described
 from leaderboards.micro import ORACLE, test_prompts
 from selfreward_bench.config import RunConfig
@@ -33,6 +32,7 @@ from selfreward_bench.engines.served.protocol import PREFIX, parse_spec
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.judges.pointwise import sampling_key
 from selfreward_bench.micro import oracle, world
+from selfreward_bench.models.bounds import generating
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Completion, Message, Metric, Prompt

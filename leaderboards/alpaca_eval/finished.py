@@ -13,8 +13,8 @@ from leaderboards.alpaca_eval.files import Annotation, Instruction, ModelOutput
 from leaderboards.alpaca_eval.judging import first_token_verdict
 from leaderboards.alpaca_eval.scores import LengthModel, Pair, score
 from leaderboards.base import Outcome
-from leaderboards.candidates import choose_model
 from selfreward_bench.errors import DataError, SrbenchError
+from selfreward_bench.models.candidates import choose_model
 from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Metric
 

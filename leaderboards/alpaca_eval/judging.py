@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from leaderboards.alpaca_eval.annotators import MAX_SHOWN, Annotator, LogprobVerdict, Verdict, switched
 from leaderboards.base import REFUSED, SETTLED, Calls, JudgeRole, Subject, anew, attempts
-from leaderboards.bounds import total
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, GenerationRequest
+from selfreward_bench.models.bounds import total
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Judgment

@@ -13,7 +13,6 @@ from typing import Final, TypeVar
 
 from leaderboards import standings
 from leaderboards.base import Calls, Setting, Subject
-from leaderboards.bounds import grading, total
 from leaderboards.drift.matrix import POOL_PROMPTS, Pool, answer_pool, drift_matrix, judge_pool, micro_pool, ranked_pool
 from leaderboards.head_to_head.answers import default_prompts, read_entry
 from leaderboards.head_to_head.benchmark import HEAD_TO_HEAD
@@ -24,6 +23,7 @@ from leaderboards.models import Opened
 from leaderboards.standings import DriftMatrix
 from leaderboards.suites import World
 from selfreward_bench.judges.pointwise import JudgeItem
+from selfreward_bench.models.bounds import grading, total
 from selfreward_bench.progress import Reporter
 from selfreward_bench.types import Judgment, Prompt
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, answers, row
-from leaderboards.bounds import generating
 from leaderboards.descriptions import described
 from leaderboards.ifeval import files
 from leaderboards.ifeval.checker import MAX_CHARACTERS, Checked, Checker, open_checker, versions
 from leaderboards.ifeval.files import Task
 from selfreward_bench.engines.base import GenerationRequest
+from selfreward_bench.models.bounds import generating
 from selfreward_bench.storage.rundir import hash_file
 from selfreward_bench.types import Message, Metric, SampleScore
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import ClassVar, Final, Literal
 
 from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, judgments, measures
-from leaderboards.bounds import grading, pairing
 from leaderboards.descriptions import described
 from leaderboards.judge_accuracy import data as judge_data
 from leaderboards.judge_accuracy.agreement import (
@@ -35,6 +34,7 @@ from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.judges.pairwise import PairItem, PairwiseJudge, combine, request_id
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.judges.prompts import JudgePrompt, load_judge_prompt
+from selfreward_bench.models.bounds import grading, pairing
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.rundir import hash_file, hash_json
 from selfreward_bench.types import Description, Judgment, Metric, RankedPrompt, SampleScore

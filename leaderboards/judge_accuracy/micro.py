@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, answers, judgments, row
-from leaderboards.bounds import generating, grading, total
 from leaderboards.descriptions import described
 from leaderboards.judge_accuracy.agreement import agreement_rows
 from leaderboards.judge_accuracy.benchmark import ranked_items, ranked_outcome
@@ -23,6 +22,7 @@ from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.micro import data_path, oracle, rankings_name
+from selfreward_bench.models.bounds import generating, grading, total
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.rundir import hash_file, hash_json

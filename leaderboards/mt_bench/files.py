@@ -16,7 +16,6 @@ from pathlib import Path
 from string import Formatter
 from typing import Final, Literal, TypeVar
 
-from leaderboards.candidates import choose_model
 from leaderboards.mt_bench.records import (
     AnyLine,
     Choice,
@@ -31,6 +30,7 @@ from leaderboards.mt_bench.records import (
 )
 from leaderboards.mt_bench.verdicts import Guard
 from selfreward_bench.errors import DataError
+from selfreward_bench.models.candidates import choose_model
 from selfreward_bench.sources.directory import DataDir
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.rundir import hash_json

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from leaderboards.base import row
-from leaderboards.candidates import choose_model
 from leaderboards.mt_bench.files import (
     Item,
     PairJudgment,
@@ -25,6 +24,7 @@ from leaderboards.mt_bench.verdicts import read_choice, read_grade
 from selfreward_bench import stats
 from selfreward_bench.errors import DataError
 from selfreward_bench.judges.pairwise import combine
+from selfreward_bench.models.candidates import choose_model
 from selfreward_bench.types import Judgment, Metric, SampleScore
 
 __all__ = [

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from leaderboards.base import Calls, Outcome, Plan, Setting, Subject
-from leaderboards.bounds import total
 from leaderboards.descriptions import described
 from leaderboards.nlp import files as nlp_files
 from leaderboards.nlp.scores import Leaf, TaskScores, combine, sample_rows, unreadable_rows
@@ -33,6 +32,7 @@ from leaderboards.nlp.tasks import (
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, DataError, did_you_mean
 from selfreward_bench.micro import data_path
+from selfreward_bench.models.bounds import total
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.rundir import hash_file, hash_json
 from selfreward_bench.types import SampleScore

@@ -14,10 +14,10 @@ from selfreward_bench.errors import EngineError, IncompatibleRunError, SrbenchEr
 from selfreward_bench.storage.files import os_errors
 
 if TYPE_CHECKING:
-    from leaderboards.candidates import Candidate
     from leaderboards.evaluation import Evaluation
     from leaderboards.session import Options, Session
     from selfreward_bench.config import RunConfig
+    from selfreward_bench.models.candidates import Candidate
     from selfreward_bench.prices import PriceTable
     from selfreward_bench.progress import Reporter
     from selfreward_bench.storage.rundir import RunDir
@@ -74,8 +74,8 @@ def run_session(session: Session, *, full: bool, report: bool) -> Evaluation:
 
 def _what(checkpoints: Sequence[str], run: Path | None, wanted: Wanted) -> tuple[RunDir | None, list[Candidate]]:
     """The run, where all candidates are of one, and the candidates."""
-    from leaderboards.candidates import parse_candidates
     from leaderboards.suites import run_of
+    from selfreward_bench.models.candidates import parse_candidates
 
     if run is not None:
         opened = open_run(run, wanted, make=False)
@@ -109,8 +109,8 @@ def evaluate_models(run: RunDir, models: Sequence[str], reporter: Reporter) -> N
     Raises:
         SrbenchError: what the first model that failed raised, after the others were evaluated.
     """
-    from leaderboards.candidates import parse_candidates
     from leaderboards.suites import after_iteration, world_of
+    from selfreward_bench.models.candidates import parse_candidates
 
     candidates = parse_candidates(f"{run.path}:{model}" for model in models)
     world = world_of(candidates)

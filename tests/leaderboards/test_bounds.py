@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from leaderboards.base import Benchmark, Calls, Setting, Subject
-from leaderboards.bounds import total
 from leaderboards.judge_accuracy.micro import JudgeAccuracy
 from leaderboards.micro import MicroQuality
 from selfreward_bench.config import JudgeConfig, RunConfig, Sampling
 from selfreward_bench.engines.base import ChoiceRequest, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
+from selfreward_bench.models.bounds import total
 
 
 def asked(benchmark: Benchmark, config: RunConfig, engine: ScriptedEngine, folder: Path) -> list[Any]:

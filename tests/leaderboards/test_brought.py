@@ -11,15 +11,15 @@ import pytest
 from leaderboards import descriptions, standings
 from leaderboards.base import Setting
 from leaderboards.brought import named_file
-from leaderboards.candidates import parse_candidates
 from leaderboards.comparing.run import compare
 from leaderboards.harness import Model, evaluate_model, open_benchmark
-from leaderboards.models import Services
 from leaderboards.session import Asked, Session
 from leaderboards.suites import chosen, default_config
 from selfreward_bench.config import EvalConfig, RunConfig
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import ConfigError, DataError, PluginError, SrbenchError, UnknownNameError
+from selfreward_bench.models.candidates import parse_candidates
+from selfreward_bench.models.opening import Services
 
 CODE = """
 from leaderboards.base import Calls, Outcome, Plan, answers, row
@@ -219,7 +219,7 @@ def test_errors_that_it_tells_itself_pass(mine: Path) -> None:
 
 @pytest.fixture
 def session(checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Session]:
-    monkeypatch.setattr("leaderboards.models.open_engine", lambda *_, **__: ScriptedEngine({"*": "yes"}))
+    monkeypatch.setattr("selfreward_bench.models.opening.open_engine", lambda *_, **__: ScriptedEngine({"*": "yes"}))
 
     def make(*benchmarks: str, candidates: tuple[str, ...] = ()) -> Session:
         config = default_config("real")

@@ -16,6 +16,7 @@ from leaderboards.session import Evaluation
 from selfreward_bench import recipes
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError
+from selfreward_bench.models.opening import Services
 from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, EvalResult
 
@@ -200,7 +201,7 @@ def test_how_a_judge_is_asked_is_a_setting_and_part_of_the_key(answers: Path, mo
 
 def test_results_without_such_settings_have_the_keys_they_always_had() -> None:
     """As the version before there were any made them."""
-    services = leaderboards.models.Services(settings().engine)
+    services = Services(settings().engine)
     role = leaderboards.models.judge_role("openai:judge@http://127.0.0.1:9/v1#KEY", services)
     assert (role.name, role.request) == ("openai:judge@http://127.0.0.1:9/v1", "")
     assert role.snapshot == "served-c0e94f8b3ec89916ab46553a"

@@ -11,15 +11,11 @@ from pathlib import Path
 import pytest
 
 from leaderboards.base import Finished, Setting
-from leaderboards.candidates import Candidate, parse_candidate
 from leaderboards.models import (
-    Services,
     as_self,
-    check_served,
     finished_settings,
     judge_role,
     open_candidate,
-    served_name,
 )
 from selfreward_bench import recipes
 from selfreward_bench.config import EngineConfig, RunConfig
@@ -27,6 +23,8 @@ from selfreward_bench.engines.base import ChoiceRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.engines.templates import Chosen
 from selfreward_bench.errors import ConfigError, DataError, EngineError
+from selfreward_bench.models.candidates import Candidate, parse_candidate
+from selfreward_bench.models.opening import Services, check_served, served_name
 from selfreward_bench.prices import Budget, Price, PriceTable
 from selfreward_bench.storage.responses import ResponseStore
 from selfreward_bench.storage.rundir import RunDir
@@ -48,7 +46,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         sources.append(source)
         return ScriptedEngine({"*": "Hello"})
 
-    monkeypatch.setattr("leaderboards.models.open_engine", open_engine)
+    monkeypatch.setattr("selfreward_bench.models.opening.open_engine", open_engine)
     return sources
 
 
@@ -178,7 +176,7 @@ def rendering(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
         told.append(chat_template)
         return ScriptedEngine({"*": "Hello"})
 
-    monkeypatch.setattr("leaderboards.models.open_engine", open_engine)
+    monkeypatch.setattr("selfreward_bench.models.opening.open_engine", open_engine)
     return told
 
 

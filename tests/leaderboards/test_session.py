@@ -20,8 +20,6 @@ import leaderboards
 from leaderboards import standings
 from leaderboards.alpaca_eval import scores as alpaca_scores
 from leaderboards.alpaca_eval.length_control import length_controlled
-from leaderboards.candidates import parse_candidates
-from leaderboards.models import Services
 from leaderboards.session import Asked, Evaluation, Session
 from leaderboards.suites import chosen, default_config, run_of
 from selfreward_bench import recipes
@@ -30,6 +28,8 @@ from selfreward_bench.engines.base import Engine, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine, prompt_text
 from selfreward_bench.errors import ConfigError, DataError, EngineError, IncompatibleRunError, UnknownNameError
 from selfreward_bench.micro import world
+from selfreward_bench.models.candidates import parse_candidates
+from selfreward_bench.models.opening import Services
 from selfreward_bench.prices import load_prices
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.rundir import RunDir
@@ -76,7 +76,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[ScriptedEngine]]:
         opened.setdefault(name, []).append(ScriptedEngine(answer, skilled._logprobs, batch_size=16))
         return opened[name][-1]
 
-    monkeypatch.setattr("leaderboards.models.open_engine", open_engine)
+    monkeypatch.setattr("selfreward_bench.models.opening.open_engine", open_engine)
     return opened
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from leaderboards import suites
-from leaderboards.candidates import parse_candidates
 from leaderboards.harness import BENCHMARKS, open_benchmark
 from leaderboards.metrics import BUILT_IN
 from selfreward_bench import recipes
 from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.micro import base_path
+from selfreward_bench.models.candidates import parse_candidates
 from selfreward_bench.storage.rundir import RunDir
 
 Checkpoint = Callable[..., Path]

@@ -26,7 +26,7 @@ from ..selfreward_bench.cli.conftest import Cli, cli, store_results  # noqa: F40
 @pytest.fixture(autouse=True)
 def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("leaderboards.models.open_engine", lambda *_, **__: build_engine(0.6))
+    monkeypatch.setattr("selfreward_bench.models.opening.open_engine", lambda *_, **__: build_engine(0.6))
 
 
 def test_an_evaluation_is_shown_and_loads_again(world_files: Path, config: RunConfig) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from leaderboards.candidates import parse_candidate
 from leaderboards.harness import open_benchmark
 from leaderboards.ifeval.files import KIND, PROMPTS, Responses, load_tasks, read_responses, recognise
 from leaderboards.session import _all_rows
 from selfreward_bench.errors import DataError
+from selfreward_bench.models.candidates import parse_candidate
 from selfreward_bench.sources.directory import DataDir
 
 from .conftest import case, task

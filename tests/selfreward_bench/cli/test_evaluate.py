@@ -286,7 +286,9 @@ def test_matches_are_printed(cli: Cli, run: RunDir, monkeypatch: pytest.MonkeyPa
     from selfreward_bench.engines.scripted import ScriptedEngine
 
     monkeypatch.setattr("leaderboards.models.fingerprint_of", lambda path, finished=False: str(path))
-    monkeypatch.setattr("leaderboards.models.open_engine", lambda *_, **__: ScriptedEngine({"*": "No idea"}))
+    monkeypatch.setattr(
+        "selfreward_bench.models.opening.open_engine", lambda *_, **__: ScriptedEngine({"*": "No idea"})
+    )
     done = cli("eval", "--run", "runs/a", "--benchmarks", "head-to-head", "--limit", "5", "--no-report")
     assert done.exit_code == 0, done.output
     (words,) = (line.split() for line in done.stdout.splitlines() if "M1 against M0" in line)

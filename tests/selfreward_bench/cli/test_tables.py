@@ -198,7 +198,9 @@ def test_eval_at_80_columns(cli: Cli, terminal: Terminal, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("leaderboards.session.evaluate_model", evaluate)
     monkeypatch.setattr("leaderboards.models.fingerprint_of", lambda path, finished=False: str(path))
-    monkeypatch.setattr("leaderboards.models.open_engine", lambda *_, **__: ScriptedEngine({"*": "No idea"}))
+    monkeypatch.setattr(
+        "selfreward_bench.models.opening.open_engine", lambda *_, **__: ScriptedEngine({"*": "No idea"})
+    )
     asked = ("eval", "--run", "runs/a", "--no-report", "--limit", "5", "--benchmarks")
     for given in (["quality,nlp,mt-bench"], ["quality,nlp,mt-bench", "--full"], ["head-to-head"]):
         monkeypatch.setenv("TTY_COMPATIBLE", "0")

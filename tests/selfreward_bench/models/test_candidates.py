@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from leaderboards.candidates import Candidate, Kind, parse_candidate, parse_candidates
 from selfreward_bench import recipes
 from selfreward_bench.errors import ConfigError, DataError, IncompatibleRunError, SrbenchError
 from selfreward_bench.micro import base_path
+from selfreward_bench.models.candidates import Candidate, Kind, parse_candidate, parse_candidates
 from selfreward_bench.storage.rundir import RunDir
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -267,7 +267,7 @@ def test_another_file() -> None:
     ],
 )
 def test_what_names_nothing(text: str, error: type[SrbenchError], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leaderboards.candidates._entries", lambda _: iter(()))  # not of the whole machine
+    monkeypatch.setattr("selfreward_bench.models.candidates._entries", lambda _: iter(()))  # not of the whole machine
     with pytest.raises(error, match=re.escape(told)) as raised:
         parse_candidate(text)
     assert len(str(raised.value)) < 600
@@ -301,7 +301,7 @@ def test_what_is_named_twice_is_one() -> None:
 
 def test_nothing_heavy_is_loaded() -> None:
     program = (
-        "import sys\nfrom leaderboards.candidates import parse_candidates\n"
+        "import sys\nfrom selfreward_bench.models.candidates import parse_candidates\n"
         "parse_candidates(['a/b', 'x:M1', 'openai:m@http://h/v1'])\n"
         "print(sorted({'torch', 'transformers', 'openai', 'httpx', 'pandas', 'numpy'} & sys.modules.keys()))"
     )

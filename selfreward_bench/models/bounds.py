@@ -1,10 +1,10 @@
-"""What a benchmark will ask, at most, told before it asks: given text has at most a token per byte."""
+"""What a model will be asked, at most, told before it is: given text has at most a token per byte."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from leaderboards.base import Calls
 from selfreward_bench.config import JudgeConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.judges.pairwise import PairItem
@@ -12,7 +12,17 @@ from selfreward_bench.judges.pointwise import JudgeItem
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.types import Message
 
-__all__ = ["generating", "grading", "pairing", "total"]
+__all__ = ["Calls", "generating", "grading", "pairing", "total"]
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Requests to one model. Token numbers are at most that many; ``exact`` where they are not a bound."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    exact: bool = False
 
 
 def generating(requests: Iterable[GenerationRequest]) -> Calls:
