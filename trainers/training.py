@@ -194,7 +194,7 @@ def finish(trainer: Any, frame: Frame, loaded: Loaded, turns: Iterable[Turn], ca
         TrainingError: a weight is no number, or too large for ``save_dtype``.
         LoopViolation: merged into the weights, an adapter does something else.
     """
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # computes without autocast
     check_weights_finite(model)
     base = None
     if loaded.lora:

@@ -147,6 +147,15 @@ def test_a_merged_checkpoint_is_read_without_peft(undisturbed: Any, monkeypatch:
     assert all(map(math.isfinite, logit_probe(out / "checkpoint")))
 
 
+def test_autocast_does_not_blur_what_merging_changes(base: Path, tmp_path: Path) -> None:
+    """Trained in bfloat16 autocast, a model is compared in float32: what rounding moves is not the merging."""
+    config = SFT.model_copy(update={"bf16": True, "epochs": 1.0})
+    card = read_card(train_sft(base, examples(20), config, tmp_path / "M1", seed=5, lora=LORA).checkpoint)
+    assert card is not None
+    assert card.lora is not None
+    assert card.lora["merge_logit_change"] < 1e-4
+
+
 def test_saving_and_loading_changes_nothing(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     merged: list[list[float]] = []
     original = lora_module.merged
