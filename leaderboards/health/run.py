@@ -72,8 +72,8 @@ def measure(run_path: Path) -> Health:
     """
     notes: Notes = []
     signs = (path for sign in ("*/eval", "*/completions.jsonl") for path in run_path.glob(sign))
-    found = {p.parent.name for p in signs if not p.parent.name.startswith(".")}
-    names = chain.model_order(found, chain.given_order(run_path))
+    there = {p.parent.name for p in signs if not p.parent.name.startswith(".")}
+    names = chain.model_order(there, chain.given_order(run_path))
     results = {name: list(_results(run_path / name, notes)) for name in names}
     source = _common_source(run_path, names)
     answers = {name: a for name in names if (a := _Answers.read(run_path / name, source, results[name], notes))}
