@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from leaderboards import standings
+from leaderboards import chain, standings
 from leaderboards.descriptions import described, place
 from leaderboards.standings import FAILURE, MATCHES, RESULT, TOURNAMENT, Tournament
 from leaderboards.texts import matches, texts
@@ -65,7 +65,7 @@ class Evaluation:
             one = any(_marks(path, "eval/*@*"))
             path = path.resolve() if one and path.name in ("", "..") else path
             models = {mark.parts[-4] for mark in _marks(path, "*/eval/*@*")}
-        root, names = (path.parent, [path.name]) if one else (path, standings.model_order(models))
+        root, names = (path.parent, [path.name]) if one else (path, chain.model_order(models, chain.given_order(path)))
         tournament = None if one else _tournament(path)
         if not (names or tournament):
             there = "is not there" if not given.exists() else "holds no results"

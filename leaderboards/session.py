@@ -13,6 +13,7 @@ from typing import Final, TypedDict, Unpack
 
 from leaderboards import standings, suites
 from leaderboards.base import Benchmark, JudgeRole, Setting
+from leaderboards.chain import keep_order
 from leaderboards.comparing.run import compare
 from leaderboards.drift.session import drift, needed
 from leaderboards.evaluation import Evaluation, Names, listed
@@ -228,6 +229,7 @@ class Session:
             root.mkdir(parents=True, exist_ok=True)
         errors: list[str] = []
         with RunDir(root, self.asked.config).lock():
+            keep_order(root, [entry.candidate.name for entry in self._entries])
             for entry in self._entries:
                 self._evaluate(entry, shown, errors)
             tournament = None

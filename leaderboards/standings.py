@@ -11,14 +11,13 @@ Reports read these files and import nothing of ``leaderboards`` but this module 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from leaderboards import descriptions
+from leaderboards import chain, descriptions
 from selfreward_bench.errors import DataError, UnknownNameError
 from selfreward_bench.storage.files import os_errors, write_atomic
 from selfreward_bench.types import EvalResult, Metric, Record
@@ -37,7 +36,6 @@ __all__ = [
     "Tournament",
     "evaluated_models",
     "keys_of",
-    "model_order",
     "read_drift",
     "read_failure",
     "read_result",
@@ -58,7 +56,6 @@ DRIFT: Final = "drift.json"
 R = TypeVar("R", bound=Record)
 
 _MAX_BYTES = 8 * 2**20  # a larger file is none of ours
-_ITERATION = re.compile(r"M(\d{1,6})")
 
 
 class Failure(Record):
@@ -72,9 +69,10 @@ class Failure(Record):
 
 
 class MetricDifference(Record):
-    """Mean of ``a - b`` over the samples both checkpoints have, with its paired 95% interval and sign-flip p-value.
+    """Mean of ``a - b`` over the samples both checkpoints have, with its paired 95% interval and its p-value.
 
     Attributes:
+        paired: False where each was scored on samples of its own, such as judgments of its own answers.
         detectable: the smallest true difference that these samples would have shown with a power of 80%.
     """
 
@@ -89,6 +87,7 @@ class MetricDifference(Record):
     n: int
     n_total: int
     detectable: float | None = None
+    paired: bool = True
 
     @property
     def direction(self) -> Literal[-1, 0, 1]:
@@ -279,24 +278,10 @@ class Standings(Record):
         return next((d for d in self.differences if (d.benchmark, d.metric, d.a, d.b) == key), None)
 
 
-def model_order(names: Iterable[str]) -> list[str]:
-    """Names in the order of training: M0, then what is no iteration (the SFT baseline), then M1, M2, ...
-
-    >>> model_order(["M10", "M2", "SFT", "M0", "M1"])
-    ['M0', 'SFT', 'M1', 'M2', 'M10']
-    """
-    return sorted(names, key=_rank)
-
-
-def _rank(name: str) -> tuple[float, str]:
-    match = _ITERATION.fullmatch(name)
-    number = int(match[1]) if match else 0.5
-    return (number, name)
-
-
 def evaluated_models(run_path: Path) -> list[str]:
-    """Names of the models of a run that have results, in the order of training."""
-    return model_order({path.parts[-4] for path in run_path.glob(f"*/eval/*/{RESULT}")})
+    """Names of the models that have results, in the order of training, or as the user gave them."""
+    found = {path.parts[-4] for path in run_path.glob(f"*/eval/*/{RESULT}")}
+    return chain.model_order(found, chain.given_order(run_path))
 
 
 def short_names(key: str) -> tuple[str, str]:

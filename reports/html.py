@@ -20,6 +20,7 @@ from typing import Any, Final, cast
 from markupsafe import Markup
 
 from reports import wording
+from reports.facts import tables
 from reports.facts.run import RunFacts
 from reports.page import rendering
 from reports.page.section import Builder, Section
@@ -47,7 +48,8 @@ def render(runs: Sequence[RunFacts]) -> str:
     blobs = {name: _pack(content) for s in built for name, content in s.blobs.items()}
     page = rendering.render(
         "page.html.j2",
-        runs=runs,
+        runs=[(facts, tables.lineage(facts)) for facts in runs],
+        trained=any(facts.is_run for facts in runs),
         sections=built,
         style=Markup(rendering.asset("style.css") + rendering.asset("samples.css")),  # noqa: S704 - our own file
         scripts=[Markup(s) for s in scripts],  # noqa: S704 - our own files; their hashes are in the policy

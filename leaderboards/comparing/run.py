@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 
-from leaderboards import replicates, standings
+from leaderboards import chain, replicates, standings
 from leaderboards.base import BREAKDOWN_RESAMPLES, measures
 from leaderboards.comparing.records import SETTINGS, conditions
 from leaderboards.descriptions import described, place
@@ -34,14 +34,15 @@ __all__ = [
 ]
 
 RESAMPLES = 5_000  # of a paired difference
+RANKED = 12  # models outside a run of which all pairs are compared
 
 
 def compare(run_path: Path) -> Standings:
     """Compares the run's evaluated checkpoints and writes ``standings.json``.
 
-    Each is compared with the one before it, with M1 and with the SFT baseline (all that is no iteration), on the
-    samples both have; answers are compared head to head for all pairs. Results of unlike settings are noted
-    instead.
+    Each is compared with its parent, with M0, M1 and the SFT baseline (all that is no iteration), on the samples both
+    have; models outside a run, which have no parents, each with each. Answers are compared head to head for all pairs.
+    Results of unlike settings are noted instead.
 
     Raises:
         DataError: a result or its scores cannot be read.
@@ -49,19 +50,19 @@ def compare(run_path: Path) -> Standings:
     names = standings.evaluated_models(run_path)
     stored = {key: _stored_of(run_path, names, key) for key in _evaluated_keys(run_path)}
     differences: list[MetricDifference] = []
-    notes: list[str] = []
+    apart: dict[tuple[str, str, str], list[str]] = {}  # benchmark, checkpoint, why -> what it is not compared with
     for key, found in stored.items():
         metrics = described(key).paired
         for a, b in _reference_pairs([n for n in names if n in found]):
-            if note := _incomparable(found[a].result, found[b].result):
-                notes.append(note)
+            if why := _unlike(found[a].result, found[b].result):
+                apart.setdefault((key, a, why), []).append(b)
             else:
                 differences += _differences(key, metrics, found[a], found[b])
     result = Standings(
         fingerprints={n: {k: s[n].result.fingerprint for k, s in stored.items() if n in s} for n in names},
         differences=tuple(differences),
         head_to_head=tuple(_head_to_heads(stored.get(MicroQuality.key, {}))),
-        notes=tuple(notes),
+        notes=tuple(_note(*key, others) for key, others in apart.items()),
     )
     standings.write_record(run_path / standings.STANDINGS, result)
     return result
@@ -123,26 +124,41 @@ def _stored_of(run_path: Path, names: Sequence[str], key: str) -> dict[str, Stor
 
 
 def _reference_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """``(later, earlier)``: each model with its predecessor, M0, M1, and what stands between M0 and M1."""
-    start = names.index("M1") if "M1" in names else len(names)
-    baselines = {n for n in names[:start] if n != "M0"}
+    """``(later, earlier)``: each model of a run with its parent, M0, M1 and the baselines; of others, see ``_all``."""
+    trained = chain.iterations(names)
+    if not trained:
+        return _all(names)
+    baselines = {n for n in names if n not in trained}
+    held = {trained[0], *baselines}
     return [
         (later, earlier)
         for i, later in enumerate(names)
-        for j, earlier in enumerate(names[:i])
-        if j == i - 1 or earlier in ("M0", "M1") or (earlier in baselines and i >= start)
+        for earlier in names[:i]
+        if earlier == chain.predecessor(later, names)
+        or (earlier in held and (later in trained or earlier == chain.BASE))
     ]
 
 
-def _incomparable(a: EvalResult, b: EvalResult) -> str | None:
+def _all(names: Sequence[str]) -> list[tuple[str, str]]:
+    """All pairs, so that models can be ranked; of many, each with the first and with the one before it."""
+    few = len(names) <= RANKED
+    return [(b, a) for i, b in enumerate(names) for j, a in enumerate(names[:i]) if few or j in (0, i - 1)]
+
+
+def _unlike(a: EvalResult, b: EvalResult) -> str:
+    """What two results do not share and would have to; empty where they may be compared."""
     left, right = conditions(a), conditions(b)
     unlike = sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))
     if not unlike:
-        return None
-    what = "unlike settings or data" if unlike == [SETTINGS] else f"unlike conditions ({', '.join(unlike)})"
+        return ""
+    return "unlike settings or data" if unlike == [SETTINGS] else f"unlike conditions ({', '.join(unlike)})"
+
+
+def _note(benchmark: str, name: str, why: str, others: Sequence[str]) -> str:
+    alike = "both" if len(others) == 1 else "all"
     return (
-        f"{a.checkpoint} and {b.checkpoint} were evaluated on {a.benchmark} with {what} and are not compared. "
-        "Evaluate both alike."
+        f"{', '.join([name, *others[:-1]])} and {others[-1]} were evaluated on {benchmark} with {why} and are not "
+        f"compared. Evaluate {alike} alike."
     )
 
 
@@ -199,6 +215,6 @@ def paired_metric(benchmark: str, metric: str, names: tuple[str, str], columns: 
 
 
 def _head_to_heads(found: Mapping[str, Stored]) -> Iterator[HeadToHead]:
-    for earlier, later in combinations(standings.model_order(found), 2):
-        if not _incomparable(found[later].result, found[earlier].result):
+    for earlier, later in combinations(found, 2):
+        if not _unlike(found[later].result, found[earlier].result):
             yield head_to_head(later, found[later].rows, earlier, found[earlier].rows)

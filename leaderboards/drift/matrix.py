@@ -14,10 +14,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Final
 
+from leaderboards import chain
 from leaderboards.base import Subject, judgments, measures
 from leaderboards.judge_accuracy.agreement import agreement_rows
 from leaderboards.pooled import pooled_kendall, pooled_spearman
-from leaderboards.standings import AuthorScore, DriftJudge, DriftMatrix, JudgeAgreement, model_order
+from leaderboards.standings import AuthorScore, DriftJudge, DriftMatrix, JudgeAgreement
 from selfreward_bench import stats
 from selfreward_bench.errors import DataError
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge, rewards
@@ -59,9 +60,9 @@ class Pool:
 
     @property
     def authors(self) -> list[str]:
-        """In the order of training, people last."""
-        names = {e.author for e in self.entries}
-        return model_order(names - {HUMAN}) + [HUMAN] * (HUMAN in names)
+        """In the order of training, or of the entries; people last."""
+        names = dict.fromkeys(e.author for e in self.entries)
+        return chain.in_turn(n for n in names if n != HUMAN) + [HUMAN] * (HUMAN in names)
 
     @property
     def content_hash(self) -> str:
@@ -178,7 +179,7 @@ def drift_matrix(
     Raises:
         DataError: a judge judged nothing.
     """
-    judges = model_order(judged)
+    judges = chain.in_turn(judged)
     for name in judges:
         if not judged[name]:
             raise DataError(f"{name} judged none of the pool's responses; there is nothing to compare.")

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from leaderboards import standings
+from leaderboards import chain, standings
 from leaderboards.base import Calls, Setting, Subject
 from leaderboards.drift.matrix import POOL_PROMPTS, Pool, answer_pool, drift_matrix, judge_pool, micro_pool, ranked_pool
 from leaderboards.head_to_head.answers import default_prompts, read_entry
@@ -71,7 +71,8 @@ def drift(
     Raises:
         SrbenchError: a model was not evaluated, or cannot judge.
     """
-    names = {o.model.name: o for o in models}
+    opened = {o.model.name: o for o in models}
+    names = {name: opened[name] for name in chain.model_order(opened, chain.given_order(root))}
     pool = _micro(root, names, setting) if world == "micro" else _real(root, names, setting)
     began = time.monotonic()
     reporter.started("drift", len(models) * grading(setting.config.judge, pool.items).calls, "judgments")

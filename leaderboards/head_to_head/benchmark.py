@@ -11,7 +11,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Final, Literal
 
-from leaderboards import standings
+from leaderboards import chain, standings
 from leaderboards.asked import Asked
 from leaderboards.base import Calls, JudgeRole, Plan
 from leaderboards.head_to_head.answers import Entry, hash_prompts
@@ -74,8 +74,8 @@ def compare(
 ) -> Tournament:
     """Judges all pairs and writes ``head_to_head.json``; verdicts are stored in ``comparisons.jsonl``.
 
-    Of each pair the later checkpoint (in the order of training) is ``a``. A comparison without a verdict is unscored,
-    with its reason, and asked for again on the next call.
+    Of each pair the later checkpoint (in the order of training, of other models in that of the entries) is ``a``. A
+    comparison without a verdict is unscored, with its reason, and asked for again on the next call.
 
     Args:
         entries: two or more; names differ.
@@ -91,7 +91,7 @@ def compare(
     """
     by_name = _checked(entries, prompts, rule)
     names = list(by_name)
-    anchor = anchor or ("M1" if "M1" in by_name else names[0])
+    anchor = anchor or chain.anchor(names) or names[0]
     if anchor not in by_name:
         raise UnknownNameError("checkpoint", anchor, names)
     asked = annotator or annotator_for(judge, config)
@@ -125,7 +125,7 @@ def compare(
 
 
 def _checked(entries: Sequence[Entry], prompts: Sequence[Prompt], rule: str) -> dict[str, Entry]:
-    """The entries by name, in the order of training."""
+    """The entries by name, of one run in the order of training."""
     if rule not in RULES:
         raise UnknownNameError("rule", rule, RULES)
     found = {e.name: e for e in entries}
@@ -142,7 +142,7 @@ def _checked(entries: Sequence[Entry], prompts: Sequence[Prompt], rule: str) -> 
             f"{', '.join(others)} answered other prompts than the {len(prompts)} given. Let all checkpoints answer the "
             "same prompts."
         )
-    return {name: found[name] for name in standings.model_order(found)}
+    return {name: found[name] for name in chain.in_turn(found)}
 
 
 def _orders(annotator: PairAnnotator, rule: Rule, seed: int, name: str) -> tuple[Order, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from leaderboards import standings
+from leaderboards import chain, standings
 from leaderboards.base import JudgeRole, Plan, Setting, Subject
 from leaderboards.harness import SELF, Model
 from leaderboards.head_to_head import benchmark
@@ -117,7 +117,8 @@ class HeadToHead:
             if not entry.answers:
                 why = f" ({reasons_in_words(entry.failures.values())})" if entry.failures else ""
                 note(f"head-to-head: {name} has no answers{why} and is left out. Evaluate it again to have it in.")
-        return [same[name] for name in standings.model_order(same) if same[name].answers]
+        order = chain.model_order(same, chain.given_order(self.root))
+        return [same[name] for name in order if same[name].answers]
 
     def _folder(self, name: str) -> Path:
         return self.root / name / "eval" / benchmark.HEAD_TO_HEAD

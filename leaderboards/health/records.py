@@ -117,8 +117,8 @@ class Threshold(Record):
 
     Attributes:
         rule: ``above``, ``below`` a limit; ``magnitude``: without its sign, above it; ``times_first``: more than so
-            many times M1's; ``rise``: so much above M1's; ``above_if_longer``: above it, where the judged answers are
-            longer than M1's.
+            many times that of the first checkpoint (M1 in a run); ``rise``: so much above that; ``above_if_longer``:
+            above the limit, where the judged answers are longer than the first checkpoint's.
         why: what it may mean.
     """
 
@@ -231,7 +231,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
         meaning="What the win rate owes to length.",
     ),
     "judged_chars": Measure(
-        label="AlpacaEval answer length", unit="characters", better=0, meaning="Mean length of the judged answers."
+        label="Length of the judged answers", unit="characters", better=0, meaning="Mean, of one benchmark's answers."
     ),
     "prompt_novelty": _trained("Written prompts that are new", "share", 1, "Of all the prompt writer wrote."),
     "prompt_duplicates": _trained("Written prompts seen before", "share", -1, "Equal or similar to an earlier one."),
@@ -272,7 +272,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
 #: what is a reason to look closer; the sources are in docs/health.md
 THRESHOLDS: Final = (
     Threshold(
-        measures=("chars",),
+        measures=("chars", "judged_chars"),
         rule="times_first",
         limit=1.5,
         why="Judges like length: answers that grow can win without being better (the paper's M3 writes 2.3 times as "

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from leaderboards import standings
+from leaderboards import chain, standings
+from leaderboards.descriptions import family
 from leaderboards.health.iteration import Notes, drawn, measure_iteration, quantiles, records
 from leaderboards.health.records import (
     HEALTH,
@@ -36,8 +37,8 @@ __all__ = ["measure", "write_health"]
 
 TEXTS: Final = 300  # answers that diversity is measured on, one per prompt
 ANSWERS: Final = "answers.jsonl"
-FIRST: Final = "M1"  # what growth is measured against
-BASE: Final = "M0"  # not trained yet, so nothing to warn of
+#: metric -> of which benchmarks it is the length of the answers that were judged
+_JUDGED: Final = {"avg_length": ("alpaca-eval",), "chars": ("mt-bench", "ifeval")}
 
 #: whose answers are measured where several benchmarks have as many checkpoints
 _PREFERRED: Final = ("micro-quality@1", "alpaca-eval@1", "micro-alpaca-eval@1", "head-to-head", "head-to-head@1")
@@ -71,7 +72,8 @@ def measure(run_path: Path) -> Health:
     """
     notes: Notes = []
     signs = (path for sign in ("*/eval", "*/completions.jsonl") for path in run_path.glob(sign))
-    names = standings.model_order({p.parent.name for p in signs if not p.parent.name.startswith(".")})
+    there = {p.parent.name for p in signs if not p.parent.name.startswith(".")}
+    names = chain.model_order(there, chain.given_order(run_path))
     results = {name: list(_results(run_path / name, notes)) for name in names}
     source = _common_source(run_path, names)
     answers = {name: a for name in names if (a := _Answers.read(run_path / name, source, results[name], notes))}
@@ -83,14 +85,14 @@ def measure(run_path: Path) -> Health:
         *_of_tournament(run_path, notes),
         *(r for _, found in iterations for r in found),
     ]
-    prompts = {name: a.prompts for name, a in answers.items()}
-    notes += _other_prompts(prompts)
+    growth = _Growth.of(names, _prompts(answers, results))
+    notes += _other_prompts(growth, source)
     return Health(
         fingerprints={name: a.fingerprint for name, a in answers.items()},
         answers_from=source,
         readings=tuple(readings),
         iterations=tuple(told for told, _ in iterations),
-        warnings=tuple(_warnings(readings, prompts)),
+        warnings=tuple(_warnings(readings, growth)),
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -185,10 +187,12 @@ class _Answers:
         )
 
 
-def _other_prompts(prompts: Mapping[str, int]) -> Iterator[str]:
-    others = [name for name, seen in prompts.items() if FIRST in prompts and seen != prompts[FIRST]]
+def _other_prompts(growth: _Growth, source: str) -> Iterator[str]:
+    seen = growth.prompts.get(source, {})
+    others = [name for name in seen if growth.first in seen and seen[name] != seen[growth.first]]
     if others:
-        yield f"{', '.join(others)} answered other prompts than {FIRST}: their texts are not held against {FIRST}'s."
+        first = growth.first
+        yield f"{', '.join(others)} answered other prompts than {first}: their texts are not held against {first}'s."
 
 
 # --- what evaluations measured already
@@ -202,8 +206,9 @@ def _of_result(model: str, result: EvalResult) -> Iterator[Reading]:
                 yield _copied(measure, model, name, result.metrics[metric])
     if "order_agreement" in result.metrics:
         yield _copied("evaluator_consistency", model, name, result.metrics["order_agreement"])
-    if "alpaca-eval" in name and "avg_length" in result.metrics:
-        yield _copied("judged_chars", model, name, result.metrics["avg_length"])
+    for metric, families in _JUDGED.items():
+        if metric in result.metrics and family(name) in families:
+            yield _copied("judged_chars", model, name, result.metrics[metric])
     raw, controlled = (result.metrics.get(m) for m in ("win_rate", "length_controlled_winrate"))
     if raw and controlled and raw.value is not None and controlled.value is not None:
         yield _copied(
@@ -258,31 +263,70 @@ def _of_tournament(run_path: Path, notes: Notes) -> Iterator[Reading]:
 # --- thresholds
 
 
-def _warnings(readings: Sequence[Reading], prompts: Mapping[str, int]) -> Iterator[Warned]:
-    """What crosses a threshold, measure by measure in the table's order, models in the order of training."""
-    first = {(r.measure, r.source): r for r in readings if r.model == FIRST}
+@dataclass(frozen=True)
+class _Growth:
+    """What growth is measured against: the first of the checkpoints, where another one answered the same prompts.
+
+    Attributes:
+        first: M1 of a run; outside one, the first the user gave.
+        later: what is held against it, in the order of the checkpoints.
+        prompts: source -> checkpoint -> what tells its prompts from others.
+    """
+
+    first: str
+    later: tuple[str, ...]
+    prompts: Mapping[str, Mapping[str, object]]
+
+    @classmethod
+    def of(cls, names: Sequence[str], prompts: Mapping[str, Mapping[str, object]]) -> _Growth:
+        first = chain.anchor(names) or ""
+        trained = chain.iterations(names)
+        behind = names[names.index(first) + 1 :] if first else ()
+        return cls(first, tuple(n for n in behind if not trained or n in trained), prompts)
+
+    def holds(self, reading: Reading) -> bool:
+        """Whether a checkpoint's reading can be held against the first one's."""
+        seen = self.prompts.get(reading.source, {})
+        return reading.model in self.later and self.first in seen and seen.get(reading.model) == seen[self.first]
+
+
+def _prompts(
+    answers: Mapping[str, _Answers], results: Mapping[str, Sequence[EvalResult]]
+) -> dict[str, dict[str, object]]:
+    """What each checkpoint was asked: the ids it answered, or of a benchmark's result its data and their number."""
+    found: dict[str, dict[str, object]] = {}
+    for name, made in results.items():
+        for result in made:
+            of = max((m.n_total for m in result.metrics.values()), default=0)
+            found.setdefault(result.benchmark, {})[name] = (result.comparability.get("data", ""), of)
+    for source in {read.source for read in answers.values()}:
+        found[source] = {name: read.prompts for name, read in answers.items() if read.source == source}
+    return found
+
+
+def _warnings(readings: Sequence[Reading], growth: _Growth) -> Iterator[Warned]:
+    """What crosses a threshold, measure by measure in the table's order, models in their own; M0 was not trained."""
+    first = {(r.measure, r.source): r for r in readings if r.model == growth.first}
     lengths = {(r.model, r.source): r.value for r in readings if r.measure == "judged_chars"}
-    comparable = {name for name, seen in prompts.items() if seen == prompts.get(FIRST) and _later(name)}
+    counted = {(r.model, r.source) for r in readings if r.measure == "chars"}
     for threshold in THRESHOLDS:
         for reading in readings:
-            if reading.measure not in threshold.measures or reading.model == BASE:
+            if reading.measure not in threshold.measures or reading.model == chain.BASE:
                 continue
-            if threshold.rule in ("times_first", "rise") and reading.model not in comparable:
+            if threshold.rule in ("times_first", "rise") and not growth.holds(reading):
                 continue
-            if threshold.rule == "above_if_longer" and not _longer(reading, lengths):
+            if reading.measure == "judged_chars" and (reading.model, reading.source) in counted:
+                continue  # the same answers' length, warned of once
+            if threshold.rule == "above_if_longer" and not _longer(reading, growth.first, lengths):
                 continue
             baseline = first.get((reading.measure, reading.source))
             tested = _tested(threshold, reading, baseline)
             if tested is not None and _crossed(threshold, tested):
-                yield _warned(threshold, reading, tested, baseline)
+                yield _warned(threshold, reading, tested, baseline, growth.first)
 
 
-def _later(model: str) -> bool:
-    return model[:1] == "M" and model[1:].isdecimal() and int(model[1:]) > 1
-
-
-def _longer(reading: Reading, lengths: Mapping[tuple[str, str], float | None]) -> bool:
-    now, before = lengths.get((reading.model, reading.source)), lengths.get((FIRST, reading.source))
+def _longer(reading: Reading, first: str, lengths: Mapping[tuple[str, str], float | None]) -> bool:
+    now, before = lengths.get((reading.model, reading.source)), lengths.get((first, reading.source))
     return now is not None and before is not None and now > before
 
 
@@ -302,15 +346,15 @@ def _crossed(threshold: Threshold, tested: float) -> bool:
     return tested < threshold.limit if threshold.rule == "below" else tested > threshold.limit
 
 
-def _warned(threshold: Threshold, reading: Reading, tested: float, baseline: Reading | None) -> Warned:
+def _warned(threshold: Threshold, reading: Reading, tested: float, baseline: Reading | None, first: str) -> Warned:
     info = MEASURES[reading.measure]
     now, limit = _shown(reading.value, info.unit), _shown(threshold.limit, info.unit)
     before = _shown(baseline.value, info.unit) if baseline else ""
     text = {
-        "times_first": f"{now} after {before} of {FIRST}, {tested:.4g} times as much (limit {threshold.limit:g} times)",
-        "rise": f"{now} after {before} of {FIRST} (limit {limit.replace('%', 'points')} more)",
+        "times_first": f"{now} after {before} of {first}, {tested:.4g} times as much (limit {threshold.limit:g} times)",
+        "rise": f"{now} after {before} of {first} (limit {limit.replace('%', 'points')} more)",
         "below": f"{now} (limit: no less than {limit})",
-        "above_if_longer": f"{now}, with answers longer than {FIRST}'s (limit {limit})",
+        "above_if_longer": f"{now}, with answers longer than {first}'s (limit {limit})",
     }.get(threshold.rule, f"{now} (limit {limit}" + (" either way)" if threshold.rule == "magnitude" else ")"))
     return Warned(
         measure=reading.measure,

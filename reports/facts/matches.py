@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leaderboards.standings import HeadToHead, model_order
+from leaderboards import chain
+from leaderboards.standings import HeadToHead
 from reports import wording
 from reports.facts.run import RunFacts
 from reports.facts.tables import Cell, Change, Grid
@@ -28,8 +29,9 @@ def judge_of(facts: RunFacts) -> str:
 
 
 def names(facts: RunFacts) -> list[str]:
-    """The models that were compared, in the order of training."""
-    return model_order({name for p in pairs(facts) for name in (p.a, p.b)})
+    """The models that were compared, in the order of the run's models."""
+    found = {name for p in pairs(facts) for name in (p.a, p.b)}
+    return chain.model_order(found, [m.name for m in facts.models])
 
 
 def match(facts: RunFacts, a: str, b: str) -> HeadToHead | None:

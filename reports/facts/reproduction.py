@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from leaderboards.standings import model_order
+from leaderboards.chain import model_order
 from reports.facts import tables
 from reports.facts.run import RunFacts
 from selfreward_bench import recipes

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import Field
 
-from leaderboards import standings
+from leaderboards import chain, standings
 from leaderboards.standings import DRIFT, FAILURE, RESULT, TOURNAMENT, DriftMatrix, Failure, Standings, Tournament
 from reports import wording
 from selfreward_bench import recipes
@@ -136,7 +136,7 @@ def collect(run_path: Path) -> RunFacts:
     reader = _Reader(run_path)
     is_run = reader.is_run()
     header = reader.header() if is_run else {}
-    names = standings.model_order(reader.model_names())
+    names = reader.ordered(reader.model_names())
     models = tuple(reader.model(name) for name in names)
     compared = reader.standings(models)
     tournament, drift = reader.tournament(models), reader.drift(models)
@@ -178,6 +178,10 @@ class _Reader:
         path = self.root / _HEADER
         layer = self._try(lambda: recipes.parse(recipes.read_text(path), str(path)))
         return layer.values if layer else {}
+
+    def ordered(self, names: Iterable[str]) -> list[str]:
+        """In the order of training, or as the user gave them."""
+        return chain.model_order(names, chain.given_order(self.root))
 
     def model_names(self) -> list[str]:
         """Directories that hold a model, or the beginnings of one."""
@@ -226,7 +230,7 @@ class _Reader:
     def _note_uncompared(self, uncompared: Set[tuple[str, str]], present: Iterable[tuple[str, str]]) -> None:
         evaluated = Counter(benchmark for _, benchmark in present)
         for key in sorted({benchmark for _, benchmark in uncompared if evaluated[benchmark] > 1}):
-            names = standings.model_order(name for name, benchmark in uncompared if benchmark == key)
+            names = self.ordered(name for name, benchmark in uncompared if benchmark == key)
             has = "has" if len(names) == 1 else "have"
             self.gaps.append(f"{key}: {wording.listing(names)} {has} not been compared (`srbench eval`).")
 
@@ -246,7 +250,7 @@ class _Reader:
 
     def tournament(self, models: Iterable[ModelFacts]) -> Tournament | None:
         """All pairs under one judge, where that is of the weights beside it."""
-        answered = standings.model_order({f.parts[-3] for f in self.root.glob(f"*/eval/{_MATCHES}@*")})
+        answered = self.ordered({f.parts[-3] for f in self.root.glob(f"*/eval/{_MATCHES}@*")})
         if not (self.root / _MATCHES / TOURNAMENT).is_file():
             if len(answered) > 1:
                 listed = wording.listing(answered)

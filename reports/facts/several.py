@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from leaderboards.standings import model_order
+from leaderboards.chain import in_turn
 from reports import wording
 from reports.facts import comparability, questions, tables
 from reports.facts.run import RunFacts
@@ -97,7 +97,7 @@ def compared(groups: Sequence[Group]) -> list[Grid]:
     All have the same columns; ``≠`` in a title marks unlike conditions.
     """
     runs = [facts for g in groups for facts in g.runs]
-    names = model_order({m.name for facts in runs for m in facts.models if m.results})
+    names = _ordered(runs, {m.name for facts in runs for m in facts.models if m.results})
     iterations = tables.iterations(names)
     ends = (iterations[-1], iterations[0]) if len(iterations) > 1 else None
     columns = ("Setting", "Runs", *names, *((f"{ends[0]} − {ends[1]}",) if ends else ()))  # noqa: RUF001 - a minus
@@ -108,6 +108,12 @@ def compared(groups: Sequence[Group]) -> list[Grid]:
             title = f"{wording.title(key)}: {wording.info(key, metric).label}{' ≠' if key in marked else ''}"
             grids.append(Grid(title, columns, tuple(_row(g, key, metric, names, ends) for g in groups)))
     return grids
+
+
+def _ordered(runs: Sequence[RunFacts], names: Iterable[str]) -> list[str]:
+    """In the order of training; where others are among them, as they stand there."""
+    wanted = set(names)
+    return in_turn(dict.fromkeys(m.name for facts in runs for m in facts.models if m.name in wanted))
 
 
 def answered(groups: Sequence[Group]) -> Grid:
@@ -145,9 +151,10 @@ def charts(groups: Sequence[Group]) -> list[tuple[str, Chart]]:
 def _points(groups: Sequence[Group], benchmark: str, metric: str) -> list[dict[str, Any]]:
     """Mean and spread of a group's runs; of one run, its number and interval."""
     unit = wording.info(benchmark, metric).unit
+    runs = [facts for g in groups for facts in g.runs]
     rows = []
     for members in groups:
-        for name in model_order({m.name for r in members.runs for m in r.models if benchmark in m.results}):
+        for name in _ordered(runs, {m.name for r in members.runs for m in r.models if benchmark in m.results}):
             found = [m for r in members.runs if (m := _metric(r, benchmark, metric, name)) is not None]
             over = spread([m.value for m in found])
             if over is None:

@@ -1,17 +1,18 @@
 """The facts of a run arranged as tables, the same for the page and for the terminal. Nothing here is formatted as HTML.
 
 Differences are the ones that ``standings.json`` holds; each knows its ROLE, what the other model is to this one:
-``previous`` (the one before), ``base`` (M0), ``baseline`` (what is no iteration: the SFT baseline), ``first`` (M1).
+``previous`` (its parent, or the one before), ``base`` (M0), ``baseline`` (what is no iteration: the SFT baseline),
+``first`` (M1, or the first there is).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
-from leaderboards import descriptions
+from leaderboards import chain, descriptions
 from leaderboards.descriptions import described
 from leaderboards.standings import MetricDifference
 from reports import wording
@@ -34,6 +35,7 @@ __all__ = [
     "headlines",
     "highlights",
     "iterations",
+    "lineage",
     "metric_cell",
     "relabelled",
     "result_table",
@@ -53,9 +55,6 @@ _HEADLINES: Final = {
     "judge-accuracy": ("pairwise_accuracy", "spearman", "own_pairwise_accuracy"),
 }
 _ORDER: Final = ("quality", "alpaca-eval", "mt-bench", "nlp", "ifeval", "judge-accuracy")
-_ITERATION: Final = re.compile(r"M\d{1,6}")
-_BASE: Final = "M0"
-_FIRST: Final = "M1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +173,29 @@ def breakdowns(facts: RunFacts, benchmark: str) -> dict[str, list[str]]:
 
 def iterations(names: Iterable[str]) -> list[str]:
     """The models that training made in turn: M1, M2, ..."""
-    return [n for n in names if _ITERATION.fullmatch(n) and n != _BASE]
+    return chain.iterations(names)
+
+
+def lineage(facts: RunFacts) -> str:
+    """Which model was made from which: ``M0 → M1 → M2; SFT from M0``; of models outside a run, their names.
+
+    >>> lineage(RunFacts(name="r", path="r", models=[ModelFacts(name=n) for n in ("M0", "SFT", "M1", "M2")]))
+    'M0 → M1 → M2; SFT from M0'
+    """
+    names = [m.name for m in facts.models]
+    trained = iterations(names)
+    if not trained:
+        return ", ".join(names)
+    stated = {m.name: m.parent for m in facts.models}
+    parents = {n: stated[n] or chain.predecessor(n, names) for n in names}
+    line = [n for n in names if n == chain.BASE or n in trained]
+    links = [f" → {n}" if parents[n] == before else f"; {_from(n, parents[n])}" for before, n in pairwise(line)]
+    others = [_from(n, parents[n]) for n in names if n not in line]
+    return "; ".join([f"{line[0]}{''.join(links)}", *others])
+
+
+def _from(name: str, parent: str | None) -> str:
+    return f"{name} from {parent}" if parent else name
 
 
 def _metrics_of(facts: RunFacts, benchmark: str) -> list[str]:
@@ -307,12 +328,12 @@ def _reach(found: MetricDifference, unit: str) -> str:
 def _roles(facts: RunFacts, found: MetricDifference) -> tuple[str, ...]:
     """What ``b`` is to ``a``."""
     names = [m.name for m in facts.models if found.benchmark in m.results]
-    before = names[: names.index(found.a)] if found.a in names else []
+    trained = chain.iterations(names)
     held = {
-        "previous": before[-1:] == [found.b],
-        "base": found.b == _BASE,
-        "baseline": not _ITERATION.fullmatch(found.b),
-        "first": found.b == _FIRST,
+        "previous": chain.predecessor(found.a, names) == found.b,
+        "base": found.b == chain.BASE,
+        "baseline": bool(trained) and found.b not in (*trained, chain.BASE),
+        "first": chain.anchor(names) == found.b,
     }
     return tuple(role for role in ROLES if held[role])
 

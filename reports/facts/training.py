@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from pydantic import Field
 
+from leaderboards.chain import model_order
 from leaderboards.health.records import Health, read_health
-from leaderboards.standings import model_order
 from reports.facts.run import RunFacts
 from selfreward_bench import recipes
 from selfreward_bench.errors import SrbenchError

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from leaderboards import chain
 from leaderboards.health.records import MEASURES, THRESHOLDS, Health, Measure, Reading, Threshold, Warned
 from reports import wording
 from reports.facts import tables, training
@@ -21,9 +22,9 @@ _RULES: Final = {
     "above": "at most {}",
     "below": "at least {}",
     "magnitude": "at most {} either way",
-    "times_first": "at most {} times M1's",
-    "rise": "at most {} above M1's",
-    "above_if_longer": "at most {} points, if longer than M1's",
+    "times_first": "at most {} times {}'s",
+    "rise": "at most {} above {}'s",
+    "above_if_longer": "at most {} points, if longer than {}'s",
 }
 
 
@@ -122,6 +123,7 @@ def _table(
     order = [m.name for m in facts.models]
     there = {r.model for r in readings}
     models = tuple(name for name in order if name in there)
+    first = chain.anchor(order) or ""
     crossed = {(w.measure, w.model, w.source) for w in health.warnings}
     grouped: dict[tuple[str, str], dict[str, Reading]] = {}
     for name in MEASURES:
@@ -139,7 +141,7 @@ def _table(
             charts[chart_id] = chart
         other = "" if of == "iteration" or source == health.answers_from else source
         cells = tuple(_cell(MEASURES[name], found.get(m), crossed) for m in models)
-        lines.append(_Line(MEASURES[name], other, _limit(name), chart_id, cells))
+        lines.append(_Line(MEASURES[name], other, _limit(name, first), chart_id, cells))
     title, about = _TITLES[of]
     return _Table(title, about, models, tuple(lines))
 
@@ -183,21 +185,24 @@ def _spark(measure: Measure, found: Mapping[str, Reading], models: Sequence[str]
 # --- thresholds
 
 
-def _limit(name: str) -> str:
+def _limit(name: str, first: str) -> str:
     threshold = next((t for t in THRESHOLDS if name in t.measures), None)
-    return _rule(threshold, MEASURES[name]) if threshold else ""
+    return _rule(threshold, MEASURES[name], first) if threshold else ""
 
 
-def _rule(threshold: Threshold, measure: Measure) -> str:
+def _rule(threshold: Threshold, measure: Measure, first: str = "the first checkpoint") -> str:
     limit = f"{threshold.limit:g}"
     if measure.unit == "share" and threshold.rule != "times_first":
         limit = f"{100 * threshold.limit:g} {'points' if threshold.rule == 'rise' else '%'}"
-    return _RULES[threshold.rule].format(limit)
+    return _RULES[threshold.rule].format(limit, first)
 
 
 def _thresholds() -> Grid:
     rows = tuple(
         (", ".join(_label(n) for n in t.measures), _rule(t, MEASURES[t.measures[0]]), t.why) for t in THRESHOLDS
     )
-    note = "Conventions that say where to look, not tests. M0 is not warned of: nothing was trained yet."
+    note = (
+        "Conventions that say where to look, not tests. M0 is not warned of: nothing was trained yet. The first "
+        "checkpoint is M1 in a run, and outside one the first that was named."
+    )
     return Grid("Thresholds", ("Measure", "Limit", "Why"), rows, note)

@@ -474,7 +474,7 @@ def test_finished_files_are_compared_where_they_were_judged_alike(data: Path) ->
     assert gain is not None
     assert gain.value == pytest.approx(100 * 0.7 * (4 - 6) / 12)
     (note,) = compared.notes
-    assert "two and three" in note
+    assert "two, one and three were evaluated" in note
     assert "unlike conditions (annotator, judge)" in note
 
 

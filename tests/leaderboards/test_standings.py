@@ -10,7 +10,6 @@ from leaderboards.standings import (
     Failure,
     MetricDifference,
     Standings,
-    model_order,
     read_failure,
     read_standings,
     write_record,
@@ -22,10 +21,6 @@ def difference(low: float | None, high: float | None) -> MetricDifference:
     return MetricDifference(
         benchmark="b@1", metric="m", a="M2", b="M1", value=0.1, low=low, high=high, p_value=0.5, n=9, n_total=9
     )
-
-
-def test_models_come_in_the_order_of_training() -> None:
-    assert model_order(["M2", "M10", "SFT", "M1", "M0"]) == ["M0", "SFT", "M1", "M2", "M10"]
 
 
 @pytest.mark.parametrize(

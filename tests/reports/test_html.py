@@ -88,7 +88,7 @@ def words(page: Page) -> str:
 
 def test_the_page_says_what_the_run_shows(whole: Any) -> None:
     text = words(page_of(whole.path))
-    assert "M3 follows instructions better than M1 on 2 of 3 measures; for the rest no difference is shown." in text
+    assert "M3 follows instructions better than M1 on 1 of 2 measures; for the rest no difference is shown." in text
     assert "Answer quality: True quality, sampled 3.00 → 3.60 ▲ +0.60 [+0.40, +0.80] n 500 of 512 vs M1" in text
     assert "Head to head: win rate ▲ 58.0 % [54.0, 62.0] vs M1" in text
     assert "No difference to M1 is shown on the one measure there is." in text

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from leaderboards import standings
+from leaderboards import chain, standings
 from leaderboards.health import iteration as iteration_health
 from leaderboards.health import run as health
 from leaderboards.health.records import HEALTH, MEASURES, THRESHOLDS, Health, read_health
@@ -333,6 +333,39 @@ def test_growth_is_held_against_m1_and_the_base_is_not_warned_of(run: Writer) ->
     assert only.text == (
         "M3: Answer length 150.5 characters after 100.0 characters of M1, 1.505 times as much (limit 1.5 times)."
     )
+
+
+@pytest.mark.parametrize("names", [("full", "ckpt-96", "ckpt-192"), ("ckpt-96", "ckpt-192", "full")])
+def test_growth_is_watched_whatever_the_checkpoints_are_called(tmp_path: Path, names: tuple[str, ...]) -> None:
+    outside = Writer(tmp_path / "evaluations")
+    (outside.path / "srbench.yaml").unlink()
+    chain.keep_order(outside.path, names)
+    for name, length in zip(names, (100, 140, 160), strict=True):
+        outside.answers(name, [filler(length), filler(length)])
+    (only,) = measure(outside.path).warnings
+    assert (only.measure, only.model) == ("chars", names[2])
+    assert f"after 100.0 characters of {names[0]}, 1.6 times as much" in only.text
+
+
+def test_growth_of_finished_files_is_watched_by_the_judged_answers(run: Writer) -> None:
+    for model, chars in (("M1", 1805.0), ("M2", 4210.0), ("M3", 9643.0)):
+        run.result(model, "alpaca-eval@1", win_rate=9.6, length_controlled_winrate=8.6, avg_length=chars)
+        run.result(model, "mt-bench@1", grade=6.0, chars=1000.0)
+    found = measure(run.path)
+    assert [(w.measure, w.model) for w in found.warnings if w.measure == "judged_chars"] == [
+        ("judged_chars", "M2"),
+        ("judged_chars", "M3"),
+    ]
+    assert "9,643.0 characters after 1,805.0 characters of M1, 5.342 times" in found.warnings[1].text
+
+
+def test_results_on_other_data_are_not_held_against_the_first(run: Writer) -> None:
+    run.result("M1", "alpaca-eval@1", avg_length=100.0)
+    run.result("M2", "alpaca-eval@1", avg_length=900.0)
+    path = run.path / "M2" / "eval" / "alpaca-eval@1" / standings.RESULT
+    other = json.loads(path.read_text())
+    path.write_text(json.dumps({**other, "comparability": {"data": "other"}}))
+    assert measure(run.path).warnings == ()
 
 
 def test_self_bleu_that_rises_is_warned_of(run: Writer) -> None:

@@ -33,7 +33,7 @@ def test_a_difference_knows_what_the_other_model_is(full: Any) -> None:
         "M0": ("base",),
     }
     (after,) = table.rows[0].cells[2].changes
-    assert (after.against, after.roles) == ("SFT", ("previous", "baseline"))
+    assert (after.against, after.roles) == ("SFT", ("baseline",))  # M1 comes from M0, not from SFT
     assert after.paired == "500 of 512"
 
 

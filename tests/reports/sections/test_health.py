@@ -102,7 +102,7 @@ def test_thresholds_are_told_with_their_reasons(measured: Any) -> None:
     text = text_of(section_of(measured()))
     for threshold in THRESHOLDS:
         assert threshold.why.partition(" ")[0] in text
-    assert "at most 10 points above M1's" in text
+    assert "at most 10 points above the first checkpoint's" in text
     assert "at most 0.5 either way" in text
     assert "at least 70 %" in text
 

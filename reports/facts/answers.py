@@ -1,0 +1,61 @@
+"""What a question of a run is asked of, and what an answer is: shared by the questions and their limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from reports import wording
+from reports.facts import tables
+from reports.facts.measures import Evidence, counted
+from reports.facts.run import RunFacts
+
+__all__ = ["Sentence", "Span", "Tone", "labelled", "unknown"]
+
+Tone = Literal["better", "worse", "mixed", "neutral", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One question of this research, answered.
+
+    Attributes:
+        word: the answer in a word or two.
+        answer: in a sentence.
+    """
+
+    question: str
+    word: str
+    answer: str
+    tone: Tone
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which models a run's questions are asked of."""
+
+    facts: RunFacts
+    first: str
+    last: str
+    baseline: str | None
+    base: str | None
+
+
+def labelled(found: Iterable[Evidence], tone: str) -> list[str]:
+    """What of it that counts is better, or worse."""
+    return [e.label for e in counted(found) if e.change.tone == tone]
+
+
+def unknown(question: str, what: str, facts: RunFacts, *families: str) -> Sentence:
+    """The answer where nothing was compared, and why."""
+    there = tables.benchmarks([facts], *families)
+    why = (
+        "they were not compared"
+        if there
+        else f"no result of {wording.listing([wording.title(f) for f in families])} is there"
+        if families
+        else "nothing was compared"
+    )
+    return Sentence(question, "Unknown", f"This cannot be said of {what}: {why}.", "unknown")

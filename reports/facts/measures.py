@@ -1,0 +1,251 @@
+"""What counts as evidence: one measure once, and a gain that length explains not at all.
+
+Metrics that are forms of one number (GSM8K read strictly and flexibly; a judge's accuracy by human ranks and by the
+oracle on the same answers; the average of tasks) are one MEASURE: the first of them that was compared decides, the
+others are shown and not counted. Of AlpacaEval the length-controlled win rate decides: judges like length, so a raw
+gain without a controlled one is no gain. Where length is shown to explain a raw gain, what is not controlled for
+length and was judged by a model is not counted either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from leaderboards.descriptions import described, in_order
+from leaderboards.standings import MetricDifference
+from reports import wording
+from reports.facts import matches, tables
+from reports.facts.run import RunFacts
+from reports.facts.tables import Change
+
+__all__ = [
+    "LONGER",
+    "OWED",
+    "Evidence",
+    "Length",
+    "counted",
+    "evidence",
+    "label",
+    "length",
+    "match_evidence",
+    "short_title",
+    "weighed",
+]
+
+OWED: Final = "not counted: owed to length"  # how a note begins
+LONGER: Final = 1.5  # times as long, from which on length may explain a judged gain (docs/health.md)
+HEAD_TO_HEAD: Final = "head-to-head"
+ORACLE: Final = "oracle"  # in a judge's name, and the metric of what it compared head to head
+
+_RAW: Final = "win_rate"
+_CONTROLLED: Final = "length_controlled_winrate"
+_FIXED: Final = ("pairwise_", "oracle_", "label_", "spearman", "kendall", "exact_match", "order_accuracy")
+#: family -> beginning of a metric's name -> the measure it is a form of; what is not listed is one of its own
+_FORMS: Final[Mapping[str, Mapping[str, str]]] = {
+    "quality": {
+        f"{form}_{way}": way for form in ("quality", "exact", "uncut_quality") for way in ("sampled", "greedy")
+    },
+    "alpaca-eval": dict.fromkeys((_CONTROLLED, _RAW, "discrete_win_rate"), _RAW),
+    "mt-bench": {name: name for name in ("grade", "adjusted_win_rate")},
+    "nlp": {"mmlu": "mmlu"},
+    "ifeval": dict.fromkeys(("prompt_level", "inst_level"), "followed"),
+    "judge-accuracy": {"own_": "own", **dict.fromkeys(_FIXED, "fixed")},
+}
+#: not controlled for length, and judged by whoever was named
+_JUDGED: Final = ("mt-bench", HEAD_TO_HEAD)
+_LENGTHS: Final = {
+    "alpaca-eval": "avg_length",
+    "mt-bench": "chars",
+    "ifeval": "chars",
+    "quality": "chars_sampled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One number behind an answer: what, from where to where, and the difference.
+
+    Attributes:
+        values: ``65.1 % → 71.0 %``.
+        note: why it is not counted, or how it was compared; empty where it is as usual.
+        counts: whether it is evidence of its own.
+    """
+
+    benchmark: str
+    metric: str
+    label: str
+    values: str
+    change: Change
+    note: str = ""
+    counts: bool = True
+
+    @property
+    def measure(self) -> tuple[str, str]:
+        """What it is a form of; equal for metrics that are forms of one number."""
+        family = wording.family(self.benchmark)
+        whole = self.metric.partition("/")[0]
+        forms = _FORMS.get(family, {})
+        return self.benchmark, next((m for prefix, m in forms.items() if whole.startswith(prefix)), whole)
+
+    @property
+    def text(self) -> str:
+        """For where there is no table."""
+        told = f"{self.label} {self.values} (vs {self.change.against} {self.change.text})".replace("  ", " ")
+        return f"{told}; {self.note}" if self.note else told
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long the answers of two models are, in characters, on the same prompts.
+
+    Attributes:
+        change: the difference, where it was compared.
+    """
+
+    before: float
+    after: float
+    change: Change | None = None
+
+    @property
+    def times(self) -> float:
+        """How many times as long."""
+        return self.after / self.before if self.before > 0 else 1.0
+
+    @property
+    def grew(self) -> bool:
+        """Whether answers are shown to be longer, or are much longer."""
+        return self.times >= LONGER or (self.change is not None and self.change.arrow == "▲")
+
+    @property
+    def text(self) -> str:
+        """``1,805 → 9,643 characters, 5.3 times as long``."""
+        return f"{self.before:,.0f} → {self.after:,.0f} characters, {self.times:.2g} times as long"
+
+
+# --- from numbers to evidence
+
+
+def evidence(facts: RunFacts, benchmark: str, metric: str, a: str, b: str) -> Evidence | None:
+    """What was compared of one metric: ``a`` against ``b``."""
+    difference = tables.difference(facts, benchmark, metric, a, b)
+    return None if difference is None else _told(facts, difference)
+
+
+def _told(facts: RunFacts, found: MetricDifference) -> Evidence:
+    unit = wording.info(found.benchmark, found.metric).unit
+    values = (_value(facts, name, found.benchmark, found.metric) for name in (found.b, found.a))
+    told = " → ".join(wording.number(value, unit) for value in values)
+    note = "" if found.paired else "unpaired: each answered differently"
+    change = tables.change_of(found, facts)
+    return Evidence(found.benchmark, found.metric, label(found.benchmark, found.metric), told, change, note)
+
+
+def match_evidence(facts: RunFacts, a: str, b: str) -> Evidence | None:
+    """Head to head; where the micro-world's oracle compares the very answers it graded, it is no measure of its own."""
+    match = matches.match(facts, a, b)
+    if match is None or match.win_rate is None:
+        return None
+    metric = ORACLE if ORACLE in match.judge else _RAW
+    return Evidence(HEAD_TO_HEAD, metric, "Head to head: win rate", "", matches.win_rate_change(match))
+
+
+def label(benchmark: str, metric: str) -> str:
+    """``AlpacaEval: Win rate``."""
+    whole, _, part = metric.partition("/")
+    own = wording.info(benchmark, metric).label
+    is_part = part and metric not in described(benchmark).metrics
+    return f"{short_title(benchmark)}: {f'{wording.info(benchmark, whole).label}, {own}' if is_part else own}"
+
+
+def short_title(benchmark: str) -> str:
+    """A benchmark's title without its world."""
+    return wording.title(benchmark).removesuffix(wording.MICRO)
+
+
+def length(facts: RunFacts, benchmark: str, a: str, b: str) -> Length | None:
+    """How long the judged answers of two models are; None where that is not known."""
+    metric = _LENGTHS.get(wording.family(benchmark), "")
+    after, before = (_value(facts, name, benchmark, metric) for name in (a, b))
+    if before is None or after is None:
+        return None
+    compared = tables.difference(facts, benchmark, metric, a, b)
+    return Length(before, after, tables.change_of(compared, facts) if compared else None)
+
+
+def _value(facts: RunFacts, model: str, benchmark: str, metric: str) -> float | None:
+    result = next((m.results.get(benchmark) for m in facts.models if m.name == model), None)
+    found = result.metrics.get(metric) if result else None
+    return found.value if found else None
+
+
+# --- what of it counts
+
+
+def counted(found: Iterable[Evidence]) -> list[Evidence]:
+    """Evidence of its own."""
+    return [e for e in found if e.counts]
+
+
+def weighed(facts: RunFacts, found: Sequence[Evidence], a: str, b: str) -> list[Evidence]:
+    """The evidence of ``a`` against ``b``, with what is not counted marked, and why."""
+    explained = [_by_length(facts, e, a, b) for e in found]
+    owed = any(e.note.startswith(OWED) for e in explained)
+    marked = [_uncontrolled(e) if owed else e for e in explained]
+    return _once(marked)
+
+
+_NOT_CONTROLLED: Final = "not counted: not controlled for length"
+
+
+def _by_length(facts: RunFacts, e: Evidence, a: str, b: str) -> Evidence:
+    """A raw win rate that moved while the length-controlled one did not, or that nobody controlled and grew with it."""
+    if wording.family(e.benchmark) != "alpaca-eval" or e.metric.partition("/")[0] == _CONTROLLED or not e.change.arrow:
+        return e
+    controlled = evidence(facts, e.benchmark, _CONTROLLED, a, b)
+    if controlled is not None:
+        owed = controlled.change.arrow != e.change.arrow
+        return _uncounted(e, f"{OWED}, controlled for it {controlled.change.text}") if owed else e
+    lengths = length(facts, e.benchmark, a, b)
+    grown = lengths is not None and lengths.grew and e.change.arrow == "▲"
+    return _uncounted(e, f"{OWED}, maybe: nobody controlled for it, {lengths.text}") if grown and lengths else e
+
+
+def _uncontrolled(e: Evidence) -> Evidence:
+    by_oracle = e.metric == ORACLE or wording.title(e.benchmark).endswith(wording.MICRO)
+    judged = wording.family(e.benchmark) in _JUDGED and not by_oracle
+    return _uncounted(e, _NOT_CONTROLLED) if judged and e.change.tone == "better" else e
+
+
+def _uncounted(e: Evidence, note: str) -> Evidence:
+    return replace(e, note=note, counts=False, change=replace(e.change, tone="neutral"))
+
+
+def _once(found: Sequence[Evidence]) -> list[Evidence]:
+    """Of each measure the first form counts; the average of tasks counts where none of them does move."""
+    first: dict[tuple[str, str], Evidence] = {}
+    for e in _by_precedence(found):
+        first.setdefault(e.measure, e)
+    moved = {e.benchmark for e in first.values() if e.metric != "average" and e.change.tone != "neutral"}
+    quality = any(wording.family(e.benchmark) == "quality" for e in found)
+    return [_as_one(e, first[e.measure], moved, quality) for e in found]
+
+
+def _as_one(e: Evidence, decides: Evidence, moved: set[str], quality: bool) -> Evidence:
+    if not e.counts:
+        return e
+    if e.metric != decides.metric:
+        return replace(e, counts=False, note=e.note or f"one measure with {decides.label.partition(': ')[2]}")
+    if e.metric == "average" and e.benchmark in moved:
+        return replace(e, counts=False, note="one measure with its tasks")
+    if e.metric == ORACLE and quality:
+        return replace(e, counts=False, note="one measure with true quality: the oracle compares by its grades")
+    return e
+
+
+def _by_precedence(found: Sequence[Evidence]) -> list[Evidence]:
+    """In the order of the benchmarks' own tables; the length-controlled win rate before the raw one."""
+    keys = {e.benchmark for e in found}
+    order = {key: in_order(key, [e.metric for e in found if e.benchmark == key]) for key in keys}
+    return sorted(found, key=lambda e: (e.metric != _CONTROLLED, order[e.benchmark].index(e.metric)))
