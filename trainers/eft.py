@@ -1,7 +1,8 @@
 """EFT: teaches the model to judge. Judge prompt in, justification and score out (arXiv 2401.10020, section 2.1).
 
-A review comes with the data, or is one of the SFT baseline's judgments. It is kept where the reviews of its prompt
-order the responses as humans did; a score that is far more common than the others is thinned.
+A review comes with the data, is one of the reviewer's judgments, or the grade alone, made of the human order. It is
+kept where the reviews of its prompt order the responses as humans did; a score that is far more common than the others
+is thinned.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from selfreward_bench.judges.prompts import JudgePrompt
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.types import Example, Judgment, Message, RankedPrompt
 
-__all__ = ["EftResult", "build_eft"]
+__all__ = ["EftResult", "build_eft", "graded_by_rank"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,29 @@ def build_eft(
     if not kept:
         raise DataError(_nothing_left(result.counts, judge_prompt))
     return result
+
+
+def graded_by_rank(ranked: Sequence[RankedPrompt], judge_prompt: JudgePrompt) -> list[RankedPrompt]:
+    """Gives each response without a review the grade alone: the best of its prompt the highest, the worst the lowest.
+
+    The grades between are spread evenly over the prompt's ranks. Nothing says how good the best one is, so a judge
+    that is trained on this learns an order, and no reasons: it suits mode ``expected``. Prompts whose responses all
+    have one rank stay as they are.
+    """
+    return [_graded(prompt, judge_prompt) for prompt in ranked]
+
+
+def _graded(prompt: RankedPrompt, judge_prompt: JudgePrompt) -> RankedPrompt:
+    ranks = sorted({r.rank for r in prompt.responses})
+    if len(ranks) < 2:
+        return prompt
+    grades = judge_prompt.grades
+    spread = {rank: grades[round((len(grades) - 1) * (1 - i / (len(ranks) - 1)))] for i, rank in enumerate(ranks)}
+    responses = tuple(
+        r if r.review is not None else r.model_copy(update={"review": judge_prompt.verdict(spread[r.rank])})
+        for r in prompt.responses
+    )
+    return prompt.model_copy(update={"responses": responses})
 
 
 def _read(

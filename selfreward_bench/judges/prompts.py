@@ -111,6 +111,25 @@ class JudgePrompt(Section):
         """The verdict in what the judge generated (:func:`selfreward_bench.judges.parsing.parse`)."""
         return parse(generated, self.parser, self.scale, truncated)
 
+    @property
+    def grades(self) -> tuple[float, ...]:
+        """All grades that can be given, lowest first."""
+        return (
+            tuple(sorted(self.parser.choices.values())) if isinstance(self.parser, ChoiceParser) else self.scale.grades
+        )
+
+    def verdict(self, score: float) -> str:
+        """The shortest text that is read as a grade: the verdict alone, without a justification.
+
+        >>> load_judge_prompt("additive-5pt").verdict(4)
+        'Score: 4'
+        """
+        if isinstance(self.parser, ChoiceParser):
+            name = next(name for name, worth in self.parser.choices.items() if worth == score)
+            return f"{self.parser.label}: {name}"
+        grade = f"{score:.10g}"
+        return f"[[{grade}]]" if self.parser.kind == "bracket" else f"{self.parser.label}: {grade}"
+
     def choices(self) -> tuple[dict[str, float], str]:
         """Mode ``expected``: continuations with their scores, and the text they continue.
 

@@ -15,7 +15,7 @@ from selfreward_bench.errors import DataError
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.types import Judgment, Message, RankedPrompt, RankedResponse
-from trainers.eft import EftResult, build_eft
+from trainers.eft import EftResult, build_eft, graded_by_rank
 
 JUDGE = load_judge_prompt("additive-5pt")
 USER = (Message(role="user", content="Name a red food."),)
@@ -191,3 +191,28 @@ def test_nothing_left_is_an_error_with_the_losses() -> None:
         build(prompt("p", (0, "Good."), (1, "Bad.")))
     with pytest.raises(DataError, match="no ranked responses"):
         build()
+
+
+@pytest.mark.parametrize(
+    ("ranks", "grades"), [((0, 1), (5, 0)), ((2, 0, 1, 1), (0, 5, 2, 2)), ((0, 1, 2, 3), (5, 3, 2, 0))]
+)
+def test_grades_of_ranks_are_spread_over_the_scale_and_keep_the_order(
+    ranks: tuple[int, ...], grades: tuple[int, ...]
+) -> None:
+    """The verdict alone is the review, so that mode ``expected`` asks for exactly what was trained."""
+    result = build(*graded_by_rank([prompt("p", *((rank, None) for rank in ranks))], JUDGE))
+    assert kept(result, "p") == {i: f"Score: {grade}" for i, grade in enumerate(grades)}
+
+
+def test_a_rank_gives_no_grade_where_there_is_a_review_or_no_order() -> None:
+    reviewed, level = prompt("p", (0, 4), (1, None)), prompt("q", (0, None), (0, None))
+    (first, second) = graded_by_rank([reviewed, level], JUDGE)
+    assert [r.review for r in first.responses] == ["Because.\nScore: 4", "Score: 0"]
+    assert second == level
+
+
+def test_more_ranks_than_grades_share_them() -> None:
+    result = build(*graded_by_rank([prompt("p", *((rank, None) for rank in range(9)))], JUDGE))
+    scores = [JUDGE.read(text, truncated=False).score for text in kept(result, "p").values()]
+    assert scores == sorted(scores, key=lambda score: -(score or 0))
+    assert result.counts["order_disagrees"] == 0

@@ -24,6 +24,9 @@ MINE = {
     "step": 0.5,
     "fence": {"style": "line"},
 }
+MINE_READ = {key: value for key, value in MINE.items() if key not in {"range", "step"}} | {
+    "scale": {"low": 1.0, "high": 10.0, "step": 0.5}
+}
 
 
 def user(text: str) -> tuple[Message, ...]:
@@ -58,6 +61,16 @@ def test_the_micro_prompt_is_exactly_this() -> None:
     assert prompt.assistant_prefix == "Score:"
     assert prompt.read("Score: 4", truncated=False).score == 4
     assert list(prompt.choices()[0]) == ["0", "1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("parser", [None, {"kind": "bracket"}, {"kind": "score-line", "label": "Total"}])
+@pytest.mark.parametrize("name", ["additive-5pt", "five-bucket", "micro", "pairwise"])
+def test_the_verdict_alone_is_read_as_its_grade(name: str, parser: dict[str, str] | None) -> None:
+    prompt = load_judge_prompt(name)
+    if parser is not None:
+        prompt = JudgePrompt.model_validate(MINE_READ | {"parser": parser})
+    for grade in prompt.grades:
+        assert prompt.read(prompt.verdict(grade), truncated=False).score == grade
 
 
 @pytest.mark.parametrize("name", ["additive-5pt", "five-bucket", "pairwise"])
