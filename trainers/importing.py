@@ -27,13 +27,14 @@ from selfreward_bench.types import Example, Message, Prompt, RankedPrompt
 from trainers import oasst
 from trainers.layouts import LINES, is_own_layout
 
-__all__ = ["OWN", "PURPOSES", "Imported", "Purpose", "is_own", "load"]
+__all__ = ["OASST_PREFIX", "OWN", "PURPOSES", "Imported", "Purpose", "is_own", "load"]
 
 Purpose = Literal["ift", "eft", "prompts"]
 Loaded = Example | RankedPrompt | Prompt
 
 PURPOSES: Final[tuple[Purpose, ...]] = ("ift", "eft", "prompts")
 OWN: Final = "srbench"  # the shape of docs/formats.md
+OASST_PREFIX: Final = "oasst:"  # says so before a path
 _OASST: Final = "oasst"  # trees or messages, whichever the file has
 _OASST_SHAPES: Final = ("oasst-trees", "oasst-messages")
 
@@ -111,7 +112,7 @@ def load(
     """Reads a table as records.
 
     Args:
-        given: see ``tables.open_table``.
+        given: see ``tables.open_table``; ``oasst:PATH`` is a file of Open Assistant's trees, or of their messages.
         purpose: what the records are for.
         shape: its name; None to recognise it.
         limit: so many usable rows at most; reading ends there.
@@ -121,6 +122,8 @@ def load(
         DataError: the table cannot be read or used for this, or more than a tenth of the rows are bad.
         UnknownNameError: there is no such shape.
     """
+    if given.startswith(OASST_PREFIX):
+        given, shape = given.removeprefix(OASST_PREFIX), _OASST
     table = open_table(given)
     first = _first_rows(table)
     chosen = _shape(table, first, purpose, shape)

@@ -20,11 +20,9 @@ from selfreward_bench.sources.arrow import HUB_PREFIX
 from selfreward_bench.types import Example, Prompt, RankedPrompt
 from trainers import importing
 from trainers.filters import normalised
-from trainers.importing import Imported, Purpose
+from trainers.importing import OASST_PREFIX, Imported, Purpose
 
 __all__ = ["facts", "is_there", "load_eft", "load_excluded", "load_ift"]
-
-_OASST_PREFIX = "oasst:"
 
 _R = TypeVar("_R", Example, RankedPrompt)
 
@@ -80,7 +78,7 @@ def load_excluded(config: SeedConfig) -> list[Prompt]:
 
 def is_there(given: str) -> bool:
     """Whether a source can be read without downloading anything."""
-    return given == "micro" or Path(given.removeprefix(_OASST_PREFIX)).exists()
+    return given == "micro" or Path(given.removeprefix(OASST_PREFIX)).exists()
 
 
 def facts(config: SeedConfig) -> dict[str, dict[str, str | int]]:
@@ -94,14 +92,12 @@ def facts(config: SeedConfig) -> dict[str, dict[str, str | int]]:
 
 
 def _is_plain(given: str, name: Purpose) -> bool:
-    return given == "micro" or given.startswith(_OASST_PREFIX) or importing.is_own(given, name)
+    return given == "micro" or given.startswith(OASST_PREFIX) or importing.is_own(given, name)
 
 
 def _read(given: str, purpose: Purpose) -> Imported:
     if given == "micro":
         return importing.load(str(data_path("exclude" if purpose == "prompts" else purpose)), purpose)
-    if given.startswith(_OASST_PREFIX):
-        return importing.load(given.removeprefix(_OASST_PREFIX), purpose, shape="oasst")
     return importing.load(given, purpose)
 
 
@@ -125,7 +121,7 @@ def _held_out(records: Iterable[_R], config: SeedConfig) -> list[_R]:
 def _not_held_out(records: Sequence[_R], config: SeedConfig, given: str) -> list[_R]:
     """Of a public collection, which no user edits, held-out prompts are left out; a user's own file is refused."""
     found = _held_out(records, config)
-    if found and not given.startswith((_OASST_PREFIX, HUB_PREFIX)):
+    if found and not given.startswith((OASST_PREFIX, HUB_PREFIX)):
         raise DataError(
             f"{given}: {len(found)} of {len(records)} prompts are held out by seeds.exclude={config.exclude}, first "
             f"{found[0].id!r}. Training on them would spoil the evaluation: remove them from one of the two files."

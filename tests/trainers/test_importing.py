@@ -334,6 +334,7 @@ def test_both_versions_of_open_assistant_give_the_same(written: Any, purpose: Pu
         assert found.records == wanted.records
         assert (found.n_rows, found.left_out) == (30, wanted.left_out)
         assert importing.load(path, purpose, shape="oasst").records == wanted.records
+        assert importing.load(f"oasst:{path}", purpose).records == wanted.records  # as a recipe says it
 
 
 def test_split_of_open_assistant_is_told(written: Any) -> None:
