@@ -352,6 +352,9 @@ class RunConfig(Section):
         None, description="null (the tokenizer's own, else the plain one), plain, fastchat:NAME or a Jinja file."
     )
     threads: PositiveInt | None = Field(1, description="CPU threads; null leaves the number to the libraries.")
+    track: Annotated[tuple[Tracker, ...], _LIST] = Field(
+        (), description="Experiment trackers that are told each training step: tensorboard, wandb, trackio, mlflow."
+    )
     engine: EngineConfig = Field(EngineConfig(), description="Which engine generates and judges.")
     seeds: SeedConfig = Field(SeedConfig(), description="The human seed data: IFT and EFT.")
     judge: JudgeConfig = Field(JudgeConfig(), description="The LLM-as-a-Judge that rewards and is measured.")
@@ -362,9 +365,6 @@ class RunConfig(Section):
     candidates: CandidatesConfig = Field(CandidatesConfig(), description="Answers of M_t to the new prompts.")
     pairs: PairsConfig = Field(PairsConfig(), description="Which candidates become preferences.")
     eval: EvalConfig = Field(EvalConfig(), description="How checkpoints are evaluated.")
-    track: Annotated[tuple[Tracker, ...], _LIST] = Field(
-        (), description="Experiment trackers that are told each training step: tensorboard, wandb, trackio, mlflow."
-    )
 
     def with_changeable(self, other: RunConfig) -> RunConfig:
         """These settings, but for those on which no stage depends (the evaluation, trackers): they are the other's."""
