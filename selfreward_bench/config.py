@@ -17,8 +17,10 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
-Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)]
+_LIST = BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)
+Names = Annotated[tuple[str, ...], _LIST]
 Day = Annotated[str, AfterValidator(lambda given: datetime.date.fromisoformat(given).isoformat())]
+Tracker = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 SaveDtype = Literal["base", "float32", "bfloat16", "float16"]
 _SECRET_HEADER = re.compile(r"auth|key|token|cookie|secret", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
@@ -350,6 +352,9 @@ class RunConfig(Section):
         None, description="null (the tokenizer's own, else the plain one), plain, fastchat:NAME or a Jinja file."
     )
     threads: PositiveInt | None = Field(1, description="CPU threads; null leaves the number to the libraries.")
+    track: Annotated[tuple[Tracker, ...], _LIST] = Field(
+        (), description="Experiment trackers that are told each training step: tensorboard, wandb, trackio, mlflow."
+    )
     engine: EngineConfig = Field(EngineConfig(), description="Which engine generates and judges.")
     seeds: SeedConfig = Field(SeedConfig(), description="The human seed data: IFT and EFT.")
     judge: JudgeConfig = Field(JudgeConfig(), description="The LLM-as-a-Judge that rewards and is measured.")
@@ -361,7 +366,7 @@ class RunConfig(Section):
     pairs: PairsConfig = Field(PairsConfig(), description="Which candidates become preferences.")
     eval: EvalConfig = Field(EvalConfig(), description="How checkpoints are evaluated.")
 
-    def with_evaluation(self, other: RunConfig) -> RunConfig:
-        """These settings, but for how checkpoints are evaluated: that is the other's."""
+    def with_changeable(self, other: RunConfig) -> RunConfig:
+        """These settings, but for those on which no stage depends (the evaluation, trackers): they are the other's."""
         judge = self.judge.model_copy(update={"request": other.judge.request})
-        return self.model_copy(update={"eval": other.eval, "judge": judge})
+        return self.model_copy(update={"eval": other.eval, "judge": judge, "track": other.track})

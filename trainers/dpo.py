@@ -33,6 +33,7 @@ from trainers.rendering import (
     within,
 )
 from trainers.stepping import ExactTrainer
+from trainers.tracking import Trackers, Tracking
 from trainers.training import (
     TrainProgress,
     TrainResult,
@@ -84,6 +85,7 @@ def train_dpo(
     tell: Tell | None = None,
     trust_remote_code: bool = False,
     date: str | None = None,
+    track: Tracking | None = None,
 ) -> TrainResult:
     """Trains ``policy`` on the pairs, against itself as reference, and writes ``out_dir/checkpoint``.
 
@@ -118,7 +120,8 @@ def train_dpo(
         disable_dropout=True,
     )
     data = digest([t.id for t in tokens], *rows.values())
-    frame = open_frame(args, out_dir, plan_of("dpo", fingerprint, data, config, lora, seed), tell)
+    plan = plan_of("dpo", fingerprint, data, config, lora, seed)
+    frame = open_frame(args, out_dir, plan, tell)
     if not frame.finished:
         loaded = load_model(source, 0.0, lora=lora, seed=seed, trust_remote_code=trust_remote_code, tell=tell)
         with quiet_libraries():
@@ -129,7 +132,8 @@ def train_dpo(
                 processing_class=tokenizer,
             )
         forget_reference(trainer.model)
-        trainer.attach([len(t) for t in tokens], split_of(args, config), frame, seed, progress)
+        trackers = Trackers(track if trainer.is_world_process_zero() else None, out_dir, plan, tell)
+        trainer.attach([len(t) for t in tokens], split_of(args, config), frame, seed, progress, trackers)
         steps = run_steps(trainer, frame, trust_remote_code)
         card = ModelCard(
             name=out_dir.name,

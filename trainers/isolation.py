@@ -20,6 +20,7 @@ from selfreward_bench.config import DpoConfig, EngineConfig, LoraConfig, SftConf
 from selfreward_bench.errors import TrainingError
 from selfreward_bench.progress import Reporter
 from trainers.launchers import Tell
+from trainers.tracking import Tracking
 from trainers.training import TrainProgress, TrainResult
 
 
@@ -37,6 +38,7 @@ def run_training(
     stage: str,
     engine: EngineConfig = EngineConfig(),  # noqa: B008  # frozen
     lora: LoraConfig | None = None,
+    track: Tracking | None = None,
     isolate: bool | None = None,
 ) -> TrainResult:
     """Trains ``parent`` on the records: ``kind`` is ``sft`` (Example) or ``dpo`` (PreferencePair).
@@ -45,6 +47,7 @@ def run_training(
         chat_template: as in ``train_sft``; DPO takes the one that ``parent`` brings.
         engine: how the run's models are read: ``trust_remote_code``, ``date``.
         lora: trains an adapter; None trains all weights.
+        track: the experiment trackers that are told each step.
         isolate: whether in a process of its own; None decides by whether an accelerator is there.
 
     Raises:
@@ -52,7 +55,10 @@ def run_training(
         KeyboardInterrupt: interrupted, with the state of the last step saved.
     """
     watch = _Watch(reporter, stage)
-    options = {"seed": seed, "lora": lora, "trust_remote_code": engine.trust_remote_code, "date": engine.date}
+    options = {"seed": seed, "lora": lora, "track": track} | {
+        "trust_remote_code": engine.trust_remote_code,
+        "date": engine.date,
+    }
     task = _Task(kind, parent, list(records), config, out_dir, threads, chat_template, options)
     if isolate if isolate is not None else _has_accelerator():
         return _in_own_process(task, watch)

@@ -37,6 +37,7 @@ from trainers.isolation import run_training
 from trainers.launchers import one_process
 from trainers.rendering import local_directory
 from trainers.stages import BASELINE, check_model, models, parent_of, stages
+from trainers.tracking import tracking_of
 from trainers.training import TrainResult
 
 Oracle = Callable[[Prompt, str], float | None]
@@ -516,6 +517,7 @@ class _Loop:
                     stage=stage.name,
                     engine=self.config.engine,
                     lora=lora,
+                    track=tracking_of(self.run, model),
                 )
                 if kind == "dpo":
                     tolerance = first_loss_tolerance(checkpoint_of(self.run, parent), self.config.dpo, lora)

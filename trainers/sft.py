@@ -27,6 +27,7 @@ from trainers.rendering import (
     within,
 )
 from trainers.stepping import ExactTrainer
+from trainers.tracking import Trackers, Tracking
 from trainers.training import (
     TrainProgress,
     TrainResult,
@@ -57,6 +58,7 @@ def train_sft(
     tell: Tell | None = None,
     trust_remote_code: bool = False,
     date: str | None = None,
+    track: Tracking | None = None,
 ) -> TrainResult:
     """Trains ``base`` on the examples and writes ``out_dir/checkpoint``.
 
@@ -72,6 +74,7 @@ def train_sft(
         tell: given lines worth reading.
         trust_remote_code: runs code that comes with the model; without, nothing does and nobody is asked.
         date: what a chat template that shows the day shows (YYYY-MM-DD); None is today.
+        track: the experiment trackers that are told each step.
 
     Raises:
         TrainingError: nothing to train on, a base that cannot be trained, a loss that is no number.
@@ -114,7 +117,8 @@ def train_sft(
         data = Dataset.from_dict(with_blank(rows, tokenizer.pad_token_id))
         with quiet_libraries():
             trainer = _trainer_class()(model=loaded.model, args=args, train_dataset=data, processing_class=tokenizer)
-        trainer.attach([len(turn) for turn in turns], split_of(args, config), frame, seed, progress)
+        trackers = Trackers(track if trainer.is_world_process_zero() else None, out_dir, plan, tell)
+        trainer.attach([len(turn) for turn in turns], split_of(args, config), frame, seed, progress, trackers)
         steps = run_steps(trainer, frame, trust_remote_code)
         card = ModelCard(
             name=out_dir.name,

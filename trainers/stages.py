@@ -28,7 +28,16 @@ class StageSpec:
         return tuple(Path(self.model) / file for file in self.files)
 
 
-_TRAINED = ("iteration.json", "eval", "checkpoint", "resume", "plan.json", "log.jsonl", "reference.jsonl")
+_TRAINED = (
+    "iteration.json",
+    "eval",
+    "checkpoint",
+    "resume",
+    "plan.json",
+    "log.jsonl",
+    "tracking.json",
+    "reference.jsonl",
+)
 
 
 def models(config: RunConfig) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Any
 from selfreward_bench.errors import TrainingError
 from trainers.batches import Split, StepBatches
 from trainers.resume import Frame
+from trainers.tracking import Trackers
 from trainers.training import TrainProgress
 
 
@@ -60,16 +61,18 @@ class ExactTrainer:
         frame: Frame,
         seed: int,
         progress: Callable[[TrainProgress], None] | None,
+        trackers: Trackers,
     ) -> None:
         """Sets what a training of these records needs.
 
         Args:
             lengths: tokens of each record; the dataset has one row more, the blank one.
+            trackers: told each step, by the first process.
         """
         from transformers import PrinterCallback
 
         self.batches = StepBatches(lengths, split, seed, lambda: self._step() // self.batches.steps)
-        self._frame, self._progress = frame, progress
+        self._frame, self._progress, self.trackers = frame, progress, trackers
         self.interruption = Interruption()
         self.saving = False  # from a step's line in the log to the seal on its state
         self._sums: dict[str, Any] = {}
@@ -159,6 +162,7 @@ class ExactTrainer:
         metrics = self._metrics_of(logs)
         if trainer.is_world_process_zero():
             self._frame.log.write(metrics)
+            self.trackers.log(metrics)
         try:
             if self._progress is not None:
                 self._progress(TrainProgress(self._step(), trainer.state.max_steps, metrics, self._rate(metrics)))

@@ -243,7 +243,8 @@ def run_steps(trainer: Any, frame: Frame, trust_remote_code: bool = False) -> in
             trainer.model.load_state_dict(from_pretrained(state.path, trust_remote_code).state_dict())
         return state.step
     set_seed((trainer.args.seed + trainer.args.process_index) % 2**32)  # each process draws dropout of its own
-    with quiet_libraries(), trainer.interruption.watching():
+    tracked = trainer.trackers.following(trainer.model, state.step if state else 0)
+    with quiet_libraries(), trainer.interruption.watching(), tracked:
         try:
             trainer.train(resume_from_checkpoint=str(state.path) if state else None)
         except (OSError, RuntimeError, SafetensorError):
@@ -253,8 +254,8 @@ def run_steps(trainer: Any, frame: Frame, trust_remote_code: bool = False) -> in
                 raise
         finally:
             frame.log.flush()
-    if trainer.interruption.wanted:
-        raise KeyboardInterrupt
+        if trainer.interruption.wanted:
+            raise KeyboardInterrupt
     return int(trainer.state.global_step)
 
 

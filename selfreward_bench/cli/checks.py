@@ -33,6 +33,7 @@ def config_problems(config: RunConfig, rewards: bool = True, files: bool = True)
     from selfreward_bench.engines.templates import check_template
     from selfreward_bench.judges.prompts import load_judge_prompt
     from trainers.pairs import STRATEGIES
+    from trainers.trackers import require_trackers
 
     tables = (
         ("engine.kind", config.engine.kind, "engine kind", KINDS.names()),
@@ -52,6 +53,10 @@ def config_problems(config: RunConfig, rewards: bool = True, files: bool = True)
             check_template(config.chat_template)
         except SrbenchError as error:
             yield f"chat_template: {error}"
+    try:
+        require_trackers(config.track)
+    except SrbenchError as error:
+        yield f"track: {error}"
     if files:
         yield from _base_problems(config)
         yield from _seed_problems(config)

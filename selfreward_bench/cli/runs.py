@@ -61,7 +61,7 @@ class Wanted:
     def over(self, config: RunConfig) -> RunConfig:
         """What they make of a run's own configuration.
 
-        A recipe counts for all but the evaluation, which the options alone can change.
+        A recipe counts for all but the evaluation and trackers, which the options alone can change.
 
         Raises:
             ConfigError, UnknownNameError: as in ``config``.
@@ -71,7 +71,7 @@ class Wanted:
         changed = recipes.change(config, self._overrides())
         if not self.recipe:
             return changed
-        asked = self.config().with_evaluation(changed)
+        asked = self.config().with_changeable(changed)
         engine = asked.engine.model_copy(update={"date": asked.engine.date or config.engine.date})
         return asked.model_copy(update={"engine": engine})
 
@@ -101,10 +101,11 @@ def make_run(path: Path, wanted: Wanted) -> RunDir:
 def open_run(path: Path, wanted: Wanted, *, make: bool = True) -> RunDir:
     """Opens a run; one that is not there is made when settings for it are given.
 
-    Settings of the evaluation (``eval``) that are given for a run that is there take the place of its own.
+    Settings that no stage depends on (``eval``, ``track``) and that are given for a run that is there take the place of
+    its own.
 
     Args:
-        make: whether anything is written; without, there must be a run, and its evaluation changes for this call only.
+        make: whether anything is written; without, there must be a run, and its settings change for this call only.
 
     Raises:
         ConfigError: the run is there, made with other settings than the ones given.
@@ -117,9 +118,9 @@ def open_run(path: Path, wanted: Wanted, *, make: bool = True) -> RunDir:
     run = RunDir.open(path)
     asked = wanted.over(run.config) if wanted else run.config
     if changes := _differences(run.config, asked):
-        _refuse_unless_evaluation(run, changes)
+        _refuse_unless_changeable(run, changes)
         if make:
-            run.change_evaluation(asked)
+            run.change_settings(asked)
             say("Changed in {}:\n{}".format(path / CONFIG_FILE, "\n".join(changes.values())), err=True)
         run.config = asked
     announce_control(run.config)
@@ -166,13 +167,13 @@ def _differences(present: RunConfig, asked: RunConfig) -> dict[str, str]:
     return {k: f"  {k}: {before} -> {now}" for k, (before, now) in changed_settings(present, asked).items()}
 
 
-def _refuse_unless_evaluation(run: RunDir, changes: Mapping[str, str]) -> None:
-    if refused := [text for key, text in changes.items() if not key.startswith(("eval.", "judge.request."))]:
+def _refuse_unless_changeable(run: RunDir, changes: Mapping[str, str]) -> None:
+    if refused := [text for key, text in changes.items() if not key.startswith(("eval.", "judge.request.", "track"))]:
         listing = "\n".join(refused)
         raise ConfigError(
             f"{run.path} was made with other settings than the ones given now:\n{listing}\n"
             "Leave the options away to go on with it, or make another run with them (`srbench init`). Only settings of "
-            "the evaluation (eval, judge.request) can change in a run that is there."
+            "the evaluation (eval, judge.request) and trackers (track) can change in a run that is there."
         )
 
 

@@ -126,8 +126,8 @@ class RunDir:
         inner = {place[1:]: line for place, line in layer.places.items() if place[0] == "config" and len(place) > 1}
         return cls(path, recipes.resolve([recipes.Layer(config, inner, layer.problems)], str(file)))
 
-    def change_evaluation(self, config: RunConfig) -> None:
-        """Keeps other settings of the evaluation (``eval``, ``judge.request``), on which no stage depends.
+    def change_settings(self, config: RunConfig) -> None:
+        """Keeps other settings on which no stage depends: the evaluation's (``eval``, ``judge.request``), ``track``.
 
         Args:
             config: the run's own but for those.
@@ -137,8 +137,8 @@ class RunDir:
             IncompatibleRunError: another process is writing.
             DataError: the operating system refuses.
         """
-        if config != self.config.with_evaluation(config):
-            raise ValueError("only the settings of the evaluation can change in a run that is there")
+        if config != self.config.with_changeable(config):
+            raise ValueError("only the settings of the evaluation and of trackers can change in a run that is there")
         with self.lock():
             write_atomic(self.path / _CONFIG_FILE, _config_text(config).encode())
         self.config = config

@@ -13,7 +13,10 @@ from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.storage.rundir import RunDir
 
-BUILT_IN = ["micro", "micro-fast", "micro-length", "micro-oracle", "micro-random", "paper-70b"]
+BUILT_IN = [
+    *("llama-3.1-8b", "llama-3.1-8b-lora", "llama-3.2-1b", "micro", "micro-fast", "micro-length", "micro-oracle"),
+    *("micro-random", "paper-70b", "qwen2.5-0.5b", "smollm2-1.7b-lora"),
+]
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def test_a_changed_setting_is_refused_with_its_name_and_the_way_out(copy: RunDir
 
 
 def test_another_evaluation_leaves_every_stage_as_it_is(copy: RunDir) -> None:
-    copy.change_evaluation(recipes.change(copy.config, ["eval.limit=3", "eval.samples=5"]))
+    copy.change_settings(recipes.change(copy.config, ["eval.limit=3", "eval.samples=5"]))
     before = files(copy)
     assert run_iteration(RunDir.open(copy.path), until="M2") == []
     assert files(copy) == before

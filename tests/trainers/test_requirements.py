@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,63 @@ def test_only_parameters_are_enough_for_what_depends_on_them(tmp_path: Path) -> 
     assert {need.kind: need.memory.total for need in found.needs}["dpo"] == 16 * 7_000_000_000
     assert "activations, logits and cache are not told" in found.assumed[0]
     assert {s.section for s in found.short} == {"sft", "dpo"}
+
+
+# --- the recipes of real models: what their headers say is what this comes to
+
+
+def published(kind: str, **values: Any) -> dict[str, Any]:
+    """A config.json of a model of the hub, by its published figures."""
+    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
+    shape = dict(zip(names, values.pop("shape"), strict=True))
+    return {"model_type": kind, "dtype": "bfloat16", **shape, **values}
+
+
+LLAMA_8B = published(
+    "llama",
+    shape=(4096, 14336, 32, 32, 8),
+    vocab_size=128256,
+    tie_word_embeddings=False,
+    max_position_embeddings=131072,
+)
+LLAMA_1B = published(
+    "llama", shape=(2048, 8192, 16, 32, 8), vocab_size=128256, tie_word_embeddings=True, max_position_embeddings=131072
+)
+SMOLLM = published(
+    "llama", shape=(2048, 8192, 24, 32, 32), vocab_size=49152, tie_word_embeddings=True, max_position_embeddings=8192
+)
+QWEN = published(
+    "qwen2", shape=(896, 4864, 24, 14, 2), vocab_size=151936, tie_word_embeddings=True, max_position_embeddings=32768
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "gpus", "gigabytes", "fits"),
+    [
+        ("qwen2.5-0.5b", QWEN, 1, 16, True),
+        ("llama-3.2-1b", LLAMA_1B, 1, 32, True),
+        ("smollm2-1.7b-lora", SMOLLM, 1, 24, True),
+        ("llama-3.1-8b-lora", LLAMA_8B, 1, 80, True),
+        ("llama-3.1-8b", LLAMA_8B, 8, 80, False),
+        ("paper-70b", None, 64, 80, False),
+    ],
+)
+def test_a_recipe_says_what_it_needs(
+    name: str, model: dict[str, Any] | None, gpus: int, gigabytes: int, fits: bool, tmp_path: Path
+) -> None:
+    if model:
+        (tmp_path / "config.json").write_text(json.dumps(model), encoding="utf-8")
+    config = recipes.load(name, [f"base={tmp_path}"] if model else [])
+    machine = Machine("gpu", round(gigabytes * 1e9), gpus, "as stated")
+    found = required(tmp_path, config, machine=machine, stated=Throughput(flops=gpus * 312e12 * 0.4))
+    header = " ".join(line.lstrip("# ") for line in recipes.source(name).splitlines() if line.startswith("#"))
+    assert found.fits is fits
+    peak = max(need.memory.total for need in found.needs)
+    places = [peak, found.host.total, found.disk.total]
+    assert [f"{place / GIB:,.{0 if place > 1000 * GIB else 1}f} GiB" in header for place in places] == [True] * 3
+    hours, minutes = re.findall(r"Time: (?:(\d+) h )?(\d+) min at most", header)[0]
+    seconds = sum(stage.seconds or 0 for stage in found.plan.stages)
+    assert int(hours or 0) * 60 + int(minutes) == pytest.approx(seconds / 60, abs=1)
+    written = sum(entry.written.number for entry in found.loads)
+    assert f"at most {written / 1e6:.0f} million tokens" in header
+    assert f"on one GPU of {gigabytes} GB" in header or not fits

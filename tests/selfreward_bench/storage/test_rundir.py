@@ -130,13 +130,13 @@ def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
 
 
 def test_only_the_evaluation_changes_in_a_run_that_is_there(run: RunDir) -> None:
-    run.change_evaluation(recipes.change(run.config, ["eval.limit=3"]))
+    run.change_settings(recipes.change(run.config, ["eval.limit=3", "track=[wandb]"]))
     assert RunDir.open(run.path).config == run.config
-    assert run.config.eval.limit == 3
+    assert (run.config.eval.limit, run.config.track) == (3, ("wandb",))
     with pytest.raises(ValueError, match="only the settings of the evaluation"):
-        run.change_evaluation(recipes.change(run.config, ["eval.limit=4", "seed=9"]))
+        run.change_settings(recipes.change(run.config, ["eval.limit=4", "seed=9"]))
     with run.lock(), pytest.raises(IncompatibleRunError, match="in use"):
-        run.change_evaluation(recipes.change(run.config, ["eval.limit=4"]))
+        run.change_settings(recipes.change(run.config, ["eval.limit=4"]))
     assert RunDir.open(run.path).config.eval.limit == 3
 
 
