@@ -233,6 +233,12 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "judged_chars": Measure(
         label="Length of the judged answers", unit="characters", better=0, meaning="Mean, of one benchmark's answers."
     ),
+    "trained_on": Measure(
+        label="Benchmark's prompts that it was trained on",
+        unit="share",
+        better=-1,
+        meaning="Of one benchmark's prompts, those whose ids are in the run's seed data.",
+    ),
     "prompt_novelty": _trained("Written prompts that are new", "share", 1, "Of all the prompt writer wrote."),
     "prompt_duplicates": _trained("Written prompts seen before", "share", -1, "Equal or similar to an earlier one."),
     "candidate_distinct": _trained(
@@ -271,6 +277,13 @@ MEASURES: Final[Mapping[str, Measure]] = {
 
 #: what is a reason to look closer; the sources are in docs/health.md
 THRESHOLDS: Final = (
+    Threshold(
+        measures=("trained_on",),
+        rule="above",
+        limit=0.0,
+        why="What was trained on cannot be measured on: the number says how much of it is remembered. Hold the "
+        "benchmark's prompts out (seeds.exclude), or measure on other data.",
+    ),
     Threshold(
         measures=("chars", "judged_chars"),
         rule="times_first",

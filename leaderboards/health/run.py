@@ -25,6 +25,7 @@ from leaderboards.health.records import (
     Threshold,
     Warned,
 )
+from leaderboards.health.seen import seed_prompts, seen
 from leaderboards.health.text import distinct, is_loop, self_bleu
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.judges.parsing import Scale
@@ -83,6 +84,7 @@ def measure(run_path: Path) -> Health:
         *(r for a in answers.values() for r in a.readings()),
         *(r for name in names for result in results[name] for r in _of_result(name, result)),
         *_of_tournament(run_path, notes),
+        *_of_seeds(run_path, {name: made for name, made in results.items() if name != chain.BASE}, notes),
         *(r for _, found in iterations for r in found),
     ]
     growth = _Growth.of(names, _prompts(answers, results))
@@ -232,6 +234,22 @@ def _copied(measure: str, model: str, source: str, metric: Metric, *, bare: bool
         n_total=metric.n_total,
         reason="nothing was scored" if metric.value is None else None,
     )
+
+
+def _of_seeds(run_path: Path, results: Mapping[str, Sequence[EvalResult]], notes: Notes) -> Iterator[Reading]:
+    """Where a benchmark asks what the run was trained on; nothing where it does not."""
+    try:
+        trained = seed_prompts(run_path)
+    except SrbenchError as error:
+        notes.append(f"Whether a benchmark asks what the run was trained on is not known: {error}")
+        return
+    for model, made in results.items():
+        for result in made:
+            both, n = seen(run_path / model / "eval" / result.benchmark, trained)
+            if both:
+                yield Reading(
+                    measure="trained_on", model=model, source=result.benchmark, value=both / n, n=n, n_total=n
+                )
 
 
 def _of_tournament(run_path: Path, notes: Notes) -> Iterator[Reading]:

@@ -23,6 +23,7 @@ from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import (
     Completion,
     EvalResult,
+    Example,
     FinishReason,
     Judgment,
     Message,
@@ -31,6 +32,7 @@ from selfreward_bench.types import (
     Prompt,
     Record,
     Reward,
+    SampleScore,
 )
 
 QUALITY = "micro-quality@1"
@@ -117,6 +119,26 @@ def value(found: Health, name: str, model: str) -> float | None:
 
 def warned(found: Health) -> set[tuple[str, str]]:
     return {(w.measure, w.model) for w in found.warnings}
+
+
+# --- what was trained on
+
+
+@pytest.mark.parametrize(("asked", "share"), [(("t1", "t2", "t3", "t4"), 0.75), (("t4", "t5"), None)])
+def test_a_benchmark_that_asks_what_was_trained_on(run: Writer, asked: tuple[str, ...], share: float | None) -> None:
+    """IFT examples are called as their prompt is, EFT examples PROMPT/NUMBER; M0 was trained on neither."""
+    turn = (Message(role="user", content="?"),)
+    answer = (Message(role="assistant", content="!"),)
+    for file, ids in (("ift.jsonl", ["t1"]), ("eft.jsonl", ["t2/0", "t2/1", "t3/0"])):
+        run.records("M1", file, [Example(id=i, prompt=turn, completion=answer, source="s") for i in ids])
+    for model in ("M0", "M1"):
+        run.result(model, "judge-accuracy-oasst@1", pairwise_accuracy=0.5)
+        scores = [SampleScore(sample_id=f"order/{i}", value=1.0, cluster=i) for i in asked]
+        jsonl.write(run.path / model / "eval" / "judge-accuracy-oasst@1" / standings.SCORES, scores)
+    found = measure(run.path)
+    assert not found.of("trained_on", "M0")
+    assert [r.value for r in found.of("trained_on", "M1")] == ([] if share is None else [share])
+    assert (("trained_on", "M1") in warned(found)) == (share is not None)
 
 
 # --- answers
