@@ -22,6 +22,13 @@ Names = Annotated[tuple[str, ...], _LIST]
 Day = Annotated[str, AfterValidator(lambda given: datetime.date.fromisoformat(given).isoformat())]
 Tracker = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 SaveDtype = Literal["base", "float32", "bfloat16", "float16"]
+Optim = Literal[
+    "adamw_torch_fused", "adamw_torch", "adafactor", "sgd", "adagrad", "rmsprop",
+    "adamw_8bit", "adamw_bnb_8bit", "paged_adamw_32bit", "paged_adamw_8bit",
+    "lion_32bit", "lion_8bit", "paged_lion_32bit", "paged_lion_8bit",
+    "ademamix", "ademamix_8bit", "paged_ademamix_32bit", "paged_ademamix_8bit",
+    "rmsprop_bnb", "rmsprop_bnb_32bit", "rmsprop_bnb_8bit",
+]  # fmt: skip
 _SECRET_HEADER = re.compile(r"auth|key|token|cookie|secret", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 JudgeMode = Literal["sampled", "expected", "reasoned"]
@@ -183,8 +190,11 @@ class SftConfig(Section):
     warmup_fraction: BelowOne = Field(
         0.0, description="Share of the steps in which the learning rate rises: of n, the first takes 1/(n+1)."
     )
-    weight_decay: NotNegative = Field(0.0, description="AdamW's weight decay.")
+    weight_decay: NotNegative = Field(0.0, description="The optimizer's weight decay.")
     adam_beta2: Annotated[float, Field(gt=0, lt=1)] = Field(0.999, description="AdamW's beta2; beta1 is 0.9.")
+    optim: Optim = Field(
+        "adamw_torch_fused", description="Optimizer by transformers' name; 8-bit and paged ones are bitsandbytes'."
+    )
     dropout: BelowOne = Field(0.1, description="Dropout, where the architecture has it (paper: 0.1).")
     max_length: PositiveInt = Field(2048, description="Most tokens of an example; longer ones are left out, not cut.")
     eft_repeat: PositiveInt = Field(1, description="Times that each EFT example is seen per epoch.")
@@ -215,8 +225,11 @@ class DpoConfig(Section):
     warmup_fraction: BelowOne = Field(
         0.0, description="Share of the steps in which the learning rate rises: of n, the first takes 1/(n+1)."
     )
-    weight_decay: NotNegative = Field(0.0, description="AdamW's weight decay.")
+    weight_decay: NotNegative = Field(0.0, description="The optimizer's weight decay.")
     adam_beta2: Annotated[float, Field(gt=0, lt=1)] = Field(0.999, description="AdamW's beta2; beta1 is 0.9.")
+    optim: Optim = Field(
+        "adamw_torch_fused", description="Optimizer by transformers' name; 8-bit and paged ones are bitsandbytes'."
+    )
     dropout: BelowOne = Field(
         0.1, description="Without effect (paper: 0.1): off, as policy and reference must agree at the first step."
     )

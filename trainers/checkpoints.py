@@ -244,7 +244,7 @@ def quiet_libraries() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, module=r"(trl|transformers)\.")
-            warnings.filterwarnings("ignore", module=r"peft\.")
+            warnings.filterwarnings("ignore", module=r"(peft|bitsandbytes)\.")
             yield
     finally:
         constants.HF_HUB_DISABLE_TELEMETRY = untold

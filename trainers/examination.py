@@ -20,6 +20,7 @@ from pydantic import Field
 from selfreward_bench import __version__
 from selfreward_bench.bases.examine import examine
 from selfreward_bench.bases.findings import Examination, Finding, Purpose, refuse, warning
+from selfreward_bench.bases.optimizers import largest_optimizer
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines import RENDER_NOTHING
 from selfreward_bench.engines.templates import Chosen
@@ -41,7 +42,6 @@ STAGE: Final = "M0/check"
 _LIBRARIES: Final = ("torch", "transformers", "trl")
 _GIB: Final = 2**30
 _MODEL_BYTES: Final = 4  # of a parameter, in float32
-_STATE_BYTES: Final = 12  # and with AdamW's two moments
 _DESCRIBING: Final = ("*.json", "*.jinja", "*.model", "*.txt")  # files beside the weights
 
 
@@ -139,7 +139,9 @@ def _disk_findings(run: RunDir, found: Examination) -> Iterator[Finding]:
     made = sum((run.path / model / "checkpoint").is_dir() for model in models(run.config))
     lora = run.config.lora
     whole = 0 if lora and not lora.merge else len(models(run.config)) - made
-    needed = parameters * (_MODEL_BYTES * whole + (0 if lora else 2 * _STATE_BYTES))
+    needed = parameters * (
+        _MODEL_BYTES * whole + (0 if lora else 2 * (_MODEL_BYTES + largest_optimizer(run.config).moments))
+    )
     free = shutil.disk_usage(run.path).free
     if needed > free:
         yield warning(

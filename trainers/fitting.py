@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from selfreward_bench import recipes
+from selfreward_bench.bases.optimizers import OPTIMIZERS
 from selfreward_bench.config import DpoConfig, EngineConfig, RunConfig, SftConfig
 from trainers.dimensions import Dimensions
 from trainers.lengths import Measured, bounds
@@ -144,7 +145,8 @@ def _remedy(
     room: int,
 ) -> tuple[str, ...]:
     """The first of the choices with which all kinds of the section fit."""
-    if (d.parameters * _HALF if section == "engine" else state(d)) >= room:
+    training = config.dpo if section == "dpo" else config.sft
+    if (d.parameters * _HALF if section == "engine" else state(d, OPTIMIZERS[training.optim])) >= room:
         return ()
     if section == "engine":
         least = max(fewest_tokens(kind, config, d, measured) for kind in kinds)
@@ -152,7 +154,7 @@ def _remedy(
     else:
         lengths = bounds(config, measured, d.positions)
         longest = lengths.answered if section == "dpo" else lengths.sft
-        choices = _training_choices(section, config.dpo if section == "dpo" else config.sft, longest, device)
+        choices = _training_choices(section, training, longest, device)
     for settings in choices:
         changed = recipes.change(config, settings)
         if all(need_of(kind, changed, d, measured, device).memory.total <= room for kind in kinds):

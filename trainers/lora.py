@@ -12,6 +12,7 @@ from typing import Any
 
 from selfreward_bench.config import LoraConfig
 from selfreward_bench.engines.adapters import adapted, require_peft
+from selfreward_bench.engines.quantised import import_quietly
 from selfreward_bench.errors import LoopViolation, TrainingError
 from selfreward_bench.storage.adapters import adapter_settings, is_adapter
 from selfreward_bench.storage.fingerprint import weights_dtypes
@@ -70,6 +71,7 @@ def with_adapter(model: Any, lora: LoraConfig, seed: int) -> Any:
         TrainingError: ``lora.targets`` names no layer that can have an adapter, or the embeddings.
     """
     require_peft("LoRA is asked for (section lora)")
+    import_quietly()
     import torch
     from peft import LoraConfig as PeftConfig
     from peft import get_peft_model

@@ -1,7 +1,7 @@
 """How much memory, disk and arithmetic a training or a generation takes: formulas, and where each is from.
 
-What is meant is srbench as it trains now: all weights, or adapters, in float32 on one device, AdamW, TRL's output head
-in tiles, and attention that keeps no scores where torch has a kernel for it. The formulas were held against measured
+What is meant is srbench as it trains now: all weights, or adapters, in float32 on one device, TRL's output head in
+tiles, and attention that keeps no scores where torch has a kernel for it. The formulas were held against measured
 peaks (perf/RESULTS.md, `python perf/memory.py`). Sizes are in bytes, lengths in tokens; nothing is read and torch not
 needed.
 
@@ -14,12 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from selfreward_bench.bases.optimizers import OPTIMIZERS, Optimizer
 from trainers.dimensions import Dimensions
 
 __all__ = [
     "GIB",
     "LIBRARIES",
-    "STATE",
     "Device",
     "Memory",
     "Pass",
@@ -34,14 +34,12 @@ __all__ = [
 Device = Literal["cpu", "gpu"]
 
 GIB: Final = 2**30
-#: bytes of a parameter in training: weight, gradient and AdamW's two moments, all in float32
-STATE: Final = 16
 #: what Python, torch, transformers and TRL take before anything is loaded (measured)
 LIBRARIES: Final = 540_000_000
 
 _FLOAT: Final = 4
 _HALF: Final = 2
-_MOMENTS: Final = 2  # AdamW's, each in float32
+_ADAMW: Final = OPTIMIZERS["adamw_torch"]
 _TILE_TOKENS, _TILE_WORDS = 4096, 32768  # TRL's: trl/kernels/chunked_logprob.py and trl/trainer/utils.py
 #: float32 copies of a tile that exist at once, besides the tile: a GPU works in place, the CPU's code does not
 _TILE_COPIES: Final[dict[Device, float]] = {"cpu": 7.5, "gpu": 0.0}
@@ -91,6 +89,7 @@ class Pass:
     checkpointing: bool = False
     dropout: bool = False
     device: Device = "gpu"
+    optimizer: Optimizer = _ADAMW
 
     @property
     def tokens(self) -> int:
@@ -103,7 +102,7 @@ class Pass:
 
 
 def training(d: Dimensions, p: Pass) -> Memory:
-    """16 bytes per parameter that is trained, what waits for the backward pass, and the logits.
+    """16 bytes per parameter that AdamW trains, what waits for the backward pass, and the logits.
 
     bf16 autocast keeps all of that in float32 and adds copies of the weights in bfloat16; activations become smaller.
     With adapters the weights are frozen, in float32 or as they were stored in bfloat16.
@@ -114,8 +113,8 @@ def training(d: Dimensions, p: Pass) -> Memory:
     """
     return Memory(
         weights=_weights(d, p),
-        gradients=_trained(d),
-        moments=_MOMENTS * _trained(d),
+        gradients=checkpoint(_trained(d)),
+        moments=_moments(d, p.optimizer),
         activations=activations(d, p),
         logits=logits(d, p),
     )
@@ -130,17 +129,22 @@ def reference(d: Dimensions, p: Pass) -> Memory:
     )
 
 
-def state(d: Dimensions) -> int:
+def state(d: Dimensions, optimizer: Optimizer = _ADAMW) -> int:
     """Bytes that a training holds whatever its batch: weights, gradients and moments.
 
     >>> state(Dimensions(parameters=1000, active=1000)), state(Dimensions(1000, 1000, width=2, adapted=10))
     (16000, 2160)
     """
-    return _weights(d, Pass(rows=0, length=0)) + (1 + _MOMENTS) * _trained(d)
+    return _weights(d, Pass(rows=0, length=0)) + saved_state(d, optimizer)
 
 
 def _trained(d: Dimensions) -> int:
-    return checkpoint(d.parameters if d.adapted is None else d.adapted)
+    """How many numbers are trained."""
+    return d.parameters if d.adapted is None else d.adapted
+
+
+def _moments(d: Dimensions, optimizer: Optimizer) -> int:
+    return optimizer.held(_trained(d), min(d.vocabulary * d.hidden, d.parameters) if d.adapted is None else 0)
 
 
 def _weights(d: Dimensions, p: Pass) -> int:
@@ -212,7 +216,7 @@ def sharded(d: Dimensions, p: Pass, devices: int) -> int:
     >>> sharded(Dimensions(parameters=70_000_000_000, active=70_000_000_000), Pass(1, 1), 32) / 1e9
     35.0
     """
-    return state(d) // devices + activations(d, p) + logits(d, p)
+    return state(d, p.optimizer) // devices + activations(d, p) + logits(d, p)
 
 
 def rendered(tokens: int) -> int:
@@ -220,9 +224,9 @@ def rendered(tokens: int) -> int:
     return tokens * _TOKEN_IDS
 
 
-def saved_state(d: Dimensions) -> int:
-    """A saved state on disk: what is trained and two moments of it, in float32."""
-    return (1 + _MOMENTS) * _trained(d)
+def saved_state(d: Dimensions, optimizer: Optimizer = _ADAMW) -> int:
+    """A saved state on disk: what is trained, in float32, and its moments."""
+    return checkpoint(_trained(d)) + _moments(d, optimizer)
 
 
 def checkpoint(parameters: int, width: int = _FLOAT) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from selfreward_bench.bases.optimizers import OPTIMIZERS
 from selfreward_bench.config import DpoConfig, EngineConfig, RunConfig, SftConfig
 from selfreward_bench.engines.plan import MAX_ROWS
 from trainers import memory
@@ -107,6 +108,7 @@ def training_pass(kind: str, config: RunConfig, d: Dimensions, measured: Measure
         checkpointing=section.gradient_checkpointing,
         dropout=isinstance(section, SftConfig) and section.dropout > 0,
         device=device,
+        optimizer=OPTIMIZERS[section.optim],
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from selfreward_bench.bases.optimizers import OPTIMIZERS
 from selfreward_bench.config import DpoConfig, RunConfig, SftConfig
 from selfreward_bench.errors import EngineError
 from selfreward_bench.sources.hub import hub_directory, is_hub_name
@@ -280,8 +281,10 @@ def _host(d: Dimensions, config: RunConfig, loads: Sequence[Load]) -> Host:
 def _disk(d: Dimensions, config: RunConfig, loads: Sequence[Load]) -> Disk:
     trained = [load for load in loads if stage_kind(load.stage.name) in _TRAININGS]
     saved = [
-        min(math.ceil(load.stage.work.number / _section(config, stage_kind(load.stage.name)).save_every), _KEPT_STATES)
+        min(math.ceil(load.stage.work.number / section.save_every), _KEPT_STATES)
+        * memory.saved_state(d, OPTIMIZERS[section.optim])
         for load in trained
+        for section in [_section(config, stage_kind(load.stage.name))]
     ]
     stacked = config.lora is not None and not config.lora.merge
     evaluated = len(trained) * _EVALUATED * config.eval.answering.max_new_tokens
@@ -295,7 +298,7 @@ def _disk(d: Dimensions, config: RunConfig, loads: Sequence[Load]) -> Disk:
             else memory.checkpoint(d.parameters, saved_width(stage_kind(load.stage.name), config, d))
             for load in trained
         ),
-        states=max(saved, default=0) * memory.saved_state(d),
+        states=max(saved, default=0),
         records=written * _TOKEN + records * _RECORD,
     )
 

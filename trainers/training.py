@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from selfreward_bench.bases.optimizers import require_optimizer
 from selfreward_bench.config import DpoConfig, LoraConfig, SftConfig
+from selfreward_bench.engines.quantised import forget_optimizers, import_quietly
 from selfreward_bench.errors import ConfigError, TrainingError
 from selfreward_bench.storage.adapters import parts
 from trainers import lora as adapters
@@ -96,9 +98,12 @@ def training_arguments(config: SftConfig | DpoConfig, resume: Path, seed: int) -
 
     Raises:
         ConfigError: the batch size cannot be made of micro batches.
+        MissingDependencyError: the optimizer's library is not installed.
     """
     import torch
 
+    require_optimizer(config)
+    import_quietly()
     micro, accumulation = _split_batch(config)
     return {
         "output_dir": str(resume),
@@ -111,6 +116,7 @@ def training_arguments(config: SftConfig | DpoConfig, resume: Path, seed: int) -
         "warmup_steps": config.warmup_fraction,  # a value below 1 is a fraction of all steps
         "weight_decay": config.weight_decay,
         "adam_beta2": config.adam_beta2,
+        "optim": config.optim,
         "bf16": config.bf16,
         "activation_checkpointing": config.gradient_checkpointing,  # what transformers calls it now
         "use_cpu": not torch.accelerator.is_available(),
@@ -243,6 +249,7 @@ def run_steps(trainer: Any, frame: Frame, trust_remote_code: bool = False) -> in
             trainer.model.load_state_dict(from_pretrained(state.path, trust_remote_code).state_dict())
         return state.step
     set_seed((trainer.args.seed + trainer.args.process_index) % 2**32)  # each process draws dropout of its own
+    forget_optimizers()
     tracked = trainer.trackers.following(trainer.model, state.step if state else 0)
     with quiet_libraries(), trainer.interruption.watching(), tracked:
         try:
@@ -254,6 +261,7 @@ def run_steps(trainer: Any, frame: Frame, trust_remote_code: bool = False) -> in
                 raise
         finally:
             frame.log.flush()
+            forget_optimizers()
         if trainer.interruption.wanted:
             raise KeyboardInterrupt
     return int(trainer.state.global_step)

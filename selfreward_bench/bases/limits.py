@@ -11,6 +11,7 @@ import torch
 
 from selfreward_bench.bases.findings import Finding, Purpose, note, refusal, warning
 from selfreward_bench.bases.model import ModelView
+from selfreward_bench.bases.optimizers import largest_optimizer, optimizer_findings
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.loading import choose_device, usable_positions
 from selfreward_bench.errors import EngineError
@@ -21,7 +22,7 @@ from selfreward_bench.types import Message
 __all__ = ["cache_findings", "context_findings", "memory_findings", "number_findings"]
 
 _GIB: Final = 2**30
-_TRAINED_BYTES: Final = 16  # of a parameter: float32 weight, gradient and AdamW's two moments
+_TRAINED_BYTES: Final = 8  # of a parameter: float32 weight and gradient; its moments are the optimizer's
 _FROZEN_BYTES: Final = 4  # of a parameter under an adapter, whose own are few
 _LOGIT_BYTES: Final = 8  # of a token and an entry of the vocabulary: float32 logit and its gradient
 _BYTES: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 2}
@@ -133,6 +134,8 @@ def memory_findings(view: ModelView, purpose: Purpose) -> Iterator[Finding]:
     except EngineError as error:
         yield refusal("engine", str(error))
         return
+    if purpose.run is not None:
+        yield from optimizer_findings(purpose.run, device.type)
     total, free = _memory(device)
     needed, what = _needed(view, purpose, device)
     text = f"{what} takes {_gib(needed)} at least (of {view.parameters:,} parameters)"
@@ -165,7 +168,7 @@ def _needed(view: ModelView, purpose: Purpose, device: Any) -> tuple[float, str]
     if run is None:
         width = 4 if device.type == "cpu" and purpose.engine.dtype == "auto" else _BYTES[purpose.engine.dtype]
         return view.parameters * width, "Answering"
-    return view.parameters * _TRAINED_BYTES, "Training"
+    return view.parameters * (_TRAINED_BYTES + largest_optimizer(run).moments), "Training"
 
 
 def _memory(device: Any) -> tuple[float, float]:

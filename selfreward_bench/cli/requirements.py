@@ -191,22 +191,25 @@ def _beyond(short: Sequence[Shortage], found: Requirements) -> str:
 
 def _sharding(short: Sequence[Shortage], found: Requirements) -> Iterator[str]:
     """What full training of a model of this size would take."""
+    from selfreward_bench.bases.optimizers import largest_optimizer
     from selfreward_bench.config import LoraConfig
     from trainers.dimensions import with_adapters
     from trainers.fitting import fewest_devices
-    from trainers.memory import STATE, state
+    from trainers.memory import state
 
     d, machine = found.dimensions, found.machine
+    optimizer = largest_optimizer(found.config)
     needs = [need for s in short for need in s.needs]
     if d.adapted is None:
         yield (
-            f"Full training in one process needs {STATE * d.parameters / 1e12:,.2g} TB on one device, {STATE} bytes of "
-            f"each of {d.parameters:,} parameters, and activations on top."
+            f"Full training in one process needs {state(d, optimizer) / 1e12:,.2g} TB on one device, "
+            f"{state(d, optimizer) / d.parameters:.3g} bytes of each of {d.parameters:,} parameters, and activations "
+            "on top."
         )
     else:
         yield (
-            f"Training adapters in one process needs {_size(state(d))} on one device for {d.parameters:,} frozen "
-            f"parameters and {d.adapted:,} trained ones, and activations on top."
+            f"Training adapters in one process needs {_size(state(d, optimizer))} on one device for {d.parameters:,} "
+            f"frozen parameters and {d.adapted:,} trained ones, and activations on top."
         )
     memory = _device(machine)
     count = machine.devices if machine.devices > 1 else fewest_devices(lambda n: _each(needs, found, n), memory)
@@ -220,18 +223,19 @@ def _sharding(short: Sequence[Shortage], found: Requirements) -> Iterator[str]:
         yield f"A batch of {feeding} feeds {feeding} of them: raise batch_size for more."
     if d.adapted is None:
         frozen = with_adapters(d, LoraConfig())
-        besides = _each(needs, found, 1) - state(d)
+        besides = _each(needs, found, 1) - state(d, optimizer)
         yield (
-            f"LoRA (--set 'lora={{}}') holds about {_size(state(frozen) + besides)} on one device: frozen weights, "
-            "adapters, activations and logits."
+            f"LoRA (--set 'lora={{}}') holds about {_size(state(frozen, optimizer) + besides)} on one device: frozen "
+            "weights, adapters, activations and logits."
         )
 
 
 def _shards(needs: Sequence[Need], found: Requirements, count: int, memory: int | None) -> str:
+    from selfreward_bench.bases.optimizers import largest_optimizer
     from trainers.memory import state
 
     of = f" of {_size(memory)}" if memory else ""
-    states = _size(state(found.dimensions) / count)
+    states = _size(state(found.dimensions, largest_optimizer(found.config)) / count)
     return (
         f"over {count} GPUs{of} each would hold {_size(_each(needs, found, count))}, of it {states} of these states, "
         "at micro_batch_size=1 with gradient_checkpointing"

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from selfreward_bench.engines.quantised import import_quietly
 from selfreward_bench.errors import EngineError, MissingDependencyError
 from selfreward_bench.storage.adapters import ADAPTER_WEIGHTS, Parts, adapter_settings
 
@@ -37,6 +38,7 @@ def adapted(model: Any, directory: Path, *, dropout: float | None = None) -> Any
     Raises:
         EngineError: the adapter is not one of this model.
     """
+    import_quietly()
     import torch
     from peft import LoraConfig, get_peft_model, load_peft_weights, set_peft_model_state_dict
 
