@@ -249,7 +249,6 @@ def run_steps(trainer: Any, frame: Frame, trust_remote_code: bool = False) -> in
             trainer.model.load_state_dict(from_pretrained(state.path, trust_remote_code).state_dict())
         return state.step
     set_seed((trainer.args.seed + trainer.args.process_index) % 2**32)  # each process draws dropout of its own
-    forget_optimizers()
     tracked = trainer.trackers.following(trainer.model, state.step if state else 0)
     forget_optimizers()
     with quiet_libraries(), trainer.interruption.watching(), tracked:
