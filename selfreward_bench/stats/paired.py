@@ -99,8 +99,8 @@ def paired_difference(
     value, p_value = float(sums.sum() / n), None
     if len(sums) == n > 1 and (step := _step(array(a), array(b), sums)):
         wins, losses, _ = _votes(sums)
-        low, high = (step * end for end in paired_share_interval(wins, losses, n, level))
-        return Difference(value, low, high, _binomial(wins, losses), n, len(gaps))
+        ends = paired_share_interval(wins, losses, n, level)
+        return Difference(value, step * ends[0], step * ends[1], _binomial(wins, losses), n, len(gaps))
     p_value = sign_flip(sums, seed, n_boot)
     limits = _bounds(array(a), array(b), bounds)
     low, high = mean_bca(sums, counts, seed, n_boot, level, limits)
