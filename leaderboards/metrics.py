@@ -12,7 +12,7 @@ from typing import Final
 from selfreward_bench.micro import world
 from selfreward_bench.types import Description, MetricInfo, Unit
 
-__all__ = ["BOUNDS", "BUILT_IN", "MICRO", "TITLES", "MetricInfo", "Unit"]
+__all__ = ["BOUNDS", "BUILT_IN", "MICRO", "TITLES", "UNPAIRED", "MetricInfo", "Unit"]
 
 MICRO: Final = " (micro-world)"
 
@@ -181,6 +181,8 @@ _MICRO_NLP: Final = {
     "micro_sort": MetricInfo(label="Sorting (exact match)", unit="share"),
     "micro_fact": MetricInfo(label="Facts (strict match)", unit="share"),
     "micro_fact/flexible-extract": MetricInfo(label="Facts (flexible match)", unit="share"),
+    "micro_fact/no_answer": MetricInfo(label="Facts: answers without a value of the world", unit="share", better=-1),
+    "micro_sort/no_answer": MetricInfo(label="Sorting: no answer", unit="share", better=-1),
     "truncated_prompts": MetricInfo(label="Prompts that did not fit the context", unit="share", better=-1),
 }
 
@@ -231,8 +233,8 @@ def _parts(metric: str, *parts: str) -> tuple[str, ...]:
 _QUALITY_PAIRED: Final = tuple(
     f"{metric}_{decoding}" for metric in ("quality", "exact", "chars") for decoding in ("sampled", "greedy")
 )
-#: nothing ``own_``: each checkpoint judges other answers there, some harder to tell apart than others
 _MICRO_JUDGE_PAIRED: Final = (
+    "own_pairwise_accuracy",
     "pairwise_accuracy",
     "spearman",
     "exact_match",
@@ -284,7 +286,7 @@ _TABLES: Final[Mapping[str, tuple[Mapping[str, MetricInfo], tuple[str, ...]]]] =
         (*_GRADES, *_WINS, *_parts("grade", *_CATEGORIES), *_parts("adjusted_win_rate", *_CATEGORIES)),
     ),
     "micro-mt-bench@1": (_MICRO_MT_BENCH, (*_GRADES, *_parts("grade", *world.WEIGHTS))),
-    "nlp@1": (_NLP, tuple(name for name in _NLP if name not in ("gsm8k/no_answer", "truncated_prompts"))),
+    "nlp@1": (_NLP, tuple(name for name in _NLP if name != "truncated_prompts")),
     "micro-nlp@1": (_MICRO_NLP, tuple(name for name in _MICRO_NLP if name != "truncated_prompts")),
     "ifeval@1": (
         _IFEVAL,
@@ -297,6 +299,10 @@ _TABLES: Final[Mapping[str, tuple[Mapping[str, MetricInfo], tuple[str, ...]]]] =
     "alpaca-eval@1": (_ALPACA_EVAL, (*_ALPACA_PAIRED, *_parts("win_rate", *_ALPACA_DATASETS))),
     "micro-alpaca-eval@1": (_MICRO_ALPACA_EVAL, (*_ALPACA_PAIRED, *_parts("win_rate", *world.WEIGHTS))),
 }
+
+
+#: benchmark -> compared metrics that cannot be paired: each checkpoint judges answers of its own there
+UNPAIRED: Final[Mapping[str, tuple[str, ...]]] = {"micro-judge-accuracy@1": ("own_pairwise_accuracy",)}
 
 
 def _title(name: str) -> str:

@@ -66,7 +66,7 @@ def test_what_changed_between_two_checkpoints(tmp_path: Path) -> None:
         write_lines(scores, rows)
     shown = example("what_changed.py", run, "M1", "M2", "--show", "1", cwd=tmp_path)
     assert "20 samples of quality: 20 better, 0 worse" in shown
-    assert "Better by 0.5: Question s" in shown
+    assert "Better by 0.6: Question s" in shown
     assert "  M2: 'By M2: word word'" in shown
 
 

@@ -20,7 +20,9 @@ from leaderboards.comparing.run import (
     paired_metric,
     read_stored,
     replicated_metric,
+    unpaired_metric,
 )
+from leaderboards.metrics import UNPAIRED
 from leaderboards.standings import MATCHES, RESULT, HeadToHead
 from selfreward_bench import stats
 from selfreward_bench.errors import ConfigError, DataError, SrbenchError, did_you_mean
@@ -195,11 +197,14 @@ def _metrics(a: Stored, b: Stored, names: tuple[str, str], compared: bool) -> It
     told = [m for m in list(description.metrics)[:_FEATURED] if m not in a.samples]  # shown, though it is no mean
     has_main = False
     for metric in descriptions.in_order(key, sorted({*a.result.metrics, *b.result.metrics})):
-        columns = _columns(a, b, metric, metric in declared) if compared else None
+        apart = compared and metric in UNPAIRED.get(key, ())
+        columns = _columns(a, b, metric, metric in declared) if compared and not apart else None
         difference = paired_metric(key, metric, names[::-1], columns) if columns else None
         main = difference is not None and difference.value is not None and not has_main
         has_main = has_main or main
-        if difference is None and compared:
+        if apart:
+            difference = unpaired_metric(key, metric, names[::-1], b, a)
+        elif difference is None and compared:
             difference = replicated_metric(key, metric, names[::-1], b, a)
         yield PairedMetric(
             metric=metric,

@@ -14,8 +14,9 @@ from pathlib import Path
 from leaderboards import chain, replicates, standings
 from leaderboards.base import BREAKDOWN_RESAMPLES, measures
 from leaderboards.comparing.records import SETTINGS, conditions
-from leaderboards.descriptions import described, place
+from leaderboards.descriptions import bounds_of, described, place
 from leaderboards.head_to_head.micro import head_to_head
+from leaderboards.metrics import UNPAIRED
 from leaderboards.micro import MicroQuality
 from leaderboards.replicates import Replicates
 from leaderboards.standings import HeadToHead, MetricDifference, Standings
@@ -31,6 +32,7 @@ __all__ = [
     "paired_metric",
     "read_stored",
     "replicated_metric",
+    "unpaired_metric",
 ]
 
 RESAMPLES = 5_000  # of a paired difference
@@ -165,7 +167,10 @@ def _note(benchmark: str, name: str, why: str, others: Sequence[str]) -> str:
 def _differences(key: str, metrics: Sequence[str], a: Stored, b: Stored) -> Iterator[MetricDifference]:
     names = (a.result.checkpoint, b.result.checkpoint)
     for metric in metrics:
-        if columns := paired_columns(a, b, metric):
+        if metric in UNPAIRED.get(key, ()):
+            if found := unpaired_metric(key, metric, names, a, b):
+                yield found
+        elif columns := paired_columns(a, b, metric):
             yield paired_metric(key, metric, names, columns)
     for metric in a.replicates:
         if found := replicated_metric(key, metric, names, a, b):
@@ -197,7 +202,11 @@ def paired_columns(a: Stored, b: Stored, metric: str) -> Columns | None:
 def paired_metric(benchmark: str, metric: str, names: tuple[str, str], columns: Columns) -> MetricDifference:
     """The mean of ``a - b`` with its interval, clustered by prompt."""
     found = stats.paired_difference(
-        columns.a, columns.b, columns.clusters, n_boot=BREAKDOWN_RESAMPLES if "/" in metric else RESAMPLES
+        columns.a,
+        columns.b,
+        columns.clusters,
+        n_boot=BREAKDOWN_RESAMPLES if "/" in metric else RESAMPLES,
+        bounds=bounds_of(benchmark, metric),
     )
     return MetricDifference(
         benchmark=benchmark,
@@ -211,6 +220,31 @@ def paired_metric(benchmark: str, metric: str, names: tuple[str, str], columns: 
         n=found.n,
         n_total=found.n_total,
         detectable=stats.detectable_difference(columns.a, columns.b, columns.clusters),
+    )
+
+
+def unpaired_metric(
+    benchmark: str, metric: str, names: tuple[str, str], a: Stored, b: Stored
+) -> MetricDifference | None:
+    """The difference of what each checkpoint did with samples of its own; None where one of them has none."""
+    left, right = (s.samples.get(metric) for s in (a, b))
+    if not left or not right:
+        return None
+    columns = [list(zip(*side.values(), strict=True)) for side in (left, right)]
+    (x, xs), (y, ys) = columns
+    found = stats.unpaired_difference(x, y, xs, ys)
+    return MetricDifference(
+        benchmark=benchmark,
+        metric=metric,
+        a=names[0],
+        b=names[1],
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        p_value=found.p_value,
+        n=found.n,
+        n_total=found.n_total,
+        paired=False,
     )
 
 

@@ -74,7 +74,7 @@
       const color = (r) => r.x;
       return Plot.plot({
         ...base(width, spec), height: 38, margin: 5, marginTop: 6, marginBottom: 6, axis: null,
-        x: { type: "point", domain: names }, y: { nice: false },
+        x: { type: "point", domain: names }, y: { nice: false, ...domain(spec) },
         color: { domain: names, range: colors(names) },
         marks: [
           Plot.line(rows.filter((r) => r.line), { x: "x", y: "value", stroke: "currentColor", strokeOpacity: 0.3, strokeWidth: 1.2 }),
@@ -88,6 +88,7 @@
       const many = series.length > 1;
       const color = many ? "series" : () => "";
       const points = typeof spec.rows[0]?.x === "string";
+      const smooth = spec.options.smooth;
       return Plot.plot({
         ...base(width, spec), height: 240, marginLeft: 52,
         x: { label: spec.options.x ?? null, ...(points ? { type: "point", domain: unique(spec.rows, "x") } : {}) },
@@ -96,7 +97,8 @@
         marks: [
           rule(spec, Plot.ruleY),
           Plot.areaY(known(spec.rows, "low", "high"), { x: "x", y1: "low", y2: "high", z: "series", fill: color, fillOpacity: 0.15 }),
-          Plot.lineY(known(spec.rows, "y"), { x: "x", y: "y", z: "series", stroke: color, strokeWidth: 1.8 }),
+          Plot.lineY(known(spec.rows, "y"), { x: "x", y: "y", z: "series", stroke: color, strokeWidth: smooth ? 1 : 1.8, strokeOpacity: smooth ? 0.28 : 1 }),
+          smooth ? Plot.lineY(known(spec.rows, "y"), Plot.windowY({ k: smooth, anchor: "middle" }, { x: "x", y: "y", z: "series", stroke: color, strokeWidth: 2 })) : null,
           points || spec.rows.length < 40 ? Plot.dot(known(spec.rows, "y"), { x: "x", y: "y", fill: color, r: 3.5 }) : null,
           Plot.tip(known(spec.rows, "y"), Plot.pointerX({ x: "x", y: "y", title: told })),
         ],

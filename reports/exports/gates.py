@@ -5,7 +5,8 @@
 METRIC is ``benchmark/metric``, or a metric's name where only one benchmark has it. NUMBER is the second checkpoint
 minus the first in the metric's display unit: percentage points for shares and per cents. OP is ``<``, ``<=``, ``>`` or
 ``>=``, and the gate fails where the whole 95% interval is in that region: the change is there for sure. With ``?`` in
-front (``?<``) it fails where the interval reaches into the region: the change cannot be ruled out.
+front (``?<``) it fails where the interval reaches into the region: the change cannot be ruled out. Of fewer than ten
+samples, or where all differ by the same, nothing can be told: the gate is not tested.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _GATE: Final = re.compile(
     r"(?P<number>[+\-\u2212]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<unit>[^\W\d_]+|%)?\s*"
 )
 _MAX_TEXT: Final = 300
+
+LEAST: Final = 10  # samples of a difference that a gate is tested on
 
 #: what may stand behind the number, by the metric's unit
 _UNITS: Final[dict[Unit, tuple[str, ...]]] = {
@@ -215,11 +218,14 @@ def _check_unit(gate: Gate, unit: Unit) -> None:
 
 
 def _untested(benchmark: PairedBenchmark, metric: PairedMetric) -> str:
-    """Why there is no interval to test; empty where there is one."""
+    """Why there is no interval to test, or none to trust; empty where there is one."""
     if not benchmark.compared:
         return f"not compared: made under unlike conditions ({', '.join(u.condition for u in benchmark.unlike)})"
     if metric.difference is None:
         return "there is no paired interval: the metric is no mean over samples that both have"
-    if metric.difference.low is None or metric.difference.high is None:
-        return f"there is no paired interval: {metric.difference.n} samples are too few"
+    found = metric.difference
+    if found.n < LEAST:
+        return f"cannot be tested: {found.n:,} samples are fewer than {LEAST}"
+    if found.low is None or found.high is None or found.low == found.high:
+        return f"cannot be tested: all {found.n:,} differences are alike, and no spread seen is no certainty"
     return ""

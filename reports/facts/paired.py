@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from leaderboards.comparing.records import SETTINGS, PairedBenchmark, PairedMetric, Pairing, Unlike
 from leaderboards.descriptions import described
+from leaderboards.standings import MetricDifference
 from reports import wording
 from reports.facts import matches
 from reports.facts.comparability import differing
@@ -29,7 +30,7 @@ class Line:
 
     Attributes:
         change, interval: empty where the two are not compared.
-        n: pairs of samples; ``507 of 512`` where some are missing.
+        n: pairs of samples; ``507 of 512`` where some are missing; ``645 unpaired`` of what cannot be paired.
         detects: the smallest difference the samples would have shown.
     """
 
@@ -147,10 +148,16 @@ def _line(benchmark: str, metric: PairedMetric) -> Line:
         interval,
         wording.tone(found, shown),
         p_value(metric.p_holm) if metric.main else "",
-        f"{found.n:,}" if found.n == found.n_total else f"{found.n:,} of {found.n_total:,}",
+        _n(found),
         f"±{detects}" if found.detectable else "",
         metric.main,
     )
+
+
+def _n(found: MetricDifference) -> str:
+    if not found.paired:
+        return f"{found.n:,} unpaired"
+    return f"{found.n:,}" if found.n == found.n_total else f"{found.n:,} of {found.n_total:,}"
 
 
 def _unlike(benchmark: PairedBenchmark, pairing: Pairing) -> str:

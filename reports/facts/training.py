@@ -25,6 +25,7 @@ from selfreward_bench.types import Record
 __all__ = ["POINTS", "Curve", "Log", "Marker", "configuration", "health", "logs", "markers"]
 
 POINTS: Final = 300  # of a curve, at most
+TENTH: Final = 10
 
 _MAX_LINES: Final = 200_000
 _MAX_LINE_BYTES: Final = 64 * 2**10
@@ -40,7 +41,8 @@ class Curve(Record):
 
     Attributes:
         points: ``(step, value)``; where ``per_point`` is more than 1, means of so many steps at the last one's place.
-        first, last, lowest, highest: of all steps.
+        first, last: means of the first and of the last tenth of the steps; one step is one batch, and tells of that.
+        lowest, highest: of all steps.
     """
 
     points: tuple[tuple[float, float], ...]
@@ -187,11 +189,12 @@ def _curve(axis: Sequence[float], values: Sequence[float]) -> Curve | None:
     per_point = math.ceil(len(known) / POINTS)
     parts = [known[i : i + per_point] for i in range(0, len(known), per_point)]
     numbers = [y for _, y in known]
+    tenth = max(1, len(numbers) // TENTH)
     return Curve(
         points=tuple((part[-1][0], sum(y for _, y in part) / len(part)) for part in parts),
         per_point=per_point,
-        first=numbers[0],
-        last=numbers[-1],
+        first=sum(numbers[:tenth]) / tenth,
+        last=sum(numbers[-tenth:]) / tenth,
         lowest=min(numbers),
         highest=max(numbers),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from leaderboards.standings import MetricDifference
@@ -12,7 +13,9 @@ from reports.facts.run import RunFacts
 from reports.page.section import Chart
 from selfreward_bench.types import Metric
 
-__all__ = ["axis", "differences", "metric_dots", "scaled", "spark"]
+__all__ = ["axis", "differences", "metric_dots", "on_one_scale", "scaled", "spark"]
+
+_LEAST: Final = {"share": 5.0, "percent": 5.0}  # points, of an axis: what hardly moves is drawn flat
 
 _UNITS: Final = {
     "points": "points",
@@ -85,6 +88,30 @@ def spark(facts: RunFacts, benchmark: str, metric: str) -> Chart | None:
             iteration = bool(tables.iterations([model.name])) or model.name == "M0"
             rows.append({"x": model.name, "line": iteration, **_bounds(found, shown.unit)})
     return Chart("spark", f"{shown.label}, model by model", rows) if len(rows) > 1 else None
+
+
+def on_one_scale(sparks: Mapping[str, tuple[str, Chart]]) -> dict[str, Chart]:
+    """Small pictures of one unit with axes of one length, so that equal steps look equal; each is centred on its own.
+
+    Args:
+        sparks: id -> unit, chart.
+    """
+    reach = {name: _reach(chart) for name, (_, chart) in sparks.items()}
+    spans: dict[str, float] = {}
+    for name, (unit, _) in sparks.items():
+        low, high = reach[name]
+        spans[unit] = max(spans.get(unit, _LEAST.get(unit, 0.0)), high - low)
+    found = {}
+    for name, (unit, chart) in sparks.items():
+        middle, half = sum(reach[name]) / 2, (spans[unit] or 1.0) / 2
+        found[name] = replace(chart, options={**chart.options, "domain": (middle - half, middle + half)})
+    return found
+
+
+def _reach(chart: Chart) -> tuple[float, float]:
+    """The least and the greatest of all that is drawn."""
+    drawn = [v for row in chart.rows for v in (row["value"], row["low"], row["high"]) if v is not None]
+    return min(drawn), max(drawn)
 
 
 def _bounds(found: Metric, unit: str) -> dict[str, float | None]:

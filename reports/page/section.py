@@ -26,7 +26,8 @@ class Chart:
             ``y``, ``series`` (``low``, ``high`` where known); bars: ``label``, ``part``, ``value``; matrix: ``row``,
             ``column``, ``value``, ``text``; histogram: ``label``, ``value``, ``series``; spark: ``x``, ``value``,
             ``low``, ``high``, ``line`` (whether the line goes through it).
-        options: ``x``, ``y`` (axis labels), ``unit``, ``zero`` (draw a line there), ``domain`` (two numbers).
+        options: ``x``, ``y`` (axis labels), ``unit``, ``zero`` (draw a line there), ``domain`` (two numbers),
+            ``smooth`` (lines: points of a running mean that is drawn over them).
     """
 
     kind: Literal["dots", "lines", "bars", "matrix", "histogram", "spark"]

@@ -132,16 +132,18 @@ def _table(
                 source = r.source if of == "checkpoint" else r.source.partition("/")[2]
                 grouped.setdefault((name, source), {})[r.model] = r
     lines: list[_Line] = []
+    sparks: dict[str, tuple[str, Chart]] = {}
     for (name, source), found in grouped.items():
         if all(r.value is None for r in found.values()):
             continue
         chart = _spark(MEASURES[name], found, models)
         chart_id = f"{id}-{len(lines)}" if chart else ""
         if chart:
-            charts[chart_id] = chart
+            sparks[chart_id] = (MEASURES[name].unit, chart)
         other = "" if of == "iteration" or source == health.answers_from else source
         cells = tuple(_cell(MEASURES[name], found.get(m), crossed) for m in models)
         lines.append(_Line(MEASURES[name], other, _limit(name, first), chart_id, cells))
+    charts |= plots.on_one_scale(sparks)
     title, about = _TITLES[of]
     return _Table(title, about, models, tuple(lines))
 

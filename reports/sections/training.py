@@ -108,11 +108,11 @@ def _registered(panels: Sequence[Panel], id: str, charts: dict[str, Chart]) -> P
 def _lineage(facts: RunFacts) -> Iterator[Grid]:
     """Each model's weights and those it was trained from, whether these stand beside it, and what the loop checked."""
     weights = {m.name: m.fingerprint for m in facts.models}
-    rows = tuple(_ancestry(m, weights) for m in facts.models if m.fingerprint or m.iteration)
+    rows = tuple(_ancestry(facts, m, weights) for m in facts.models if m.fingerprint or m.iteration)
     columns = ("Model", "Weights", "Trained from", "Parent's weights", "Chain", "Records", "Steps", "Tokens", "Loss")
     note = (
         "Weights are named by a hash of their content. The chain is whole where the weights a model was trained from "
-        "are the parent's that stand in this run."
+        "are the parent's that stand in this run. Loss: mean of the first and of the last tenth of the steps."
     )
     if rows:
         yield Grid("Lineage", columns, rows, note)
@@ -135,14 +135,14 @@ def _warnings(model: ModelFacts) -> list[str]:
     return [str(text) for text in found[:_MAX_WARNINGS]] if isinstance(found, list) else []
 
 
-def _ancestry(model: ModelFacts, weights: Mapping[str, str | None]) -> tuple[str, ...]:
+def _ancestry(facts: RunFacts, model: ModelFacts, weights: Mapping[str, str | None]) -> tuple[str, ...]:
     stated = model.iteration.get("parent_fingerprint")
     present = weights.get(model.parent or "")
     chain = wording.NOTHING
     if stated and present:
         chain = "whole" if stated == present else "BROKEN: other weights"
     trained = next((s.counts for s in model.stages if s.name == "train"), {})
-    losses = [_count(trained, name) for name in ("first_loss", "final_loss")]
+    losses = _losses(facts, model) or [_count(trained, name) for name in ("first_loss", "final_loss")]
     return (
         model.name,
         (model.fingerprint or wording.NOTHING)[:_HASH],
@@ -152,6 +152,13 @@ def _ancestry(model: ModelFacts, weights: Mapping[str, str | None]) -> tuple[str
         *(_count(trained, name) for name in ("records", "steps", "tokens")),
         " → ".join(losses) if "first_loss" in trained else wording.NOTHING,
     )
+
+
+def _losses(facts: RunFacts, model: ModelFacts) -> list[str]:
+    """Means over the first and the last tenth of the steps; none where there is no log."""
+    found = training_facts.logs(Path(facts.path) / model.name)
+    curves = [log.curves[name] for log in found for name in ("loss", "dpo_loss") if name in log.curves]
+    return [wording.count(x) for x in (curves[0].first, curves[0].last)] if curves else []
 
 
 def _checks(model: ModelFacts) -> dict[str, str]:
@@ -324,7 +331,8 @@ def _log(log: Log, id: str, charts: dict[str, Chart]) -> _LogTold:
         for name, c in log.curves.items()
         if name not in _NO_CURVE
     )
-    table = Grid("Every number that was logged", ("Number", "First step", "Lowest", "Highest", "Last step"), rows)
+    columns = ("Number", "First tenth", "Lowest", "Highest", "Last tenth")
+    table = Grid("Every number that was logged", columns, rows, "Tenths of the steps, as means.")
     return _LogTold(log, line, _registered(list(_curves(log)), id, charts), table)
 
 
@@ -337,5 +345,8 @@ def _curves(log: Log) -> Iterator[Panel]:
             {"x": x, "y": float(f"{y:.{_DIGITS}g}"), "series": name} for name, c in found.items() for x, y in c.points
         ]
         per = max(c.per_point for c in found.values())
-        note = f"Each point is the mean of {per} steps." if per > 1 else ""
-        yield Panel(title, note, Chart("lines", title, points, {"x": "step", **options}))
+        note = f"Each point is the mean of {per} steps. " if per > 1 else ""
+        window = max(len(c.points) for c in found.values()) // training_facts.TENTH
+        smooth = {"smooth": window} if window > 1 else {}
+        note += f"The strong line is a running mean over {window} points." if smooth else ""
+        yield Panel(title, note.strip(), Chart("lines", title, points, {"x": "step", **smooth, **options}))

@@ -104,14 +104,21 @@ def _told(facts: RunFacts, number: int, charts: dict[str, Chart]) -> _Told:
 # --- the numbers at a glance
 
 
-def _lines(facts: RunFacts, number: int, charts: dict[str, Chart]) -> Iterator[_Line]:
+def _lines(facts: RunFacts, number: int, charts: dict[str, Chart]) -> list[_Line]:
+    sparks: dict[str, tuple[str, Chart]] = {}
+    lines = list(_measured(facts, number, sparks))
+    charts |= plots.on_one_scale(sparks)
+    return lines
+
+
+def _measured(facts: RunFacts, number: int, sparks: dict[str, tuple[str, Chart]]) -> Iterator[_Line]:
     for key in tables.benchmarks([facts]):
         found = {m.name: m.results[key] for m in facts.models if key in m.results}
         for metric in tables.headline_metrics(facts, key):
-            name = f"verdict-{number}-{len(charts)}"
+            name = f"verdict-{number}-{len(sparks)}"
             chart = plots.spark(facts, key, metric)
             if chart is not None:
-                charts[name] = chart
+                sparks[name] = (wording.info(key, metric).unit, chart)
             # the column is the last model's: one that has no result here is compared with nothing
             ends = _ends(list(found)) if facts.evaluated[-1].name in found else []
             compared = (tables.difference(facts, key, metric, a, b) for a, b in ends)

@@ -9,6 +9,8 @@ from selfreward_bench.cli.console import Columns, duration, listed, say, show
 from selfreward_bench.cli.runs import command
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from selfreward_bench.storage.rundir import RunDir
     from trainers.stages import StageSpec
 
@@ -47,11 +49,22 @@ def _row(run: RunDir, spec: StageSpec) -> tuple[str, str, str, str] | None:
     stage = run.finished_stage(spec.name)
     if stage and stage.done:
         seconds = duration(stage.done.seconds) + (" *" if stage.done.resumed else "")
-        return spec.name, "done", seconds, listed(stage.counts, spec.unit, _SHOWN_COUNTS)
+        return spec.name, "done", seconds, listed(_counts(run, spec, stage.counts), spec.unit, _SHOWN_COUNTS)
     if run.stage_status(spec.name) == "partial":
         return spec.name, "partial", "", f"{stage_work(run, spec) or 0:,} {spec.unit} so far"
     is_unasked = spec.model == BASELINE and not run.config.with_baseline
     return None if is_unasked else (spec.name, "new", "", "")
+
+
+def _counts(run: RunDir, spec: StageSpec, counts: Mapping[str, float]) -> dict[str, float]:
+    """What a stage counted; a training's loss as means of the first and the last tenth of its steps, not of a batch."""
+    from reports.facts.training import logs
+
+    told = {name: value for name, value in counts.items() if name not in ("first_loss", "final_loss")}
+    curves = [log.curves["loss"] for log in logs(run.path / spec.model) if "loss" in log.curves]
+    if len(told) < len(counts) and curves:
+        told |= {"loss_first_tenth": curves[0].first, "loss_last_tenth": curves[0].last}
+    return told
 
 
 def _next(run: RunDir) -> str:

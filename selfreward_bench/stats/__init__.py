@@ -30,6 +30,8 @@ from selfreward_bench.stats.ranks import (
     spearman,
 )
 from selfreward_bench.stats.resampling import percentile_interval, resampled_interval
+from selfreward_bench.stats.shares import paired_share_interval
+from selfreward_bench.stats.unpaired import unpaired_difference
 
 __all__ = [
     "Difference",
@@ -43,6 +45,7 @@ __all__ = [
     "mcnemar",
     "mean_interval",
     "paired_difference",
+    "paired_share_interval",
     "pairwise_accuracy",
     "percentile_interval",
     "planned_detectable_difference",
@@ -50,4 +53,5 @@ __all__ = [
     "sign_test",
     "spearman",
     "stratified_mean",
+    "unpaired_difference",
 ]

@@ -10,6 +10,7 @@ from scipy import special
 
 from selfreward_bench.stats.resampling import mean_bca, sign_flip
 from selfreward_bench.stats.samples import ROUNDING, Floats, array, cluster_totals, gaps_of, is_share
+from selfreward_bench.stats.shares import paired_share_interval
 
 __all__ = [
     "Difference",
@@ -22,13 +23,15 @@ __all__ = [
     "sign_test",
 ]
 
+_FEW = 12  # clusters that differ: all their sign patterns are counted, and a bootstrap of them jumps
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """Mean of ``a - b`` over the samples both have.
 
     Attributes:
-        low, high: bootstrap interval; None with fewer than two clusters.
+        low, high: interval; None with fewer than two clusters, or where there is no spread to tell it from.
         p_value: two-sided sign-flip test; None with nothing to compare.
         n: pairs used.
         n_total: pairs given.
@@ -67,13 +70,23 @@ def paired_difference(
     seed: int = 0,
     n_boot: int = 10_000,
     level: float = 0.95,
+    bounds: tuple[float, float] | None = None,
 ) -> Difference:
     """Mean of ``a - b`` over samples in the same order, its interval (see ``mean_interval``) and a sign-flip test.
+
+    Of shares with one value per cluster the interval is ``paired_share_interval``'s and the test McNemar's. Of anything
+    else, where few clusters differ, the interval excludes zero only where the test does: an end that says otherwise is
+    moved to zero. Where all clusters differ by the same there is no spread to tell anything from: no interval, unless
+    ``bounds`` say how far an unlike one could be.
 
     Under the hypothesis of no difference a cluster's total is as likely as its negative (Fisher's randomisation test).
     All sign patterns are counted where there are at most ``n_boot``, otherwise ``n_boot`` random ones and the observed
     one (so p is never 0). That is exact where ``a`` and ``b`` could be exchanged; where only their means are equal it
-    holds for many clusters. Interval and test may disagree where p is close to ``1 - level``: the p-value decides.
+    holds for many clusters. Interval and test may disagree where p is close to ``1 - level`` and many clusters differ:
+    the p-value decides.
+
+    Args:
+        bounds: the least and the greatest value that ``a`` and ``b`` can have.
 
     Raises:
         ValueError: lengths differ.
@@ -83,8 +96,28 @@ def paired_difference(
     n = int(counts.sum())
     if not n:
         return Difference(None, None, None, None, 0, len(gaps))
-    low, high = mean_bca(sums, counts, seed, n_boot, level, _bounds(array(a), array(b)))
-    return Difference(float(sums.sum() / n), low, high, sign_flip(sums, seed, n_boot), n, len(gaps))
+    value, p_value = float(sums.sum() / n), None
+    if len(sums) == n > 1 and (step := _step(array(a), array(b), sums)):
+        wins, losses, _ = _votes(sums)
+        ends = paired_share_interval(wins, losses, n, level)
+        return Difference(value, step * ends[0], step * ends[1], _binomial(wins, losses), n, len(gaps))
+    p_value = sign_flip(sums, seed, n_boot)
+    limits = _bounds(array(a), array(b), bounds)
+    low, high = mean_bca(sums, counts, seed, n_boot, level, limits)
+    if limits is None and low == high:
+        low = high = None
+    if low is not None and high is not None and p_value >= 1 - level and (sums != 0).sum() <= _FEW:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Difference(value, low, high, p_value, n, len(gaps))
+
+
+def _step(a: Floats, b: Floats, gaps: Floats) -> float:
+    """By how much a sample differs that does: 1 of yes or no, 1/2 of what is held against 1/2; 0 of anything else."""
+    if not gaps.any() or not (is_share(a) and is_share(b)):
+        return 0.0
+    if (b[~np.isnan(b)] == 0.5).all():
+        return 0.5
+    return 0.0 if (a == 0.5).any() or (b == 0.5).any() else 1.0
 
 
 def mcnemar(
@@ -174,7 +207,7 @@ def detectable_difference(
     the comparison could have seen, not what it saw: never judge a difference by power computed from its own size.
 
     Returns:
-        None with fewer than two clusters; 0 where all clusters differ by the same.
+        None with fewer than two clusters, or where all differ by the same: no spread seen is no certainty.
 
     Raises:
         ValueError: lengths differ.
@@ -185,6 +218,8 @@ def detectable_difference(
         return None
     residuals = sums - counts * (sums.sum() / counts.sum())
     standard_error = float(np.sqrt(n / (n - 1) * (residuals**2).sum()) / counts.sum())
+    if standard_error <= ROUNDING * float(np.abs(sums).max(initial=0.0)):
+        return None
     return _quantiles(n, alpha, power) * standard_error
 
 
@@ -204,10 +239,10 @@ def planned_detectable_difference(n: int, sd: float, *, alpha: float = 0.05, pow
     return _quantiles(n, alpha, power) * sd / float(np.sqrt(n))
 
 
-def _bounds(a: Floats, b: Floats) -> tuple[float, float] | None:
-    """Of ``a - b`` where both are shares; 1/2 throughout is what a win rate is held against."""
+def _bounds(a: Floats, b: Floats, given: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Of ``a - b``, where those of both are known or both are shares; against 1/2 throughout goes a win rate."""
     if not (is_share(a) and is_share(b)):
-        return None
+        return (given[0] - given[1], given[1] - given[0]) if given else None
     return (-0.5, 0.5) if (b[~np.isnan(b)] == 0.5).all() else (-1.0, 1.0)
 
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize
 from scipy import stats as scipy_stats
+from scipy.special import xlogy
 
 from selfreward_bench.stats import (
     bootstrap_interval,
@@ -20,6 +22,7 @@ from selfreward_bench.stats import (
     mcnemar,
     mean_interval,
     paired_difference,
+    paired_share_interval,
     pairwise_accuracy,
     percentile_interval,
     planned_detectable_difference,
@@ -27,6 +30,7 @@ from selfreward_bench.stats import (
     sign_test,
     spearman,
     stratified_mean,
+    unpaired_difference,
 )
 
 
@@ -217,7 +221,7 @@ def test_the_sign_flip_test_is_exact_for_few_and_close_for_many() -> None:
 
 
 def test_random_sign_patterns_include_the_observed_one() -> None:
-    assert paired_difference([1.0] * 40, [0.0] * 40).p_value == 1 / 10_001
+    assert paired_difference([2.0] * 40, [0.0] * 40).p_value == 1 / 10_001
 
 
 def test_clusters_without_a_difference_do_not_change_the_p_value() -> None:
@@ -236,7 +240,9 @@ def test_the_test_flips_whole_clusters() -> None:
 def test_no_difference_is_no_difference() -> None:
     values = normal(50)
     found = paired_difference(values, values)
-    assert (found.value, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
+    assert (found.value, found.low, found.high, found.p_value) == (0.0, None, None, 1.0)  # no spread, no certainty
+    bounded = paired_difference(values, values, bounds=(0, 5))
+    assert (bounded.low, bounded.high) == pytest.approx((-5 * (1 - 0.025 ** (1 / 50)), 5 * (1 - 0.025 ** (1 / 50))))
     answers = [float(x > 0) for x in values]
     found, unlike = paired_difference(answers, answers), 1 - 0.025 ** (1 / 50)
     assert (found.value, found.low, found.high, found.p_value) == (0.0, -unlike, unlike, 1.0)
@@ -596,7 +602,7 @@ def test_what_cannot_be_detected_from() -> None:
     assert detectable_difference([1.0], [0.0]) is None
     assert detectable_difference([1.0, 2.0], [0.0, 0.0], ["a", "a"]) is None
     assert detectable_difference([], []) is None
-    assert detectable_difference([1.0, 2.0], [0.0, 1.0]) == 0.0
+    assert detectable_difference([1.0, 2.0], [0.0, 1.0]) is None  # no spread
     for n, sd in ((1, 1.0), (10, -1.0), (10, math.nan)):
         with pytest.raises(ValueError, match="at least two prompts"):
             planned_detectable_difference(n, sd)
@@ -661,3 +667,116 @@ def test_the_order_moves_an_interval_only_by_the_noise_of_the_resampling() -> No
     first, second = mean_interval(values), mean_interval(values[::-1])
     width = first.high - first.low  # type: ignore[operator]
     assert (first.low, first.high) == pytest.approx((second.low, second.high), abs=0.03 * width)
+
+
+# --- two shares over the same prompts
+
+
+def _score(wins: int, losses: int, n: int, difference: float, correction: float) -> float:
+    """Tango's statistic by its definition: the likeliest shares under ``difference`` are searched for, not solved."""
+
+    def unlikely(share: float) -> float:
+        return -(
+            xlogy(wins, share + difference)
+            + xlogy(losses, share)
+            + xlogy(n - wins - losses, 1 - difference - 2 * share)
+        )
+
+    bounds = (max(0.0, -difference), (1 - difference) / 2)
+    share = float(optimize.minimize_scalar(unlikely, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x)
+    return (wins - losses - n * difference + correction) / math.sqrt(n * (2 * share + difference - difference**2))
+
+
+@pytest.mark.parametrize(("wins", "losses", "n"), [(8, 2, 80), (12, 2, 50), (30, 11, 256), (7, 6, 28)])
+def test_the_interval_of_a_paired_share_is_the_score_tests_or_mcnemars(wins: int, losses: int, n: int) -> None:
+    low, high = paired_share_interval(wins, losses, n)
+    z = scipy_stats.norm.ppf(0.975)
+    by_score = (
+        optimize.brentq(lambda d: _score(wins, losses, n, d, -1.0) - z, -0.9, (wins - losses) / n - 1e-9),
+        optimize.brentq(lambda d: _score(wins, losses, n, d, 1.0) + z, (wins - losses) / n + 1e-9, 0.9),
+    )
+    exact = scipy_stats.binomtest(wins, wins + losses).proportion_ci(0.95, "exact")
+    conditional = [(wins + losses) / n * (2 * end - 1) for end in (exact.low, exact.high)]
+    assert low == pytest.approx(min(by_score[0], conditional[0]), abs=1e-6)
+    assert high == pytest.approx(max(by_score[1], conditional[1]), abs=1e-6)
+
+
+def test_the_interval_of_a_paired_share_excludes_zero_only_where_mcnemars_exact_test_does() -> None:
+    for wins in range(16):
+        for losses in range(16):
+            low, high = paired_share_interval(wins, losses, 40)
+            p_value = scipy_stats.binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
+            assert -1 <= low <= (wins - losses) / 40 <= high <= 1
+            assert not (low > 0 or high < 0) or p_value < 0.05
+            assert paired_share_interval(losses, wins, 40) == pytest.approx((-high, -low))
+
+
+@pytest.mark.parametrize("n", [28, 80])
+@pytest.mark.parametrize(("expected", "difference"), [(3, 0.0), (4, 0.0), (5, 0.0), (5, 0.02), (8, 0.1)])
+def test_few_differing_prompts_raise_no_more_false_alarms_than_promised(
+    n: int, expected: int, difference: float
+) -> None:
+    """Every outcome with its probability: an end beyond the truth in 2.5% at most, an arrow without cause in 5%."""
+    share = max(expected / n, difference)
+    chance = [(share + difference) / 2, (share - difference) / 2]
+    beyond = [0.0, 0.0]
+    for wins in range(n + 1):
+        for losses in range(n + 1 - wins):
+            p = scipy_stats.multinomial.pmf([wins, losses, n - wins - losses], n, [*chance, 1 - share])
+            if p > 1e-9:
+                low, high = paired_share_interval(wins, losses, n)
+                beyond[0] += p * (low > difference)
+                beyond[1] += p * (high < difference)
+    assert max(beyond) <= 0.025
+
+
+def test_shares_over_prompts_are_compared_exactly_and_others_are_not() -> None:
+    a, b = [1.0] * 8 + [0.0] * 72, [0.0] * 8 + [1.0] * 2 + [0.0] * 70
+    found = paired_difference(a, b)
+    assert (found.low, found.high) == paired_share_interval(8, 2, 80)
+    assert found.p_value == mcnemar(a, b).p_value
+    won = paired_difference([1.0] * 8 + [0.0] * 2 + [0.5] * 70, [0.5] * 80)
+    assert (won.low, won.high) == tuple(end / 2 for end in paired_share_interval(8, 2, 80))
+    weighted = paired_difference([2.5 * x for x in a], [2.5 * x for x in b])
+    assert weighted.high != found.high
+
+
+def test_few_differing_clusters_move_an_end_to_zero_where_the_exact_test_says_so() -> None:
+    a = [1.5] * 5 + [0.0] * 75  # 5 of 80 differ, all one way: p = 2 / 32
+    found = paired_difference(a, [0.0] * 80)
+    assert found.p_value == pytest.approx(0.0625)
+    assert found.low == 0.0
+    more = paired_difference([1.5] * 6 + [0.0] * 74, [0.0] * 80)
+    assert more.low is not None
+    assert more.low > 0
+
+
+@pytest.mark.parametrize(("wins", "losses", "n"), [(-1, 0, 5), (3, 3, 5), (0, 0, 0)])
+def test_impossible_counts_are_refused(wins: int, losses: int, n: int) -> None:
+    with pytest.raises(ValueError, match="not so many"):
+        paired_share_interval(wins, losses, n)
+
+
+# --- samples of their own
+
+
+def test_unpaired_means_have_welchs_interval() -> None:
+    a, b = normal(40), [x + 0.3 for x in normal(25)]
+    found = unpaired_difference(a, b)
+    reference = scipy_stats.ttest_ind(a, b, equal_var=False)
+    assert found.p_value == pytest.approx(reference.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(reference.confidence_interval(0.95)))
+    assert (found.n, found.n_total) == (25, 40)
+
+
+def test_unpaired_means_keep_their_clusters_whole() -> None:
+    a, b = normal(30), normal(30)
+    once = unpaired_difference(a, b)
+    twice = unpaired_difference([x for x in a for _ in range(4)], b, [i for i in range(30) for _ in range(4)])
+    assert (twice.low, twice.high) == pytest.approx((once.low, once.high))
+
+
+def test_without_spread_there_is_no_unpaired_interval() -> None:
+    assert unpaired_difference([1.0] * 5, [0.0] * 5).low is None
+    assert unpaired_difference([1.0], [0.0, 1.0]).low is None
+    assert unpaired_difference([None], [0.0, 1.0]).value is None

@@ -12,10 +12,12 @@ from selfreward_bench.errors import ConfigError, UnknownNameError
 NLP, QUALITY, ALPACA = "micro-nlp@1", "micro-quality@1", "micro-alpaca-eval@1"
 
 
-def metric(benchmark: str, name: str, low: float | None, high: float | None, *, paired: bool = True) -> PairedMetric:
+def metric(
+    benchmark: str, name: str, low: float | None, high: float | None, *, paired: bool = True, n: int = 90
+) -> PairedMetric:
     middle = None if low is None or high is None else (low + high) / 2
     difference = MetricDifference(
-        benchmark=benchmark, metric=name, a="M2", b="M1", value=middle, low=low, high=high, p_value=0.5, n=9, n_total=9
+        benchmark=benchmark, metric=name, a="M2", b="M1", value=middle, low=low, high=high, p_value=0.5, n=n, n_total=n
     )
     return PairedMetric(metric=name, a=None, b=None, difference=difference if paired else None, featured=True)
 
@@ -162,6 +164,23 @@ def test_what_has_no_interval_is_untested_and_never_passed() -> None:
     (found,) = evaluate([parse("length_controlled_winrate<0")], single)
     assert found.status == "untested"
     assert "no mean over samples" in found.message
+
+
+@pytest.mark.parametrize(
+    ("n", "low", "high", "told"),
+    [
+        (4, 0.0, 0.0, "cannot be tested: 4 samples are fewer than 10"),
+        (9, -0.3, 0.2, "cannot be tested: 9 samples are fewer than 10"),
+        (40, 0.0, 0.0, "cannot be tested: all 40 differences are alike"),
+        (40, None, None, "cannot be tested: all 40 differences are alike"),
+    ],
+)
+def test_no_spread_seen_is_no_certainty(n: int, low: float | None, high: float | None, told: str) -> None:
+    held = pairing((QUALITY, metric(QUALITY, "quality_sampled", low, high, n=n)))
+    for gate in ("quality_sampled<-0.1", "quality_sampled?<-0.1"):
+        (found,) = evaluate([parse(gate)], held)
+        assert found.status == "untested"
+        assert told in found.message
 
 
 def test_what_was_not_compared_is_untested() -> None:

@@ -102,7 +102,10 @@ def store_results(run: Path) -> None:
         (run / model / "checkpoint").mkdir(parents=True)
         content = struct.pack("<Q", len(header)) + header + struct.pack("<f", number)
         (run / model / "checkpoint" / "model.safetensors").write_bytes(content)
-        measures = [{"quality_sampled": 3 + number / 2 + n % 2, "exact_greedy": n % 2} for n in range(20)]
+        better = (0.4, 0.6)  # by not quite the same everywhere: no spread would be no certainty
+        measures = [
+            {"quality_sampled": 3 + number * better[n // 2 % 2] + n % 2, "exact_greedy": n % 2} for n in range(20)
+        ]
         rows = [row(f"s{n}", f"p{n}", numbers) for n, numbers in enumerate(measures)]
         jsonl.write(folder / standings.SCORES, rows)
         result = EvalResult(

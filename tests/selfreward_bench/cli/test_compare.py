@@ -29,10 +29,11 @@ def test_the_difference_is_shown_with_its_arrow(cli: Cli, two_results: Path) -> 
         "4.00",
         "▲",
         "+0.50",
-        "[+0.50,",
-        "+0.50]",
+        "[+0.45,",
+        "+0.55]",
         "<0.001",
         "20",
+        "±0.07",
     ]
     other = next(x for x in done.stdout.splitlines() if x.startswith("  Perfect answers, greedy "))
     assert "▲" not in other
@@ -128,7 +129,7 @@ def test_json_holds_every_metric_and_gate(cli: Cli, two_results: Path) -> None:
 
 def test_markdown(cli: Cli, two_results: Path) -> None:
     done = cli("compare", f"{two_results}:M1", f"{two_results}:M2", "--format", "markdown")
-    assert "| **True quality, sampled** | 3.50 | 4.00 | ▲ +0.50 [+0.50, +0.50] |" in done.stdout
+    assert "| **True quality, sampled** | 3.50 | 4.00 | ▲ +0.50 [+0.45, +0.55] |" in done.stdout
 
 
 def change(run: Path, model: str, **fields: Any) -> None:
