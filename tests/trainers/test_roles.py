@@ -9,7 +9,13 @@ import pytest
 from selfreward_bench import recipes
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError
+from selfreward_bench.micro import data_path
+from selfreward_bench.progress import Silent
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.rundir import RunDir
+from selfreward_bench.types import Example, RankedPrompt
 from trainers import roles
+from trainers.iteration import _Loop
 
 SERVED = "openai:judge@http://127.0.0.1:9/v1"
 
@@ -107,3 +113,19 @@ def test_files_of_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     files = ("a.jsonl", "a.json.gz", "a.parquet", "hf:me/data", "plain", "table")
     assert [roles.is_prompt_file(name) for name in files] == [True] * 6
     assert [roles.is_prompt_file(name) for name in ("base", "current", "model", "me/model", SERVED)] == [False] * 5
+
+
+def test_human_ranks_become_grades_where_nobody_reviews(tmp_path: Path) -> None:
+    bare = [
+        p.model_copy(update={"responses": tuple(r.model_copy(update={"review": None}) for r in p.responses)})
+        for p in jsonl.read(data_path("eft"), RankedPrompt)[:6]
+    ]
+    jsonl.write(tmp_path / "eft.jsonl", bare)
+    run = RunDir.create(tmp_path / "run", config(f"seeds.eft={tmp_path / 'eft.jsonl'}", "seeds.reviewer=ranks"))
+    loop = _Loop(run, Silent(), None)
+    loop.seed_ift()
+    loop.seed_eft()
+    examples = jsonl.read(run.path / "M1/eft.jsonl", Example)
+    assert {e.completion[-1].content for e in examples} >= {"Score: 5", "Score: 0"}
+    assert not (run.path / "M1/reviews.jsonl").read_bytes()
+    assert not (run.path / "SFT").exists()
