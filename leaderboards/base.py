@@ -16,7 +16,7 @@ from leaderboards.descriptions import bounds_of
 from leaderboards.replicates import Replicates
 from selfreward_bench import stats
 from selfreward_bench.config import RunConfig
-from selfreward_bench.engines.base import TOO_LONG, Engine, GenerationRequest
+from selfreward_bench.engines.base import REFUSED, TOO_LONG, Engine, GenerationRequest
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.models.bounds import Calls
 from selfreward_bench.sources.directory import DataDir
@@ -43,7 +43,6 @@ __all__ = [
     "summarise",
 ]
 
-REFUSED: Final = "refused"
 #: reasons for which a sample has no answer, and for which asking the same model again is of no use
 SETTLED: Final = frozenset({REFUSED, TOO_LONG})
 BREAKDOWN_RESAMPLES = 2_000  # metrics with a "/" in their name are breakdowns; their intervals need fewer digits
@@ -167,6 +166,7 @@ class Benchmark(Protocol):
         description: what the benchmark and its metrics are called, in which unit they are, and which way is better.
         needs_judge: whether ``Setting.judge`` must be there.
         local_only: whether the model must be loaded in this process; a served one cannot be asked.
+        measures_judge: may be left out; whether the model is asked as a judge, a served one as ``judge.request`` says.
     """
 
     @property

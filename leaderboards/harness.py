@@ -115,6 +115,8 @@ class Model:
         source: of a model of the hub, ``OWNER/NAME@COMMIT``; else empty.
         chat_template: where a setting has to do with how its messages are rendered.
         engine: the engine as far as it was opened, for what it tells of its calls.
+        judging: the same as a judge, where that is asked otherwise; None where it is not.
+        asked: how that is, in words; for the key of what measures it as a judge.
     """
 
     name: str
@@ -124,6 +126,8 @@ class Model:
     source: str = ""
     chat_template: Chosen | None = None
     engine: Callable[[], object] = lambda: None
+    judging: LazyEngine | None = None
+    asked: str = ""
 
     @property
     def named_template(self) -> str | None:
@@ -254,6 +258,8 @@ class _Evaluation:
         }
         if (named := self.model.named_template) is not None:
             identity["chat_template"] = named
+        if self._judging(benchmark):
+            identity["request"] = self.model.asked
         return _Start(fingerprint=self.model.fingerprint, config_hash=hash_json(identity))
 
     def result(self, benchmark: Benchmark) -> EvalResult:
@@ -283,7 +289,9 @@ class _Evaluation:
             cost()
             self.reporter.advanced(amount)
 
-        outcome = benchmark.run(Subject(self.model.name, self.model.open, self.setting, self.directory, advanced))
+        judging = self._judging(benchmark)
+        opened = judging.open if judging else self.model.open
+        outcome = benchmark.run(Subject(self.model.name, opened, self.setting, self.directory, advanced))
         metrics = summarise(outcome.rows, benchmark.key) | dict(outcome.metrics)
         jsonl.write(self.directory / standings.SCORES, outcome.rows)
         replicates.write(self.directory, outcome.replicates)
@@ -327,21 +335,28 @@ class _Evaluation:
         return {"served": ", ".join(seen)} if seen else {}
 
     def _asked(self, benchmark: Benchmark) -> Asked:
+        if judging := self._judging(benchmark):
+            return Asked(self.directory, {"judge": judging}, settings=self.model.asked)
         judge = self.setting.judge if benchmark.needs_judge else None
         engines = {"answers": self.model.engine(), "judge": judge.engine if judge else None}
         return Asked(self.directory, engines, settings=judge.request if judge else "")
 
+    def _judging(self, benchmark: Benchmark) -> LazyEngine | None:
+        """The model as a judge, where it is measured as one and asked otherwise than its requests say."""
+        return self.model.judging if getattr(benchmark, "measures_judge", False) else None
+
     def _tell_notes(self, stage: str) -> None:
         """What the user should know of servers' calls."""
         judge = self.setting.judge
-        for engine in (self.model.engine(), judge.engine if judge else None):
+        for engine in (self.model.engine(), self.model.judging, judge.engine if judge else None):
             for note in getattr(engine, "take_notes", tuple)():
                 self.reporter.message(f"{stage}: {note}")
 
     def _spent(self) -> float:
         judge = self.setting.judge
         judged = getattr(judge.engine, "spent", 0.0) if judge and judge.name != SELF else 0.0
-        return self.model.spent() + float(judged)
+        judging = self.model.judging.spent if self.model.judging else 0.0
+        return self.model.spent() + judging + float(judged)
 
     def note_failure(self, benchmark: Benchmark, error: SrbenchError) -> None:
         self.reporter.message(f"{self.model.name}: {benchmark.key} failed: {error}")

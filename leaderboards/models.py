@@ -8,6 +8,7 @@ from pathlib import Path
 
 from leaderboards.base import Finished, JudgeRole, Setting
 from leaderboards.harness import ORACLE, SELF, Model, fingerprint_of, open_benchmark
+from selfreward_bench.config import JudgeRequest
 from selfreward_bench.engines.lazy import LazyEngine
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.models.candidates import Candidate, parse_candidate
@@ -21,7 +22,6 @@ from selfreward_bench.models.opening import (
     open_served,
     opener,
     served_fingerprint,
-    served_name,
 )
 from selfreward_bench.storage.rundir import hash_json
 
@@ -40,6 +40,16 @@ class Opened:
     engine: LazyEngine
     retries: int = 0
 
+    @property
+    def judging(self) -> LazyEngine:
+        """The model as a judge: the same, unless a served one is asked as ``judge.request`` says."""
+        return self.model.judging or self.engine
+
+    def close(self) -> None:
+        """Closes what was opened."""
+        self.engine.close()
+        self.judging.close()
+
 
 def open_candidate(
     candidate: Candidate, services: Services, name: str | None = None, *, judges: bool = False
@@ -53,8 +63,18 @@ def open_candidate(
     chosen = chat_template_of(candidate, source, services, judges)
     engine = LazyEngine(opener(candidate, source, services, chosen))
     fingerprint, commit = _fingerprint(candidate, source), commit_of(candidate, source)
+    asked = services.request if candidate.kind == "served" else JudgeRequest()
+    judging = LazyEngine(lambda: open_served(candidate.text, services, asked)) if asked else None
     model = Model(
-        name or candidate.name, fingerprint, engine.open, lambda: engine.spent, commit, chosen, lambda: engine
+        name or candidate.name,
+        fingerprint,
+        engine.open,
+        lambda: engine.spent,
+        commit,
+        chosen,
+        lambda: engine,
+        judging,
+        described(asked),
     )
     return Opened(model, engine, RETRIES if candidate.kind == "served" else 0)
 
@@ -113,15 +133,13 @@ def _served_judge(candidate: Candidate, services: Services) -> JudgeRole:
     """Known by its name and address, or by a name of its own; and by how it is asked."""
     asked = services.request
     given = candidate.text.partition("#")[0]  # where its key is found is no part of it
-    known = f"{asked.name} {served_name(given)}" if asked.name else given
-    request = described(asked)
     return JudgeRole(
         asked.name or given,
         LazyEngine(lambda: open_served(candidate.text, services, asked)),
-        served_fingerprint(f"{known} {request}" if request else known),
+        served_fingerprint(given, asked),
         RETRIES,
         services.replay,
-        request,
+        described(asked),
         given,
     )
 
@@ -137,7 +155,7 @@ def as_self(role: JudgeRole | None, opened: Opened) -> JudgeRole | None:
 def _fingerprint(candidate: Candidate, source: Path | None) -> str:
     """Of the weights or files; of a served model its name and address, which is all one can know before asking."""
     if source is None:
-        return served_fingerprint(candidate.text.split("#")[0])
+        return served_fingerprint(candidate.text)
     found = fingerprint_of(source, finished=candidate.kind == "finished")
     one_of_several = candidate.kind == "finished" and candidate.model is not None
     return hash_json([found, candidate.model]) if one_of_several else found

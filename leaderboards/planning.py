@@ -59,7 +59,9 @@ def plan_row(entry: Entry, name: str, setting: Setting) -> Planned:
         plan = benchmark.plan(setting)
     except SrbenchError as error:
         return Planned(model.name, benchmark.key, False, Plan(), str(error))
-    plan = replace(plan, judgments=_asked_for(plan.judgments, setting))
+    judges = setting.judge is not None and bool(setting.judge.address)
+    judges |= getattr(benchmark, "measures_judge", False) and entry.candidate.kind == "served"
+    plan = replace(plan, judgments=_asked_for(plan.judgments, setting, judges))
     asked = [(entry.candidate.text, plan.answers), (_judge_of(entry, benchmark, setting), plan.judgments)]
     return Planned(model.name, benchmark.key, current, plan, served=() if current else asked_of_served(asked))
 
@@ -67,7 +69,8 @@ def plan_row(entry: Entry, name: str, setting: Setting) -> Planned:
 def plan_matches(matches: HeadToHead, answering: Sequence[Entry]) -> Planned:
     """The plan of head to head. What is stored of it is not looked into: it counts as still to be done."""
     plan, each = matches.plan(len(answering)), matches.plan(1).answers
-    plan = replace(plan, judgments=_asked_for(plan.judgments, matches.setting))
+    judges = matches.setting.judge is not None and bool(matches.setting.judge.address)
+    plan = replace(plan, judgments=_asked_for(plan.judgments, matches.setting, judges))
     asked = [(e.candidate.text, each) for e in answering]
     served = asked_of_served([*asked, (matches.judge.address or matches.judge.name, plan.judgments)])
     return Planned("all pairs", HEAD_TO_HEAD, False, plan, served=served)
@@ -77,15 +80,16 @@ def plan_drift(answering: Sequence[Entry], setting: Setting, world: World) -> Pl
     """The plan of the drift matrix. What is stored of it is not looked into: it counts as still to be done."""
     try:
         each = asked_of_each(len(answering), setting, world)
+        asked = {e.opened.model.name: _asked_for(each, setting, e.candidate.kind == "served") for e in answering}
     except SrbenchError as error:
         return Planned("all models", DIRECTORY, False, Plan(), str(error))
-    served = asked_of_served([(e.candidate.text, each) for e in answering])
-    return Planned("all models", DIRECTORY, False, Plan(judgments=total([each] * len(answering))), served=served)
+    served = asked_of_served([(e.candidate.text, asked[e.opened.model.name]) for e in answering])
+    return Planned("all models", DIRECTORY, False, Plan(judgments=total(asked.values())), served=served)
 
 
-def _asked_for(judgments: Calls, setting: Setting) -> Calls:
+def _asked_for(judgments: Calls, setting: Setting, served: bool) -> Calls:
     """With the tokens that a served judge may take by its own settings."""
-    most = setting.config.judge.request.max_tokens if setting.judge and setting.judge.address else None
+    most = setting.config.judge.request.max_tokens if served else None
     return replace(judgments, completion_tokens=max(judgments.completion_tokens, judgments.calls * (most or 0)))
 
 

@@ -23,9 +23,9 @@ from leaderboards.health.run import write_health
 from leaderboards.models import ORACLE, as_self, finished_settings, judge_role, open_candidate
 from leaderboards.planning import Entry, Planned, plan_drift, plan_matches, plan_row
 from leaderboards.suites import HEAD_TO_HEAD, World, bounded, default_config, run_of
-from selfreward_bench.config import RunConfig
+from selfreward_bench.config import JudgeRequest, RunConfig
 from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError, did_you_mean
-from selfreward_bench.models.candidates import Candidate, parse_candidates
+from selfreward_bench.models.candidates import SERVED, Candidate, parse_candidates
 from selfreward_bench.models.opening import CONCURRENCY, Services, check_served
 from selfreward_bench.prices import Budget, PriceTable, load_prices
 from selfreward_bench.progress import Reporter, Silent
@@ -144,7 +144,7 @@ def prepare(candidates: Sequence[Candidate], config: RunConfig | None = None, **
         concurrency=options.get("concurrency", CONCURRENCY),
         chat_template=None if run else config.chat_template,
         timeout=config.eval.served_timeout,
-        request=config.judge.request,
+        request=_request(config, str(judge or "")),
     )
     asked = Asked(
         candidates=candidates,
@@ -251,7 +251,7 @@ class Session:
         with _noting(errors, f"{model.name}: {HEAD_TO_HEAD}"):
             if self._matches and entry in self._answering:
                 self._matches.answer(model, reporter)
-        entry.opened.engine.close()
+        entry.opened.close()
 
     def _drift(self, reporter: Reporter) -> None:
         """Each model as a judge of all models' answers, where several have answered and judged in this call."""
@@ -350,6 +350,12 @@ def _judge(asked: Asked, world: World) -> JudgeRole | None:
     if asked.judge == ORACLE:
         raise ConfigError("--judge oracle: the oracle knows the micro-world alone. Name a model that judges.")
     return judge_role(asked.judge, asked.services) if asked.judge else None
+
+
+def _request(config: RunConfig, judge: str) -> JudgeRequest:
+    """How a served judge is asked; that of a run's own rewards says nothing to a local judge of an evaluation."""
+    rewards = config.judge.model.startswith(SERVED) or config.seeds.reviewer.startswith(SERVED)
+    return JudgeRequest() if rewards and judge and not judge.startswith(SERVED) else config.judge.request
 
 
 def _all_rows(world: World) -> list[str]:

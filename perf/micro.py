@@ -33,7 +33,8 @@ def run_seed(seed: int, rewards: list[str], out: Path, overrides: list[str], rec
     from selfreward_bench.micro import oracle
     from selfreward_bench.storage.fingerprint import weights_fingerprint
     from selfreward_bench.storage.rundir import RunDir
-    from trainers.iteration import checkpoint_of, finished_models, run_iteration
+    from trainers.iteration import finished_models, run_iteration
+    from trainers.workshop import checkpoint_of
 
     first = rewards[0]
     for reward in rewards:

@@ -29,9 +29,13 @@ Optim = Literal[
     "ademamix", "ademamix_8bit", "paged_ademamix_32bit", "paged_ademamix_8bit",
     "rmsprop_bnb", "rmsprop_bnb_32bit", "rmsprop_bnb_8bit",
 ]  # fmt: skip
+Spec = Annotated[str, Field(min_length=1, max_length=1000)]
+Judge = Annotated[Spec, BeforeValidator(lambda given: "self" if given == "current" else given)]
 _SECRET_HEADER = re.compile(r"auth|key|token|cookie|secret", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 JudgeMode = Literal["sampled", "expected", "reasoned"]
+RANKS = "ranks"  # as a reviewer: nobody, and grades are made of human ranks
+WORDS = frozenset({"current", "self", "base", RANKS})  # no other model, where a setting names who does something
 
 
 def is_template_file(chat_template: str) -> bool:
@@ -94,12 +98,16 @@ class SeedConfig(Section):
         description="A score is thinned to this multiple of the other scores' median count (paper: part of score 4).",
     )
     eft_samples: PositiveInt = Field(
-        3, description="Judgments that the SFT baseline writes per response that has no review."
+        3, description="Judgments that the reviewer writes per response that has no review."
+    )
+    reviewer: Spec = Field(
+        "current",
+        description="Who reviews bare responses: current (the SFT baseline: paper), base, a model, or ranks (nobody).",
     )
 
 
 class JudgeRequest(Section):
-    """How a served judge (``--judge openai:NAME@URL``) is asked, where that is not as the benchmark says."""
+    """How a served judge (``openai:NAME@URL``) is asked, where that is not as the benchmark or ``judge`` says."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")] | None = Field(
         None, description="What results call the judge instead of openai:NAME@URL; an address may then change."
@@ -141,6 +149,10 @@ class JudgeRequest(Section):
 class JudgeConfig(Section):
     """The LLM-as-a-Judge that rewards (and, in judge accuracy, is measured)."""
 
+    model: Judge = Field(
+        "self",
+        description="Who rewards: self (the model that answers), base, or another model: RLAIF, and no self-reward.",
+    )
     prompt: str = Field("additive-5pt", description="A shipped judge prompt's name or a YAML file (docs/judges.md).")
     mode: JudgeMode = Field(
         "sampled",
@@ -155,11 +167,11 @@ class JudgeConfig(Section):
         Sampling(temperature=0.7, top_p=0.9, max_new_tokens=256),
         description="How judgments are sampled; mode reasoned takes max_new_tokens alone, expected nothing.",
     )
-    request: JudgeRequest = Field(JudgeRequest(), description="How a served judge of an evaluation is asked.")
+    request: JudgeRequest = Field(JudgeRequest(), description="How a served judge is asked.")
 
     def without_request(self) -> dict[str, Any]:
-        """What judgments of the loop, and of judge accuracy, depend on."""
-        return self.model_dump(exclude={"request"})
+        """What judgments depend on besides the model that judges and how a server is asked."""
+        return self.model_dump(exclude={"model", "request"})
 
 
 def _fits_together(section: Any) -> Any:
@@ -262,8 +274,9 @@ class PromptsConfig(Section):
     """New prompts by self-instruct."""
 
     count: PositiveInt = Field(5000, description="New prompts per round.")
-    writer: Literal["base", "current"] = Field(
-        "current", description="base (M0) or the current model (paper: a fixed chat model; it tried the trained ones)."
+    writer: Spec = Field(
+        "current",
+        description="Who writes: current, base (M0), or a model (paper: a fixed chat one); or a file of prompts.",
     )
     format: Literal["document", "chat"] = Field(
         "chat", description="chat, or document: a list of tasks that a base model continues."
@@ -358,7 +371,7 @@ class RunConfig(Section):
     seed: int = Field(0, description="What the seeds of all draws and samples derive from.")
     iterations: PositiveInt = Field(2, description="DPO rounds after M1: M2 .. M(1+iterations).")
     rewards: Literal["self", "random", "length", "oracle"] = Field(
-        "self", description="Who rewards: self is the model's own judge; all others are controls."
+        "self", description="What rewards: self is the judge (judge.model); all others are controls."
     )
     with_baseline: bool = Field(False, description="Also trains the SFT baseline: IFT only.")
     chat_template: str | None = Field(
@@ -378,6 +391,11 @@ class RunConfig(Section):
     candidates: CandidatesConfig = Field(CandidatesConfig(), description="Answers of M_t to the new prompts.")
     pairs: PairsConfig = Field(PairsConfig(), description="Which candidates become preferences.")
     eval: EvalConfig = Field(EvalConfig(), description="How checkpoints are evaluated.")
+
+    @property
+    def signal(self) -> str:
+        """What trains the model: ``self``, ``rlaif`` where another model judges, or a control."""
+        return "rlaif" if self.rewards == "self" and self.judge.model != "self" else self.rewards
 
     def with_changeable(self, other: RunConfig) -> RunConfig:
         """These settings, but for those on which no stage depends (the evaluation, trackers): they are the other's."""

@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from selfreward_bench.config import RunConfig, is_template_file
+from selfreward_bench.config import WORDS, RunConfig, is_template_file
 from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError, did_you_mean
 from selfreward_bench.storage.files import os_errors
 
@@ -56,7 +56,12 @@ _PATHS: Final[tuple[Location, ...]] = (
     ("seeds", "ift"),
     ("seeds", "eft"),
     ("seeds", "exclude"),
+    ("seeds", "reviewer"),
+    ("prompts", "writer"),
+    ("judge", "model"),
 )
+_ROLES: Final = _PATHS[-3:]
+_OF_RUN: Final = re.compile(r":(?:M\d+|SFT)\Z")  # RUN:MODEL
 _FILES: Final = (".yaml", ".yml", ".json", ".jsonl", ".gz", ".parquet", ".jinja")
 
 
@@ -278,12 +283,16 @@ def _absolute(layer: Layer, folder: Path) -> Layer:
         if not isinstance(section, dict) or not isinstance(text := section.get(location[-1]), str):
             continue
         kind, name = ("oasst:", text.removeprefix("oasst:")) if text.startswith("oasst:") else ("", text)
+        model = _OF_RUN.search(name) if location in _ROLES else None
+        name, tail = (name[: model.start()], model.group()) if model else (name, "")
         template = location == ("chat_template",)
+        if location in _ROLES and name in WORDS:
+            continue
         if not name or "\0" in name or (not is_template_file(name) if template else _is_name(name)):
             continue
         path = Path(name).expanduser()
         if template or _looks_like_path(name) or (folder / path).exists():
-            section[location[-1]] = f"{kind}{(folder / path).resolve() if not path.is_absolute() else path}"
+            section[location[-1]] = f"{kind}{(folder / path).resolve() if not path.is_absolute() else path}{tail}"
         elif path.exists():
             problems.append(
                 f"{_prefix(layer.places, location)}: {_show(name)} is not in {folder.resolve()} but in the current "

@@ -47,8 +47,8 @@ class Completion(Record):
     Attributes:
         index: number of the sample, 0 .. n-1.
         n_tokens: generated tokens, without the end token.
-        finish_reason: ``length`` means the answer was cut at ``max_new_tokens``; ``refused`` that a judge gave none,
-            so that a later call asks anew.
+        finish_reason: ``length`` means the answer was cut at ``max_new_tokens``; ``refused`` that a served model gave
+            none: of a judge, a later evaluation asks anew.
         seed: the seed of exactly this sample.
         thinking: what a served model thought before; no part of the answer, but of its tokens. Written down where there
             is any.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from leaderboards.evaluation import Names, listed
 from selfreward_bench import recipes
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from leaderboards.session import Options
     from selfreward_bench.config import RunConfig
+    from selfreward_bench.models.opening import Services
+    from selfreward_bench.prices import PriceTable
     from selfreward_bench.progress import Reporter
     from trainers.iteration import Iteration
 
@@ -30,6 +32,22 @@ __all__ = ["Run", "Settings", "load_recipe", "report", "run_iteration"]
 Settings = Mapping[str, object] | Iterable[str]
 
 _FORMATS: Final = {".html": "html", ".csv": "csv", ".json": "json", ".md": "markdown", ".tex": "latex"}
+
+
+class Served(TypedDict, total=False):
+    """What served models in a run's roles may cost, as the options of ``srbench run-iteration``.
+
+    Attributes:
+        prices: a table, or the file of one.
+        max_cost: in the currency of ``prices``.
+        replay: their answers come from the store alone.
+        concurrency: calls at the same time.
+    """
+
+    prices: PriceTable | str | Path | None
+    max_cost: float | None
+    replay: bool
+    concurrency: int
 
 
 class Run:
@@ -129,6 +147,7 @@ class Run:
         evaluate: bool = True,
         report: bool = True,
         reporter: Reporter | None = None,
+        **served: Unpack[Served],
     ) -> list[Iteration]:
         """Makes the next model, or all up to ``until``; what is done is not done again, what was cut off goes on.
 
@@ -137,6 +156,7 @@ class Run:
             evaluate: whether each new model is evaluated (an evaluation that fails does not stop the next model).
             report: whether ``report.html`` is renewed at the end.
             reporter: told the course of the work, such as `RichReporter`.
+            served: what served models in the run's roles may cost; see ``Served``.
 
         Returns:
             The models made now, in order; none where all are made.
@@ -150,7 +170,8 @@ class Run:
         target = until or next_model(self._run, stages_from(self.config, from_stage) if from_stage else ())
         if target is None:
             return []
-        work = Work(self._run, reporter or Silent(), evaluate=evaluate, report=report)
+        services = _services(self.config, served)
+        work = Work(self._run, reporter or Silent(), evaluate=evaluate, report=report, services=services)
         work.make(target, from_stage)
         return work.made
 
@@ -197,10 +218,23 @@ def run_iteration(
     evaluate: bool = True,
     report: bool = True,
     reporter: Reporter | None = None,
+    **served: Unpack[Served],
 ) -> list[Iteration]:
     """Makes the next model of a run, or all up to ``until``: `Run.run_iteration`."""
     opened = run if isinstance(run, Run) else Run(run)
-    return opened.run_iteration(until, from_stage=from_stage, evaluate=evaluate, report=report, reporter=reporter)
+    return opened.run_iteration(
+        until, from_stage=from_stage, evaluate=evaluate, report=report, reporter=reporter, **served
+    )
+
+
+def _services(config: RunConfig, served: Served) -> Services:
+    from selfreward_bench.prices import Budget, PriceTable, load_prices
+    from trainers.serving import services_of
+
+    prices = served.get("prices")
+    table = prices if isinstance(prices, PriceTable) else load_prices(Path(prices)) if prices else PriceTable()
+    budget = Budget(table, served.get("max_cost"))
+    return services_of(config, budget=budget, replay=served.get("replay", False), concurrency=served.get("concurrency"))
 
 
 def load_recipe(recipe: str | Path = "micro", settings: Settings = ()) -> RunConfig:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from selfreward_bench.config import CandidatesConfig
-from selfreward_bench.engines.base import TOO_LONG, Engine, GenerationRequest
-from selfreward_bench.errors import DataError, EngineError
+from selfreward_bench.engines.base import REFUSED, TOO_LONG, Engine, GenerationRequest
+from selfreward_bench.errors import DataError
 from selfreward_bench.judges.fencing import clean
 from selfreward_bench.progress import Reporter
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Prompt
+from trainers.replies import unanswered
 
 __all__ = ["by_prompt", "generate_missing", "refuse_strangers", "write_candidates"]
 
@@ -77,6 +78,7 @@ def generate_missing(
 
     A batch is appended in one write. If the machine went down within that write, the batch's first records are on the
     disk: the engine computes the batch whole again, to the same bits, and only the missing records are added.
+    What a served model refused to answer is written down as that, and not asked for again.
 
     Args:
         stored: ``Completion.id`` -> what ``path`` holds; what is generated is added to it.
@@ -86,7 +88,7 @@ def generate_missing(
         The completions of all requests, in the order of the requests and their samples.
 
     Raises:
-        EngineError: the engine left a sample out.
+        EngineError: the engine left a sample out; the others are stored.
     """
     ids = {r.id: [f"{r.id}/{k}" for k in range(r.n)] for r in requests}
     done = {name for name, samples in ids.items() if all(s in stored for s in samples)}
@@ -97,10 +99,13 @@ def generate_missing(
             stored.update((c.id, c) for c in new)
             advanced(len(new))
     failures = engine.failures
+    refused = [_refused(r, k) for r in requests if failures.get(r.id) == REFUSED for k in range(r.n)]
+    if refused := [c for c in refused if c.id not in stored]:
+        jsonl.append(path, refused)
+        stored.update((c.id, c) for c in refused)
     given = {name: samples for name, samples in ids.items() if failures.get(name) != TOO_LONG}
-    missing = [s for samples in given.values() for s in samples if s not in stored]
-    if missing:
-        raise EngineError(f"Engine {engine.name!r} gave no answer for {len(missing)} sample(s), first {missing[0]!r}.")
+    if missing := [name for name, samples in given.items() if any(s not in stored for s in samples)]:
+        raise unanswered(engine.name, missing, failures)
     return [stored[s] for samples in given.values() for s in samples]
 
 
@@ -140,6 +145,11 @@ def _request(prompt: Prompt, config: CandidatesConfig, run_seed: int, stage: str
         top_p=config.sampling.top_p,
         max_new_tokens=config.sampling.max_new_tokens,
     )
+
+
+def _refused(request: GenerationRequest, sample: int) -> Completion:
+    seed = request.seeds[sample] if request.seeds else 0
+    return Completion(prompt_id=request.id, index=sample, text="", n_tokens=0, finish_reason=REFUSED, seed=seed)
 
 
 def _storable(completion: Completion) -> Completion:

@@ -205,5 +205,6 @@ def _nothing_left(counts: Mapping[str, float], judge_prompt: JudgePrompt) -> str
         f"No EFT example is left ({listing or 'there are no ranked responses'}). If reviews do not parse, they do not "
         f"end as judge prompt {judge_prompt.name!r} asks: choose another judge.prompt, or mend the field 'review'; the "
         "SFT baseline's reviews must be sampled. If their order disagrees with the human ranks, raise "
-        "seeds.eft_samples or train the SFT baseline longer."
+        "seeds.eft_samples, train the SFT baseline longer, or let another model review (seeds.reviewer; with ranks, "
+        "grades are made of human ranks)."
     )

@@ -14,6 +14,7 @@ from typing import Final
 
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.storage.rundir import RunDir
+from trainers.roles import helped
 
 __all__ = ["Rate", "rates", "token_counts"]
 
@@ -78,7 +79,8 @@ def _embedded(run: RunDir) -> dict[str, float]:
     batches = {"baseline": sft, "sft": sft, "dpo": dpo}
     known = {kind: seconds * batches[kind] for kind, seconds in _PER_EXAMPLE.items()} | _PER_UNIT
     mode = run.config.judge.mode
-    return known | ({"judgments": _PER_JUDGMENT[mode]} if mode in _PER_JUDGMENT else {})
+    known |= {"judgments": _PER_JUDGMENT[mode]} if mode in _PER_JUDGMENT else {}
+    return {kind: seconds for kind, seconds in known.items() if kind not in helped(run.config)}
 
 
 def _neighbours(run: RunDir) -> Iterator[RunDir]:
@@ -105,6 +107,7 @@ def _works_alike(run: RunDir, other: RunDir) -> bool:
         c = r.config
         steps = (c.sft.batch_size, c.sft.max_length, c.dpo.batch_size, c.dpo.max_length)
         engine = c.engine.model_copy(update={"date": None})
-        return (c.base, engine, c.threads, c.judge, c.candidates.sampling, c.prompts.sampling, steps)
+        helpers = (c.prompts.writer, c.seeds.reviewer)
+        return (c.base, engine, c.threads, c.judge, helpers, c.candidates.sampling, c.prompts.sampling, steps)
 
     return traits(run) == traits(other)

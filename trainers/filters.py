@@ -36,11 +36,30 @@ _KEYWORDS: Final = re.compile(
     re.IGNORECASE,
 )
 
+# how an assistant begins when it speaks to its user; a task may hold such words, and begins otherwise
+_PHRASES: Final = (
+    r"i(?:'m| am|'d be| would be) (?:\w+ ){0,3}?(?:happy|glad|delighted|pleased|excited|here|ready) to (?:assist|help)",
+    r"i(?:'d|'ll| would| will| can) (?:\w+ ){0,4}?(?:assist|help) (?:you|with (?:that|this))",
+    r"(?:how|what|what else) (?:can|may|could) i (?:help|assist|do for|support) (?:you|with)",
+    r"what (?:would|do) you (?:like|want|need) (?:me|help|assistance)",
+    r"(?:i(?:'m| am) sorry|my apologies|i apologi[sz]e),? (?:but|i|as|for (?:the|any))",
+    r"(?:as|i(?:'m| am)) (?:just )?an? (?:ai|artificial intelligence|(?:large )?language model)",
+    r"i (?:cannot|can't|can not|am unable to|am not able to) (?:assist|help|fulfil+|comply)",
+    r"thank you for (?:your|the|providing|sharing|reaching|asking)",
+    r"(?:please )?(?:let me know|feel free to ask) (?:\w+ ){0,4}?(?:you (?:have|need|want)|i can|anything|questions)",
+    r"is there anything (?:else|specific)",
+    r"here(?:'s| is| are) (?:an?|one|another|your|some|the) (?:\w+ ){0,2}?(?:tasks?|prompts?|instructions?|examples?)",
+    r"(?:sure|certainly|absolutely|of course)(?: thing)?(?=[,!.])",
+)
+_GREETING: Final = r"(?:(?:hello|hi|hey|thanks|thank you|welcome|great|okay|good (?:morning|day))\b[^.!?]{0,60}[.!?] )?"
+_TO_USER: Final = re.compile(rf"[\W_]*{_GREETING}(?:{'|'.join(_PHRASES)})(?!\w)", re.IGNORECASE)
+
 
 def fault(text: str, config: PromptsConfig) -> str | None:
     """Why a prompt cannot be used whatever was seen before, or None.
 
     ``empty``; ``malformed`` (control characters, control tokens, broken characters, a second task or its answer);
+    ``no_task`` (in English: it speaks to the user as an assistant does, "I am very happy to assist you");
     ``too_short``, ``too_long`` (words as ``count_words`` counts them); ``keyword`` (format ``chat`` only, in English:
     needs images, files, drawing, ...).
     """
@@ -48,6 +67,8 @@ def fault(text: str, config: PromptsConfig) -> str | None:
         return "empty"
     if _BROKEN.search(text) or _MARKER.search(text):
         return "malformed"
+    if _TO_USER.match(" ".join(text.replace("\u2019", "'").split())):
+        return "no_task"
     n_words = count_words(text)
     if n_words < config.min_words:
         return "too_short"

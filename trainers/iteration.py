@@ -8,39 +8,31 @@ What a stage does is in the module of its name; this one only puts them in order
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from selfreward_bench.config import RunConfig
-from selfreward_bench.engines import open_engine
-from selfreward_bench.engines.base import Engine
-from selfreward_bench.engines.templates import Chosen, of_run
-from selfreward_bench.errors import IncompatibleRunError, LoopViolation, UnknownNameError
-from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
+from selfreward_bench.config import RANKS
+from selfreward_bench.errors import IncompatibleRunError, UnknownNameError
+from selfreward_bench.judges.pointwise import JudgeItem
 from selfreward_bench.judges.prompts import load_judge_prompt
-from selfreward_bench.micro import base_path
+from selfreward_bench.models.opening import Services
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.files import write_atomic
-from selfreward_bench.storage.fingerprint import weights_fingerprint
-from selfreward_bench.storage.rundir import RunDir, Stage, hash_file, hash_json
+from selfreward_bench.storage.rundir import RunDir, hash_json
 from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, Prompt, Reward
-from trainers import candidates, checks, eft, learning, pairs, prompts, rewards, seeds
+from trainers import candidates, checks, eft, given, learning, pairs, prompts, rewards, roles, seeds
 from trainers.checkpoints import logit_probe, read_card
 from trainers.dpo import check_first_step, first_loss_tolerance
 from trainers.examination import examine_run
 from trainers.isolation import run_training
 from trainers.launchers import one_process
-from trainers.rendering import local_directory
+from trainers.rewards import Oracle
 from trainers.stages import BASELINE, check_model, models, parent_of, stages
 from trainers.tracking import tracking_of
 from trainers.training import TrainResult
-
-Oracle = Callable[[Prompt, str], float | None]
+from trainers.workshop import StopBefore, Workshop, base_directory, checkpoint_of
 
 
 @dataclass(frozen=True)
@@ -48,6 +40,8 @@ class Iteration:
     """One model of a run and how it came to be; kept as ``iteration.json`` beside its checkpoint.
 
     Attributes:
+        rewards: what it was trained on: ``self``, ``rlaif`` (another model's judgments), a control; ``none``: by SFT.
+        judge: who judged instead of the parent; None where nobody did.
         warnings: what makes it doubtful that this round taught anything (``trainers.learning``).
         lora: as in ``ModelCard``.
     """
@@ -62,25 +56,7 @@ class Iteration:
     probe: list[float]
     warnings: tuple[str, ...] = ()
     lora: dict[str, Any] | None = None
-
-
-def base_directory(config: RunConfig) -> Path:
-    """Where M0 is: the embedded base, or what the recipe names (a hub id is downloaded when it is first asked for).
-
-    Raises:
-        EngineError: the recipe names no directory and nothing the hub can give, or no whole checkpoint in safetensors.
-    """
-    return base_path() if config.base == "micro" else _directory_of(config.base)
-
-
-@cache
-def _directory_of(base: str) -> Path:
-    return local_directory(base)
-
-
-def checkpoint_of(run: RunDir, model: str) -> Path:
-    """The directory of a model's weights; ``M0`` is the base."""
-    return base_directory(run.config) if model == "M0" else run.path / model / "checkpoint"
+    judge: str | None = None
 
 
 def finished_models(run: RunDir) -> list[str]:
@@ -102,6 +78,7 @@ def run_iteration(
     oracle: Oracle | None = None,
     reporter: Reporter | None = None,
     preflight: bool = True,
+    services: Services | None = None,
 ) -> list[Iteration]:
     """Makes the next model of a run, or all up to ``until``.
 
@@ -111,6 +88,7 @@ def run_iteration(
         oracle: grades a response truly; only for the reward control ``rewards: oracle``.
         reporter: told the course of the work.
         preflight: whether a round in small is trained on the base before anything else, once (``trainers.preflight``).
+        services: store, prices and budget of served models that help; None takes the user's store, without a limit.
 
     Returns:
         The models made now, in order (the baseline first when it was trained now).
@@ -120,10 +98,10 @@ def run_iteration(
         LoopViolation: a check of the loop itself failed; nothing is made from what failed.
         IncompatibleRunError: a stage was made with other inputs or settings; the message names them.
         TrainingError: training could not go on; the last good state is kept.
-        ConfigError: torchrun started this process and others beside it.
+        ConfigError: torchrun started this process and others beside it, or a role cannot be filled.
     """
-    loop = _Loop(run, reporter or Silent(), oracle)
-    with one_process(loop.reporter.message), run.lock():
+    loop = _Loop(run, reporter or Silent(), oracle, services=services)
+    with one_process(loop.reporter.message), run.lock(), closing(loop):
         if from_stage:
             check_stages(run, from_stage, oracle)  # what stays must fit, or nothing is deleted
             run.reset_from(from_stage, [(s.name, s.paths) for s in stages(run.config)])
@@ -132,7 +110,8 @@ def run_iteration(
             return []
         check_model(run.config, last)
         if last not in finished_models(run):
-            loop.seed_ift()  # what is wrong with the seed data is said first: it takes no time
+            loop.helpers.check()  # what is wrong with names, keys and seed data is said first: it takes no time
+            loop.seed_ift()
             examine_run(run, base_directory(run.config), flight=preflight, reporter=loop.reporter)
         made = []
         for model in models(run.config):
@@ -158,7 +137,7 @@ def check_stages(run: RunDir, before: str, oracle: Oracle | None = None) -> None
         loop = _Loop(run, Silent(), oracle, stop_before=before)
         for model in models(run.config):
             loop.make(model)
-    except _StopBefore:
+    except StopBefore:
         return
 
 
@@ -172,110 +151,17 @@ def first_change(run: RunDir) -> str | None:
     try:
         for model in models(run.config):
             loop.make(model)
-    except (_StopBefore, IncompatibleRunError):
+    except (StopBefore, IncompatibleRunError):
         return loop.reached
     return None
 
 
-class _StopBefore(Exception):
-    """The stage is reached that was not to be looked at, or one that is not made yet."""
-
-
-class _Loop:
-    """One call's state: the run, who listens, and the engine that is open.
-
-    Args:
-        stop_before: only what stands before this stage is compared with what it was made from; raises ``_StopBefore``.
-    """
-
-    def __init__(
-        self, run: RunDir, reporter: Reporter, oracle: Oracle | None, *, stop_before: str | None = None
-    ) -> None:
-        self.stop_before = stop_before
-        self.reached = ""  # the stage that was looked at last
-        self.run = run
-        self.config = run.config
-        self.reporter = reporter
-        self.oracle = oracle
-        self.fingerprints: dict[str, str] = {}
-        self._engine: tuple[str, Engine] | None = None
+class _Loop(Workshop):
+    """The stages of a run, each with what it is made from."""
 
     def make(self, model: str) -> Iteration:
         """The model's stages, each made, gone on with or found done; then its record."""
         return self.supervised(model) if parent_of(model) == "M0" else self.preferences(model)
-
-    # ---- stages in general -----------------------------------------------------------------------------------------
-
-    @contextmanager
-    def stage(self, name: str, inputs: Mapping[str, str], settings: Mapping[str, object]) -> Iterator[Stage | None]:
-        """Yields the stage to be worked on, or None when it is done already."""
-        self.reached = name
-        if self.stop_before and (name == self.stop_before or self.run.stage_status(name) == "new"):
-            raise _StopBefore
-        stage = self.run.stage(name, inputs, {"seed": self.config.seed, **settings})
-        if self.stop_before and stage.status != "done":
-            raise _StopBefore
-        if stage.status == "done":
-            self.reporter.finished(name, stage.counts, stage.seconds, skipped=True)
-            yield None
-            return
-        yield stage
-        self.reporter.finished(name, stage.counts, stage.seconds)
-
-    def outputs(self, name: str) -> dict[str, str]:
-        """What a finished stage made: file -> hash."""
-        stage = self.run.finished_stage(name)
-        if stage is None:
-            raise LoopViolation(f"{self.run.path}: stage {name} is not complete, but a later one needs it.")
-        return stage.outputs
-
-    def path(self, model: str, file: str) -> Path:
-        return self.run.path / model / file
-
-    def fingerprint(self, model: str) -> str:
-        if model not in self.fingerprints:
-            self.fingerprints[model] = weights_fingerprint(checkpoint_of(self.run, model))
-        return self.fingerprints[model]
-
-    def engine(self, model: str) -> Engine:
-        """The engine on a model's weights; one is open at a time."""
-        if self._engine and self._engine[0] != model:
-            self.close_engine()
-        if self._engine is None:
-            opened = open_engine(
-                self.config.engine,
-                checkpoint_of(self.run, model),
-                threads=self.config.threads,
-                chat_template=self.chat_template(model),
-            )
-            self._engine = (model, opened)
-        return self._engine[1]
-
-    def chat_template(self, model: str) -> str | None:
-        """What renders a model's messages instead of its own template; told."""
-        chosen = of_run(self.config, model, checkpoint_of(self.run, model))
-        if chosen and (told := chosen.told(model)):
-            self.reporter.message(told)
-        return chosen.given if chosen else None
-
-    def rendering(self, model: str) -> dict[str, str]:
-        """For the settings of a stage that works with a model: the template that the recipe names for it."""
-        named = self.config.chat_template
-        return {"chat_template": Chosen(named).key} if model == "M0" and named is not None else {}
-
-    def close_engine(self) -> None:
-        if self._engine:
-            self._engine[1].close()
-        self._engine = None
-
-    def judge(self, model: str, stage: str) -> PointwiseJudge:
-        return PointwiseJudge.from_config(
-            self.engine(model),
-            self.config.judge,
-            run_seed=self.config.seed,
-            stage=stage,
-            checkpoint=self.fingerprint(model),
-        )
 
     # ---- M1 and the baseline ---------------------------------------------------------------------------------------
 
@@ -322,35 +208,46 @@ class _Loop:
                 counts = {"examples": len(examples)}
                 if read := facts.get("ift"):
                     counts |= {name: int(read[name]) for name in ("rows", "bad", "duplicates")}
-                self._finish(stage, counts, "ift.jsonl")
+                self.finish(stage, counts, "ift.jsonl")
 
     def seed_eft(self) -> None:
-        """Reviews where the data brings none (by the SFT baseline, as in the paper), then filtered EFT examples."""
+        """Reviews where the data brings none (by the SFT baseline, as in the paper), then filtered EFT examples.
+
+        Whoever writes them is asked as a judge that samples.
+        """
         section = self.config.seeds
         ranked = seeds.load_eft(section, self.config.seed)
+        if section.reviewer == RANKS:
+            ranked = eft.graded_by_rank(ranked, load_judge_prompt(self.config.judge.prompt))
         bare = [
             JudgeItem(p.id, i, p.messages, r.text)
             for p in ranked
             for i, r in enumerate(p.responses)
-            if r.review is None
+            if r.review is None and section.reviewer != RANKS
         ]
         if bare:
+            reviewer = roles.who(self.config, roles.REVIEWER, BASELINE)
+        if bare and reviewer == BASELINE:
             baseline = jsonl.read(self.path("M1", "ift.jsonl"), Example)
             inputs = {"ift": self.outputs("M1/ift")["ift.jsonl"]}
             self.train(BASELINE, "sft", baseline, inputs, self.config.sft.model_dump())
         # where the data brings all reviews, no judge is asked, and its settings decide nothing
-        judge_settings = {"judge": self.config.judge.without_request(), "samples": section.eft_samples} if bare else {}
-        inputs = {"ranked": hash_json(ranked)} | ({"model": self.fingerprint(BASELINE)} if bare else {})
+        judge_settings: dict[str, object] = {}
+        if bare:
+            judge_settings = {"judge": self.config.judge.without_request(), "samples": section.eft_samples}
+            judge_settings |= self.rendering(reviewer)
+        inputs = {"ranked": hash_json(ranked)} | ({"model": self.fingerprint(reviewer)} if bare else {})
         with self.stage("M1/reviews", inputs, judge_settings) as stage:
             if stage:
                 counts = {"judgments": 0.0}
                 path = stage.records_path("reviews.jsonl")
                 if bare:
-                    writer = replace(self.judge(BASELINE, stage.name), mode="sampled", samples=section.eft_samples)
-                    counts = rewards.write_items(writer, bare, path=path, reporter=self.reporter, stage=stage.name)
+                    judge = replace(self.judge(reviewer, stage.name), mode="sampled", samples=section.eft_samples)
+                    counts = rewards.write_items(judge, bare, path=path, reporter=self.reporter, stage=stage.name)
+                    self.tidy(reviewer, path, bare)
                 else:
                     jsonl.write(path, [])
-                self._finish(stage, counts, "reviews.jsonl")
+                self.finish(stage, counts, "reviews.jsonl")
         inputs = {"ranked": hash_json(ranked), "reviews": self.outputs("M1/reviews")["reviews.jsonl"]}
         settings = {"flatten": section.eft_flatten, "judge": load_judge_prompt(self.config.judge.prompt).key}
         with self.stage("M1/eft", inputs, settings) as stage:
@@ -361,7 +258,7 @@ class _Loop:
                     ranked, reviews, load_judge_prompt(self.config.judge.prompt), section, self.config.seed
                 )
                 jsonl.write(stage.records_path("eft.jsonl"), result.examples)
-                self._finish(stage, result.counts, "eft.jsonl")
+                self.finish(stage, result.counts, "eft.jsonl")
 
     # ---- M2, M3, ... -----------------------------------------------------------------------------------------------
 
@@ -392,30 +289,57 @@ class _Loop:
         rounds = [f"M{i}" for i in range(2, int(model[1:]))]
         return [p for m in rounds for p in jsonl.read(self.path(m, "prompts.jsonl"), Prompt)]
 
+    def seed_prompts(self) -> list[Prompt]:
+        ift = jsonl.read(self.path("M1", "ift.jsonl"), Example)
+        return [Prompt(id=e.id, messages=e.prompt, source=e.source) for e in ift]
+
     def new_prompts(self, model: str, parent: str) -> None:
-        writer = "M0" if self.config.prompts.writer == "base" else parent
         inputs = {
-            "writer": self.fingerprint(writer),
             "seeds": self.outputs("M1/ift")["ift.jsonl"],
             **{f"pool-M{i}": self.outputs(f"M{i}/prompts")["prompts.jsonl"] for i in range(2, int(model[1:]))},
         }
+        if roles.is_prompt_file(self.config.prompts.writer):
+            self.given_prompts(model, inputs)
+            return
+        writer = roles.who(self.config, roles.WRITER, parent)
+        inputs["writer"] = self.fingerprint(writer)
         settings = self.config.prompts.model_dump() | self.rendering(writer)
+        if writer in self.helpers:
+            settings["writer"] = "another model"  # whose fingerprint tells which; it may be moved
         with self.stage(f"{model}/prompts", inputs, settings) as stage:
             if stage:
-                ift = jsonl.read(self.path("M1", "ift.jsonl"), Example)
                 counts = prompts.write_prompts(
                     self.engine(writer),
                     self.config.prompts,
                     raw_path=stage.records_path("prompts.raw.jsonl"),
                     path=stage.records_path("prompts.jsonl"),
-                    seed_prompts=[Prompt(id=e.id, messages=e.prompt, source=e.source) for e in ift],
+                    seed_prompts=self.seed_prompts(),
                     pool=self.earlier_prompts(model),
                     excluded=seeds.load_excluded(self.config.seeds),
                     run_seed=self.config.seed,
                     stage=stage.name,
                     reporter=self.reporter,
                 )
-                self._finish(stage, counts, "prompts.jsonl")
+                self.finish(stage, counts, "prompts.jsonl")
+
+    def given_prompts(self, model: str, inputs: dict[str, str]) -> None:
+        """Prompts of the user's own file in place of written ones."""
+        section = self.config.prompts
+        found = given.load_prompts(section.writer)
+        settings = {"writer": "a file", "count": section.count, "max_rouge_l": section.max_rouge_l}
+        with self.stage(f"{model}/prompts", inputs | {"file": given.digest(found)}, settings) as stage:
+            if stage:
+                counts = given.take_prompts(
+                    found,
+                    section,
+                    path=stage.records_path("prompts.jsonl"),
+                    used=[*self.seed_prompts(), *self.earlier_prompts(model)],
+                    excluded=seeds.load_excluded(self.config.seeds),
+                    run_seed=self.config.seed,
+                    stage=stage.name,
+                    reporter=self.reporter,
+                )
+                self.finish(stage, counts, "prompts.jsonl")
 
     def answer(self, model: str, parent: str) -> None:
         inputs = {"prompts": self.outputs(f"{model}/prompts")["prompts.jsonl"], "model": self.fingerprint(parent)}
@@ -430,43 +354,45 @@ class _Loop:
                     stage=stage.name,
                     reporter=self.reporter,
                 )
-                self._finish(stage, counts, "completions.jsonl")
+                self.finish(stage, counts, "completions.jsonl")
 
     def reward(self, model: str, parent: str) -> None:
-        """The parent judges its own answers; a control reward needs no judgment."""
+        """The parent judges its own answers, or who is named for it; a control reward needs no judgment."""
+        judge = roles.who(self.config, roles.JUDGE, parent) if self.config.rewards == "self" else parent
         inputs = {
             "completions": self.outputs(f"{model}/candidates")["completions.jsonl"],
             "model": self.fingerprint(parent),
         }
-        settings = {"judge": self.config.judge.without_request(), "rewards": self.config.rewards}
+        if judge != parent:
+            inputs["judge"] = self.fingerprint(judge)
+        settings: dict[str, object] = {"judge": self.config.judge.without_request(), "rewards": self.config.rewards}
+        settings |= self.rendering(judge)
         with self.stage(f"{model}/judgments", inputs, settings) as stage:
             if stage:
                 path = stage.records_path("judgments.jsonl")
                 if self.config.rewards == "self":
-                    counts = rewards.write_judgments(
-                        self.judge(parent, stage.name),
-                        jsonl.read(self.path(model, "prompts.jsonl"), Prompt),
-                        jsonl.read(self.path(model, "completions.jsonl"), Completion),
-                        path=path,
-                        reporter=self.reporter,
-                    )
+                    asked = jsonl.read(self.path(model, "prompts.jsonl"), Prompt)
+                    answers = jsonl.read(self.path(model, "completions.jsonl"), Completion)
+                    judging = self.judge(judge, stage.name)
+                    counts = rewards.write_judgments(judging, asked, answers, path=path, reporter=self.reporter)
+                    self.tidy(judge, path, rewards.judge_items(asked, answers))
                 else:
                     jsonl.write(path, [])
                     counts = {"judgments": 0}
-                self._finish(stage, counts, "judgments.jsonl")
+                self.finish(stage, counts, "judgments.jsonl")
 
     def prefer(self, model: str) -> None:
         inputs = {
             "completions": self.outputs(f"{model}/candidates")["completions.jsonl"],
             "judgments": self.outputs(f"{model}/judgments")["judgments.jsonl"],
         }
-        settings = {"rewards": self.config.rewards, **self.config.pairs.model_dump()}
+        settings = {"rewards": self.config.signal, **self.config.pairs.model_dump()}
         with self.stage(f"{model}/pairs", inputs, settings) as stage:
             if stage:
                 self.reporter.started(stage.name, None, "pairs")
                 asked = jsonl.read(self.path(model, "prompts.jsonl"), Prompt)
                 answers = jsonl.read(self.path(model, "completions.jsonl"), Completion)
-                given = rewards.rewards_for(
+                scored = rewards.rewards_for(
                     self.config.rewards,
                     prompts=asked,
                     completions=answers,
@@ -474,11 +400,11 @@ class _Loop:
                     run_seed=self.config.seed,
                     oracle=self.oracle,
                 )
-                result = pairs.make_pairs(asked, answers, given, self.config.pairs, run_seed=self.config.seed)
-                jsonl.write(stage.records_path("rewards.jsonl"), given)
+                result = pairs.make_pairs(asked, answers, scored, self.config.pairs, run_seed=self.config.seed)
+                jsonl.write(stage.records_path("rewards.jsonl"), scored)
                 checks.require_pairs(model, result.counts)
                 jsonl.write(stage.records_path("pairs.jsonl"), result.pairs)
-                self._finish(stage, result.counts, "pairs.jsonl", "rewards.jsonl")
+                self.finish(stage, result.counts, "pairs.jsonl", "rewards.jsonl")
                 for warning in self.pair_warnings(model):
                     self.reporter.message(f"Warning: {warning}")
 
@@ -486,9 +412,9 @@ class _Loop:
         stage = self.run.finished_stage(f"{model}/pairs")
         if stage is None:
             return []
-        given = jsonl.read(self.path(model, "rewards.jsonl"), Reward)
+        scored = jsonl.read(self.path(model, "rewards.jsonl"), Reward)
         judge = self.config.judge if self.config.rewards == "self" else None
-        return list(learning.pair_warnings(model, stage.counts, given, judge))
+        return list(learning.pair_warnings(model, stage.counts, scored, judge))
 
     # ---- training and the loop's checks ----------------------------------------------------------------------------
 
@@ -502,7 +428,7 @@ class _Loop:
             settings = settings | {"lora": lora.model_dump()}
         with self.stage(f"{model}/train", inputs, settings | self.rendering(parent)) as stage:
             if stage:
-                self.close_engine()
+                self.close()
                 section = self.config.dpo if kind == "dpo" else self.config.sft
                 result = run_training(
                     kind,
@@ -531,7 +457,7 @@ class _Loop:
         if path.exists():
             return Iteration(**json.loads(path.read_text(encoding="utf-8")))
         if self.stop_before:
-            raise _StopBefore
+            raise StopBefore
         trusted = self.config.engine.trust_remote_code
         before, after = (logit_probe(checkpoint_of(self.run, m), trust_remote_code=trusted) for m in (parent, model))
         prints = (self.fingerprint(model), self.fingerprint(parent))
@@ -545,7 +471,7 @@ class _Loop:
             parent=parent,
             fingerprint=self.fingerprint(model),
             parent_fingerprint=self.fingerprint(parent),
-            rewards="none" if parent == "M0" else self.config.rewards,
+            rewards="none" if parent == "M0" else self.config.signal,
             counts={name: dict(stage.counts) for name, stage in found.items() if stage},
             checks={
                 "weights_differ_from_parent": "passed",
@@ -555,13 +481,11 @@ class _Loop:
             probe=after,
             warnings=(*(self.pair_warnings(model) if parent != "M0" else ()), *learnt),
             lora=card.lora if (card := read_card(checkpoint_of(self.run, model))) else None,
+            judge=roles.shown(self.config, roles.JUDGE) if parent != "M0" and self.config.signal == "rlaif" else None,
         )
         kept = {key: value for key, value in asdict(iteration).items() if value is not None}
         write_atomic(path, (json.dumps(kept, indent=2, allow_nan=False) + "\n").encode())
         return iteration
-
-    def _finish(self, stage: Stage, counts: Mapping[str, float], *files: str) -> None:
-        stage.finish(counts, {file: hash_file(stage.records_path(file)) for file in files})
 
 
 def _training_counts(result: TrainResult, records: int) -> dict[str, float]:

@@ -13,6 +13,7 @@ from trainers.dimensions import Dimensions
 from trainers.lengths import Lengths, Measured, bounds, written_by_judge
 from trainers.memory import Device, Memory, Pass
 from trainers.plan import StagePlan, stage_kind
+from trainers.roles import helped
 
 __all__ = ["TITLES", "Need", "fewest_tokens", "need_of", "needs", "saved_width", "training_pass"]
 
@@ -57,10 +58,11 @@ class _Asked:
 def needs(
     config: RunConfig, d: Dimensions, measured: Measured, pending: Sequence[StagePlan], device: Device
 ) -> tuple[Need, ...]:
-    """Of all stages that are to be done."""
+    """Of all stages that the run's own models are to do."""
     stages: dict[str, list[str]] = {}
+    others = helped(config)
     for stage in pending:
-        if stage.remaining:
+        if stage.remaining and stage_kind(stage.name) not in others:
             stages.setdefault(stage_kind(stage.name), []).append(stage.name)
     if "dpo" in stages:
         stages["reference"] = stages["dpo"]

@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from selfreward_bench.config import DpoConfig, RunConfig, SftConfig
+from selfreward_bench.config import RANKS, DpoConfig, RunConfig, SftConfig
 from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.storage.rundir import RunDir, StageStatus
+from trainers import roles
 from trainers.estimates import Rate, rates, token_counts
 from trainers.stages import BASELINE, StageSpec, check_model, models, stages
 
@@ -29,6 +30,7 @@ __all__ = [
     "tokens_per_unit",
 ]
 
+_DRAWN = "drawn from"
 _BOOKKEEPING = frozenset({"ift", "eft", "pairs"})  # reads and writes records, asks no model: seconds at most
 
 
@@ -129,7 +131,7 @@ def make_plan(
     wanted = models(run.config)
     wanted = wanted[: wanted.index(last) + 1]
     seeds = _SeedCounts(run, without_data)
-    if seeds.bare.number and "M1" in wanted:
+    if seeds.bare.number and "M1" in wanted and roles.who(run.config, roles.REVIEWER, BASELINE) == BASELINE:
         wanted = [BASELINE, *wanted]
     listed = [_describe(run, spec, seeds, anew) for spec in every if _belongs(spec, wanted)]
     known = rates(run, lambda other: _own_rates(other, stages(other.config)))
@@ -225,11 +227,18 @@ def _work(run: RunDir, spec: StageSpec, seeds: _SeedCounts, anew: Collection[str
         return (seeds.ift if kind == "ift" else seeds.eft), "examples", ""
     if kind == "reviews":
         k, bare = config.seeds.eft_samples, seeds.bare
-        return bare.times(k), "judgments", f"{bare} responses without a review x {k}" if bare.number else ""
+        origin = f"{bare} responses without a review x {k}{_by(config, roles.REVIEWER)}"
+        return bare.times(k), "judgments", origin if bare.number else ""
     asked = _records(run, f"{model}/prompts", "prompts", anew) or Amount(config.prompts.count)
     if kind == "prompts":
+        if roles.is_prompt_file(config.prompts.writer):
+            return Amount(config.prompts.count, exact=False), "prompts", f"{_DRAWN} {config.prompts.writer}"
         most = config.prompts.count * config.prompts.max_attempts_factor
-        return Amount(config.prompts.count), "prompts", f"from at most {most:,} continuations"
+        return (
+            Amount(config.prompts.count),
+            "prompts",
+            f"from at most {most:,} continuations{_by(config, roles.WRITER)}",
+        )
     if kind == "pairs":
         return _most_pairs(run, model, anew), "pairs", ""
     answers = asked.times(config.candidates.count)
@@ -239,7 +248,12 @@ def _work(run: RunDir, spec: StageSpec, seeds: _SeedCounts, anew: Collection[str
         return Amount(0), "judgments", f"none: rewards are {config.rewards}"
     distinct = _records(run, f"{model}/candidates", "distinct", anew) or Amount(answers.number, exact=False)
     k = config.judge.samples if config.judge.mode == "sampled" else 1
-    return distinct.times(k), "judgments", f"{distinct} distinct answers x {k}"
+    return distinct.times(k), "judgments", f"{distinct} distinct answers x {k}{_by(config, roles.JUDGE)}"
+
+
+def _by(config: RunConfig, role: str) -> str:
+    """Whose work it is, where it is not a model's of the run."""
+    return f", by {roles.shown(config, role)}" if role in roles.others(config) else ""
 
 
 def _sft_steps(config: RunConfig, model: str, seeds: _SeedCounts) -> tuple[Amount, str, str]:
@@ -288,12 +302,14 @@ class _SeedCounts:
             ift = _stated("ift", section.ift, section.ift_size)
         self.ift = ift or Amount(len(seeds.load_ift(section, run.config.seed)))
         if eft is None and without_data and not seeds.is_there(section.eft):
-            eft = self.bare = _stated("eft", section.eft, section.eft_size)
+            eft = _stated("eft", section.eft, section.eft_size)
+            self.bare = Amount(0) if section.reviewer == RANKS else eft
         if eft:
             self.eft = eft
             return
         ranked = seeds.load_eft(section, run.config.seed)
-        self.bare = Amount(sum(r.review is None for p in ranked for r in p.responses))
+        bare = sum(r.review is None for p in ranked for r in p.responses)
+        self.bare = Amount(0 if section.reviewer == RANKS else bare)
         self.eft = Amount(sum(len(p.responses) for p in ranked), exact=False)
 
 
@@ -339,4 +355,5 @@ def _estimated(stage: StagePlan, known: Mapping[str, Rate]) -> StagePlan:
         return replace(stage, seconds=0.0)
     if kind in known:
         return replace(stage, seconds=stage.remaining * known[kind].number, source=known[kind].source)
-    return replace(stage, seconds=0.0) if kind in _BOOKKEEPING else stage
+    is_read = kind in _BOOKKEEPING or (kind == "prompts" and stage.origin.startswith(_DRAWN))
+    return replace(stage, seconds=0.0) if is_read else stage

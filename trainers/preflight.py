@@ -30,6 +30,7 @@ from trainers.checkpoints import ModelCard, logit_probe, quiet_libraries, save_c
 from trainers.dpo import check_first_step, first_loss_tolerance
 from trainers.isolation import run_training
 from trainers.prompts import round_requests
+from trainers.roles import helped
 
 __all__ = ["STEPS", "preflight"]
 
@@ -128,11 +129,17 @@ class _Flight:
         """Answers of the base, and a new prompt as the recipe has it written."""
         with self._step("generating"):
             requests = [self._answer_request(i, q) for i, q in enumerate(_QUESTIONS)]
-            self.answers = self._generate(self.base, [*requests, self._new_prompt()])
+            written = [] if "prompts" in helped(self.config) else [self._new_prompt()]
+            self.answers = self._generate(self.base, [*requests, *written])
             self._refuse_if_the_engine_differs()
 
     def judge(self) -> None:
-        """The judge's question about the answers, and how likely the model is to write a grade."""
+        """The judge's question about the answers, and how likely the model is to write a grade.
+
+        Where another model judges, it need not be able to.
+        """
+        if "judgments" in helped(self.config):
+            return
         with self._step("judging"):
             questions = {f"q{i}": question for i, question in enumerate(_QUESTIONS)}
             items = [

@@ -27,15 +27,17 @@ from selfreward_bench.types import Completion, Message, Prompt
 from trainers.candidates import generate_missing, refuse_strangers
 from trainers.filters import Seen, fault
 
-__all__ = ["LOSSES", "Selection", "read_task", "round_requests", "write_prompts"]
+__all__ = ["LOSSES", "Selection", "examples_of", "read_task", "round_requests", "write_prompts"]
 
 #: why a continuation is no new prompt, in the order the reasons are looked for; ``no_room``: the examples with it
-#: exceed the writer's context; ``surplus``: enough were there already
+#: exceed the writer's context; ``refused``: by a served one's filter; ``surplus``: enough were there already
 LOSSES: Final = (
     "no_room",
+    "refused",
     "truncated",
     "empty",
     "malformed",
+    "no_task",
     "too_short",
     "too_long",
     "keyword",
@@ -90,7 +92,7 @@ def write_prompts(
     while n_contexts := selection.n_contexts():
         generated = [p.text for p in pool] + selection.accepted
         asked = round_requests(
-            config, n_contexts, rounds, _examples(seed_prompts, config), generated, run_seed=run_seed, stage=stage
+            config, n_contexts, rounds, examples_of(seed_prompts, config), generated, run_seed=run_seed, stage=stage
         )
         before = len(selection.accepted)
         selection.consider(generate_missing(engine, asked, raw_path, stored), sum(r.n for r in asked))
@@ -127,7 +129,8 @@ class Selection:
         for continuation in continuations:
             self._tokens += continuation.n_tokens
             text = read_task(continuation.text, self._config.format)
-            loss = "truncated" if continuation.finish_reason == "length" else self._loss(text)
+            cut = {"length": "truncated", "refused": "refused"}.get(continuation.finish_reason)
+            loss = cut or self._loss(text)
             if loss:
                 self._lost[loss] += 1
             else:
@@ -262,7 +265,7 @@ def _chat(shots: Sequence[str]) -> tuple[Message, ...]:
     return (Message(role="user", content=content),)
 
 
-def _examples(seed_prompts: Sequence[Prompt], config: PromptsConfig) -> list[str]:
+def examples_of(seed_prompts: Sequence[Prompt], config: PromptsConfig) -> list[str]:
     """Seed tasks fit to be shown: one turn, not longer than a new task may be; any, where none is."""
     texts = [" ".join(p.text.split()) for p in seed_prompts if sum(m.role == "user" for m in p.messages) == 1]
     fitting = [text for text in texts if count_words(text) <= config.max_words]
@@ -282,6 +285,6 @@ def _nothing_new(raw_path: Path, counts: dict[str, float]) -> str:
     return (
         f"None of {counts['continuations']:g} continuations is a new prompt ({lost}). Look at {raw_path}. "
         "Many truncated: raise prompts.sampling.max_new_tokens. No room: lower it or prompts.seed_shots. Duplicate or "
-        "similar: raise prompts.sampling.temperature or prompts.max_rouge_l. Malformed or short: the writer does not "
-        "suit prompts.format (document for a base model, chat for a chat model) or prompts.min_words."
+        "similar: raise prompts.sampling.temperature or prompts.max_rouge_l. Malformed, no task or short: the writer "
+        "does not suit prompts.format (document for a base model, chat for a chat model) or prompts.min_words."
     )

@@ -11,10 +11,18 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from selfreward_bench.engines.chat import fix_date, neutralise, special_strings
+from selfreward_bench.engines.chat import (
+    fix_date,
+    has_system,
+    neutralise,
+    special_strings,
+    takes_system,
+    without_system,
+)
 from selfreward_bench.engines.templates import PLAIN, give_template, text_behind_answers
 from selfreward_bench.errors import DataError, TrainingError
 from selfreward_bench.sources.hub import model_directory
@@ -217,10 +225,16 @@ class _Encoder:
             self._frames[roles] = before, after
         return self._frames[roles]
 
+    @cached_property
+    def _takes_system(self) -> bool:
+        return takes_system(self.tokenizer)
+
     def _render(self, name: str, messages: Messages, opened: bool) -> str:
         key = (messages, opened)
         if key not in self._rendered:
             plain = [{"role": m.role, "content": neutralise(m.content, self._strings)} for m in messages]
+            if has_system(plain) and not self._takes_system:  # as in generation
+                plain = without_system(plain)
             try:
                 text = self.tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=opened)
             except Exception as error:  # jinja2 raises many kinds; a template's own refusal among them

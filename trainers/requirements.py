@@ -6,7 +6,7 @@ Times are those of ``trainers.plan`` (measured), or follow from a throughput tha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -14,9 +14,11 @@ from typing import Final
 from selfreward_bench.bases.optimizers import OPTIMIZERS
 from selfreward_bench.config import DpoConfig, RunConfig, SftConfig
 from selfreward_bench.errors import EngineError
+from selfreward_bench.models.opening import served_name
 from selfreward_bench.sources.hub import hub_directory, is_hub_name
 from selfreward_bench.storage.rundir import RunDir
-from trainers import memory
+from trainers import memory, roles
+from trainers.calls import RoleCalls, role_calls
 from trainers.dimensions import Dimensions, describe_base
 from trainers.estimates import Rate
 from trainers.fitting import Machine, Shortage, shortages
@@ -108,6 +110,7 @@ class Requirements:
 
     Attributes:
         assumed: what stands in for what is not known, in words.
+        served: what served models in the run's roles are asked.
     """
 
     config: RunConfig
@@ -121,6 +124,7 @@ class Requirements:
     host: Host
     disk: Disk
     assumed: tuple[str, ...]
+    served: tuple[RoleCalls, ...] = ()
 
     @property
     def lacks_host(self) -> bool:
@@ -185,8 +189,16 @@ def require(
         short=shortages(config, d, measured, found, machine, host.records),
         host=host,
         disk=_disk(d, config, loads),
-        assumed=(*assumed, *measured.assumed),
+        assumed=(*assumed, *measured.assumed, *_left_out(config)),
+        served=tuple(role_calls(config, plan)),
     )
+
+
+def _left_out(config: RunConfig) -> Iterator[str]:
+    """What models in roles take of this machine is not told."""
+    for role in roles.others(config):
+        if served_name(roles.given(config, role)) is None:
+            yield f"what {roles.shown(config, role)} ({role}) takes of this machine comes on top"
 
 
 # --- tokens and arithmetic
@@ -198,6 +210,8 @@ def _load(
     kind, units = stage_kind(stage.name), stage.remaining
     if kind in _TRAININGS:
         return _training_load(stage, kind, config, d, measured, lengths, known)
+    if kind in roles.helped(config):  # another model's work
+        return Load(stage)
     if kind == "prompts":
         asked = units * config.prompts.max_attempts_factor
         read = asked * lengths.context // config.prompts.samples_per_context

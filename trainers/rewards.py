@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from selfreward_bench.engines.base import TOO_LONG
+from selfreward_bench.engines.base import REFUSED, TOO_LONG
 from selfreward_bench.errors import ConfigError, DataError, UnknownNameError
 from selfreward_bench.judges.fencing import clean
 from selfreward_bench.judges.pointwise import LOW_MASS, JudgeItem, PointwiseJudge, mass_of
@@ -24,12 +24,22 @@ from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Judgment, Prompt, Reward
 from trainers.candidates import by_prompt
+from trainers.replies import SETTLED, unanswered
 
-__all__ = ["REWARDS", "Oracle", "RewardInputs", "judge_items", "rewards_for", "write_items", "write_judgments"]
+__all__ = [
+    "REWARDS",
+    "Oracle",
+    "RewardInputs",
+    "judge_items",
+    "put_in_order",
+    "rewards_for",
+    "write_items",
+    "write_judgments",
+]
 
 Oracle = Callable[[Prompt, str], float | None]
 
-_REASONS: Final = ("no_verdict", "out_of_range", "conflicting", "truncated", LOW_MASS, TOO_LONG)
+_REASONS: Final = ("no_verdict", "out_of_range", "conflicting", "truncated", LOW_MASS, TOO_LONG, REFUSED)
 
 
 @dataclass(frozen=True)
@@ -88,11 +98,13 @@ def write_items(
     Returns:
         Counts over the whole file: ``judged`` (responses), ``judgments``, ``parsed``, ``no_verdict``, ``out_of_range``,
         ``conflicting``, ``truncated``, ``low_mass`` (why the others did not parse), ``too_long`` (the judge
-        prompt with the response exceeds the judge's context, so it was not asked), ``tokens``, ``mean_score`` of the
+        prompt with the response exceeds the judge's context, so it was not asked), ``refused`` (by a served judge's
+        filter), ``tokens``, ``mean_score`` of the
         parsed, and ``mean_mass``, the probability of all grades together, where the mode tells it.
 
     Raises:
         DataError: the file holds judgments of another judge or of other responses, or every response is too long.
+        EngineError: a served judge left some out for a reason that may pass; the others are stored.
     """
     n_each = judge.samples if judge.mode == "sampled" else 1
     reporter.started(stage, len(items) * n_each, "judgments")
@@ -106,10 +118,15 @@ def write_items(
         jsonl.append(path, new)
         stored.update((j.id, j) for j in new)
         reporter.advanced(len(new))
-    refused = [i for i in items if i.id not in done and judge.engine.failures.get(i.id) == TOO_LONG]
-    lost = [_not_asked(i, k, judge.key) for i in refused for k in range(n_each) if f"{i.id}/{k}" not in stored]
+    failures = judge.engine.failures if len(done) < len(items) else {}
+    settled = [(i, failures[i.id]) for i in items if i.id not in done and failures.get(i.id) in SETTLED]
+    without = [_without(i, k, judge.key, why) for i, why in settled for k in range(n_each)]
+    lost = [j for j in without if j.id not in stored]
     jsonl.append(path, lost)
-    counts = _counts(len(items), [*stored.values(), *lost])
+    stored.update((j.id, j) for j in lost)
+    if missing := [i.id for i in items if any(f"{i.id}/{k}" not in stored for k in range(n_each))]:
+        raise unanswered(judge.engine.name, missing, failures)
+    counts = _counts(len(items), list(stored.values()))
     if counts["judgments"] and counts["judgments"] == counts[TOO_LONG]:
         raise DataError(
             f"The judge prompt {judge.prompt.name!r} with any of the {len(items)} responses exceeds the judging "
@@ -118,6 +135,14 @@ def write_items(
             f"--from-stage {stage}, or an earlier one."
         )
     return counts
+
+
+def put_in_order(path: Path, items: Sequence[JudgeItem]) -> None:
+    """Orders a finished file by responses: a served judge's answers come in any order, and the file is hashed."""
+    places = {item.id: number for number, item in enumerate(items)}
+    stored = jsonl.read(path, Judgment, allow_empty=True)
+    ordered = sorted(stored, key=lambda j: (places[f"{j.prompt_id}/{j.index}"], j.sample))
+    jsonl.write(path, ordered)
 
 
 def rewards_for(
@@ -221,9 +246,9 @@ def _refuse_others(path: Path, stored: Iterable[Judgment], items: Sequence[Judge
             )
 
 
-def _not_asked(item: JudgeItem, sample: int, key: str) -> Judgment:
+def _without(item: JudgeItem, sample: int, key: str, reason: str) -> Judgment:
     return Judgment(
-        prompt_id=item.prompt_id, index=item.index, sample=sample, judge=key, score=None, raw="", reason=TOO_LONG
+        prompt_id=item.prompt_id, index=item.index, sample=sample, judge=key, score=None, raw="", reason=reason
     )
 
 

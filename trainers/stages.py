@@ -40,6 +40,11 @@ _TRAINED = (
 )
 
 
+def served_file(stage: str) -> str:
+    """Where a stage keeps what a served model told of itself."""
+    return f"{stage}.served.json"
+
+
 def models(config: RunConfig) -> list[str]:
     """What a run trains, in order: SFT (the baseline, when asked for), M1, M2, ..."""
     return [*([BASELINE] if config.with_baseline else []), *(f"M{i + 1}" for i in range(1 + config.iterations))]
@@ -54,15 +59,15 @@ def stages(config: RunConfig) -> list[StageSpec]:
     listed = [
         StageSpec("M1/ift", ("ift.jsonl",), "examples"),
         StageSpec(f"{BASELINE}/train", _TRAINED, "steps"),
-        StageSpec("M1/reviews", ("reviews.jsonl",), "judgments"),
+        StageSpec("M1/reviews", ("reviews.jsonl", served_file("reviews")), "judgments"),
         StageSpec("M1/eft", ("eft.jsonl",), "examples"),
         StageSpec("M1/train", _TRAINED, "steps"),
     ]
     for i in range(2, 2 + config.iterations):
         listed += [
-            StageSpec(f"M{i}/prompts", ("prompts.jsonl", "prompts.raw.jsonl"), "prompts"),
+            StageSpec(f"M{i}/prompts", ("prompts.jsonl", "prompts.raw.jsonl", served_file("prompts")), "prompts"),
             StageSpec(f"M{i}/candidates", ("completions.jsonl",), "completions"),
-            StageSpec(f"M{i}/judgments", ("judgments.jsonl",), "judgments"),
+            StageSpec(f"M{i}/judgments", ("judgments.jsonl", served_file("judgments")), "judgments"),
             StageSpec(f"M{i}/pairs", ("pairs.jsonl", "rewards.jsonl"), "pairs"),
             StageSpec(f"M{i}/train", _TRAINED, "steps"),
         ]

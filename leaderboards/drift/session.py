@@ -91,11 +91,11 @@ def _judged(root: Path, opened: Opened, pool: Pool, setting: Setting, reporter: 
     name = opened.model.name
     folder = root / DIRECTORY / name
     folder.mkdir(parents=True, exist_ok=True)
-    subject = Subject(name, opened.model.open, setting, folder, reporter.advanced)
-    made = judge_pool(subject, pool.items, opened.model.snapshot)
-    there, failures = {(j.prompt_id, j.index) for j in made}, opened.engine.failures
+    subject = Subject(name, opened.judging.open, setting, folder, reporter.advanced)
+    made = judge_pool(subject, pool.items, f"{opened.model.snapshot} {opened.model.asked}".rstrip())
+    there, failures = {(j.prompt_id, j.index) for j in made}, opened.judging.failures
     lacking = [failures.get(i.id, "no_judgment") for i in pool.items if (i.prompt_id, i.index) not in there]
-    opened.engine.close()
+    opened.close()
     if lacking:
         told = f"{len(lacking):,} of {len(pool.items):,} responses not judged ({reasons_in_words(lacking)})"
         reporter.message(f"drift, {name}: {told}{'' if made else '; it is left out'}.")

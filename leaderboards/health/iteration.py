@@ -211,7 +211,7 @@ def _rewards(marker: Mapping[str, Any]) -> str:
     identity = marker.get("identity")
     settings = identity.get("settings") if isinstance(identity, dict) else None
     kind = settings.get("rewards") if isinstance(settings, dict) else None
-    return kind if kind in ("random", "length", "oracle") else "self"
+    return kind if kind in ("rlaif", "random", "length", "oracle") else "self"
 
 
 def _parent(folder: Path) -> str:

@@ -73,6 +73,7 @@ class JudgeAccuracy:
     description: ClassVar[Description]
     needs_judge: ClassVar = False
     local_only: ClassVar = False
+    measures_judge: ClassVar = True
     stored: ClassVar[_Stored | None] = None
 
     def load(self, setting: Setting) -> JudgeData:

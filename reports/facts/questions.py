@@ -34,24 +34,22 @@ def answers(facts: RunFacts) -> list[Sentence]:
     names = [m.name for m in facts.evaluated]
     iterations = tables.iterations(names)
     if len(iterations) < 2:
-        return [_too_few(names, iterations)]
+        return [_too_few(names, iterations, "RLAIF" if facts.other_judge else "self-rewarding")]
     others = [n for n in names if n not in iterations and n != "M0"]
     base = "M0" if "M0" in names else None
     span = Span(facts, iterations[0], iterations[-1], others[-1] if others else None, base)
     return [_judging(span), _writing(span), _alignment(span), limits.limits(span)]
 
 
-def _too_few(names: list[str], iterations: list[str]) -> Sentence:
-    question = "Did self-rewarding help?"
+def _too_few(names: list[str], iterations: list[str], method: str) -> Sentence:
+    question = f"Did {method} help?"
     if names and not iterations:
         text = f"{wording.listing(names)} are no iterations of one run (M1, M2, …); the tables show them side by side."
         if len(names) == 1:
             text = f"{names[0]} is no iteration of a run (M1, M2, …)."
         return Sentence(question, "Not asked", text, "unknown")
     there = f"is {iterations[0]} only" if iterations else "is none"
-    text = (
-        f"Two evaluated iterations and their comparison are needed to say whether self-rewarding helped; there {there}."
-    )
+    text = f"Two evaluated iterations and their comparison are needed to say whether {method} helped; there {there}."
     return Sentence(question, "Unknown", text, "unknown")
 
 

@@ -122,6 +122,12 @@ class RunFacts(Record):
     gaps: tuple[str, ...] = ()
 
     @property
+    def other_judge(self) -> str:
+        """Who rewarded where it was another model (RLAIF); empty for self-reward and for controls."""
+        judge = self.settings.get("judge.model", "self").partition("#")[0]
+        return judge if self.settings.get("rewards") == "self" and judge != "self" else ""
+
+    @property
     def evaluated(self) -> tuple[ModelFacts, ...]:
         """The models that have a result."""
         return tuple(m for m in self.models if m.results)

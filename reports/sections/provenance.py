@@ -116,6 +116,8 @@ def _identity(facts: RunFacts, markers: Sequence[Marker]) -> Iterator[tuple[str,
     for told in health.iterations if health else ():
         key = wording.clip(told.judge, _VALUE) or f"none: rewards are {told.rewards}, a control"
         yield f"Judge of {told.model}'s rewards", key
+    if facts.other_judge:
+        yield "Rewards", wording.clip(f"RLAIF, not self-reward: judge.model {facts.other_judge}", _VALUE)
     if threads := facts.settings.get("threads"):
         yield "Threads", threads
     yield "Device", f"{facts.settings.get('engine.device', 'not recorded')} (as configured)"

@@ -243,7 +243,9 @@ def _judged(rounds: Sequence[IterationHealth]) -> Iterator[Panel]:
         for g in grades
     ]
     note = "The parent's judgments of its own candidates, each at the nearest grade, while the model named was made."
-    if any(r.rewards != "self" for r in rounds):
+    if any(r.rewards == "rlaif" for r in rounds):
+        note = "Another model's judgments of the parent's candidates (RLAIF), each at the nearest grade."
+    elif any(r.rewards != "self" for r in rounds):
         note = "Rewards of a control, at the nearest grade: nobody judged."
     if bars:
         rows: list[tuple[str | Cell, ...]] = [

@@ -114,7 +114,7 @@ def _other_turns(tokenizer: Any) -> Iterator[Finding]:
     if fault := _fault(tokenizer, later, ["Name another.", _USER[1]]):
         yield warning("template", f"The chat template cannot render a second question ({fault}); MT-Bench asks one.")
     if fault := _fault(tokenizer, [("system", "Be brief."), _USER], ["Be brief.", _USER[1]]):
-        yield note("template", f"It has no system turn ({fault}). Seed data with system turns cannot be used.")
+        yield note("template", f"It has no system turn ({fault}). A system's text goes into the user's turn.")
     if fault := _fault(tokenizer, [_USER, ("user", "Now.")], ["Now."]):
         yield note("template", f"It takes no two turns of one role after the other ({fault}).")
 

@@ -33,6 +33,7 @@ def config_problems(config: RunConfig, rewards: bool = True, files: bool = True)
     from selfreward_bench.engines.templates import check_template
     from selfreward_bench.judges.prompts import load_judge_prompt
     from trainers.pairs import STRATEGIES
+    from trainers.roles import problems as role_problems
     from trainers.trackers import require_trackers
 
     tables = (
@@ -57,6 +58,8 @@ def config_problems(config: RunConfig, rewards: bool = True, files: bool = True)
         require_trackers(config.track)
     except SrbenchError as error:
         yield f"track: {error}"
+    if rewards:
+        yield from role_problems(config)
     if files:
         yield from _base_problems(config)
         yield from _seed_problems(config)
@@ -64,15 +67,20 @@ def config_problems(config: RunConfig, rewards: bool = True, files: bool = True)
 
 def _seed_problems(config: RunConfig) -> Iterator[str]:
     from selfreward_bench.sources.arrow import HUB_PREFIX
+    from trainers.roles import is_prompt_file
 
-    for key, value in (("ift", config.seeds.ift), ("eft", config.seeds.eft), ("exclude", config.seeds.exclude)):
+    seeds, writer = config.seeds, config.prompts.writer
+    named = {"seeds.ift": seeds.ift, "seeds.eft": seeds.eft, "seeds.exclude": seeds.exclude}
+    named |= {"prompts.writer": writer} if is_prompt_file(writer) else {}
+    for key, value in named.items():
         if value is None or value == "micro":
             continue
         path = Path(value.removeprefix("oasst:"))
         if value.startswith(HUB_PREFIX) or path.is_dir():  # what is in them is known when they are read
             continue
         if not path.is_file():
-            yield f"seeds.{key}: no file {str(path)!r} (from {Path.cwd()}). Give `micro` or the path of a file."
+            meant = " or `micro`" if key.startswith("seeds.") else ", or who writes"
+            yield f"{key}: no file {str(path)!r} (from {Path.cwd()}). Give the path of a file{meant}."
 
 
 def _base_problems(config: RunConfig) -> Iterator[str]:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from selfreward_bench.cli.console import Columns, duration, show
 from selfreward_bench.errors import EngineError
 
 if TYPE_CHECKING:
+    from selfreward_bench.prices import PriceTable
     from selfreward_bench.storage.rundir import RunDir
+    from trainers.calls import RoleCalls
     from trainers.plan import Plan, StagePlan
 
 _TOTALS = ("generations", "judgments", "steps")
 
 
-def show_dry_run(run: RunDir, until: str | None, from_stage: str | None) -> None:
-    """Prints the plan, and what it takes on this machine as far as the base is known."""
+def show_dry_run(run: RunDir, until: str | None, from_stage: str | None, prices: PriceTable | None = None) -> None:
+    """Prints the plan, and what it takes on this machine as far as the base is known.
+
+    Args:
+        prices: of served models in the run's roles.
+    """
     from selfreward_bench.cli.requirements import show_requirements
+    from trainers.calls import role_calls
     from trainers.fitting import find_machine
     from trainers.plan import make_plan
     from trainers.requirements import require
@@ -25,6 +33,7 @@ def show_dry_run(run: RunDir, until: str | None, from_stage: str | None) -> None
     show_plan(plan)
     if plan.until is None:
         return
+    show_role_calls(role_calls(run.config, plan), prices)
     try:
         show_requirements(require(run, find_machine(run.path), plan=plan))
     except EngineError as error:
@@ -42,6 +51,15 @@ def show_plan(plan: Plan) -> None:
     sums = [f"{plan.total(unit)} {'training steps' if unit == 'steps' else unit}" for unit in _TOTALS]
     show(f"\nTo do: {', '.join(sums)}; new prompts and evaluations come on top.")
     show(f"Estimated time: {_time(plan)}")
+
+
+def show_role_calls(found: Sequence[RoleCalls], prices: PriceTable | None) -> None:
+    """Prints what served models in the run's roles are asked, and what that costs."""
+    from selfreward_bench.cli.costs import at_most
+
+    for asked in found:
+        tokens = f"{asked.calls.prompt_tokens:,} tokens read and {asked.calls.completion_tokens:,} written"
+        show(f"{asked.role}: {at_most(asked.model, [asked.calls], prices)[:-1]} (at most {tokens}).")
 
 
 def _row(stage: StagePlan) -> tuple[str, str, str, str, str]:

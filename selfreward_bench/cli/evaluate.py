@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from selfreward_bench.cli import options
+from selfreward_bench.cli import costs, options
 from selfreward_bench.cli.console import Columns, say, show
 from selfreward_bench.cli.failures import interruptible
 from selfreward_bench.cli.runs import Wanted, command
@@ -71,18 +70,10 @@ def evaluate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only shows what would be asked of whom, and what it may cost.")
     ] = False,
-    prices: Annotated[
-        Path | None, typer.Option("--prices", metavar="FILE", help="Prices of served models (docs/served-models.md).")
-    ] = None,
-    max_cost: Annotated[
-        float | None, typer.Option("--max-cost", metavar="AMOUNT", min=0, help="Stops before served models cost more.")
-    ] = None,
-    replay: Annotated[
-        bool, typer.Option("--replay", help="No network: answers of served models come from the store alone.")
-    ] = False,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", metavar="N", min=1, help="Calls to a served model at the same time.")
-    ] = 32,
+    prices: costs.Prices = None,
+    max_cost: costs.MaxCost = None,
+    replay: costs.Replay = False,
+    concurrency: costs.Concurrency = 32,
     full: Annotated[bool, typer.Option("--full", help="Prints all metrics, not only the main ones.")] = False,
     no_report: Annotated[bool, typer.Option("--no-report", help="Does not renew the run's report.html.")] = False,
     recipe: options.Recipe = None,
@@ -110,7 +101,7 @@ def evaluate(
         raise typer.BadParameter("give either --checkpoint or --run")
     from selfreward_bench.cli import scoring
 
-    table = scoring.price_table(prices)
+    table = costs.price_table(prices)
     session = scoring.open_session(
         checkpoint or (),
         run,
@@ -169,11 +160,11 @@ def _show_plan(planned: Sequence[Planned], table: PriceTable | None) -> None:
     todo = [p for p in planned if not p.current and not p.problem]
     answers, judgments = sum(p.plan.answers.calls for p in todo), sum(p.plan.judgments.calls for p in todo)
     calls = [c for p in todo for c in (p.plan.answers, p.plan.judgments)]
-    but = " (without those whose tokens are not known, ?)" if any(map(_is_unbounded, calls)) else ""
+    but = " (without those whose tokens are not known, ?)" if any(map(costs.is_unbounded, calls)) else ""
     size = f"{sum(_bytes(p.plan) for p in todo) / 1e6:,.1f} MB on disk{but}, the report aside"
     show(f"\n{answers:,} answers and {judgments:,} judgments; at most {size}.")
     for name in dict.fromkeys(n for p in todo for n, _ in p.served):
-        show(_cost(name, [c for p in todo for n, c in p.served if n == name], table))
+        show(costs.at_most(name, [c for p in todo for n, c in p.served if n == name], table))
     for p in planned:
         if p.problem:
             show(f"{p.model}, {p.benchmark}: {p.problem}")
@@ -182,7 +173,7 @@ def _show_plan(planned: Sequence[Planned], table: PriceTable | None) -> None:
 def _plan_row(planned: Planned) -> tuple[str, ...]:
     state = "done" if planned.current else "impossible" if planned.problem else "to do"
     both = (planned.plan.answers, planned.plan.judgments)
-    numbers = [n for c in both for n in (f"{c.calls:,}", "?" if _is_unbounded(c) else f"{_tokens(c):,}")]
+    numbers = [n for c in both for n in (f"{c.calls:,}", "?" if costs.is_unbounded(c) else f"{_tokens(c):,}")]
     return (planned.model, planned.benchmark, state, *("" if n == "0" else n for n in numbers))
 
 
@@ -195,21 +186,3 @@ def _bytes(plan: Plan) -> int:
     written = plan.answers.completion_tokens + plan.judgments.completion_tokens
     kept = _BYTES_PER_TOKEN * written + _COPIES * plan.judgments.prompt_tokens
     return _BYTES_PER_CALL * (plan.answers.calls + plan.judgments.calls) + kept
-
-
-def _is_unbounded(calls: Calls) -> bool:
-    """Whether nobody has said how long these calls may be."""
-    return bool(calls.calls) and not _tokens(calls)
-
-
-def _cost(name: str, calls: Sequence[Calls], table: PriceTable | None) -> str:
-    from selfreward_bench.prices import Usage
-
-    usage = Usage(sum(c.prompt_tokens for c in calls), sum(c.completion_tokens for c in calls))
-    cost = table.cost(name, usage) if table else None
-    known = "its price is not known (--prices)"
-    if table is not None and cost is not None:
-        known = f"at most {math.ceil(cost * 100) / 100:,.2f} {table.currency}"
-        if unknown := sum(c.calls for c in calls if _is_unbounded(c)):
-            known += f" and what {unknown:,} calls of unknown length cost"
-    return f"{name}: {sum(c.calls for c in calls):,} calls, {known}; stored answers cost nothing."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from selfreward_bench.cli import options
+from selfreward_bench.cli import costs, options
 from selfreward_bench.cli.console import say
 from selfreward_bench.errors import ConfigError
 
@@ -47,6 +47,7 @@ def plan(
     mfu: Annotated[
         float | None, typer.Option("--mfu", help="Share of it that training and reading reach, such as 0.4.")
     ] = None,
+    prices: costs.Prices = None,
     as_json: Annotated[bool, typer.Option("--json", help="Prints the numbers as JSON.")] = False,
 ) -> None:
     """Show what a run will need: tokens, memory, disk, time.
@@ -64,21 +65,22 @@ def plan(
       srbench plan mine.yaml --gpu-memory 24 --json
       srbench plan paper-70b --gpus 64 --tokens-per-second 20000 --tflops 312 --mfu 0.4
     """
-    from selfreward_bench.cli.dryrun import show_plan
+    from selfreward_bench.cli.dryrun import show_plan, show_role_calls
     from selfreward_bench.cli.requirements import as_json as numbers
     from selfreward_bench.cli.requirements import show_requirements
     from trainers.requirements import require
     from trainers.stages import models
 
-    run = _run(target, change or [])
+    run, table = _run(target, change or []), costs.price_table(prices)
     machine = _machine(gpus, gpu_memory)
     stated = _throughput(tokens_per_second, tflops, mfu, machine.devices)
     count = None if parameters is None else round(_positive("--parameters", parameters))
     found = require(run, machine, until=until or models(run.config)[-1], parameters=count, stated=stated)
     if as_json:
-        say(json.dumps(numbers(found), indent=1, allow_nan=False))
+        say(json.dumps(numbers(found, table), indent=1, allow_nan=False))
     else:
         show_plan(found.plan)
+        show_role_calls(found.served, table)
         if stated.said:
             say(f"Stated: {stated.said}.")
         show_requirements(found)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from selfreward_bench.cli.console import Columns, show
 
 if TYPE_CHECKING:
+    from selfreward_bench.prices import PriceTable
+    from trainers.calls import RoleCalls
     from trainers.fitting import Machine, Shortage
     from trainers.needs import Need
     from trainers.requirements import Requirements
@@ -56,8 +58,8 @@ def verdict(found: Requirements) -> Iterator[str]:
         yield "\nWhether it fits was not asked: state the memory of a device, such as --gpu-memory 80."
 
 
-def as_json(found: Requirements) -> dict[str, Any]:
-    """The same numbers: bytes, tokens, floating-point operations, seconds.
+def as_json(found: Requirements, prices: PriceTable | None = None) -> dict[str, Any]:
+    """The same numbers: bytes, tokens, floating-point operations, seconds, the currency of ``prices``.
 
     ``sharded``: bytes per GPU if weights, gradients and moments were divided among those that were stated, at
     micro_batch_size=1 with gradient_checkpointing.
@@ -98,7 +100,25 @@ def as_json(found: Requirements) -> dict[str, Any]:
             {"section": s.section, "kinds": [n.kind for n in s.needs], "room": s.room, "settings": s.settings}
             for s in found.short
         ],
+        "served": [_asked(role, prices) for role in found.served],
         "assumed": found.assumed,
+    }
+
+
+def _asked(role: RoleCalls, prices: PriceTable | None) -> dict[str, Any]:
+    """What a served model in a role is asked at most, and what that costs; None without its price."""
+    from selfreward_bench.prices import Usage
+
+    calls = role.calls
+    cost = prices.cost(role.model, Usage(calls.prompt_tokens, calls.completion_tokens)) if prices else None
+    return {
+        "role": role.role,
+        "model": role.name,
+        "calls": calls.calls,
+        "read": calls.prompt_tokens,
+        "written": calls.completion_tokens,
+        "cost": cost,
+        "currency": prices.currency if prices and cost is not None else None,
     }
 
 

@@ -138,6 +138,9 @@ def peek_run(path: Path, wanted: Wanted) -> RunDir:
 
 def announce_control(config: RunConfig) -> None:
     """Says loudly that a run is rewarded by something else than the model itself."""
+    if config.signal == "rlaif":
+        judge = config.judge.model.partition("#")[0]
+        say(f"*** RLAIF: {judge} rewards the answers (judge.model). This is not self-reward. ***", err=True)
     what = {
         "oracle": "the exact grader of the micro-world rewards the answers: an upper bound",
         "random": "the rewards are random: no gain is to be expected",

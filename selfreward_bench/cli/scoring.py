@@ -18,20 +18,12 @@ if TYPE_CHECKING:
     from leaderboards.session import Options, Session
     from selfreward_bench.config import RunConfig
     from selfreward_bench.models.candidates import Candidate
-    from selfreward_bench.prices import PriceTable
     from selfreward_bench.progress import Reporter
     from selfreward_bench.storage.rundir import RunDir
     from selfreward_bench.types import EvalResult
 
 BASE = "M0"
 REPORT = "report.html"
-
-
-def price_table(path: Path | None) -> PriceTable | None:
-    """The user's price table, where there is one."""
-    from selfreward_bench.prices import load_prices
-
-    return load_prices(path) if path else None
 
 
 def open_session(checkpoints: Sequence[str], run: Path | None, wanted: Wanted, **options: Unpack[Options]) -> Session:
@@ -144,7 +136,7 @@ def _evaluate_on(
 
 def _evaluate_on_micro_world(run: RunDir, models: Sequence[str], reporter: Reporter) -> None:
     from leaderboards.harness import evaluate_checkpoint
-    from trainers.iteration import checkpoint_of
+    from trainers.workshop import checkpoint_of
 
     errors: list[SrbenchError] = []
     with run.lock():

@@ -11,6 +11,7 @@ from selfreward_bench.cli.runs import command
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from selfreward_bench.config import RunConfig
     from selfreward_bench.storage.rundir import RunDir
     from trainers.stages import StageSpec
 
@@ -26,13 +27,14 @@ def status(run: options.Run) -> None:
     """
     from selfreward_bench.storage.origin import read_fork
     from selfreward_bench.storage.rundir import RunDir
+    from trainers.roles import others, shown
     from trainers.stages import models, stages
 
     opened = RunDir.open(run)
     config = opened.config
-    show(
-        f"{run}: recipe {config.name}, seed {config.seed}, rewards {config.rewards}, models {', '.join(models(config))}"
-    )
+    show(f"{run}: recipe {config.name}, seed {config.seed}, {_rewards(config)}, models {', '.join(models(config))}")
+    for role in others(config):
+        say(f"{role}: {shown(config, role)}")
     if origin := read_fork(run):
         say(f"Forked from {origin.parent} at {origin.at}: {len(origin.kept)} stages were taken over.")
     rows = [_row(opened, spec) for spec in stages(config)]
@@ -40,6 +42,13 @@ def status(run: options.Run) -> None:
     if any("*" in row[2] for row in rows if row):
         show("* of the process that finished the stage; an earlier one had begun it")
     say(f"\n{_next(opened)}")
+
+
+def _rewards(config: RunConfig) -> str:
+    """Self-reward is called that only where the model itself judges."""
+    if config.signal == "rlaif":
+        return "rewards from another model's judgments (RLAIF, not self-reward)"
+    return f"rewards {config.rewards}"
 
 
 def _row(run: RunDir, spec: StageSpec) -> tuple[str, str, str, str] | None:

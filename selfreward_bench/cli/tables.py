@@ -148,23 +148,14 @@ def remarks(results: Sequence[EvalResult], budget: Budget | None = None, replay:
         replay: nobody was asked anything.
     """
     from reports import wording
+    from selfreward_bench.cli.costs import spent
 
     if lacking := [r for r in results if r.incomplete]:
         listed = "; ".join(f"{r.checkpoint}, {wording.title(r.benchmark)}: {r.incomplete:,}" for r in lacking)
         again = "The same command without --replay" if replay else "The same command"
         yield f"Failed or unreadable, and not scored ({listed}). {again} asks for these again, and for nothing else."
     if budget is not None and budget.prices.models and not replay:
-        yield _spent(budget)
-
-
-def _spent(budget: Budget) -> str:
-    currency, uncertain = budget.prices.currency, budget.uncertain
-    told = f"Served models cost {'at most ' if uncertain else ''}{budget.spent + uncertain:,.4f} {currency}"
-    told += f", {uncertain:,.4f} of it for answers that broke off and may not have been billed" if uncertain else ""
-    limit = (
-        f" --max-cost {budget.max_cost:g} holds for each call of the command." if budget.max_cost is not None else ""
-    )
-    return f"{told}.{limit}"
+        yield spent(budget)
 
 
 def _named(result: EvalResult) -> list[str]:

@@ -10,6 +10,7 @@ from selfreward_bench.cli import scoring
 from selfreward_bench.errors import SrbenchError
 
 if TYPE_CHECKING:
+    from selfreward_bench.models.opening import Services
     from selfreward_bench.progress import Reporter
     from selfreward_bench.storage.rundir import RunDir
     from selfreward_bench.types import Prompt
@@ -23,6 +24,7 @@ class Work:
     Attributes:
         evaluate, report: whether a new model is evaluated, and the report renewed.
         preflight: whether a round in small is trained on the base before the first model.
+        services: store, prices and budget of served models in the run's roles.
         made: the models made so far, in order.
         errors: what went wrong in evaluations; the making of models goes on without them.
     """
@@ -32,6 +34,7 @@ class Work:
     evaluate: bool = True
     report: bool = True
     preflight: bool = True
+    services: Services | None = None
     made: list[Iteration] = field(default_factory=list)
     errors: list[SrbenchError] = field(default_factory=list)
 
@@ -53,6 +56,7 @@ class Work:
                     oracle=oracle,
                     reporter=self.reporter,
                     preflight=self.preflight,
+                    services=self.services,
                 )
                 from_stage = None
                 self.made += made

@@ -16,6 +16,8 @@ from selfreward_bench.types import Completion, Message
 
 #: the reason for which a prompt, with all that may follow it, is not given to a model: it exceeds the context
 TOO_LONG: Final = "too_long"
+#: the reason for which a served model's answer is none: its filter, or that of who serves it, refused
+REFUSED: Final = "refused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import cached_property
+from typing import Any, Final
 
 from selfreward_bench.engines.base import ChoiceRequest, GenerationRequest
 from selfreward_bench.errors import EngineError
+
+#: what is done with a system message where there is no role for it, in words
+SYSTEM_IN_TURN: Final = "system text in the user's turn"
 
 ZERO_WIDTH_SPACE = "\u200b"
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -81,6 +85,35 @@ def fix_date(tokenizer: Any, date: str | None) -> None:
     tokenizer.apply_chat_template = dated
 
 
+def takes_system(tokenizer: Any) -> bool:
+    """Whether the chat template renders a system message: some refuse one, some leave it out."""
+    turns = [{"role": "system", "content": "Zq0qZ"}, {"role": "user", "content": "Zq1qZ"}]
+    with contextlib.suppress(Exception):  # jinja2 raises many kinds; a template's own refusal among them
+        text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        return all(turn["content"] in text for turn in turns)
+    return False
+
+
+def without_system(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """The system's text at the beginning of the first turn of the user.
+
+    >>> without_system([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi."}])
+    [{'role': 'user', 'content': 'Be brief.\\n\\nHi.'}]
+    """
+    system = "\n\n".join(m["content"] for m in messages if m["role"] == "system")
+    rest = [dict(m) for m in messages if m["role"] != "system"]
+    first = next((m for m in rest if m["role"] == "user"), None)
+    if first is None:
+        return [{"role": "user", "content": system}, *rest]
+    first["content"] = f"{system}\n\n{first['content']}"
+    return rest
+
+
+def has_system(messages: Iterable[Mapping[str, str]]) -> bool:
+    """Whether there is a system message among them."""
+    return any(message["role"] == "system" for message in messages)
+
+
 def neutralise(text: str, specials: Iterable[str]) -> str:
     """Makes every control string in a text harmless; other text stays as it is.
 
@@ -107,6 +140,9 @@ class PromptEncoder:
     Args:
         context: tokens that the model can attend to; None where its configuration does not say.
         chat_template: the setting that gave the tokenizer its template, for messages; None where it is its own.
+
+    Attributes:
+        changes: what was rendered otherwise than it was asked for, in words, and how often.
     """
 
     def __init__(self, tokenizer: Any, *, name: str, context: int | None, chat_template: str | None = None) -> None:
@@ -118,9 +154,16 @@ class PromptEncoder:
         self._longest = max((len(piece) for piece in tokenizer.get_vocab()), default=1)
         self._suffix = _added_at_end(tokenizer)
         self._tails: dict[tuple[str, bool], list[int]] = {}
+        self.changes: dict[str, int] = {}
+
+    @cached_property
+    def _takes_system(self) -> bool:
+        return takes_system(self.tokenizer)
 
     def render(self, request: Request) -> tuple[str, bool]:
         """The text to tokenize, and whether control tokens are in it already (chat) or the tokenizer adds its own.
+
+        A system message goes into the user's turn where the template has no place for one.
 
         Raises:
             EngineError: its messages cannot be rendered.
@@ -135,6 +178,9 @@ class PromptEncoder:
                 "a chat_template.jinja into the model's directory."
             )
         messages = [{"role": m.role, "content": neutralise(m.content, self.specials)} for m in prompt]
+        if has_system(messages) and not self._takes_system:
+            messages = without_system(messages)
+            self.changes[SYSTEM_IN_TURN] = self.changes.get(SYSTEM_IN_TURN, 0) + 1
         try:
             text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         except Exception as e:  # jinja2 raises many kinds; a template's own raise_exception among them

@@ -55,7 +55,7 @@ class LazyEngine:
 
     @property
     def changes(self) -> Mapping[str, int]:
-        """What a server wanted otherwise in requests, and in how many; nothing for models in this process."""
+        """What a server or a chat template wanted otherwise in requests, and in how many."""
         found: Mapping[str, int] = getattr(self._engine, "changes", {})
         return found
 

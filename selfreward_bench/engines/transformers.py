@@ -96,6 +96,11 @@ class TransformersEngine:
         return len(self._encoder.tokenize([(text.encode("utf-8", "replace").decode("utf-8"), True)])[0])
 
     @property
+    def changes(self) -> Mapping[str, int]:
+        """What was asked otherwise than requests say, in words, and how often."""
+        return dict(self._encoder.changes)
+
+    @property
     def loaded(self) -> LoadedModel:
         """The model and its tokenizer, for libraries that run them themselves; not to be changed.
 

@@ -122,8 +122,16 @@ def commit_of(candidate: Candidate, source: Path | None) -> str:
     return f"{candidate.hub.partition('@')[0]}@{source.name}" if candidate.hub and source else ""
 
 
-def served_fingerprint(text: str) -> str:
-    """Of a served model: of its name and address, which is all one can know before asking."""
+def served_fingerprint(text: str, asked: JudgeRequest | None = None) -> str:
+    """Of a served model: of its name and address, or a name of its own, which is all one can know before asking.
+
+    Args:
+        asked: how a judge is asked, where that is not as its requests say.
+    """
+    text = text.partition("#")[0]  # where its key is found is no part of it
+    if asked:
+        known = f"{asked.name} {served_name(text)}" if asked.name else text
+        text = f"{known} {described(asked)}".rstrip()
     return "served-" + hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

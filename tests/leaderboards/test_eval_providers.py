@@ -205,7 +205,7 @@ def test_results_without_such_settings_have_the_keys_they_always_had() -> None:
     role = leaderboards.models.judge_role("openai:judge@http://127.0.0.1:9/v1#KEY", services)
     assert (role.name, role.request) == ("openai:judge@http://127.0.0.1:9/v1", "")
     assert role.snapshot == "served-c0e94f8b3ec89916ab46553a"
-    assert RunConfig().judge.without_request().keys() == RunConfig().judge.model_dump().keys() - {"request"}
+    assert RunConfig().judge.without_request().keys() == {"prompt", "mode", "samples", "min_mass", "sampling"}
 
 
 def test_a_judge_with_a_name_of_its_own_is_the_same_judge_on_another_port(answers: Path) -> None:
@@ -223,6 +223,48 @@ def test_a_judge_with_a_name_of_its_own_is_the_same_judge_on_another_port(answer
 def test_such_settings_for_a_judge_that_is_not_served_are_refused(judge: str) -> None:
     with scripted_server(grade) as server, pytest.raises(ConfigError, match=r"judge\.request says how a served judge"):
         evaluate(f"openai:m@{server.url}", server, "mt-bench", "judge.request.seed=1", judge=judge)
+
+
+@pytest.fixture
+def ranked() -> str:
+    """People's ranks of two answers, as judge accuracy takes them."""
+    responses = [{"text": "Good.", "rank": 0}, {"text": "Bad.", "rank": 1}]
+    asked = [{"role": "user", "content": "Say something."}]
+    write_lines(Path("ranked.jsonl"), [{"id": "a", "messages": asked, "responses": responses}])
+    return "judge-accuracy-jsonl:ranked.jsonl"
+
+
+def scores(asked: Asked) -> Answer:
+    return said(f"Well. Score: {5 if 'Good.' in asked.body['messages'][-1]['content'] else 1}")
+
+
+def test_a_served_model_that_is_measured_as_a_judge_is_asked_so(ranked: str) -> None:
+    changes = ["judge.request.temperature=0.2", "judge.request.max_tokens=77"]
+    with scripted_server(scores) as server:
+        model = f"openai:m@{server.url}"
+        plain = the_result(evaluate(model, server, ranked, judge=None))
+        before = len(server.asked)
+        result = the_result(evaluate(model, server, ranked, *changes, judge=None))
+        bodies = [asked.body for asked in server.asked[before:]]
+        again = the_result(evaluate(model, server, ranked, *changes, judge=None))
+        candidates = leaderboards.session.parse_candidates([model])
+        (planned,) = leaderboards.session.prepare(candidates, settings(*changes), benchmarks=[ranked]).plan()
+    assert len(bodies) == before > 0
+    assert {(b["temperature"], b["max_tokens"]) for b in bodies} == {(0.2, 77)}
+    assert result.comparability["request"] == "judge: temperature 0.2, 77 tokens"
+    assert "request" not in plain.comparability
+    assert again == result
+    assert plain.config_hash != result.config_hash
+    assert planned.plan.judgments.completion_tokens == before * max(77, settings().judge.sampling.max_new_tokens)
+
+
+def test_how_a_runs_own_judge_is_asked_does_not_refuse_a_local_one(ranked: str) -> None:
+    rewards = ["judge.model=openai:j@http://127.0.0.1:9/v1", "judge.request.max_tokens=77"]
+    with scripted_server(scores) as server:
+        model = f"openai:m@{server.url}"
+        the_result(evaluate(model, server, ranked, *rewards, judge="self"))
+        bodies = [asked.body for asked in server.asked]
+    assert {b["max_tokens"] for b in bodies} == {settings().judge.sampling.max_new_tokens}
 
 
 def test_a_dry_run_counts_the_tokens_that_a_judge_may_take(answers: Path) -> None:

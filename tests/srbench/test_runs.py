@@ -10,6 +10,7 @@ import pytest
 
 import srbench
 from selfreward_bench.config import RunConfig
+from selfreward_bench.prices import Price, PriceTable
 
 from ..selfreward_bench.cli.conftest import Recorded, mark_done, quick, store_results  # noqa: F401 - fixtures
 
@@ -91,6 +92,18 @@ def test_without_evaluation_and_report(quick: Recorded) -> None:
     srbench.run_iteration("mine", until="M2", evaluate=False, report=False, from_stage="M1/train")
     assert (quick.evaluated, quick.reports) == ([], 0)
     assert quick.calls[0]["from_stage"] == "M1/train"
+
+
+def test_what_served_models_may_cost_is_handed_on(quick: Recorded) -> None:
+    prices = PriceTable(models={"m": Price(prompt=1.0, completion=2.0)})
+    run = srbench.Run("a", "micro")
+    run.run_iteration(prices=prices, max_cost=3.0, replay=True, concurrency=5)
+    services = quick.calls[-1]["services"]
+    assert (services.budget.prices, services.budget.max_cost) == (prices, 3.0)
+    assert (services.replay, services.concurrency) == (True, 5)
+    srbench.run_iteration(run)
+    services = quick.calls[-1]["services"]
+    assert (services.budget.max_cost, services.replay, services.concurrency) == (None, False, 32)
 
 
 def test_an_unknown_model_or_stage(quick: Recorded) -> None:

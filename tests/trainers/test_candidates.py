@@ -190,7 +190,7 @@ def test_no_prompts_and_missing_answers_are_errors(tmp_path: Path) -> None:
         write_candidates(
             ScriptedEngine(answer), [], CONFIG, path=tmp_path / "c", run_seed=0, stage="s", reporter=Silent()
         )
-    with pytest.raises(EngineError, match="no answer for 1 sample"):
+    with pytest.raises(EngineError, match="no answer to 1 question"):
         write_candidates(Lazy(answer), PROMPTS, CONFIG, path=tmp_path / "c", run_seed=0, stage="s", reporter=Silent())
 
 
@@ -251,7 +251,7 @@ def test_another_failure_of_the_engine_is_never_dropped(tmp_path: Path) -> None:
             self.failures = dict.fromkeys(self.failures, "the server is away")
             return batches
 
-    with pytest.raises(EngineError, match="gave no answer for 3 sample"):
+    with pytest.raises(EngineError, match=r"gave no answer to 1 question.*the server is away"):
         write_candidates(
             Failing({"M2-p0002"}), PROMPTS, CONFIG, path=tmp_path / "c", run_seed=3, stage="s", reporter=Silent()
         )

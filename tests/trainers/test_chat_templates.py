@@ -27,6 +27,7 @@ from .conftest import CHAT_TEMPLATE, examples, make_model
 CPU = EngineConfig(device="cpu")
 CONFIG = SftConfig(batch_size=8, epochs=1, dropout=0.0, max_length=256)
 VICUNA = "fastchat:vicuna_v1.1"
+NO_RUDENESS = "{% if 'Shut up' in messages[0]['content'] %}{{ raise_exception('how rude') }}{% endif %}" + CHAT_TEMPLATE
 NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHAT_TEMPLATE
 
 
@@ -66,14 +67,25 @@ def test_the_checkpoint_brings_the_template_it_was_trained_with(bare: Path, tiny
 
 
 def test_a_template_file_is_named_where_it_refuses_a_record(bare: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine.jinja").write_text(NO_SYSTEM)
+    (tmp_path / "mine.jinja").write_text(NO_RUDENESS)
     given = examples(8)
-    prompt = (Message(role="system", content="Be brief."), *given[3].prompt)
-    with_system = [*given[:3], Example(id="e3", prompt=prompt, completion=given[3].completion)]
+    prompt = (Message(role="user", content="Shut up."),)
+    rude = [*given[:3], Example(id="e3", prompt=prompt, completion=given[3].completion)]
     train_sft(bare, given, CONFIG, tmp_path / "a", seed=1, chat_template=str(tmp_path / "mine.jinja"))
-    with pytest.raises(DataError, match=r"mine\.jinja: Record 'e3': .* \(system, user\): no system"):
-        train_sft(bare, with_system, CONFIG, tmp_path / "b", seed=1, chat_template=str(tmp_path / "mine.jinja"))
+    with pytest.raises(DataError, match=r"mine\.jinja: Record 'e3': .* \(user\): how rude"):
+        train_sft(bare, rude, CONFIG, tmp_path / "b", seed=1, chat_template=str(tmp_path / "mine.jinja"))
     assert not (tmp_path / "b").exists()
+
+
+def test_training_sees_a_system_message_where_generation_does(bare: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.jinja").write_text(NO_SYSTEM)
+    template = str(tmp_path / "mine.jinja")
+    prompt = (Message(role="system", content="Be brief."), Message(role="user", content="Name a drum."))
+    answer = (Message(role="assistant", content="The drum is here."),)
+    tokenizer = load_tokenizer(bare, chat_template=template)
+    (turn,) = render_turns(tokenizer, [("e1", prompt, answer)])
+    assert "Be brief.\n\nName a drum." in tokenizer.decode(turn.prompt)
+    assert turn.prompt == prompt_ids(open_engine(CPU, bare, chat_template=template), prompt)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +200,7 @@ def test_the_base_writes_prompts_by_the_template_of_the_run(
 
     run, told = make_run(tmp_path, tiny_model, f"chat_template={VICUNA}", "prompts.writer=base"), Told()
     run_iteration(run, until="M1")
-    monkeypatch.setattr("trainers.iteration.open_engine", open_engine)
+    monkeypatch.setattr("trainers.workshop.open_engine", open_engine)
     with pytest.raises(TrainingError, match="enough"):
         run_iteration(run, until="M2", reporter=told)
     assert opened == [("M0", VICUNA)]

@@ -107,6 +107,48 @@ def test_near_equal_prompts_are_similar_without_spaces(a: str, b: str, other: st
     assert not seen.has_similar(other)
 
 
+SPOKEN = (
+    "I am very happy to assist you with anything that you need.",
+    "I\u2019m here to help you with your questions about cooking.",
+    "Hello there! How can I assist you today with your work?",
+    "Thank you! I would be more than glad to help you with that.",
+    "**Sure!** I can help you write a letter to your bank.",
+    "I'm sorry, but I can't write a task that differs from these.",
+    "As an AI language model, I do not have opinions on this.",
+    "I cannot fulfill this request in a responsible way, I fear.",
+    "Thank you for your question about the weather in Oslo.",
+    "Please let me know if you have any other questions for me.",
+    "Is there anything else that you would like to know?",
+    "What would you like me to do with the text above?",
+    "Here is another task that you could give to a model.",
+    "I'd be happy\nto help you with this list of tasks.",
+)
+TASKS = (
+    "I am happy with my job, but not with my pay. What should I say?",
+    "Write how an assistant says 'I am very happy to assist you'.",
+    "Translate into French. How can I help you?",
+    "I can't sleep at night. Give me three tips.",
+    "I am sorry for my late reply: make this sentence more formal.",
+    "Explain as an AI researcher would what a language model is.",
+    "Let me know which of these words is a verb: run, red, rain.",
+    "Here is a poem about the sea. Give it a title.",
+    "Surely there are birds that cannot fly? Name three of them.",
+    "Hi! Name three towns in Norway, please.",
+    "What do you need to bake bread?",
+    "Thank you cards: write a text for one to my aunt.",
+)
+
+
+@pytest.mark.parametrize("text", SPOKEN)
+def test_what_is_said_to_the_user_is_no_task(text: str) -> None:
+    assert fault(text, CHAT) == "no_task"
+
+
+@pytest.mark.parametrize("text", TASKS)
+def test_a_task_that_holds_such_words_is_one(text: str) -> None:
+    assert fault(text, CHAT) is None
+
+
 def plain_rouge_l(a: list[str], b: list[str]) -> float:
     """By the textbook's table."""
     rows = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]

@@ -11,7 +11,8 @@ import pytest
 from selfreward_bench import recipes
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.storage.rundir import RunDir
-from trainers.iteration import checkpoint_of, run_iteration
+from trainers.iteration import run_iteration
+from trainers.workshop import checkpoint_of
 
 DATA = os.environ.get("SRBENCH_DATA_DIR")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(DATA is None, reason="SRBENCH_DATA_DIR is not set")]

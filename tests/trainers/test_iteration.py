@@ -18,7 +18,8 @@ from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import Completion, Judgment, PreferencePair, RankedPrompt
 from trainers import checks
 from trainers.forking import fork
-from trainers.iteration import checkpoint_of, first_change, next_model, run_iteration
+from trainers.iteration import first_change, next_model, run_iteration
+from trainers.workshop import checkpoint_of
 
 pytestmark = pytest.mark.slow
 

@@ -76,6 +76,13 @@ def test_the_baseline_and_reviews_are_part_of_the_plan_where_they_are_needed(tmp
     assert str(stage(plan, "M1/reviews").work) == "12"
 
 
+def test_human_ranks_need_no_baseline_and_no_reviews(tmp_path: Path) -> None:
+    bare = config(tmp_path, "seeds.reviewer=ranks", reviews=False)
+    plan = make_plan(RunDir(tmp_path / "none", bare), until="M1")
+    assert amounts(plan)["M1/reviews"] == "0 judgments"
+    assert "SFT/train" not in amounts(plan)
+
+
 @pytest.mark.parametrize(("settings", "judgments"), [(["judge.mode=expected"], 400), (["rewards=random"], 0)])
 def test_judgments_by_mode_and_control(tmp_path: Path, settings: list[str], judgments: int) -> None:
     plan = make_plan(RunDir(tmp_path / "a", config(tmp_path, *settings)), until="M2")

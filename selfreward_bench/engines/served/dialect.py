@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from selfreward_bench.engines.chat import SYSTEM_IN_TURN, has_system, without_system
 from selfreward_bench.engines.served.errors import Said
 
 __all__ = ["CHANGES", "PLAIN", "Dialect", "change_for", "told"]
@@ -28,7 +29,7 @@ CHANGES: Final[Mapping[str, str]] = {
     "top_p": "the server's top_p",
     "stop": "",  # texts are cut here, too
     "temperature": "the server's temperature",
-    NO_SYSTEM: "system text in the user's turn",
+    NO_SYSTEM: SYSTEM_IN_TURN,
 }
 
 _LEFT_OUT: Final = ("seed", "top_p", "stop", "temperature")
@@ -64,13 +65,13 @@ class Dialect:
         sent = {name: value for name, value in body.items() if not (name in _LEFT_OUT and self._matters(name, body))}
         if NEW_LIMIT in self.changes and LIMIT in sent:
             sent = {NEW_LIMIT if name == LIMIT else name: value for name, value in sent.items()}
-        if NO_SYSTEM in self.changes and _has_system(sent):
-            sent["messages"] = _without_system(sent["messages"])
+        if NO_SYSTEM in self.changes and has_system(sent.get("messages") or ()):
+            sent["messages"] = without_system(sent["messages"])
         return sent, tuple(name for name, meaning in CHANGES.items() if meaning and self._matters(name, body))
 
     def _matters(self, name: str, body: Mapping[str, Any]) -> bool:
         if name == NO_SYSTEM:
-            return name in self.changes and _has_system(body)
+            return name in self.changes and has_system(body.get("messages") or ())
         return name in body and _called(name, body) in self.changes
 
     def __or__(self, other: Dialect) -> Dialect:
@@ -88,7 +89,7 @@ def change_for(status: int, said: Said, sent: Mapping[str, Any]) -> str | None:
     """
     if status not in _REFUSING:
         return None
-    if _has_system(sent) and _SYSTEM.search(said.squeezed):
+    if has_system(sent.get("messages") or ()) and _SYSTEM.search(said.squeezed):
         return NO_SYSTEM
     if status >= 500:
         return None
@@ -112,18 +113,3 @@ def _called(name: str, body: Mapping[str, Any]) -> str:
 def told(change: str) -> str:
     """A change in words, for a result's key and for people."""
     return CHANGES.get(change, change)
-
-
-def _has_system(body: Mapping[str, Any]) -> bool:
-    return any(message["role"] == "system" for message in body.get("messages") or ())
-
-
-def _without_system(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """The system's text at the beginning of the first turn of the user."""
-    system = "\n\n".join(m["content"] for m in messages if m["role"] == "system")
-    rest = [dict(m) for m in messages if m["role"] != "system"]
-    first = next((m for m in rest if m["role"] == "user"), None)
-    if first is None:
-        return [{"role": "user", "content": system}, *rest]
-    first["content"] = f"{system}\n\n{first['content']}"
-    return rest

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 from selfreward_bench.config import EngineConfig, JudgeRequest
 from selfreward_bench.engines.base import (
+    REFUSED,
     ChoiceLogprobs,
     ChoiceRequest,
     GenerationRequest,
@@ -51,7 +52,6 @@ _SEED_RANGE: Final = 2**31  # some servers take no larger seeds
 _STOP_STRINGS: Final = 4  # more are refused by some servers; all are cut at here
 _REQUESTS_PER_LOOKUP: Final = 256
 _WITHOUT_LOGPROBS: Final = 16  # so many answers without any: the server has none
-REFUSED: Final = "refused"
 
 T = TypeVar("T", Completion, ChoiceLogprobs)
 _Read = Callable[[R, Sequence[Body], Count], list[T]]  # a request's responses -> what they say

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,24 @@ def test_micro_models_judge_each_others_answers(
     asked = [len(o.model.open().requests) for o in models]  # type: ignore[attr-defined]  # scripted
     assert drift(tmp_path, models, setting, "micro", Silent()) == found
     assert [len(o.model.open().requests) for o in models] == asked  # type: ignore[attr-defined]  # scripted
+
+
+def test_a_model_judges_as_it_is_asked_to_as_a_judge(
+    world_files: Path, config: RunConfig, models: list[Opened], skilled: Skilled, tmp_path: Path
+) -> None:
+    """And keeps those judgments apart from the ones it made otherwise."""
+    setting = Setting(config, judge=JudgeRole("oracle"))
+    for o in models:
+        evaluate_model(o.model, {"micro-quality": setting}, out_dir=tmp_path / o.model.name / "eval")
+    drift(tmp_path, models, setting, "micro", Silent())
+    strict = LazyEngine(lambda: skilled(0.3), keep=True)
+    other = replace(models[1], model=replace(models[1].model, judging=strict, asked="9 tokens"))
+    before = len(models[1].engine.open().requests)  # type: ignore[attr-defined]  # scripted
+    found = drift(tmp_path, [models[0], other], setting, "micro", Silent())
+    assert found is not None
+    assert ((found.judges[1].accuracy and found.judges[1].accuracy.value) or 0) > 0.9
+    assert len(models[1].engine.open().requests) == before  # type: ignore[attr-defined]  # scripted
+    assert len(list((tmp_path / "drift" / "M2").glob("judgments-*.jsonl"))) == 2
 
 
 def test_progress_counts_every_sample(

@@ -13,6 +13,8 @@ import pytest
 from selfreward_bench.config import EngineConfig, RunConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import GenerationRequest
+from selfreward_bench.engines.chat import PromptEncoder
+from selfreward_bench.engines.lazy import LazyEngine
 from selfreward_bench.engines.templates import (
     PLAIN_TEMPLATE,
     Chosen,
@@ -138,13 +140,41 @@ def test_a_file_that_cannot_render_what_is_sent_is_refused_by_its_name(
         give_template(tokenizer, file(tmp_path, text))
 
 
-def test_a_file_may_refuse_system_messages_and_say_so_when_one_is_sent(bare: Path, tmp_path: Path) -> None:
-    engine = open_engine(CPU, bare, chat_template=file(tmp_path, NO_SYSTEM))
-    ask = GenerationRequest(id="a", prompt=(Message(role="user", content="cat"),), max_new_tokens=1)
-    assert list(engine.generate([ask]))
-    system = GenerationRequest(id="b", prompt=(Message(role="system", content="x"), *ask.prompt))  # type: ignore[misc]
-    with pytest.raises(EngineError, match=r"'b'.*mine\.jinja cannot render messages \(system, user\): no system role"):
-        engine.generate([system])
+FORGETFUL = ALL.replace("for m in messages", "for m in messages if m.role != 'system'")
+
+
+@pytest.mark.parametrize("template", [NO_SYSTEM, FORGETFUL], ids=["refuses", "forgets"])
+def test_where_a_template_has_no_system_role_its_text_goes_into_the_users_turn(tokenizer: Any, template: str) -> None:
+    encoder = PromptEncoder(tokenizer, name="m", context=None)
+    tokenizer.chat_template = template
+    user, system = Message(role="user", content="cat"), Message(role="system", content="Be brief.")
+    alone = encoder.render(GenerationRequest(id="a", prompt=(user,)))[0]
+    assert encoder.changes == {}
+    both = encoder.render(GenerationRequest(id="b", prompt=(system, user)))[0]
+    assert both == alone.replace("cat", "Be brief.\n\ncat")
+    assert encoder.changes == {"system text in the user's turn": 1}
+
+
+def test_a_system_message_stays_where_the_template_has_a_role_for_it(tokenizer: Any) -> None:
+    encoder = PromptEncoder(tokenizer, name="m", context=None)
+    tokenizer.chat_template = ALL
+    system = Message(role="system", content="Be brief.")
+    text = encoder.render(GenerationRequest(id="b", prompt=(system, Message(role="user", content="cat"))))[0]
+    assert text == encoder.tokenizer.apply_chat_template(
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "cat"}],
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+    assert encoder.changes == {}
+
+
+def test_what_an_engine_rendered_otherwise_is_told(bare: Path, tmp_path: Path) -> None:
+    template = file(tmp_path, NO_SYSTEM)
+    engine = LazyEngine(lambda: open_engine(CPU, bare, chat_template=template))
+    assert engine.changes == {}
+    prompt = (Message(role="system", content="x"), Message(role="user", content="cat"))
+    assert list(engine.generate([GenerationRequest(id="b", prompt=prompt, max_new_tokens=1)]))
+    assert list(engine.changes) == ["system text in the user's turn"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,95 @@
+"""New prompts from a file of the user's: a seeded draw for each round, none of it held out or taken before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from selfreward_bench.config import PromptsConfig
+from selfreward_bench.errors import DataError
+from selfreward_bench.judges.prompts import render_conversation
+from selfreward_bench.progress import Reporter
+from selfreward_bench.seeding import derive_seed
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.rundir import hash_json
+from selfreward_bench.types import Prompt
+from trainers import importing
+from trainers.filters import Seen
+
+__all__ = ["digest", "load_prompts", "take_prompts"]
+
+
+def load_prompts(source: str) -> list[Prompt]:
+    """The prompts of a file, in its order.
+
+    Raises:
+        DataError: it cannot be read, or holds no prompts; names the line.
+    """
+    return [r for r in importing.load(source, "prompts").records if isinstance(r, Prompt)]
+
+
+def digest(prompts: Sequence[Prompt]) -> str:
+    """What a stage keeps of the file: a hash of its prompts."""
+    return hash_json(prompts)
+
+
+def take_prompts(
+    prompts: Sequence[Prompt],
+    config: PromptsConfig,
+    *,
+    path: Path,
+    used: Iterable[Prompt],
+    excluded: Iterable[Prompt],
+    run_seed: int,
+    stage: str,
+    reporter: Reporter,
+) -> dict[str, float]:
+    """Writes up to ``config.count`` of them, whole conversations as they stand, in a seeded order.
+
+    The order is of the run, so that a later round goes on where an earlier one ended. Lengths and words are the user's
+    choice; ``config.max_rouge_l`` alone holds for prompts similar to held-out ones.
+
+    Args:
+        path: the prompts taken; ids are like ``M2-p0001``, and ``source`` names the file's.
+        used: seed prompts and those of earlier rounds.
+        excluded: held-out prompts; neither they nor similar ones are taken.
+        stage: such as ``M2/prompts``.
+
+    Returns:
+        ``prompts`` (fewer than asked for where the file ends), ``asked``, ``given`` (the file's), and the reasons for
+        which prompts of the file were passed over: ``excluded``, ``duplicate``.
+
+    Raises:
+        DataError: none is left.
+    """
+    reporter.started(stage, config.count, "prompts")
+    held, seen = Seen(map(_text, excluded), config.max_rouge_l), Seen(map(_text, used), None)
+    counts: dict[str, float] = {"prompts": 0, "asked": config.count, "given": len(prompts)}
+    counts |= dict.fromkeys(("excluded", "duplicate"), 0)
+    taken: list[Prompt] = []
+    for prompt in sorted(prompts, key=lambda p: (derive_seed(run_seed, "prompts/given", p.id), p.id)):
+        if len(taken) == config.count:
+            break
+        text = _text(prompt)
+        if held.has(text) or held.has_similar(text):
+            counts["excluded"] += 1
+        elif seen.has(text):
+            counts["duplicate"] += 1
+        else:
+            seen.add(text)
+            name = f"{stage.partition('/')[0]}-p{len(taken) + 1:04d}"
+            taken.append(prompt.model_copy(update={"id": name, "source": f"{config.writer}#{prompt.id}"}))
+    counts["prompts"] = len(taken)
+    if not taken:
+        raise DataError(
+            f"{stage}: none of the {len(prompts):,} prompts of {config.writer} is left: {counts['excluded']:g} are "
+            f"held out (seeds.exclude) and {counts['duplicate']:g} were taken before. Give more prompts, or let a "
+            "model write them (prompts.writer)."
+        )
+    reporter.advanced(len(taken))
+    jsonl.write(path, taken)
+    return counts
+
+
+def _text(prompt: Prompt) -> str:
+    return render_conversation(prompt.messages)
