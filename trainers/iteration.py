@@ -27,6 +27,7 @@ from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.files import write_atomic
 from selfreward_bench.storage.fingerprint import weights_fingerprint
+from selfreward_bench.storage.model_files import files_fingerprint
 from selfreward_bench.storage.rundir import RunDir, Stage, hash_file, hash_json
 from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, Prompt, Reward
 from trainers import candidates, checks, eft, learning, pairs, prompts, rewards, seeds
@@ -233,8 +234,16 @@ class _Loop:
         return self.run.path / model / file
 
     def fingerprint(self, model: str) -> str:
+        """Of a model's weights; what an earlier stage of the run left must still be there.
+
+        Raises:
+            IncompatibleRunError: its checkpoint was exchanged or changed since it was trained.
+        """
         if model not in self.fingerprints:
-            self.fingerprints[model] = weights_fingerprint(checkpoint_of(self.run, model))
+            directory = checkpoint_of(self.run, model)
+            found = weights_fingerprint(directory)
+            self.run.check_weights(model, found, files_fingerprint(directory))
+            self.fingerprints[model] = found
         return self.fingerprints[model]
 
     def engine(self, model: str) -> Engine:
@@ -368,6 +377,7 @@ class _Loop:
     def preferences(self, model: str) -> Iteration:
         """DPO from the parent on preferences that the parent made."""
         parent = parent_of(model)
+        self.fingerprint(parent)  # an exchanged parent is refused before anything is made, or deleted
         self.new_prompts(model, parent)
         self.answer(model, parent)
         self.reward(model, parent)
@@ -522,7 +532,8 @@ class _Loop:
                 if kind == "dpo":
                     tolerance = first_loss_tolerance(checkpoint_of(self.run, parent), self.config.dpo, lora)
                     check_first_step(result, tolerance)
-                stage.finish(_training_counts(result, len(records)), {"checkpoint": self.fingerprint(model)})
+                made = {"checkpoint": self.fingerprint(model), "files": files_fingerprint(result.checkpoint)}
+                stage.finish(_training_counts(result, len(records)), made)
 
     def conclude(self, model: str, names: list[str]) -> Iteration:
         """Checks the new weights against the parent's and writes ``iteration.json``, last."""

@@ -74,6 +74,7 @@ def weights_fingerprint(directory: Path) -> str:
     Raises:
         EngineError: weights are missing, damaged, or not in safetensors; or an adapter's base is not there.
     """
+    _refuse_stray_adapter(directory)
     digest = hashlib.blake2b(digest_size=16)
     if is_adapter(directory):
         digest.update(f"{weights_fingerprint(parts(directory).weights)} {adapter_identity(directory)}".encode())
@@ -132,13 +133,7 @@ def check_checkpoint(directory: Path) -> None:
         )
     _read_json(config)
     tensors(directory)
-    if (directory / ADAPTER).is_file():
-        raise EngineError(
-            f"{directory} holds whole weights and an adapter ({ADAPTER}). Where peft is installed, transformers would "
-            "lay the adapter over weights that hold it already, elsewhere not. Move the adapter's files "
-            "(adapter_config.json, adapter_model.safetensors) to a directory of their own; where it was never merged: "
-            "`model.merge_and_unload()`, and save that."
-        )
+    _refuse_stray_adapter(directory)
     if not any(all((directory / name).is_file() for name in names) for names in _TOKENIZERS):
         raise EngineError(
             f"{directory} has no tokenizer (tokenizer.json, tokenizer.model, or vocab.json with merges.txt). Copy the "
@@ -147,6 +142,16 @@ def check_checkpoint(directory: Path) -> None:
 
 
 # --- which files
+
+
+def _refuse_stray_adapter(directory: Path) -> None:
+    if (directory / ADAPTER).is_file() and not is_adapter(directory):
+        raise EngineError(
+            f"{directory} holds whole weights and an adapter ({ADAPTER}). Where peft is installed, transformers would "
+            "lay the adapter over weights that hold it already, elsewhere not. Move the adapter's files "
+            "(adapter_config.json, adapter_model.safetensors) to a directory of their own; where it was never merged: "
+            "`model.merge_and_unload()`, and save that."
+        )
 
 
 def _refuse_hub_folder(directory: Path) -> None:

@@ -42,6 +42,7 @@ _M = TypeVar("_M", bound="_Marker")
 
 _CONFIG_FILE = "srbench.yaml"
 _LOCK_FILE = ".lock"
+_TRAINING = "train"  # the stage that leaves a checkpoint
 _STAGE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*(/[A-Za-z0-9_][A-Za-z0-9_.@-]*)+")
 _SHOWN_CHARACTERS = 60
 
@@ -190,6 +191,26 @@ class RunDir:
         """A finished stage with its counts and outputs; None for any other."""
         stage = Stage(self, name)
         return stage if stage.done else None
+
+    def check_weights(self, model: str, found: str, files: str | None = None) -> None:
+        """Compares a model that the run trained with what its training left; what was not recorded is not compared.
+
+        Args:
+            found: ``weights_fingerprint`` of its checkpoint.
+            files: ``files_fingerprint`` of it, where these count, too.
+
+        Raises:
+            IncompatibleRunError: it was exchanged or changed since.
+        """
+        stage = self.finished_stage(f"{model}/{_TRAINING}")
+        recorded = stage.outputs if stage else {}
+        weights = recorded.get("checkpoint", found) != found
+        if weights or (files and recorded.get("files", files) != files):
+            what = "has other weights" if weights else "has another configuration, tokenizer or chat template"
+            raise IncompatibleRunError(
+                f"{self.path / model / 'checkpoint'} {what} than {model}/{_TRAINING} left there: it was exchanged or "
+                f"changed since. Put back what was there, or train it anew: --from-stage {model}/{_TRAINING}"
+            )
 
     def reset_from(self, stage_name: str, order: Sequence[tuple[str, Sequence[Path]]]) -> list[str]:
         """Deletes a stage and all later ones, the last one first, so that a crash leaves no stage without its inputs.

@@ -171,6 +171,8 @@ def test_an_adapter_beside_whole_weights_is_refused(checkpoint: Path) -> None:
     message = refused(checkpoint)
     assert "holds whole weights and an adapter" in message
     assert "directory of their own" in message
+    with pytest.raises(EngineError, match="holds whole weights and an adapter"):  # nor is a kept result shown for it
+        weights_fingerprint(checkpoint)
 
 
 def test_missing_and_wrong_shards_are_named(checkpoint: Path) -> None:
