@@ -43,6 +43,7 @@ _READ = (".safetensors", ".json", ".model", ".txt", ".jinja")  # endings of what
 _PICKLES = ("pytorch_model*.bin", "adapter_model.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _MAX_HEADER_BYTES = 100_000_000  # as in the safetensors library itself
 _MAX_JSON_BYTES = 100_000_000
+_MAX_VALUES = 3_000_000  # objects and lists of a header: a million tensors; each takes memory many times its bytes
 _BLOCK = 1 << 20
 
 # https://github.com/huggingface/safetensors: bits of an element
@@ -285,8 +286,11 @@ def _parse_header(stream: BinaryIO, file: Path, size: int) -> tuple[dict[str, An
         raise _damaged(file, f"its header is cut off (the file has {size:,} bytes)")
     if length > _MAX_HEADER_BYTES:
         raise _damaged(file, f"its header claims {length:,} bytes, more than {_MAX_HEADER_BYTES:,}")
+    content = stream.read(length)
+    if content.count(b"{") + content.count(b"[") > _MAX_VALUES:
+        raise _damaged(file, f"its header claims more than {_MAX_VALUES // 3:,} tensors")
     try:
-        entries = json.loads(stream.read(length))
+        entries = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise _damaged(file, "its header is not JSON") from error
     if not isinstance(entries, dict):
@@ -319,6 +323,8 @@ def _read_json(file: Path) -> dict[str, Any]:
         content = stream.read(_MAX_JSON_BYTES + 1)
     if len(content) > _MAX_JSON_BYTES:
         raise _damaged(file, f"it is larger than {_MAX_JSON_BYTES:,} bytes")
+    if content.count(b"{") + content.count(b"[") > _MAX_VALUES:
+        raise _damaged(file, f"it holds more than {_MAX_VALUES:,} lists and objects")
     try:
         values = json.loads(content)
     except (ValueError, RecursionError) as error:
