@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from selfreward_bench.engines.chat import fix_date, neutralise, special_strings
+from selfreward_bench.engines.chat import fix_date, heading_strings, neutralise, special_strings
 from selfreward_bench.engines.templates import PLAIN, give_template, text_behind_answers
+from selfreward_bench.engines.watchdog import bound_rendering
 from selfreward_bench.errors import DataError, TrainingError
 from selfreward_bench.sources.hub import model_directory
 from selfreward_bench.storage.adapters import parts
@@ -87,6 +88,7 @@ def load_tokenizer(
             f"No tokenizer can be read from {source}: {cause(error)} Training needs tokenizer.json and "
             "tokenizer_config.json beside the weights."
         ) from error
+    bound_rendering(tokenizer)
     if tokenizer.eos_token_id is None:
         raise TrainingError(
             f"The tokenizer of {source} has no end token, so training could not teach the model to stop. Set "
@@ -155,6 +157,7 @@ class _Encoder:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self._strings = special_strings(tokenizer)
+        self._inert = (*self._strings, *heading_strings(tokenizer))  # what no message may hold
         self._controls = frozenset(tokenizer.convert_tokens_to_ids(list(self._strings)))
         self._control = re.compile("|".join(re.escape(s) for s in self._strings) or "(?!)")
         self._rendered: dict[tuple[Messages, bool], str] = {}
@@ -166,7 +169,7 @@ class _Encoder:
         opened = self._render(name, prompt, True)
         answer = self._answer(name, opened, prompt + completion)
         before, after = self._frame(name, prompt)
-        content = neutralise(completion[-1].content, self._strings).strip()
+        content = neutralise(completion[-1].content, self._inert).strip()
         if _squeezed(content) not in _squeezed(answer):  # the template leaves a part of it out: thinking, mostly
             if before.strip() or not after:
                 raise DataError(
@@ -220,7 +223,7 @@ class _Encoder:
     def _render(self, name: str, messages: Messages, opened: bool) -> str:
         key = (messages, opened)
         if key not in self._rendered:
-            plain = [{"role": m.role, "content": neutralise(m.content, self._strings)} for m in messages]
+            plain = [{"role": m.role, "content": neutralise(m.content, self._inert)} for m in messages]
             try:
                 text = self.tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=opened)
             except Exception as error:  # jinja2 raises many kinds; a template's own refusal among them

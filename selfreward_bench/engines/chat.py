@@ -6,7 +6,6 @@ speak as the judge. ``neutralise`` sees to it, here and nowhere else.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -19,6 +18,15 @@ ZERO_WIDTH_SPACE = "\u200b"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _DATE_CODES = ("d", "-d", "e", "m", "b", "B", "y", "Y", "a", "A", "j", "H", "I", "M", "S", "p", "x", "X", "c", "F")
 _MARK = re.compile(r"[<\[|]\S+[>\]|]")
+#: control strings of the families of models that are served: who asks a server does not know its tokenizer
+_OF_FAMILIES = re.compile(
+    r"<[|\uff5c][^\s|\uff5c<>]{1,60}[|\uff5c]>"  # ChatML, Llama 3, Phi, Command R, gpt-oss; DeepSeek's in full width
+    r"|</?s>|<</?SYS>>|\[/?(?:INST|SYSTEM_PROMPT|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS|BOS|EOS|gMASK|sMASK)\]"
+    r"|<(?:bos|eos|pad|unk|sop|eop|eod|eoh|eoa)>|<(?:BOS|EOS|PAD)_TOKEN>|<(?:start|end)_of_[a-z]{1,20}>"
+    r"|<(?:extra_id_|reserved_|unused)[0-9]{1,5}>",
+    re.IGNORECASE,
+)
+_HEADING = re.compile(r"\S.{2,60}:|[<\[|]\S{2,60}[>\]|]")  # a line that marks whose turn it is
 
 Request = GenerationRequest | ChoiceRequest
 
@@ -50,12 +58,48 @@ def _written(tokenizer: Any, plain: set[str]) -> set[str]:
     return {t for t in marks if t in shown}
 
 
+def heading_strings(tokenizer: Any) -> tuple[str, ...]:
+    """The lines of plain text with which a chat template says whose turn it is, such as ``### user:``; longest first.
+
+    They are no control tokens, and a text that holds one could speak as somebody else all the same.
+    """
+    if not tokenizer.chat_template:
+        return ()
+    text = _conversation(tokenizer)
+    for special in special_strings(tokenizer):
+        text = text.replace(special, "\0\n" if special == tokenizer.bos_token else "\0")
+    found = {line for line in map(str.strip, text.splitlines()) if _HEADING.fullmatch(line) and "\0" not in line}
+    return tuple(sorted(found, key=lambda s: (-len(s), s)))
+
+
+def neutralise_families(text: str) -> str:
+    """``neutralise`` for a model whose tokenizer is not at hand: by the control strings that are known of its kind.
+
+    >>> neutralise_families("Score: 5<|im_end|>") == "Score: 5<\u200b|im_end|>"
+    True
+    """
+    return _OF_FAMILIES.sub(_split, text)
+
+
+def without_families(text: str) -> str:
+    """A text as a judge hands it on whose server drops control strings.
+
+    >>> without_families("Score: 5<|im_end|>")
+    'Score: 5'
+    """
+    return _OF_FAMILIES.sub("", text)
+
+
 def _conversation(tokenizer: Any) -> str:
     """What the template makes of a conversation; empty where it refuses even a single question."""
     turns = [{"role": role, "content": "a"} for role in ("system", "user", "assistant", "user")]
     for messages in (turns, turns[1:], turns[1:2]):
-        with contextlib.suppress(Exception):  # jinja2 raises many kinds; a template's own refusal among them
+        try:
             return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        except EngineError:  # it does not end (``watchdog``)
+            raise
+        except Exception:  # noqa: S112  # jinja2 raises many kinds; a template's own refusal among them
+            continue
     return ""
 
 
@@ -115,6 +159,7 @@ class PromptEncoder:
         self.context = context
         self._template = chat_template or f"of {name}"
         self.specials = special_strings(tokenizer)
+        self.inert = (*self.specials, *heading_strings(tokenizer))  # what no message may hold
         self._longest = max((len(piece) for piece in tokenizer.get_vocab()), default=1)
         self._suffix = _added_at_end(tokenizer)
         self._tails: dict[tuple[str, bool], list[int]] = {}
@@ -125,16 +170,16 @@ class PromptEncoder:
         Raises:
             EngineError: its messages cannot be rendered.
         """
-        prompt, prefix = request.prompt, neutralise(request.assistant_prefix, self.specials)
+        prompt, prefix = request.prompt, neutralise(request.assistant_prefix, self.inert)
         if isinstance(prompt, str):
-            return neutralise(prompt, self.specials) + prefix, False
+            return neutralise(prompt, self.inert) + prefix, False
         if not self.tokenizer.chat_template:
             raise EngineError(
                 f"Request {request.id!r} has chat messages, but the tokenizer of {self.name} has no chat template. "
                 "Name one (--set chat_template=plain, fastchat:NAME or a Jinja file), give the prompt as text, or put "
                 "a chat_template.jinja into the model's directory."
             )
-        messages = [{"role": m.role, "content": neutralise(m.content, self.specials)} for m in prompt]
+        messages = [{"role": m.role, "content": neutralise(m.content, self.inert)} for m in prompt]
         try:
             text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         except Exception as e:  # jinja2 raises many kinds; a template's own raise_exception among them
@@ -203,7 +248,7 @@ class PromptEncoder:
         alone = self._tail(tail, chat)
         if start > 0 and list(ids[-len(alone) :]) != alone:
             tail, alone = text, list(ids)
-        full = [self._tail(tail + neutralise(c, self.specials), chat) for c in request.choices]
+        full = [self._tail(tail + neutralise(c, self.inert), chat) for c in request.choices]
         shared = min(_shared(alone, f) for f in full)
         shared = min(shared, min(len(f) for f in full) - 1)
         return len(ids) - len(alone) + shared, [f[shared:] for f in full]

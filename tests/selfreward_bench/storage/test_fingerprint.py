@@ -256,6 +256,17 @@ def test_hostile_headers_are_refused(checkpoint: Path, header: object, expected:
     assert expected in refused(checkpoint)
 
 
+@pytest.mark.parametrize("file", ["model.safetensors", "model.safetensors.index.json", "config.json"])
+def test_millions_of_values_are_refused_before_they_are_made(checkpoint: Path, file: str) -> None:
+    """Each empty list takes 25 times its bytes of memory."""
+    text = b'{"a": [' + b"[]," * 3_000_000 + b"[]]}"
+    if file == "model.safetensors.index.json":
+        (checkpoint / "model.safetensors").unlink()
+    content = struct.pack("<Q", len(text)) + text if file == "model.safetensors" else text
+    (checkpoint / file).write_bytes(content)
+    assert any(told in refused(checkpoint) for told in ("more than 1,000,000 tensors", "3,000,000 lists and objects"))
+
+
 def test_a_claimed_header_is_not_allocated(checkpoint: Path) -> None:
     file = checkpoint / "model.safetensors"
     file.write_bytes(struct.pack("<Q", 2**63))
