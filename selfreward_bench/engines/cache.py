@@ -87,7 +87,7 @@ def _room(source: torch.Tensor, columns: int, rows: torch.Tensor | None = None) 
 
 
 def takes_cache(model: Any) -> bool:
-    """Whether a model can be given the keys and values of what it has read; MiniMax takes its own kind of them alone."""
+    """Whether a model can be given the keys and values of what it has read; MiniMax takes its own kind alone."""
     if "past_key_values" not in inspect.signature(model.forward).parameters:
         return False
     own = vars(sys.modules[type(model).__module__]).values()
