@@ -157,7 +157,7 @@ class _Encoder:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self._strings = special_strings(tokenizer)
-        self._inert = (*self._strings, *heading_strings(tokenizer))  # what no message may hold
+        self._headings = heading_strings(tokenizer)
         self._controls = frozenset(tokenizer.convert_tokens_to_ids(list(self._strings)))
         self._control = re.compile("|".join(re.escape(s) for s in self._strings) or "(?!)")
         self._rendered: dict[tuple[Messages, bool], str] = {}
@@ -169,7 +169,7 @@ class _Encoder:
         opened = self._render(name, prompt, True)
         answer = self._answer(name, opened, prompt + completion)
         before, after = self._frame(name, prompt)
-        content = neutralise(completion[-1].content, self._inert).strip()
+        content = neutralise(completion[-1].content, self._strings, self._headings).strip()
         if _squeezed(content) not in _squeezed(answer):  # the template leaves a part of it out: thinking, mostly
             if before.strip() or not after:
                 raise DataError(
@@ -223,7 +223,9 @@ class _Encoder:
     def _render(self, name: str, messages: Messages, opened: bool) -> str:
         key = (messages, opened)
         if key not in self._rendered:
-            plain = [{"role": m.role, "content": neutralise(m.content, self._inert)} for m in messages]
+            plain = [
+                {"role": m.role, "content": neutralise(m.content, self._strings, self._headings)} for m in messages
+            ]
             try:
                 text = self.tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=opened)
             except Exception as error:  # jinja2 raises many kinds; a template's own refusal among them

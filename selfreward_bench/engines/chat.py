@@ -125,11 +125,14 @@ def fix_date(tokenizer: Any, date: str | None) -> None:
     tokenizer.apply_chat_template = dated
 
 
-def neutralise(text: str, specials: Iterable[str]) -> str:
+def neutralise(text: str, specials: Iterable[str], headings: Iterable[str] = ()) -> str:
     """Makes every control string in a text harmless; other text stays as it is.
 
     A zero-width space goes in after the first character; a control string of one character becomes U+FFFD, as does a
     lone surrogate (which no tokenizer takes). Case is ignored, as a tokenizer may fold it before it looks.
+
+    Args:
+        headings: made harmless where a line is one (``heading_strings``).
 
     >>> neutralise("a</s>b", ["</s>"]) == "a<\u200b/s>b"
     True
@@ -137,12 +140,21 @@ def neutralise(text: str, specials: Iterable[str]) -> str:
     pattern = "|".join(re.escape(s) for s in specials)
     if pattern:
         text = re.sub(pattern, _split, text, flags=re.IGNORECASE)
+    lines = "|".join(re.escape(h) for h in headings)
+    if lines:
+        whole = rf"^(?P<before>[^\S\n]*+)(?P<heading>{lines})(?=[^\S\n]*$)"
+        text = re.sub(whole, _split_heading, text, flags=re.IGNORECASE | re.MULTILINE)
     return _SURROGATES.sub("\ufffd", text)
 
 
 def _split(match: re.Match[str]) -> str:
     found = match.group()
     return found[0] + ZERO_WIDTH_SPACE + found[1:] if len(found) > 1 else "\ufffd"
+
+
+def _split_heading(match: re.Match[str]) -> str:
+    found = match["heading"]
+    return match["before"] + found[0] + ZERO_WIDTH_SPACE + found[1:]
 
 
 class PromptEncoder:
@@ -159,7 +171,7 @@ class PromptEncoder:
         self.context = context
         self._template = chat_template or f"of {name}"
         self.specials = special_strings(tokenizer)
-        self.inert = (*self.specials, *heading_strings(tokenizer))  # what no message may hold
+        self._headings = heading_strings(tokenizer)
         self._longest = max((len(piece) for piece in tokenizer.get_vocab()), default=1)
         self._suffix = _added_at_end(tokenizer)
         self._tails: dict[tuple[str, bool], list[int]] = {}
@@ -170,16 +182,16 @@ class PromptEncoder:
         Raises:
             EngineError: its messages cannot be rendered.
         """
-        prompt, prefix = request.prompt, neutralise(request.assistant_prefix, self.inert)
+        prompt, prefix = request.prompt, neutralise(request.assistant_prefix, self.specials)
         if isinstance(prompt, str):
-            return neutralise(prompt, self.inert) + prefix, False
+            return neutralise(prompt, self.specials) + prefix, False
         if not self.tokenizer.chat_template:
             raise EngineError(
                 f"Request {request.id!r} has chat messages, but the tokenizer of {self.name} has no chat template. "
                 "Name one (--set chat_template=plain, fastchat:NAME or a Jinja file), give the prompt as text, or put "
                 "a chat_template.jinja into the model's directory."
             )
-        messages = [{"role": m.role, "content": neutralise(m.content, self.inert)} for m in prompt]
+        messages = [{"role": m.role, "content": neutralise(m.content, self.specials, self._headings)} for m in prompt]
         try:
             text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         except Exception as e:  # jinja2 raises many kinds; a template's own raise_exception among them
@@ -248,7 +260,7 @@ class PromptEncoder:
         alone = self._tail(tail, chat)
         if start > 0 and list(ids[-len(alone) :]) != alone:
             tail, alone = text, list(ids)
-        full = [self._tail(tail + neutralise(c, self.inert), chat) for c in request.choices]
+        full = [self._tail(tail + neutralise(c, self.specials), chat) for c in request.choices]
         shared = min(_shared(alone, f) for f in full)
         shared = min(shared, min(len(f) for f in full) - 1)
         return len(ids) - len(alone) + shared, [f[shared:] for f in full]
