@@ -55,7 +55,7 @@ class JudgeRole:
     Attributes:
         name: as the user gave it: ``oracle``, ``openai:gpt-4o@https://...``, ``runs/first:M1``, ``self``.
         engine: None for the oracle of the micro-world.
-        snapshot: what is behind the name: the weights' fingerprint, or the model a server says it runs.
+        snapshot: what is behind the name: the model's fingerprint, or the model a server says it runs.
         retries: how many later calls ask again for a judgment that holds no verdict, each once; 0 for a judge that says
             the same to the same question.
         replays: whether it answers from stored answers alone.
@@ -70,6 +70,12 @@ class JudgeRole:
     replays: bool = False
     request: str = ""
     address: str = ""
+
+    @property
+    def identity(self) -> list[str]:
+        """What results belong to: a model of a directory is the same whatever the directory is called."""
+        named = self.address or self.engine is None or self.name == "self"
+        return [self.name, self.snapshot] if named else [self.snapshot]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from leaderboards.texts import matches, texts
 from selfreward_bench.errors import DataError, UnknownNameError
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.files import os_errors
+from selfreward_bench.storage.model_files import same_model
 from selfreward_bench.types import EvalResult, SampleScore
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def _tournament(root: Path) -> Tournament | None:
 
 def _is_of(held: Tournament, results: Iterable[EvalResult]) -> bool:
     """Whether a tournament is of the weights that the results are of."""
-    return all(held.checkpoints.get(r.checkpoint, r.fingerprint) == r.fingerprint for r in results)
+    return all(same_model(held.checkpoints.get(r.checkpoint, r.fingerprint), r.fingerprint) for r in results)
 
 
 def _is_scored(result: EvalResult) -> bool:

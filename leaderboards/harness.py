@@ -1,8 +1,8 @@
 """Evaluation of one model on some benchmarks; ``comparing`` holds models against each other.
 
-A result belongs to the weights (their fingerprint) and to the settings it was made with, not to a path: what is there
-for both is not made again, and what is there for others is put aside (``keeping``). What was interrupted goes on batch
-by batch; an incomplete result stays until the next one takes its place.
+A result belongs to the model (weights, configuration, tokenizer, templates) and to its settings, not to a path: what is
+there for both is not made again, and what is there for others is put aside (``keeping``). What was interrupted goes on
+batch by batch; an incomplete result stays until the next one takes its place.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from selfreward_bench.bases.examine import open_engine
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import Engine
 from selfreward_bench.engines.lazy import LazyEngine
-from selfreward_bench.engines.templates import Chosen, of_run
+from selfreward_bench.engines.templates import Chosen, of_run, shows_date
 from selfreward_bench.errors import ConfigError, DataError, SrbenchError
 from selfreward_bench.hardware import hardware
 from selfreward_bench.plugins import Table
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.files import os_errors, write_atomic
-from selfreward_bench.storage.fingerprint import weights_fingerprint
+from selfreward_bench.storage.model_files import model_fingerprint
 from selfreward_bench.storage.rundir import hash_file, hash_json
 from selfreward_bench.types import EvalResult
 
@@ -114,6 +114,7 @@ class Model:
         spent: what its calls cost so far; 0 for models in this process.
         source: of a model of the hub, ``OWNER/NAME@COMMIT``; else empty.
         chat_template: where a setting has to do with how its messages are rendered.
+        date: the day that its chat template shows; None where it shows none.
         engine: the engine as far as it was opened, for what it tells of its calls.
         judging: the same as a judge, where that is asked otherwise; None where it is not.
         asked: how that is, in words; for the key of what measures it as a judge.
@@ -125,20 +126,24 @@ class Model:
     spent: Callable[[], float] = lambda: 0.0
     source: str = ""
     chat_template: Chosen | None = None
+    date: str | None = None
     engine: Callable[[], object] = lambda: None
     judging: LazyEngine | None = None
     asked: str = ""
 
     @property
-    def named_template(self) -> str | None:
-        """Hash of the chat template that the user named for it; results belong to it."""
-        return self.chat_template.content if self.chat_template and self.chat_template.named else None
+    def rendering(self) -> dict[str, str]:
+        """How its messages are rendered, as far as its files do not say it; results belong to it."""
+        chosen = self.chat_template
+        named = {"chat_template": chosen.content} if chosen and chosen.named else {}
+        return named | ({"date": self.date} if self.date else {})
 
     @property
     def snapshot(self) -> str:
-        """What it is as a judge: its weights, and a chat template that they do not bring."""
-        own = self.chat_template is None or self.chat_template.brought
-        return self.fingerprint if own or not self.named_template else f"{self.fingerprint}+{self.named_template}"
+        """What it is as a judge: its fingerprint, a chat template that its files do not bring, and the day shown."""
+        brought = self.chat_template is not None and self.chat_template.brought
+        told = {key: value for key, value in self.rendering.items() if not (brought and key == "chat_template")}
+        return "+".join([self.fingerprint, *told.values()])
 
 
 def evaluate_checkpoint(
@@ -170,7 +175,8 @@ def evaluate_checkpoint(
         lambda: engine or open_engine(config.engine, checkpoint_dir, threads=config.threads, chat_template=given),
         keep=engine is not None,
     )
-    model = Model(name, fingerprint_of(checkpoint_dir), opened.open, chat_template=chosen)
+    day = config.engine.date if checkpoint_dir.is_dir() and shows_date(checkpoint_dir, chosen) else None
+    model = Model(name, fingerprint_of(checkpoint_dir), opened.open, chat_template=chosen, date=day)
     setting = Setting(config, judge=JudgeRole(ORACLE))
     try:
         return evaluate_model(model, dict.fromkeys(benchmarks, setting), out_dir=out_dir, reporter=reporter)
@@ -179,14 +185,14 @@ def evaluate_checkpoint(
 
 
 def fingerprint_of(path: Path, *, finished: bool = False) -> str:
-    """Of the weights in a directory, or of a file's bytes; of finished files in a directory, of all their bytes.
+    """Of the model in a directory, or of a file's bytes; of finished files in a directory, of all their bytes.
 
     Raises:
         EngineError: the directory holds no checkpoint.
     """
     if finished and path.is_dir():
         return hash_json({str(f.relative_to(path)): hash_file(f) for f in sorted(path.rglob("*")) if f.is_file()})
-    return hash_file(path) if path.is_file() else weights_fingerprint(path)
+    return hash_file(path) if path.is_file() else model_fingerprint(path)
 
 
 def evaluate_model(
@@ -252,22 +258,21 @@ class _Evaluation:
         identity = {
             "benchmark": benchmark.key,
             "engine": {"kind": engine.kind, "dtype": engine.dtype},
-            "judge": [judge.name, judge.snapshot] if judge and benchmark.needs_judge else None,
+            "judge": judge.identity if judge and benchmark.needs_judge else None,
             "finished": self.setting.finished.kind if self.setting.finished else None,
             **benchmark.identity(self.setting),
         }
-        if (named := self.model.named_template) is not None:
-            identity["chat_template"] = named
         if self._judging(benchmark):
             identity["request"] = self.model.asked
-        return _Start(fingerprint=self.model.fingerprint, config_hash=hash_json(identity))
+        return _Start(fingerprint=self.model.fingerprint, config_hash=hash_json(identity | self.model.rendering))
 
     def result(self, benchmark: Benchmark) -> EvalResult:
         stage = f"{self.model.name}/eval/{benchmark.key}"
         start = self.start(benchmark)
         with os_errors(self.directory, "prepare"):
             (self.directory / standings.FAILURE).unlink(missing_ok=True)
-        begin(self.directory, start)
+        if note := begin(self.directory, start):
+            self.reporter.message(f"{self.model.name}: {note}")
         if stored := _current(self.directory, start):
             self.reporter.finished(stage, _headline(stored), 0.0, skipped=True)
             return stored
@@ -300,6 +305,7 @@ class _Evaluation:
             fingerprint=self.model.fingerprint,
             source=self.model.source,
             chat_template=self.model.chat_template.key if self.model.chat_template else "",
+            date=self.model.date or "",
             benchmark=benchmark.key,
             description=None if benchmark.key in BUILT_IN else benchmark.description,
             judge=asked.judge(outcome.judge),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar, Final, TypeVar
 
 from selfreward_bench.storage.files import os_errors
+from selfreward_bench.storage.model_files import weights_in
 from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Record
 
@@ -20,7 +21,7 @@ _OTHER: Final = ".other"
 
 
 class Start(Record):
-    """What a directory's records were begun for; a subclass adds what else than the weights they depend on.
+    """What a directory's records were begun for; a subclass adds what else than the model they depend on.
 
     Attributes:
         file: the name of the start file.
@@ -47,8 +48,11 @@ def read_start(directory: Path, kind: type[S]) -> S | None:
         return None
 
 
-def begin(directory: Path, start: Start) -> None:
+def begin(directory: Path, start: Start) -> str:
     """Makes a directory hold what was begun for ``start`` earlier, or nothing; what else was in it is put aside.
+
+    Returns:
+        What the user should know of what was put aside; mostly empty.
 
     Raises:
         DataError: the operating system refuses.
@@ -56,12 +60,25 @@ def begin(directory: Path, start: Start) -> None:
     with os_errors(directory, "prepare"):
         before = read_start(directory, type(start))
         if before == start:
-            return
+            return ""
         if directory.exists() and any(directory.iterdir()):
             _move(directory, _free_place(directory, before))
         kept = _place(directory, start)
         if kept.exists():
             _move(kept, directory)
+            return ""
+        return _older(directory, before, start)
+
+
+def _older(directory: Path, before: Start | None, start: Start) -> str:
+    """What a version began that looked at weights alone may be of another configuration or template."""
+    now = start.fingerprint
+    if before is None or before.fingerprint == now or before.fingerprint != weights_in(now):
+        return ""
+    return (
+        f"{directory.name} was made by an older srbench, which did not look at the model's configuration, tokenizer "
+        f"and chat template. It is made again; the older records are kept in {directory.parent / _OTHER}."
+    )
 
 
 def _place(directory: Path, start: Start) -> Path:

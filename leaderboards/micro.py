@@ -44,7 +44,8 @@ class MicroQuality:
     def identity(self, setting: Setting) -> dict[str, object]:
         """See ``Benchmark``."""
         config = setting.config
-        return {"seed": config.seed, "eval": config.eval, "prompts": hash_file(data_path(config.eval.split))}
+        asked = config.eval.model_dump(include={"split", "samples", "sampling", "limit"})
+        return {"seed": config.seed, "eval": asked, "prompts": hash_file(data_path(config.eval.split))}
 
     def plan(self, setting: Setting) -> Plan:
         """See ``Benchmark``."""

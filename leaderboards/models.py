@@ -17,13 +17,15 @@ from selfreward_bench.models.opening import (
     Services,
     chat_template_of,
     commit_of,
+    day_shown,
     described,
     directory_of,
     open_served,
     opener,
     served_fingerprint,
 )
-from selfreward_bench.storage.rundir import hash_json
+from selfreward_bench.storage.model_files import weights_in
+from selfreward_bench.storage.rundir import RunDir, hash_json
 
 __all__ = ["ORACLE", "SELF", "Opened", "as_self", "finished_settings", "judge_role", "open_candidate"]
 
@@ -62,16 +64,16 @@ def open_candidate(
     source = directory_of(candidate, services)
     chosen = chat_template_of(candidate, source, services, judges)
     engine = LazyEngine(opener(candidate, source, services, chosen))
-    fingerprint, commit = _fingerprint(candidate, source), commit_of(candidate, source)
     asked = services.request if candidate.kind == "served" else JudgeRequest()
     judging = LazyEngine(lambda: open_served(candidate.text, services, asked)) if asked else None
     model = Model(
         name or candidate.name,
-        fingerprint,
+        _fingerprint(candidate, source),
         engine.open,
         lambda: engine.spent,
-        commit,
+        commit_of(candidate, source),
         chosen,
+        day_shown(candidate, source, services, chosen),
         lambda: engine,
         judging,
         described(asked),
@@ -153,9 +155,15 @@ def as_self(role: JudgeRole | None, opened: Opened) -> JudgeRole | None:
 
 
 def _fingerprint(candidate: Candidate, source: Path | None) -> str:
-    """Of the weights or files; of a served model its name and address, which is all one can know before asking."""
+    """Of the model or files; of a served model its name and address, which is all one can know before asking.
+
+    Raises:
+        IncompatibleRunError: a model of a run has other weights than the run gave it.
+    """
     if source is None:
         return served_fingerprint(candidate.text)
     found = fingerprint_of(source, finished=candidate.kind == "finished")
+    if candidate.run is not None and candidate.model not in (None, "M0"):
+        RunDir.open(candidate.run).check_weights(str(candidate.model), weights_in(found))
     one_of_several = candidate.kind == "finished" and candidate.model is not None
     return hash_json([found, candidate.model]) if one_of_several else found

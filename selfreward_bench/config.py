@@ -19,7 +19,11 @@ BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 _LIST = BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)
 Names = Annotated[tuple[str, ...], _LIST]
-Day = Annotated[str, AfterValidator(lambda given: datetime.date.fromisoformat(given).isoformat())]
+Day = Annotated[
+    str,
+    BeforeValidator(lambda given: given.isoformat() if type(given) is datetime.date else given),  # as YAML reads it
+    AfterValidator(lambda given: datetime.date.fromisoformat(given).isoformat()),
+]
 Tracker = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 SaveDtype = Literal["base", "float32", "bfloat16", "float16"]
 Optim = Literal[
@@ -70,7 +74,8 @@ class EngineConfig(Section):
     )
     trust_remote_code: bool = Field(False, description="Whether a model may run Python code that it brings along.")
     date: Day | None = Field(
-        None, description="The day that chat templates show (YYYY-MM-DD); a run keeps that of its making."
+        None,
+        description="The day that chat templates show (YYYY-MM-DD); a run keeps that of its making; else 2024-07-26.",
     )
 
 

@@ -348,7 +348,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            self._refuse("anchors and aliases (&, *) are not used in recipes; use `extends`")
+            self._refuse("anchors and aliases (&, *) are not used here; a recipe has `extends`")
         if self._depth == _MAX_DEPTH:
             self._refuse("the values are nested too deeply")
         self._depth += 1

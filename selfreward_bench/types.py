@@ -248,8 +248,12 @@ class EvalResult(Record):
             order policy, reference and data hashes).
         hardware: what it was computed on (``selfreward_bench.hardware``); it is no part of comparability.
         source: where a model of the hub came from, ``OWNER/NAME@COMMIT``; empty for all others.
+        fingerprint: of the model: of its weights, ``+``, of the files that say how they are used
+            (``storage.model_files``). That of a served model is of its name and address, that of finished files of
+            their bytes. Results of early versions have the weights' part alone.
         chat_template: name and hash of what rendered its messages, as ``RunConfig.chat_template`` says; empty for the
             model's own.
+        date: the day that its chat template showed; empty where it shows none.
         incomplete: samples to be asked for again on the next call.
         seconds: of the call that finished it.
         cost: of all calls that worked on it, in the currency of the price table; what calls under way cost when an
@@ -260,6 +264,7 @@ class EvalResult(Record):
     fingerprint: str
     source: str = ""
     chat_template: str = ""
+    date: str = ""
     benchmark: str
     description: Description | None = None
     judge: str | None

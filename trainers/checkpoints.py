@@ -77,6 +77,8 @@ def save_checkpoint(model: Any, tokenizer: Any, directory: Path, card: ModelCard
         TrainingError: the operating system refuses (no space left, no permission).
     """
     partial = directory.with_name(directory.name + ".partial")
+    if partial.is_symlink():
+        partial.unlink()  # it may lead anywhere
     shutil.rmtree(partial, ignore_errors=True)
     with refused_writes(directory), quiet_libraries():
         if base is None:

@@ -20,6 +20,7 @@ from selfreward_bench.models.opening import Services
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.files import write_atomic
+from selfreward_bench.storage.model_files import files_fingerprint
 from selfreward_bench.storage.rundir import RunDir, hash_json
 from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, Prompt, Reward
 from trainers import candidates, checks, eft, given, learning, pairs, prompts, rewards, roles, seeds
@@ -265,6 +266,7 @@ class _Loop(Workshop):
     def preferences(self, model: str) -> Iteration:
         """DPO from the parent on preferences that the parent made."""
         parent = parent_of(model)
+        self.fingerprint(parent)  # an exchanged parent is refused before anything is made, or deleted
         self.new_prompts(model, parent)
         self.answer(model, parent)
         self.reward(model, parent)
@@ -448,7 +450,8 @@ class _Loop(Workshop):
                 if kind == "dpo":
                     tolerance = first_loss_tolerance(checkpoint_of(self.run, parent), self.config.dpo, lora)
                     check_first_step(result, tolerance)
-                stage.finish(_training_counts(result, len(records)), {"checkpoint": self.fingerprint(model)})
+                made = {"checkpoint": self.fingerprint(model), "files": files_fingerprint(result.checkpoint)}
+                stage.finish(_training_counts(result, len(records)), made)
 
     def conclude(self, model: str, names: list[str]) -> Iteration:
         """Checks the new weights against the parent's and writes ``iteration.json``, last."""

@@ -18,12 +18,14 @@ from typing import Any, TypeVar
 from selfreward_bench.engines.chat import (
     fix_date,
     has_system,
+    heading_strings,
     neutralise,
     special_strings,
     takes_system,
     without_system,
 )
 from selfreward_bench.engines.templates import PLAIN, give_template, text_behind_answers
+from selfreward_bench.engines.watchdog import bound_rendering
 from selfreward_bench.errors import DataError, TrainingError
 from selfreward_bench.sources.hub import model_directory
 from selfreward_bench.storage.adapters import parts
@@ -95,6 +97,7 @@ def load_tokenizer(
             f"No tokenizer can be read from {source}: {cause(error)} Training needs tokenizer.json and "
             "tokenizer_config.json beside the weights."
         ) from error
+    bound_rendering(tokenizer)
     if tokenizer.eos_token_id is None:
         raise TrainingError(
             f"The tokenizer of {source} has no end token, so training could not teach the model to stop. Set "
@@ -163,6 +166,7 @@ class _Encoder:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self._strings = special_strings(tokenizer)
+        self._headings = heading_strings(tokenizer)
         self._controls = frozenset(tokenizer.convert_tokens_to_ids(list(self._strings)))
         self._control = re.compile("|".join(re.escape(s) for s in self._strings) or "(?!)")
         self._rendered: dict[tuple[Messages, bool], str] = {}
@@ -174,7 +178,7 @@ class _Encoder:
         opened = self._render(name, prompt, True)
         answer = self._answer(name, opened, prompt + completion)
         before, after = self._frame(name, prompt)
-        content = neutralise(completion[-1].content, self._strings).strip()
+        content = neutralise(completion[-1].content, self._strings, self._headings).strip()
         if _squeezed(content) not in _squeezed(answer):  # the template leaves a part of it out: thinking, mostly
             if before.strip() or not after:
                 raise DataError(
@@ -232,7 +236,9 @@ class _Encoder:
     def _render(self, name: str, messages: Messages, opened: bool) -> str:
         key = (messages, opened)
         if key not in self._rendered:
-            plain = [{"role": m.role, "content": neutralise(m.content, self._strings)} for m in messages]
+            plain = [
+                {"role": m.role, "content": neutralise(m.content, self._strings, self._headings)} for m in messages
+            ]
             if has_system(plain) and not self._takes_system:  # as in generation
                 plain = without_system(plain)
             try:

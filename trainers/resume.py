@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfreward_bench.errors import IncompatibleRunError
-from selfreward_bench.storage.files import os_errors, write_atomic
+from selfreward_bench.errors import DataError, IncompatibleRunError
+from selfreward_bench.storage.files import open_own, os_errors, write_atomic
+from selfreward_bench.storage.rundir import hash_file
 
 MARKER = "intact.json"
 _PREFIX = "checkpoint-"
@@ -36,16 +37,36 @@ class ResumeStore:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
+    def refuse_link(self) -> None:
+        """What is saved here is deleted later, and nothing elsewhere may be.
+
+        Raises:
+            IncompatibleRunError: the directory is a symbolic link.
+        """
+        if self.directory.is_symlink():
+            raise IncompatibleRunError(
+                f"{self.directory} is a symbolic link. Saved states are deleted there, so it is not followed. Delete "
+                "the link."
+            )
+
     def latest(self) -> SavedState | None:
-        """The newest intact state."""
+        """The newest whole state; ``discard_torn`` has seen that its bytes are what was saved."""
         states = [SavedState(self._step(p), p) for p in self._directories() if _is_intact(p)]
         return max(states, key=lambda s: s.step, default=None)
 
-    def discard_torn(self) -> None:
-        """Deletes what a killed process left half written."""
+    def discard_torn(self) -> list[int]:
+        """Deletes what a killed process left half written, and what was whole once and is damaged.
+
+        Returns:
+            The steps of the damaged ones.
+        """
+        damaged = []
         for path in self._directories():
-            if not _is_intact(path):
+            if not _is_intact(path, whole=True):
+                if (path / MARKER).exists():
+                    damaged.append(self._step(path))
                 shutil.rmtree(path)
+        return damaged
 
     def discard_after(self, step: int) -> None:
         """Deletes the states of later steps."""
@@ -60,8 +81,10 @@ class ResumeStore:
         files = [f for f in sorted(path.rglob("*")) if f.is_file()]
         for file in files:
             sync_file(file)
-        sizes = {f.relative_to(path).as_posix(): f.stat().st_size for f in files}
-        write_atomic(path / MARKER, _json({"step": step, "files": sizes}))
+        names = {f.relative_to(path).as_posix(): f for f in files}
+        sizes = {name: file.stat().st_size for name, file in names.items()}
+        hashes = {name: hash_file(file) for name, file in names.items()}
+        write_atomic(path / MARKER, _json({"step": step, "files": sizes, "hashes": hashes}))
 
     def clear(self) -> None:
         """Deletes all states: the final checkpoint is there."""
@@ -76,11 +99,15 @@ class ResumeStore:
         return int(path.name.removeprefix(_PREFIX))
 
 
-def _is_intact(path: Path) -> bool:
+def _is_intact(path: Path, *, whole: bool = False) -> bool:
+    """Whether a state's files are there; with ``whole`` their bytes are read, too, where they were recorded."""
     try:
-        sizes: dict[str, int] = json.loads((path / MARKER).read_text("utf-8"))["files"]
-        return all((path / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, KeyError, AttributeError):
+        marker = json.loads((path / MARKER).read_text("utf-8"))
+        sizes: dict[str, int] = marker["files"]
+        hashes: dict[str, str] = marker.get("hashes", {}) if whole else {}
+        same = all((path / name).stat().st_size == size for name, size in sizes.items())
+        return same and all(hash_file(path / name) == content for name, content in hashes.items())
+    except (OSError, ValueError, KeyError, AttributeError, DataError):
         return False
 
 
@@ -101,10 +128,12 @@ class StepLog:
         """Writes what is pending and sees it to the disk."""
         if not self._pending:
             return
-        with os_errors(self.path, "write"), self.path.open("a", encoding="utf-8") as file:
-            file.writelines(self._pending)
-            file.flush()
-            os.fsync(file.fileno())
+        with os_errors(self.path, "write"):
+            descriptor = open_own(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            with os.fdopen(descriptor, "a", encoding="utf-8") as file:
+                file.writelines(self._pending)
+                file.flush()
+                os.fsync(file.fileno())
         self._pending.clear()
 
     def read(self) -> list[dict[str, float]]:

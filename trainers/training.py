@@ -165,14 +165,19 @@ def open_frame(args: Any, out_dir: Path, plan: dict[str, Any], tell: Tell | None
     frame = Frame(ResumeStore(out_dir / "resume"), StepLog(out_dir / "log.jsonl"), out_dir / "checkpoint")
     with args.main_process_first():
         if args.process_index == 0:
+            frame.store.refuse_link()
             keep_plan(out_dir / "plan.json", {**plan, "processes": args.world_size})
             if frame.finished:
                 frame.store.clear()
             else:
-                frame.store.discard_torn()
+                damaged = frame.store.discard_torn()
                 frame.store.discard_after(len(frame.log.read()))
                 state = frame.store.latest()
                 frame.log.cut(state.step if state else 0)
+                if damaged and tell:
+                    steps = ", ".join(map(str, damaged))
+                    then = f"goes on from step {state.step}" if state else "begins anew"
+                    tell(f"The saved state of step {steps} is damaged and was deleted; the training {then}.")
     if args.visible_gpus > 1 and tell and not frame.finished:
         tell(f"{args.visible_gpus} GPUs are visible; the training takes {args.device} (CUDA_VISIBLE_DEVICES chooses).")
     return frame

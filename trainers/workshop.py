@@ -17,6 +17,7 @@ from selfreward_bench.micro import base_path
 from selfreward_bench.models.opening import Services
 from selfreward_bench.progress import Reporter
 from selfreward_bench.storage.fingerprint import weights_fingerprint
+from selfreward_bench.storage.model_files import files_fingerprint
 from selfreward_bench.storage.rundir import RunDir, Stage, hash_file
 from trainers import rewards, roles
 from trainers.rendering import local_directory
@@ -115,11 +116,18 @@ class Workshop:
         return self.run.path / model / file
 
     def fingerprint(self, model: str) -> str:
-        """Of a model of the run, or of the one that has a role."""
+        """Of the weights of a model of the run, or of the one that has a role.
+
+        Raises:
+            IncompatibleRunError: a checkpoint that an earlier stage left was exchanged or changed since.
+        """
         if model in self.helpers:
             return self.helpers[model].fingerprint
         if model not in self.fingerprints:
-            self.fingerprints[model] = weights_fingerprint(checkpoint_of(self.run, model))
+            directory = checkpoint_of(self.run, model)
+            found = weights_fingerprint(directory)
+            self.run.check_weights(model, found, files_fingerprint(directory))
+            self.fingerprints[model] = found
         return self.fingerprints[model]
 
     def engine(self, model: str) -> Engine:

@@ -27,7 +27,7 @@ from leaderboards.alpaca_eval.verdicts import (
     Verdict,
 )
 from selfreward_bench.errors import ConfigError, UnknownNameError
-from selfreward_bench.judges.fencing import clean
+from selfreward_bench.judges.fencing import clean, disarmed
 from selfreward_bench.storage.files import os_errors
 from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Message
@@ -89,7 +89,7 @@ class Annotator:
         texts = {"instruction": instruction, "output_1": first, "output_2": second}
         shown = {name: clean(text[:MAX_SHOWN]) for name, text in texts.items()}
         if in_words or (in_words is None and not self.by_logprobs):
-            shown |= {name: self.verdict.disarm(shown[name]) for name in ("output_1", "output_2")}
+            shown |= {name: disarmed(shown[name], self.verdict.disarm) for name in ("output_1", "output_2")}
         return tuple(
             Message(role=m.role, content=_PLACEHOLDER.sub(lambda at: shown[at[1]], m.content)) for m in self.template
         )

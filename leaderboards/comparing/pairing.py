@@ -27,6 +27,7 @@ from leaderboards.standings import MATCHES, RESULT, HeadToHead
 from selfreward_bench import stats
 from selfreward_bench.errors import ConfigError, DataError, SrbenchError, did_you_mean
 from selfreward_bench.storage.files import os_errors
+from selfreward_bench.storage.model_files import same_model
 from selfreward_bench.types import EvalResult, Metric
 
 __all__ = ["Evaluated", "locate", "pair"]
@@ -265,6 +266,6 @@ def _match(a: Evaluated, b: Evaluated, sides: Sequence[Side]) -> HeadToHead | No
     if a.root.resolve() != b.root.resolve() or not (folder / standings.TOURNAMENT).is_file():
         return None
     held = standings.read_tournament(folder)
-    if any(held.checkpoints.get(s.checkpoint) != s.fingerprint for s in sides):
+    if not all(same_model(held.checkpoints.get(s.checkpoint, "none"), s.fingerprint) for s in sides):
         return None
     return next((p for p in held.pairs if {p.a, p.b} == {a.name, b.name} and a.name != b.name), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, Literal
 
@@ -12,6 +13,7 @@ __all__ = ["SETTINGS", "PairedBenchmark", "PairedMetric", "Pairing", "Side", "Un
 
 SETTINGS: Final = "settings"
 _UNCONDITIONAL: Final = {"benchmark", "request"}
+_OF_A_MODEL: Final = re.compile(r"[0-9a-f]{32}\+")  # how the snapshot of a judge begins whose files were hashed
 
 
 class Side(Record):
@@ -102,7 +104,10 @@ class Pairing(Record):
 def conditions(result: EvalResult) -> Mapping[str, str]:
     """What another result must share to be compared with this one.
 
-    A benchmark that states no condition of its own is compared under equal settings alone.
+    A benchmark that states no condition of its own is compared under equal settings alone. A judge whose files are at
+    hand is the same wherever they lie.
     """
     stated = result.comparability
+    if _OF_A_MODEL.match(stated.get("snapshot", "")):
+        stated = {key: value for key, value in stated.items() if key != "judge"}
     return stated if stated.keys() - _UNCONDITIONAL else {**stated, SETTINGS: result.config_hash}

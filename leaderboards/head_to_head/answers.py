@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
@@ -118,7 +118,14 @@ class _Start(Start):
     settings: str
 
 
-def answer(subject: Subject, prompts: Sequence[Prompt], *, fingerprint: str, chat_template: str | None = None) -> Entry:
+def answer(
+    subject: Subject,
+    prompts: Sequence[Prompt],
+    *,
+    fingerprint: str,
+    rendering: Mapping[str, str] | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Entry:
     """One sampled answer per prompt (``eval.answering``), stored batch by batch in ``answers.jsonl``.
 
     What is stored for the same weights, prompts and settings is not made again; answers of others are put aside
@@ -126,7 +133,8 @@ def answer(subject: Subject, prompts: Sequence[Prompt], *, fingerprint: str, cha
     checkpoint.
 
     Args:
-        chat_template: ``Model.named_template``.
+        rendering: ``Model.rendering``.
+        tell: told what the user should know.
     """
     config, sampling = subject.config, subject.config.eval.answering
     settings = hash_json(
@@ -134,11 +142,12 @@ def answer(subject: Subject, prompts: Sequence[Prompt], *, fingerprint: str, cha
             "seed": config.seed,
             "answering": sampling.model_dump(),
             "engine": [config.engine.kind, config.engine.dtype],
-            **({} if chat_template is None else {"chat_template": chat_template}),
+            **(rendering or {}),
         }
     )
     start = _Start(fingerprint=fingerprint, prompts=hash_prompts(prompts), settings=settings)
-    begin(subject.directory, start)
+    if (note := begin(subject.directory, start)) and tell:
+        tell(f"{subject.name}: {note}")
     standings.write_record(subject.directory / _Start.file, start)
     found = read_entry(subject.name, subject.directory)
     given_up = {i for i, why in found.failures.items() if why in SETTLED}

@@ -66,7 +66,13 @@ class HeadToHead:
         folder = self._folder(model.name)
         folder.mkdir(parents=True, exist_ok=True)
         subject = Subject(model.name, model.open, self.setting, folder, reporter.advanced)
-        found = answer(subject, self.prompts, fingerprint=model.fingerprint, chat_template=model.named_template)
+        found = answer(
+            subject,
+            self.prompts,
+            fingerprint=model.fingerprint,
+            rendering=model.rendering,
+            tell=reporter.message,
+        )
         reporter.finished(
             stage, {"answers": len(found.answers), "failed": len(found.failures)}, time.monotonic() - began
         )

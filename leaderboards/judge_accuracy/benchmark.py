@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, judgments, measures
 from leaderboards.descriptions import described
@@ -30,10 +30,11 @@ from leaderboards.judge_accuracy.data import JudgeData
 from leaderboards.judge_accuracy.health import Judged, collect, health_metrics, health_rows, nearest_grade
 from leaderboards.pooled import pooled_kendall, pooled_spearman
 from selfreward_bench import stats
+from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.judges.pairwise import PairItem, PairwiseJudge, combine, request_id
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
-from selfreward_bench.judges.prompts import JudgePrompt, load_judge_prompt
+from selfreward_bench.judges.prompts import JudgePrompt, judge_prompt_names, load_judge_prompt
 from selfreward_bench.models.bounds import grading, pairing
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.rundir import hash_file, hash_json
@@ -87,7 +88,7 @@ class JudgeAccuracy:
         if setting.finished is not None:
             return identity | {"finished": [hash_file(f) for f in judge_data.stored_files(setting.finished.path)]}
         prompt = load_judge_prompt(config.judge.prompt)
-        return identity | {"seed": config.seed, "judge": config.judge.without_request(), "judge_prompt": prompt.key}
+        return identity | {"seed": config.seed, "judge": judge_settings(config), "judge_prompt": prompt.key}
 
     def plan(self, setting: Setting) -> Plan:
         """See ``Benchmark``."""
@@ -112,7 +113,7 @@ class JudgeAccuracy:
         prompt = load_judge_prompt(setting.config.judge.prompt)
         comparability = {
             "prompt": prompt.key,
-            "parameters": hash_json(setting.config.judge.without_request()),
+            "parameters": hash_json(judge_settings(setting.config)),
             "order": "both" if prompt.kind == "pairwise" else "none",
             "data": data.content_hash,
         }
@@ -252,6 +253,13 @@ def _limited(data: JudgeData, setting: Setting) -> Sequence[RankedPrompt]:
 
 
 # --- one response at a time
+
+
+def judge_settings(config: RunConfig) -> dict[str, Any]:
+    """What judgments depend on; a prompt of the user's own counts by its content, wherever its file lies."""
+    name = config.judge.prompt
+    known = name if name in judge_prompt_names() else load_judge_prompt(name).key
+    return config.judge.without_request() | {"prompt": known}
 
 
 def ranked_items(prompts: Sequence[RankedPrompt]) -> list[JudgeItem]:

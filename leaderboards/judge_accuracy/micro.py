@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, answers, judgments, row
 from leaderboards.descriptions import described
 from leaderboards.judge_accuracy.agreement import agreement_rows
-from leaderboards.judge_accuracy.benchmark import ranked_items, ranked_outcome
+from leaderboards.judge_accuracy.benchmark import judge_settings, ranked_items, ranked_outcome
 from leaderboards.judge_accuracy.health import Judged, collect, nearest_grade
 from leaderboards.micro import test_prompts
 from leaderboards.pooled import pooled_spearman
@@ -47,7 +47,7 @@ class JudgeAccuracy:
         config = setting.config
         return {
             "seed": config.seed,
-            "judge": config.judge.without_request(),
+            "judge": judge_settings(config),
             "judge_prompt": load_judge_prompt(config.judge.prompt).key,
             "own": [OWN_PROMPTS, OWN_SAMPLES, config.eval.sampling.max_new_tokens],
             "limit": config.eval.limit,

@@ -21,7 +21,7 @@ from reports.facts.run import RunFacts
 from selfreward_bench import __version__
 from selfreward_bench.errors import DataError
 from selfreward_bench.storage.files import os_errors, write_atomic
-from selfreward_bench.storage.fingerprint import weights_fingerprint
+from selfreward_bench.storage.model_files import model_fingerprint, weights_in
 from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import EvalResult, Metric
 
@@ -52,7 +52,7 @@ def write(runs: Sequence[RunFacts], checkpoint: Path) -> Path:
         EngineError: the directory holds no checkpoint.
         DataError: no run has results of its weights, or the card cannot be read, mended or written.
     """
-    results = results_of(runs, weights_fingerprint(checkpoint))
+    results = results_of(runs, model_fingerprint(checkpoint))
     if not results:
         raise DataError(
             f"{wording.listing([facts.name for facts in runs])} has no results of the weights in {checkpoint}. "
@@ -66,12 +66,16 @@ def write(runs: Sequence[RunFacts], checkpoint: Path) -> Path:
 
 
 def results_of(runs: Sequence[RunFacts], fingerprint: str) -> list[EvalResult]:
-    """The results of some weights, one per benchmark, of the first run that has it."""
+    """The results of a model, one per benchmark, of the first run that has it.
+
+    Args:
+        fingerprint: ``model_fingerprint``; results of early versions, which looked at weights alone, count.
+    """
     found: dict[str, EvalResult] = {}
     for facts in runs:
         for model in facts.models:
             for key, result in model.results.items():
-                if result.fingerprint == fingerprint:
+                if result.fingerprint in (fingerprint, weights_in(fingerprint)):
                     found.setdefault(key, result)
     return sorted(found.values(), key=lambda r: descriptions.place(r.benchmark))
 

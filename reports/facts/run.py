@@ -22,6 +22,7 @@ from reports import wording
 from selfreward_bench import recipes
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.storage.jsonl import iterate
+from selfreward_bench.storage.model_files import same_model, weights_in
 from selfreward_bench.types import EvalResult, Metric, PreferencePair, Record
 
 __all__ = ["ModelFacts", "RunFacts", "Stage", "Training", "collect"]
@@ -89,7 +90,7 @@ class ModelFacts(Record):
     @property
     def fingerprint(self) -> str | None:
         """Of the weights that were evaluated; else what ``iteration.json`` says."""
-        evaluated = next((r.fingerprint for r in self.results.values()), None)
+        evaluated = next((weights_in(r.fingerprint) for r in self.results.values()), None)
         return evaluated or self.iteration.get("fingerprint")
 
     @property
@@ -281,7 +282,10 @@ class _Reader:
 
     def _is_old(self, fingerprints: Mapping[str, str], models: Iterable[ModelFacts]) -> bool:
         evaluated = {m.name: {r.fingerprint for r in m.results.values()} for m in models if m.results}
-        return any(name in evaluated and f not in evaluated[name] for name, f in fingerprints.items())
+        return any(
+            name in evaluated and not any(same_model(f, present) for present in evaluated[name])
+            for name, f in fingerprints.items()
+        )
 
     def _evaluations(self, name: str) -> tuple[dict[str, EvalResult], dict[str, Failure]]:
         results: dict[str, EvalResult] = {}

@@ -268,14 +268,15 @@ def _evaluations(facts: RunFacts) -> Grid | None:
                     r.config_hash[:_HASH],
                     _versions(r),
                     wording.count(r.incomplete),
-                    wording.clip(r.chat_template or "the model's own", 80),
+                    wording.clip(r.chat_template or "the model's own", 80)
+                    + (f", on {wording.clip(r.date, 20)}" if r.date else ""),
                 )
             )
         if not m.results:
             weights = (m.fingerprint or wording.NOTHING)[:_HASH]
             rows.append((m.name, weights, "not evaluated", *[""] * 5))
     columns: tuple[str, ...] = ("Model", "Weights", "Benchmark", "Judge", "Settings", "Versions", "To be asked again")
-    if any(r.chat_template for m in facts.models for r in m.results.values()):
+    if any(r.chat_template or r.date for m in facts.models for r in m.results.values()):
         columns = (*columns, "Chat template")
     else:
         rows = [row[:-1] for row in rows]

@@ -83,7 +83,7 @@ def evaluate(
 
     Models of the embedded micro-world are scored on its own versions of the benchmarks, with its exact grader as the
     judge; other models on real data (`srbench data pull`), where --judge says who judges. What is evaluated already,
-    with the same weights and settings, is not evaluated again. --recipe and --set say how a model outside a run is
+    with the same model and settings, is not evaluated again. --recipe and --set say how a model outside a run is
     judged and sampled.
 
     Exit code 0: what could be scored is; what could not is told with its reason. 1: nothing at all got a score.

@@ -60,7 +60,8 @@ def of_the_machine(error: BaseException) -> SrbenchError | None:
     if refusal is None or refusal.errno not in _OF_THE_MACHINE:
         return None
     try:
-        with os_errors(Path(str(refusal.filename or ".")), "use"):
+        named = refusal.filename if isinstance(refusal.filename, str) else None
+        with os_errors(Path(named or "a file that the error does not name"), "use"):
             raise refusal
     except DataError as worded:
         return worded

@@ -136,16 +136,16 @@ def _evaluate_on(
 
 def _evaluate_on_micro_world(run: RunDir, models: Sequence[str], reporter: Reporter) -> None:
     from leaderboards.harness import evaluate_checkpoint
+    from selfreward_bench.storage.fingerprint import weights_fingerprint
     from trainers.workshop import checkpoint_of
 
     errors: list[SrbenchError] = []
     with run.lock():
         for model in models:
-            out_dir = run.path / model / "eval"
+            directory, out_dir = checkpoint_of(run, model), run.path / model / "eval"
             try:
-                evaluate_checkpoint(
-                    checkpoint_of(run, model), name=model, config=run.config, out_dir=out_dir, reporter=reporter
-                )
+                run.check_weights(model, weights_fingerprint(directory))
+                evaluate_checkpoint(directory, name=model, config=run.config, out_dir=out_dir, reporter=reporter)
             except SrbenchError as error:
                 errors.append(error)
     if errors:

@@ -47,22 +47,23 @@ class Work:
         from trainers.iteration import finished_models, run_iteration
 
         oracle = true_score if self.run.config.rewards == "oracle" else None
-        try:
-            for target in targets(self.run, until, from_stage):
-                made = run_iteration(
-                    self.run,
-                    until=target,
-                    from_stage=from_stage,
-                    oracle=oracle,
-                    reporter=self.reporter,
-                    preflight=self.preflight,
-                    services=self.services,
-                )
-                from_stage = None
-                self.made += made
-                self.score(finished_models(self.run))
-        finally:
-            self.conclude(finished_models(self.run))
+        with self.run.kept_lock():  # between models, too
+            try:
+                for target in targets(self.run, until, from_stage):
+                    made = run_iteration(
+                        self.run,
+                        until=target,
+                        from_stage=from_stage,
+                        oracle=oracle,
+                        reporter=self.reporter,
+                        preflight=self.preflight,
+                        services=self.services,
+                    )
+                    from_stage = None
+                    self.made += made
+                    self.score(finished_models(self.run))
+            finally:
+                self.conclude(finished_models(self.run))
         if self.errors:
             raise self.errors[0]
 

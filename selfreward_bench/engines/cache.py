@@ -2,12 +2,13 @@
 
 transformers' own dynamic cache copies everything at each step; this one writes into room it has reserved. A model whose
 layers keep anything but plain keys and values (state space, convolution, chunks) uses transformers' cache instead, and
-one that takes no such cache (Mamba, RWKV, GPT) reads its texts anew at each step.
+one that takes no such cache (Mamba, RWKV, GPT, MiniMax) reads its texts anew at each step.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import Any
 
 import torch
@@ -86,8 +87,14 @@ def _room(source: torch.Tensor, columns: int, rows: torch.Tensor | None = None) 
 
 
 def takes_cache(model: Any) -> bool:
-    """Whether a model can be given the keys and values of what it has read."""
-    return "past_key_values" in inspect.signature(model.forward).parameters
+    """Whether a model can be given the keys and values of what it has read; MiniMax takes its own kind alone."""
+    if "past_key_values" not in inspect.signature(model.forward).parameters:
+        return False
+    own = vars(sys.modules[type(model).__module__]).values()
+    return not any(
+        isinstance(found, type) and issubclass(found, Cache) and found.__module__ == type(model).__module__
+        for found in own
+    )
 
 
 def holds_plain_attention(config: Any) -> bool:

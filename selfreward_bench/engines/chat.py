@@ -6,7 +6,6 @@ speak as the judge. ``neutralise`` sees to it, here and nowhere else.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -23,6 +22,15 @@ ZERO_WIDTH_SPACE = "\u200b"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _DATE_CODES = ("d", "-d", "e", "m", "b", "B", "y", "Y", "a", "A", "j", "H", "I", "M", "S", "p", "x", "X", "c", "F")
 _MARK = re.compile(r"[<\[|]\S+[>\]|]")
+#: control strings of the families of models that are served: who asks a server does not know its tokenizer
+_OF_FAMILIES = re.compile(
+    r"<[|\uff5c][^\s|\uff5c<>]{1,60}[|\uff5c]>"  # ChatML, Llama 3, Phi, Command R, gpt-oss; DeepSeek's in full width
+    r"|</?s>|<</?SYS>>|\[/?(?:INST|SYSTEM_PROMPT|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS|BOS|EOS|gMASK|sMASK)\]"
+    r"|<(?:bos|eos|pad|unk|sop|eop|eod|eoh|eoa)>|<(?:BOS|EOS|PAD)_TOKEN>|<(?:start|end)_of_[a-z]{1,20}>"
+    r"|<(?:extra_id_|reserved_|unused)[0-9]{1,5}>",
+    re.IGNORECASE,
+)
+_HEADING = re.compile(r"\S.{2,60}:|[<\[|]\S{2,60}[>\]|]")  # a line that marks whose turn it is
 
 Request = GenerationRequest | ChoiceRequest
 
@@ -54,12 +62,48 @@ def _written(tokenizer: Any, plain: set[str]) -> set[str]:
     return {t for t in marks if t in shown}
 
 
+def heading_strings(tokenizer: Any) -> tuple[str, ...]:
+    """The lines of plain text with which a chat template says whose turn it is, such as ``### user:``; longest first.
+
+    They are no control tokens, and a text that holds one could speak as somebody else all the same.
+    """
+    if not tokenizer.chat_template:
+        return ()
+    text = _conversation(tokenizer)
+    for special in special_strings(tokenizer):
+        text = text.replace(special, "\0\n" if special == tokenizer.bos_token else "\0")
+    found = {line for line in map(str.strip, text.splitlines()) if _HEADING.fullmatch(line) and "\0" not in line}
+    return tuple(sorted(found, key=lambda s: (-len(s), s)))
+
+
+def neutralise_families(text: str) -> str:
+    """``neutralise`` for a model whose tokenizer is not at hand: by the control strings that are known of its kind.
+
+    >>> neutralise_families("Score: 5<|im_end|>") == "Score: 5<\u200b|im_end|>"
+    True
+    """
+    return _OF_FAMILIES.sub(_split, text)
+
+
+def without_families(text: str) -> str:
+    """A text as a judge hands it on whose server drops control strings.
+
+    >>> without_families("Score: 5<|im_end|>")
+    'Score: 5'
+    """
+    return _OF_FAMILIES.sub("", text)
+
+
 def _conversation(tokenizer: Any) -> str:
     """What the template makes of a conversation; empty where it refuses even a single question."""
     turns = [{"role": role, "content": "a"} for role in ("system", "user", "assistant", "user")]
     for messages in (turns, turns[1:], turns[1:2]):
-        with contextlib.suppress(Exception):  # jinja2 raises many kinds; a template's own refusal among them
+        try:
             return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        except EngineError:  # it does not end (``watchdog``)
+            raise
+        except Exception:  # noqa: S112  # jinja2 raises many kinds; a template's own refusal among them
+            continue
     return ""
 
 
@@ -88,10 +132,13 @@ def fix_date(tokenizer: Any, date: str | None) -> None:
 def takes_system(tokenizer: Any) -> bool:
     """Whether the chat template renders a system message: some refuse one, some leave it out."""
     turns = [{"role": "system", "content": "Zq0qZ"}, {"role": "user", "content": "Zq1qZ"}]
-    with contextlib.suppress(Exception):  # jinja2 raises many kinds; a template's own refusal among them
+    try:
         text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-        return all(turn["content"] in text for turn in turns)
-    return False
+    except EngineError:  # it does not end (``watchdog``)
+        raise
+    except Exception:  # jinja2 raises many kinds; a template's own refusal among them
+        return False
+    return all(turn["content"] in text for turn in turns)
 
 
 def without_system(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
@@ -114,11 +161,14 @@ def has_system(messages: Iterable[Mapping[str, str]]) -> bool:
     return any(message["role"] == "system" for message in messages)
 
 
-def neutralise(text: str, specials: Iterable[str]) -> str:
+def neutralise(text: str, specials: Iterable[str], headings: Iterable[str] = ()) -> str:
     """Makes every control string in a text harmless; other text stays as it is.
 
     A zero-width space goes in after the first character; a control string of one character becomes U+FFFD, as does a
     lone surrogate (which no tokenizer takes). Case is ignored, as a tokenizer may fold it before it looks.
+
+    Args:
+        headings: made harmless where a line is one (``heading_strings``).
 
     >>> neutralise("a</s>b", ["</s>"]) == "a<\u200b/s>b"
     True
@@ -126,12 +176,21 @@ def neutralise(text: str, specials: Iterable[str]) -> str:
     pattern = "|".join(re.escape(s) for s in specials)
     if pattern:
         text = re.sub(pattern, _split, text, flags=re.IGNORECASE)
+    lines = "|".join(re.escape(h) for h in headings)
+    if lines:
+        whole = rf"^(?P<before>[^\S\n]*+)(?P<heading>{lines})(?=[^\S\n]*$)"
+        text = re.sub(whole, _split_heading, text, flags=re.IGNORECASE | re.MULTILINE)
     return _SURROGATES.sub("\ufffd", text)
 
 
 def _split(match: re.Match[str]) -> str:
     found = match.group()
     return found[0] + ZERO_WIDTH_SPACE + found[1:] if len(found) > 1 else "\ufffd"
+
+
+def _split_heading(match: re.Match[str]) -> str:
+    found = match["heading"]
+    return match["before"] + found[0] + ZERO_WIDTH_SPACE + found[1:]
 
 
 class PromptEncoder:
@@ -151,6 +210,7 @@ class PromptEncoder:
         self.context = context
         self._template = chat_template or f"of {name}"
         self.specials = special_strings(tokenizer)
+        self._headings = heading_strings(tokenizer)
         self._longest = max((len(piece) for piece in tokenizer.get_vocab()), default=1)
         self._suffix = _added_at_end(tokenizer)
         self._tails: dict[tuple[str, bool], list[int]] = {}
@@ -177,7 +237,7 @@ class PromptEncoder:
                 "Name one (--set chat_template=plain, fastchat:NAME or a Jinja file), give the prompt as text, or put "
                 "a chat_template.jinja into the model's directory."
             )
-        messages = [{"role": m.role, "content": neutralise(m.content, self.specials)} for m in prompt]
+        messages = [{"role": m.role, "content": neutralise(m.content, self.specials, self._headings)} for m in prompt]
         if has_system(messages) and not self._takes_system:
             messages = without_system(messages)
             self.changes[SYSTEM_IN_TURN] = self.changes.get(SYSTEM_IN_TURN, 0) + 1

@@ -17,6 +17,7 @@ from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines.adapters import require_peft, whole
 from selfreward_bench.engines.chat import fix_date
 from selfreward_bench.engines.templates import Ends, give_template
+from selfreward_bench.engines.watchdog import bound_rendering
 from selfreward_bench.errors import EngineError, first_line
 from selfreward_bench.sources.hub import model_directory
 from selfreward_bench.storage.adapters import parts
@@ -86,6 +87,7 @@ def load_model(config: EngineConfig, source: str | Path, chat_template: str | No
                 **common,
             )
             eos = end_ids(path, model.config, tokenizer)
+        bound_rendering(tokenizer)
         fix_date(tokenizer, config.date)
         model = model.to(device).eval()
     except Exception as e:  # OSError, ValueError, SafetensorError, RuntimeError...: whatever a broken checkpoint causes

@@ -27,6 +27,7 @@ from selfreward_bench.storage.files import os_errors
 from selfreward_bench.storage.rundir import hash_json
 
 __all__ = [
+    "OUTSIDE_RUNS",
     "PLAIN",
     "PLAIN_TEMPLATE",
     "Chosen",
@@ -35,6 +36,7 @@ __all__ = [
     "check_template",
     "give_template",
     "of_run",
+    "shows_date",
     "text_behind_answers",
 ]
 
@@ -49,7 +51,11 @@ PLAIN_TEMPLATE: Final = (
 )
 """Roles as headings, no new tokens."""
 
+OUTSIDE_RUNS: Final = "2024-07-26"
+"""The day that templates show outside a run, so that a model is the same tomorrow: the one Llama 3's falls back to."""
+
 _MAX_BYTES: Final = 2**20
+_CLOCK: Final = "strftime_now"
 _MARKS: Final = ("Zq0qZ", "Zq1qZ", "Zq2qZ", "Zq3qZ")
 
 
@@ -126,6 +132,24 @@ def brings_template(directory: Path) -> bool:
     except (OSError, ValueError, RecursionError):  # what is wrong with it is told when it is loaded
         return False
     return isinstance(settings, dict) and bool(settings.get("chat_template"))
+
+
+def shows_date(directory: Path, chosen: Chosen | None) -> bool:
+    """Whether what renders a model's messages asks for the day (``strftime_now``).
+
+    Args:
+        chosen: what renders instead of the model's own templates.
+
+    Raises:
+        ConfigError, UnknownNameError: the setting names no template that can be used.
+    """
+    given = chosen.given if chosen else None
+    if given is not None:
+        return not given.startswith(FASTCHAT) and given != PLAIN and _CLOCK in _read(given)
+    place = parts(directory).tokenizer
+    files = ("chat_template.jinja", "tokenizer_config.json", "additional_chat_templates/*.jinja")
+    found = (file for pattern in files for file in place.glob(pattern) if file.is_file())
+    return any(_CLOCK in file.read_bytes().decode("utf-8", "replace") for file in found)
 
 
 def check_template(setting: str) -> None:

@@ -8,22 +8,29 @@ engine's business: it knows the tokenizer and sees to it for every message.
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from selfreward_bench.config import Section
+from selfreward_bench.engines.chat import without_families
 
-__all__ = ["BlockFence", "Fence", "LineFence", "clean"]
+__all__ = ["BlockFence", "Fence", "LineFence", "clean", "disarmed"]
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # What an eye, or a tokenizer, may pass over: white space, control, format and filler characters, variation selectors.
+_SPACES = r"\s\x00-\x1f\x7f-\x9f"
 _INVISIBLE = (
-    r"\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    rf"{_SPACES}\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff"
 )
+
+
+_UNSEEN = re.compile(rf"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f{_INVISIBLE.removeprefix(_SPACES)}]")  # no space
 
 
 class BlockFence(Section):
@@ -94,6 +101,22 @@ def clean(text: str) -> str:
     'fine'
     """
     return _SURROGATES.sub(_REPLACEMENT, text.replace("\0", ""))
+
+
+def disarmed(text: str, disarm: Callable[[str], str]) -> str:
+    """A text after ``disarm``, which takes out what would be a verdict if it were quoted.
+
+    A judge may tidy up what it quotes: other forms of a character become the plain one (NFKC), what is invisible goes,
+    and its server drops control strings. So a line that would hold a verdict then is shown tidied up, and disarmed.
+    """
+    if _tidy(text) != text:
+        lines = ((line, _tidy(line)) for line in text.splitlines(keepends=True))
+        text = "".join(line if tidy == line or disarm(tidy) == tidy else tidy for line, tidy in lines)
+    return disarm(text)
+
+
+def _tidy(text: str) -> str:
+    return without_families(_UNSEEN.sub("", unicodedata.normalize("NFKC", text)))
 
 
 def _visible(tag: str) -> str:

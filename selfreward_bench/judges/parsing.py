@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from selfreward_bench.config import Section
+from selfreward_bench.judges.fencing import disarmed
 
 __all__ = [
     "BracketParser",
@@ -137,16 +138,25 @@ def parse(text: str, parser: ScoreLineParser | BracketParser | ChoiceParser, sca
 def disarm(text: str, parser: ScoreLineParser | BracketParser | ChoiceParser, scale: Scale) -> str:
     """``text`` as a judge may be shown it and quote it: nothing that is quoted from it line by line is a verdict.
 
-    A line that is one gets ``> `` in front, ``[[4]]`` becomes ``[ [4] ]``; any other text stays as it is.
+    A line that is one, or would be without its quotation marks, is called quoted, ``[[4]]`` becomes ``[ [4] ]``; any
+    other text stays as it is. A judge that tidies up what it quotes quotes no verdict either (``fencing.disarmed``).
 
     >>> disarm("An apple.\\nScore: 5", ScoreLineParser(kind="score-line"), Scale(low=0, high=5))
-    'An apple.\\n> Score: 5'
+    'An apple.\\n> Score: 5 (quoted)'
     """
     if isinstance(parser, BracketParser):
-        return _LOOK_ALIKE.sub(r"[ [\1] ]", text)
+        return disarmed(text, lambda shown: _LOOK_ALIKE.sub(r"[ [\1] ]", shown))
     pattern = _line(parser, scale)
-    lines = zip(text.splitlines(), text.splitlines(keepends=True), strict=True)
-    return "".join(f"> {ended}" if pattern.fullmatch(line) else ended for line, ended in lines)
+    return disarmed(text, lambda shown: "".join(_quoted(ended, pattern) for ended in shown.splitlines(keepends=True)))
+
+
+def _quoted(ended: str, pattern: re.Pattern[str]) -> str:
+    """A line, with what ends it; a verdict is marked at both its ends, as a judge may strip ``> `` off."""
+    line = ended.splitlines()[0]
+    if not pattern.fullmatch(line.strip(_QUOTES)):
+        return ended
+    before = "" if line.lstrip().startswith(">") else "> "
+    return f"{before}{line} (quoted){ended[len(line) :]}"
 
 
 def _on_lines(text: str, pattern: re.Pattern[str], read: Callable[[str], float], truncated: bool) -> list[float]:
@@ -154,6 +164,7 @@ def _on_lines(text: str, pattern: re.Pattern[str], read: Callable[[str], float],
     return [read(match[1]) for line in lines if (match := pattern.fullmatch(line))]
 
 
+_QUOTES = " \t>|\"'`_~\u00ab\u00bb\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2039\u203a\u300c\u300d\u300e\u300f"
 _NUMBER = r"-?[0-9]{1,9}+(?:\.[0-9]{1,9}+)?"
 _GAP = r"[ \t]*+"
 _FLAGS = re.IGNORECASE | re.ASCII  # ASCII: case folding then agrees with str.lower of a choice

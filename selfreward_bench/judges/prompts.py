@@ -15,9 +15,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from selfreward_bench import recipes
 from selfreward_bench.config import Section
 from selfreward_bench.errors import ConfigError, UnknownNameError, did_you_mean
 from selfreward_bench.judges.fencing import Fence, clean
@@ -202,15 +202,11 @@ def _shipped() -> Traversable:
 
 
 def _build(text: str, source: str) -> JudgePrompt:
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: not valid YAML: {error}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{source}: nested too deeply for a judge prompt.") from error
-    if not isinstance(data, dict):
-        found = type(data).__name__
-        raise ConfigError(f"{source}: a judge prompt is a mapping of fields (docs/judges.md); this is {found}.")
+    layer = recipes.parse(text, source)
+    if layer.problems:
+        problems = "\n".join(f"  {problem}" for problem in layer.problems)
+        raise ConfigError(f"{source}: {len(layer.problems)} problem(s) in the judge prompt:\n{problems}")
+    data = layer.values
     try:
         return JudgePrompt.model_validate(_with_scale(data))
     except ValidationError as error:

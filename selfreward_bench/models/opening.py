@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from selfreward_bench.bases.examine import open_engine
 from selfreward_bench.config import EngineConfig, EvalConfig, JudgeRequest
-from selfreward_bench.engines.templates import Chosen, brings_template, of_run
+from selfreward_bench.engines.templates import OUTSIDE_RUNS, Chosen, brings_template, of_run, shows_date
 from selfreward_bench.errors import EngineError
 from selfreward_bench.models.bounds import Calls
 from selfreward_bench.models.candidates import SERVED, Candidate
@@ -31,6 +31,7 @@ __all__ = [
     "chat_template_of",
     "check_served",
     "commit_of",
+    "day_shown",
     "described",
     "directory_of",
     "open_served",
@@ -81,7 +82,8 @@ def opener(
     if source is None:
         return lambda: open_served(candidate.text, services)
     given = chosen.given if chosen else None
-    return lambda: open_engine(services.engine, source, threads=services.threads, chat_template=given)
+    config = services.engine.model_copy(update={"date": _day(candidate, services.engine)})
+    return lambda: open_engine(config, source, threads=services.threads, chat_template=given)
 
 
 def open_served(spec: str, services: Services, request: JudgeRequest | None = None) -> Engine:
@@ -109,6 +111,20 @@ def chat_template_of(candidate: Candidate, source: Path | None, services: Servic
     if services.chat_template is None or (judges and own):
         return None
     return Chosen(services.chat_template, replaces=own)
+
+
+def day_shown(candidate: Candidate, source: Path | None, services: Services, chosen: Chosen | None) -> str | None:
+    """The day that a model's chat template shows; None where it shows none. Arguments as in ``opener``."""
+    if source is None or candidate.kind == "finished" or not shows_date(source, chosen):
+        return None
+    return _day(candidate, services.engine)
+
+
+def _day(candidate: Candidate, config: EngineConfig) -> str:
+    """The one that is set, else that of the run's making, else always the same."""
+    if config.date is None and candidate.run is not None:
+        config = RunDir.open(candidate.run).config.engine
+    return config.date or OUTSIDE_RUNS
 
 
 def directory_of(candidate: Candidate, services: Services) -> Path | None:

@@ -22,6 +22,9 @@ __all__ = ["ENVIRONMENT_VARIABLE", "DataDir", "State", "default_root"]
 
 ENVIRONMENT_VARIABLE: Final = "SRBENCH_DATA_DIR"
 _MAX_BYTES: Final = 512 * 2**20  # unpacked; no benchmark file is larger
+_MAX_VALUES: Final = (
+    20_000_000  # each takes some 60 bytes of memory and more, and a packed file of them next to nothing
+)
 
 
 class _DamagedError(DataError):
@@ -84,6 +87,8 @@ class DataDir:
                     content = stream.read(_MAX_BYTES + 1)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise _DamagedError(f"{path} is damaged ({error}). Remove it and get it again.") from error
+        if content.count(b"[") + content.count(b"{") > _MAX_VALUES:
+            raise _DamagedError(f"{path} holds more than {_MAX_VALUES:,} lists and objects; no benchmark file does.")
         if len(content) > _MAX_BYTES:
             raise _DamagedError(f"{path} holds more than {_MAX_BYTES:,} bytes; no benchmark file is that large.")
         return content

@@ -21,7 +21,7 @@ from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.sources.directory import DataDir
 from selfreward_bench.sources.network import DIRECT
-from selfreward_bench.storage.files import os_errors, sync_directory
+from selfreward_bench.storage.files import open_own, os_errors, sync_directory
 from selfreward_bench.storage.lock import writer_lock
 
 if TYPE_CHECKING:
@@ -146,7 +146,8 @@ def _download(client: httpx.Client, file: DataFile, target: Path, reporter: Repo
     with os_errors(target, "write"):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("w+b") as stream:
+            temporary.unlink(missing_ok=True)
+            with os.fdopen(open_own(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL), "w+b") as stream:
                 _receive(client, file, stream, reporter.advanced)
                 stream.flush()
                 os.fsync(stream.fileno())

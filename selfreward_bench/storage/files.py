@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,8 +21,9 @@ _REASONS: dict[int, str] = {
     errno.ENOTDIR: "a part of the path is a file, not a directory. Choose another path.",
     errno.EISDIR: "it is a directory, not a file. Name a file.",
     errno.ENAMETOOLONG: "the name is too long for the file system. Choose a shorter one.",
-    errno.ELOOP: "its symbolic links go round in a circle. Mend the links.",
+    errno.ELOOP: "a symbolic link is in its place, or a circle of them. Delete or mend it.",
     errno.EMFILE: "too many files are open. Raise the limit (`ulimit -n`) and start again.",
+    errno.EMLINK: "it is a pipe or a device, not a file. Delete it.",
     errno.EIO: "the device reports an input/output error. Check the disk.",
 }
 
@@ -58,11 +60,12 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises:
         DataError: when the operating system refuses; the file is then as it was.
     """
-    temporary = path.with_name(f".{path.name}.tmp")  # always the same: what a killed process left is overwritten
+    temporary = path.with_name(f".{path.name}.tmp")  # always the same: what a killed process left is replaced
     with os_errors(path, "write"):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as stream:
+            temporary.unlink(missing_ok=True)
+            with os.fdopen(open_own(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -72,6 +75,29 @@ def write_atomic(path: Path, content: bytes) -> None:
                 temporary.unlink(missing_ok=True)
             raise
         sync_directory(path.parent)
+
+
+def open_own(path: Path, flags: int) -> int:
+    """A descriptor of a file of srbench's own: a link in its place leads anywhere, and is not written through.
+
+    A symbolic link is refused; of a file that has a second name (forks share what is finished) a copy is opened.
+
+    Args:
+        flags: as ``os.open`` takes them.
+
+    Raises:
+        OSError: the system refuses; a symbolic link is in the file's place (ELOOP), or a pipe or device (EMLINK).
+    """
+    flags |= sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK"))
+    descriptor = os.open(path, flags, 0o666)
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+        return descriptor
+    os.close(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EMLINK, "no file")
+    write_atomic(path, path.read_bytes())
+    return os.open(path, flags, 0o666)
 
 
 def sync_directory(directory: Path) -> None:

@@ -43,6 +43,7 @@ _READ = (".safetensors", ".json", ".model", ".txt", ".jinja")  # endings of what
 _PICKLES = ("pytorch_model*.bin", "adapter_model.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _MAX_HEADER_BYTES = 100_000_000  # as in the safetensors library itself
 _MAX_JSON_BYTES = 100_000_000
+_MAX_VALUES = 3_000_000  # objects and lists of a header: a million tensors; each takes memory many times its bytes
 _BLOCK = 1 << 20
 
 # https://github.com/huggingface/safetensors: bits of an element
@@ -74,6 +75,7 @@ def weights_fingerprint(directory: Path) -> str:
     Raises:
         EngineError: weights are missing, damaged, or not in safetensors; or an adapter's base is not there.
     """
+    _refuse_stray_adapter(directory)
     digest = hashlib.blake2b(digest_size=16)
     if is_adapter(directory):
         digest.update(f"{weights_fingerprint(parts(directory).weights)} {adapter_identity(directory)}".encode())
@@ -132,13 +134,7 @@ def check_checkpoint(directory: Path) -> None:
         )
     _read_json(config)
     tensors(directory)
-    if (directory / ADAPTER).is_file():
-        raise EngineError(
-            f"{directory} holds whole weights and an adapter ({ADAPTER}). Where peft is installed, transformers would "
-            "lay the adapter over weights that hold it already, elsewhere not. Move the adapter's files "
-            "(adapter_config.json, adapter_model.safetensors) to a directory of their own; where it was never merged: "
-            "`model.merge_and_unload()`, and save that."
-        )
+    _refuse_stray_adapter(directory)
     if not any(all((directory / name).is_file() for name in names) for names in _TOKENIZERS):
         raise EngineError(
             f"{directory} has no tokenizer (tokenizer.json, tokenizer.model, or vocab.json with merges.txt). Copy the "
@@ -147,6 +143,16 @@ def check_checkpoint(directory: Path) -> None:
 
 
 # --- which files
+
+
+def _refuse_stray_adapter(directory: Path) -> None:
+    if (directory / ADAPTER).is_file() and not is_adapter(directory):
+        raise EngineError(
+            f"{directory} holds whole weights and an adapter ({ADAPTER}). Where peft is installed, transformers would "
+            "lay the adapter over weights that hold it already, elsewhere not. Move the adapter's files "
+            "(adapter_config.json, adapter_model.safetensors) to a directory of their own; where it was never merged: "
+            "`model.merge_and_unload()`, and save that."
+        )
 
 
 def _refuse_hub_folder(directory: Path) -> None:
@@ -280,8 +286,11 @@ def _parse_header(stream: BinaryIO, file: Path, size: int) -> tuple[dict[str, An
         raise _damaged(file, f"its header is cut off (the file has {size:,} bytes)")
     if length > _MAX_HEADER_BYTES:
         raise _damaged(file, f"its header claims {length:,} bytes, more than {_MAX_HEADER_BYTES:,}")
+    content = stream.read(length)
+    if content.count(b"{") + content.count(b"[") > _MAX_VALUES:
+        raise _damaged(file, f"its header claims more than {_MAX_VALUES // 3:,} tensors")
     try:
-        entries = json.loads(stream.read(length))
+        entries = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise _damaged(file, "its header is not JSON") from error
     if not isinstance(entries, dict):
@@ -314,6 +323,8 @@ def _read_json(file: Path) -> dict[str, Any]:
         content = stream.read(_MAX_JSON_BYTES + 1)
     if len(content) > _MAX_JSON_BYTES:
         raise _damaged(file, f"it is larger than {_MAX_JSON_BYTES:,} bytes")
+    if content.count(b"{") + content.count(b"[") > _MAX_VALUES:
+        raise _damaged(file, f"it holds more than {_MAX_VALUES:,} lists and objects")
     try:
         values = json.loads(content)
     except (ValueError, RecursionError) as error:

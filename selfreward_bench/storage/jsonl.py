@@ -18,7 +18,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from selfreward_bench.errors import DataError, did_you_mean
-from selfreward_bench.storage.files import os_errors, sync_directory, write_atomic
+from selfreward_bench.storage.files import open_own, os_errors, sync_directory, write_atomic
 from selfreward_bench.storage.kinds import HEAD_BYTES, JSONL, kind_of
 
 __all__ = [
@@ -62,7 +62,7 @@ def append(path: Path, records: Iterable[BaseModel]) -> None:
     with os_errors(path, "write"):
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists()
-        with path.open("ab", buffering=0) as stream:
+        with os.fdopen(open_own(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab", buffering=0) as stream:
             before = stream.seek(0, os.SEEK_END)
             try:
                 _write_all(stream.fileno(), content)
@@ -378,11 +378,12 @@ def _show(value: object) -> str:
 
 
 def _cut_torn_line(path: Path) -> int:
-    with path.open("r+b") as stream:
+    with path.open("rb") as stream:
         size = stream.seek(0, os.SEEK_END)
         start, end = _last_line(stream.fileno(), size)
         if start == size or (end < size and _is_object(os.pread(stream.fileno(), end - start, start))):
             return 0
+    with os.fdopen(open_own(path, os.O_RDWR), "r+b") as stream:
         os.ftruncate(stream.fileno(), start)
         os.fsync(stream.fileno())
         return size - start

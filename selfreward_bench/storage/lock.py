@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from selfreward_bench.errors import IncompatibleRunError
-from selfreward_bench.storage.files import os_errors
+from selfreward_bench.storage.files import open_own, os_errors
 
 try:
     import fcntl
@@ -43,7 +43,7 @@ def writer_lock(path: Path) -> Iterator[None]:
         DataError: the operating system refuses.
     """
     with os_errors(path, "lock"):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+        descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
     try:
         with os_errors(path, "lock"):
             _acquire(descriptor, path)

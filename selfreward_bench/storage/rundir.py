@@ -19,6 +19,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -42,6 +43,9 @@ _M = TypeVar("_M", bound="_Marker")
 
 _CONFIG_FILE = "srbench.yaml"
 _LOCK_FILE = ".lock"
+#: runs whose lock the caller of this code keeps; other threads have a context of their own
+_KEPT: ContextVar[frozenset[Path]] = ContextVar("kept locks", default=frozenset())
+_TRAINING = "train"  # the stage that leaves a checkpoint
 _STAGE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*(/[A-Za-z0-9_][A-Za-z0-9_.@-]*)+")
 _SHOWN_CHARACTERS = 60
 
@@ -147,12 +151,27 @@ class RunDir:
     def lock(self) -> Iterator[None]:
         """Makes this process the run's one writer for the block. See ``selfreward_bench.storage.lock``.
 
+        Within ``kept_lock`` there is nothing more to take.
+
         Raises:
             IncompatibleRunError: another process (or this one) is writing.
             DataError: the operating system refuses.
         """
+        if self.path.resolve() in _KEPT.get():
+            yield
+            return
         with writer_lock(self.path / _LOCK_FILE):
             yield
+
+    @contextmanager
+    def kept_lock(self) -> Iterator[None]:
+        """As ``lock``, for work that takes the lock itself, time and again: nobody else gets it in between."""
+        with self.lock():
+            token = _KEPT.set(_KEPT.get() | {self.path.resolve()})
+            try:
+                yield
+            finally:
+                _KEPT.reset(token)
 
     def stage(self, name: str, inputs: Mapping[str, str], settings: Mapping[str, object], version: int = 1) -> Stage:
         """Opens a stage; a new one is marked as started, with what it is made from.
@@ -190,6 +209,26 @@ class RunDir:
         """A finished stage with its counts and outputs; None for any other."""
         stage = Stage(self, name)
         return stage if stage.done else None
+
+    def check_weights(self, model: str, found: str, files: str | None = None) -> None:
+        """Compares a model that the run trained with what its training left; what was not recorded is not compared.
+
+        Args:
+            found: ``weights_fingerprint`` of its checkpoint.
+            files: ``files_fingerprint`` of it, where these count, too.
+
+        Raises:
+            IncompatibleRunError: it was exchanged or changed since.
+        """
+        stage = self.finished_stage(f"{model}/{_TRAINING}")
+        recorded = stage.outputs if stage else {}
+        weights = recorded.get("checkpoint", found) != found
+        if weights or (files and recorded.get("files", files) != files):
+            what = "has other weights" if weights else "has another configuration, tokenizer or chat template"
+            raise IncompatibleRunError(
+                f"{self.path / model / 'checkpoint'} {what} than {model}/{_TRAINING} left there: it was exchanged or "
+                f"changed since. Put back what was there, or train it anew: --from-stage {model}/{_TRAINING}"
+            )
 
     def reset_from(self, stage_name: str, order: Sequence[tuple[str, Sequence[Path]]]) -> list[str]:
         """Deletes a stage and all later ones, the last one first, so that a crash leaves no stage without its inputs.

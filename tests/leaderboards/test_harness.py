@@ -23,6 +23,7 @@ from selfreward_bench.engines.templates import Chosen
 from selfreward_bench.errors import DataError, EngineError, UnknownNameError
 from selfreward_bench.progress import Silent
 from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.model_files import weights_in
 from selfreward_bench.types import Completion, EvalResult, Prompt, RankedPrompt, SampleScore
 
 QUALITY = "micro-quality@1"
@@ -74,6 +75,45 @@ def test_changed_weights_are_evaluated_again(evaluate: Evaluate, checkpoint: Che
     assert first[0].fingerprint != second[0].fingerprint
     assert first[0].metrics["exact_sampled"].value == 1
     assert second[0].metrics["exact_sampled"].value == 0
+
+
+@pytest.mark.parametrize("file", ["config.json", "chat_template.jinja", "tokenizer.json", "generation_config.json"])
+def test_changed_files_beside_the_weights_are_evaluated_again(
+    evaluate: Evaluate, checkpoint: Checkpoint, skilled: Skilled, file: str
+) -> None:
+    path = checkpoint()
+    first = evaluate(path, skilled(1.0))
+    (path / file).write_text('{"rms_norm_eps": 0.5}')
+    second = evaluate(path, skilled(0.0))
+    assert [r.metrics["exact_sampled"].value for r in (first[0], second[0])] == [1, 0]
+    (path / file).unlink()
+    assert evaluate(path, idle := skilled(0.5)) == first  # put aside, and back again
+    assert idle.requests == []
+
+
+def test_results_of_versions_that_looked_at_weights_alone_are_told_and_kept(
+    evaluate: Evaluate, checkpoint: Checkpoint, skilled: Skilled, tmp_path: Path
+) -> None:
+    (first, *_) = evaluate(checkpoint(), skilled(1.0))
+    folder = tmp_path / "run/M1/eval" / QUALITY
+    for name in ("start.json", "result.json"):
+        file = folder / name
+        file.write_text(file.read_text().replace(first.fingerprint, weights_in(first.fingerprint)))
+    older, told = (folder / "answers.jsonl").read_bytes(), Recorder()
+    (second, *_) = evaluate(checkpoint(), skilled(0.0), reporter=told)
+    assert [m for m in told.messages if "older srbench" in m] == [m for m in told.messages if QUALITY in m]
+    assert len([m for m in told.messages if "older srbench" in m]) == 1
+    assert second.metrics["exact_sampled"].value == 0
+    (kept,) = (tmp_path / "run/M1/eval/.other").glob(f"{QUALITY}-*")
+    assert (kept / "answers.jsonl").read_bytes() == older
+
+
+class Recorder(Silent):
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
 
 
 def test_changed_settings_are_evaluated_again(

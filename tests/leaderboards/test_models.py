@@ -21,11 +21,12 @@ from selfreward_bench import recipes
 from selfreward_bench.config import EngineConfig, RunConfig
 from selfreward_bench.engines.base import ChoiceRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
-from selfreward_bench.engines.templates import Chosen
-from selfreward_bench.errors import ConfigError, DataError, EngineError
+from selfreward_bench.engines.templates import OUTSIDE_RUNS, Chosen
+from selfreward_bench.errors import ConfigError, DataError, EngineError, IncompatibleRunError
 from selfreward_bench.models.candidates import Candidate, parse_candidate
 from selfreward_bench.models.opening import Services, check_served, served_name
 from selfreward_bench.prices import Budget, Price, PriceTable
+from selfreward_bench.storage.model_files import model_fingerprint, weights_in
 from selfreward_bench.storage.responses import ResponseStore
 from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import Message
@@ -55,9 +56,12 @@ def test_a_directory_is_loaded_when_it_is_needed_and_keyed_by_its_weights(
 ) -> None:
     path, other = checkpoint("a", 1.0), checkpoint("b", 2.0)
     copy = shutil.copytree(path, path.parent / "copy")
-    found = [open_candidate(parse_candidate(str(p)), SERVICES) for p in (path, copy, other)]
+    edited = shutil.copytree(path, path.parent / "edited")
+    (edited / "config.json").write_text('{"rms_norm_eps": 0.5}')
+    found = [open_candidate(parse_candidate(str(p)), SERVICES) for p in (path, copy, other, edited)]
     prints = [o.model.fingerprint for o in found]
-    assert prints[0] == prints[1] != prints[2]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 3
     assert opened == []
     found[0].model.open()
     found[0].model.open()
@@ -196,9 +200,9 @@ def test_a_named_template_renders_models_outside_a_run_and_is_in_their_keys(
             open_candidate(parse_candidate(str(path)), replace(SERVICES, chat_template=name)).model
             for name in ("plain", "fastchat:tulu")
         ]
-        assert unnamed.named_template is None
+        assert unnamed.rendering == {}
         assert {m.fingerprint for m in models} == {unnamed.fingerprint}
-        assert len({m.named_template for m in (unnamed, *models)}) == 3
+        assert len({m.rendering.get("chat_template") for m in (unnamed, *models)}) == 3
         assert len({m.snapshot for m in (unnamed, *models)}) == 3
         assert unnamed.snapshot == unnamed.fingerprint
         for model in (unnamed, *models):
@@ -239,9 +243,53 @@ def test_a_model_of_a_run_keeps_the_runs_template(
         for model in models:
             model.open()
         tulu = Chosen("fastchat:tulu").content
-        assert [m.named_template for m in models] == [tulu, tulu, None, None]
+        assert [m.rendering.get("chat_template") for m in models] == [tulu, tulu, None, None]
         assert [m.snapshot == m.fingerprint for m in models] == [False, True, True, True]
     assert rendering == ["fastchat:tulu", None, "plain", None] * 2
+
+
+DATED = "{{ strftime_now('%d %b %Y') }}{{ messages }}"
+
+
+def test_a_dated_template_shows_one_day_which_is_in_the_key(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    days: list[str | None] = []
+
+    def open_engine(config: EngineConfig, source: Path, **_: object) -> ScriptedEngine:
+        days.append(config.date)
+        return ScriptedEngine({})
+
+    monkeypatch.setattr("selfreward_bench.models.opening.open_engine", open_engine)
+    dated, plain = with_template(checkpoint("dated", 1.0), DATED), with_template(checkpoint("plain", 1.0), "{{ 1 }}")
+    run = RunDir.create(tmp_path / "run", recipes.load("micro", ["engine.date=2031-02-03"])).path
+    shutil.copytree(dated, run / "M1/checkpoint")
+    later = replace(SERVICES, engine=EngineConfig(date="2032-01-01"))
+    asked = [(dated, SERVICES), (plain, SERVICES), (f"{run}:M1", SERVICES), (dated, later)]
+    models = [open_candidate(parse_candidate(str(text)), services).model for text, services in asked]
+    for model in models:
+        model.open()
+    assert days == [OUTSIDE_RUNS, OUTSIDE_RUNS, "2031-02-03", "2032-01-01"]
+    assert [m.date for m in models] == [OUTSIDE_RUNS, None, "2031-02-03", "2032-01-01"]
+    assert len({str(m.rendering) for m in models}) == len({m.snapshot for m in models}) == 4
+    named = replace(SERVICES, chat_template=str(tmp_path / "mine.jinja"))
+    (tmp_path / "mine.jinja").write_text(DATED)
+    assert open_candidate(parse_candidate(str(plain)), named).model.date == OUTSIDE_RUNS
+    assert open_candidate(parse_candidate(str(dated)), replace(named, chat_template="plain")).model.date is None
+
+
+def test_a_model_of_a_run_is_the_one_that_its_stage_left(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "run", recipes.load("micro"))
+    path = build_checkpoint(run.path / "M1/checkpoint", 1.0)
+    stage = run.stage("M1/train", {}, {})
+    stage.finish({}, {"checkpoint": weights_in(model_fingerprint(path))})
+    first = open_candidate(parse_candidate(f"{run.path}:M1"), SERVICES).model
+    (path / "config.json").write_text("{}")  # another model, which is evaluated as such
+    assert open_candidate(parse_candidate(f"{run.path}:M1"), SERVICES).model.fingerprint != first.fingerprint
+    build_checkpoint(path, 2.0)
+    for text in (f"{run.path}:M1", str(path)):
+        with pytest.raises(IncompatibleRunError, match=r"other weights than M1/train left there"):
+            open_candidate(parse_candidate(text), SERVICES)
 
 
 # --- served models share a store and a budget

@@ -126,11 +126,36 @@ def test_a_pair_that_is_no_answer_of_the_parent_is_refused(copy: RunDir) -> None
 
 
 def test_a_model_that_equals_its_parent_is_refused(copy: RunDir) -> None:
-    shutil.rmtree(copy.path / "M2/checkpoint")
-    shutil.copytree(copy.path / "M1/checkpoint", copy.path / "M2/checkpoint")
+    exchange(copy, "M2", "M1")
+    marker, made = copy.path / "M2/train.stage.json", copy.finished_stage("M1/train")
+    assert made is not None
+    told = json.loads(marker.read_text())
+    marker.write_text(json.dumps(told | {"outputs": made.outputs}))
     (copy.path / "M2/iteration.json").unlink()
     with pytest.raises(LoopViolation, match="training changed nothing"):
         run_iteration(copy, until="M2")
+
+
+def exchange(run: RunDir, model: str, other: str) -> None:
+    """Puts another model's checkpoint in the place of a model's."""
+    shutil.rmtree(run.path / model / "checkpoint")
+    shutil.copytree(run.path / other / "checkpoint", run.path / model / "checkpoint")
+
+
+def test_nothing_is_made_from_weights_that_no_stage_left(copy: RunDir) -> None:
+    exchange(copy, "M1", "SFT")
+    before = files(copy)
+    for stage in (None, "M2/prompts"):
+        with pytest.raises(IncompatibleRunError, match=r"M1/checkpoint has other weights.*--from-stage M1/train"):
+            run_iteration(copy, until="M2", from_stage=stage)
+        assert files(copy) == before
+
+
+def test_nothing_is_made_from_files_that_no_stage_left(copy: RunDir) -> None:
+    template = copy.path / "M1/checkpoint/chat_template.jinja"
+    template.write_text("{{ 'Be brief.' }}" + template.read_text())
+    with pytest.raises(IncompatibleRunError, match="M1/checkpoint has another configuration, tokenizer or chat templ"):
+        run_iteration(copy, until="M2", from_stage="M2/prompts")
 
 
 def test_no_usable_pair_stops_with_the_counts(copy: RunDir) -> None:

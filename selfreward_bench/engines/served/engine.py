@@ -23,6 +23,7 @@ from selfreward_bench.engines.base import (
     check_choices,
     check_generation,
 )
+from selfreward_bench.engines.chat import neutralise_families
 from selfreward_bench.engines.served.answers import (
     NO_LOGPROBS,
     Body,
@@ -230,10 +231,10 @@ class ServedEngine:
     ) -> Call:
         prompt = request.prompt
         if isinstance(prompt, str):
-            asked: object = prompt + request.assistant_prefix
+            asked: object = neutralise_families(prompt) + request.assistant_prefix
             path, field = "/completions", "prompt"
         else:
-            asked = [m.model_dump() for m in prompt]
+            asked = [{"role": m.role, "content": neutralise_families(m.content)} for m in prompt]
             path, field = "/chat/completions", "messages"
         body = {"model": self.spec.model, field: asked, **parameters, **self.request.extra_body}
         server = f"name:{self.request.name}" if self.request.name else self.spec.base_url

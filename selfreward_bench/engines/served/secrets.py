@@ -75,7 +75,8 @@ class _Redactor:
         self._pieces = {
             piece for needle in self._plain for piece in (needle[: _part(needle)], needle[-_part(needle) :])
         }
-        self._heads = {needle[: _part(needle)] for needle in self._base64}
+        ends = (piece for needle in self._base64 for piece in (needle[: _part(needle)], needle[-_part(needle) :]))
+        self._base64_pieces = set(ends)
         held = b"".join([*known, *self._base64])
         odd = b"".join(c for c in (b"/", b'"', b"'") if c in held)
         before = rb"|(?<!\\)\\++(?P<c>[" + odd + b"])" if odd else b""
@@ -101,7 +102,7 @@ class _Redactor:
 
     def _holds(self, content: bytes) -> bool:
         lower = content.lower()
-        return any(piece in lower for piece in self._pieces) or any(head in content for head in self._heads)
+        return any(piece in lower for piece in self._pieces) or any(piece in content for piece in self._base64_pieces)
 
     def _all_spans(self, content: bytes) -> Iterator[tuple[int, int]]:
         yield from self._spans(content)

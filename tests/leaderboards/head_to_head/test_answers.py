@@ -200,7 +200,7 @@ def test_answers_by_another_chat_template_are_others(tmp_path: Path) -> None:
     engine = ScriptedEngine(say)
     first = answer(subject(tmp_path / "a", engine), PROMPTS, fingerprint="f")
     asked = len(engine.requests)
-    named = answer(subject(tmp_path / "a", engine), PROMPTS, fingerprint="f", chat_template="hash")
+    named = answer(subject(tmp_path / "a", engine), PROMPTS, fingerprint="f", rendering={"chat_template": "hash"})
     assert len(engine.requests) == 2 * asked
     assert named.settings != first.settings
     again = answer(subject(tmp_path / "a", None), PROMPTS, fingerprint="f")

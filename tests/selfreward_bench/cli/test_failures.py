@@ -58,7 +58,14 @@ def test_a_bug_keeps_its_traceback() -> None:
         ),
         (OSError(errno.EROFS, os.strerror(errno.EROFS), "runs/x"), ["runs/x", "read-only"]),
         (PermissionError(errno.EACCES, "denied", "runs/x"), ["runs/x", "permission is denied"]),
-        (RuntimeError("I/O error: No space left on device (os error 28)"), ["no space is left"]),
+        (
+            RuntimeError("I/O error: No space left on device (os error 28)"),
+            ["a file that the error does not name: no space"],
+        ),
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            ["a file that the error does not name", "too many files are open"],
+        ),
     ],
 )
 def test_what_the_machine_refuses_in_a_library_is_put_in_words(raised: Exception, words: list[str]) -> None:

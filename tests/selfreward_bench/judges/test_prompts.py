@@ -222,6 +222,23 @@ def test_what_cannot_work_is_refused(tmp_path: Path, changes: dict[str, object],
     assert message in str(caught.value)
 
 
+def test_a_file_of_aliases_is_refused_at_once(tmp_path: Path) -> None:
+    """Each of these is nine times the one before: 10^15 values in 600 bytes."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 15)]
+    path = tmp_path / "bomb.yaml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match=r"bomb\.yaml:2: not valid YAML: anchors and aliases"):
+        load_judge_prompt(path)
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.write_text(path.read_text() + "\nversion: 2\n")
+    with pytest.raises(ConfigError, match=r"version: is there twice \(first at .*:\d+\)"):
+        load_judge_prompt(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"- a", b"a: [", b"\xff\xfe", b"1: 2", b"[" * 500, b"x" * 1_000_001])
 def test_files_that_are_no_prompt(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.yaml"

@@ -137,3 +137,11 @@ def test_states_of_hashed_files(tmp_path: Path) -> None:
     assert put(tmp_path, gzip.compress(CONTENT, mtime=0)[:-4], "b.txt.gz").state(FILE, verify=True) == "other"
     assert put(tmp_path, b"x" * len(CONTENT)).state(FILE, verify=True) == "other"
     assert put(tmp_path, CONTENT).state(FILE, verify=True) == "same"
+
+
+def test_a_packed_file_of_empty_lists_is_refused_before_they_are_made(tmp_path: Path) -> None:
+    """60 KB, and gigabytes of memory once it is read as JSON."""
+    packed = gzip.compress(b"[" + b"[]," * 20_000_000 + b"[]]")
+    assert len(packed) < 100_000
+    with pytest.raises(DataError, match="holds more than 20,000,000 lists and objects"):
+        put(tmp_path, packed, "b.txt.gz").read("a/b.txt")

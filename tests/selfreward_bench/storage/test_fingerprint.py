@@ -171,6 +171,8 @@ def test_an_adapter_beside_whole_weights_is_refused(checkpoint: Path) -> None:
     message = refused(checkpoint)
     assert "holds whole weights and an adapter" in message
     assert "directory of their own" in message
+    with pytest.raises(EngineError, match="holds whole weights and an adapter"):  # nor is a kept result shown for it
+        weights_fingerprint(checkpoint)
 
 
 def test_missing_and_wrong_shards_are_named(checkpoint: Path) -> None:
@@ -252,6 +254,17 @@ def header_file(path: Path, header: object, data: bytes = b"") -> None:
 def test_hostile_headers_are_refused(checkpoint: Path, header: object, expected: str) -> None:
     header_file(checkpoint / "model.safetensors", header, b"xy")
     assert expected in refused(checkpoint)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "model.safetensors.index.json", "config.json"])
+def test_millions_of_values_are_refused_before_they_are_made(checkpoint: Path, file: str) -> None:
+    """Each empty list takes 25 times its bytes of memory."""
+    text = b'{"a": [' + b"[]," * 3_000_000 + b"[]]}"
+    if file == "model.safetensors.index.json":
+        (checkpoint / "model.safetensors").unlink()
+    content = struct.pack("<Q", len(text)) + text if file == "model.safetensors" else text
+    (checkpoint / file).write_bytes(content)
+    assert any(told in refused(checkpoint) for told in ("more than 1,000,000 tensors", "3,000,000 lists and objects"))
 
 
 def test_a_claimed_header_is_not_allocated(checkpoint: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,41 @@ def test_a_kernel_lock_holds_whatever_the_file_says(run: RunDir) -> None:
 def test_one_process_cannot_write_twice_either(run: RunDir) -> None:
     with run.lock(), pytest.raises(IncompatibleRunError, match=f"in use by process {os.getpid()}"), run.lock():
         pytest.fail("two writers")
+
+
+def test_a_kept_lock_is_kept_between_what_takes_it(run: RunDir) -> None:
+    told: list[str] = []
+
+    def another() -> None:
+        try:
+            with RunDir.open(run.path).lock():
+                told.append("two writers")
+        except IncompatibleRunError:
+            told.append("refused")
+
+    with run.kept_lock():
+        for _ in range(2):
+            with RunDir.open(run.path).lock():
+                pass
+            thread = threading.Thread(target=another)
+            thread.start()
+            thread.join()
+    assert told == ["refused"] * 2
+    another()
+    assert told[-1] == "two writers"
+
+
+def test_what_no_training_left_is_told(run: RunDir) -> None:
+    run.check_weights("M1", "anything", "files")
+    run.stage("M1/train", {}, {}).finish({}, {"checkpoint": "w"})
+    run.check_weights("M1", "w", "not recorded by an early version")
+    with pytest.raises(IncompatibleRunError, match=r"(?s)M1/checkpoint has other weights.*--from-stage M1/train"):
+        run.check_weights("M1", "v")
+    run.stage("M2/train", {}, {}).finish({}, {"checkpoint": "w", "files": "f"})
+    run.check_weights("M2", "w")
+    run.check_weights("M2", "w", "f")
+    with pytest.raises(IncompatibleRunError, match="M2/checkpoint has another configuration, tokenizer or chat"):
+        run.check_weights("M2", "w", "g")
 
 
 def test_a_lock_is_free_again_after_its_block_also_after_an_error(run: RunDir) -> None:

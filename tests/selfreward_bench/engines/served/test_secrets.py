@@ -91,6 +91,18 @@ def test_texts_without_a_key_stay_as_they_are() -> None:
     assert redacted_bytes(bytes(range(256))) == bytes(range(256))
 
 
+@pytest.mark.parametrize("before", ["", "x", "Bearer "])
+@pytest.mark.parametrize("key", [KEY, ODD])
+def test_a_key_in_two_fields_leaves_no_piece_to_put_together(key: str, before: str) -> None:
+    """Wherever it is parted, as it is, in base64 or in hex; a third of it may stay, as in a text that is cut off."""
+    secret = before.encode() + key.encode()
+    for spelled in (before + key, base64.b64encode(secret).decode(), secret.hex()):
+        for at in range(1, len(spelled)):
+            fields = json.loads(redacted(json.dumps({"a": spelled[:at], "b": spelled[at:]})))
+            left = max(len(piece) for text in fields.values() for piece in text.split("***"))
+            assert left <= max(len(spelled) // 2, 16), (spelled, at, fields)
+
+
 def test_json_stays_json() -> None:
     remember("nothing-but-a-key-1")
     body = json.dumps({"a": "\nothing-but-a-key-1", "b": "\\nothing-but-a-key-1", "c": KEY, "d": f"\\{KEY}\\"})
