@@ -247,9 +247,6 @@ class DpoConfig(Section):
     optim: Optim = Field(
         "adamw_torch_fused", description="Optimizer by transformers' name; 8-bit and paged ones are bitsandbytes'."
     )
-    dropout: BelowOne = Field(
-        0.1, description="Without effect (paper: 0.1): off, as policy and reference must agree at the first step."
-    )
     max_length: PositiveInt = Field(2048, description="Most tokens of prompt with answer; longer pairs are left out.")
     save_every: PositiveInt = Field(200, description="Steps between saved states, to resume from (paper: 200).")
     gradient_checkpointing: bool = Field(False, description="Computes activations twice to save memory.")

@@ -27,6 +27,7 @@ __all__ = [
     "Layer",
     "anchored",
     "change",
+    "current",
     "describe",
     "dump",
     "dump_values",
@@ -62,6 +63,10 @@ _PATHS: Final[tuple[Location, ...]] = (
 )
 _ROLES: Final = _PATHS[-3:]
 _OF_RUN: Final = re.compile(r":(?:M\d+|SFT)\Z")  # RUN:MODEL
+#: settings that were there once, and why they are not any more
+_GONE: Final[dict[Location, str]] = {
+    ("dpo", "dropout"): "DPO trains without dropout, as policy and reference must agree at the first step",
+}
 _FILES: Final = (".yaml", ".yml", ".json", ".jsonl", ".gz", ".parquet", ".jinja")
 
 
@@ -136,6 +141,15 @@ def anchored(config: RunConfig) -> RunConfig:
         ConfigError: never for what ``load`` gave.
     """
     return resolve([_absolute(Layer(config.model_dump()), Path())], "The configuration")
+
+
+def current(values: dict[str, Any]) -> dict[str, Any]:
+    """Stored settings without those that are no settings any more: what was made with them is still read."""
+    found = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
+    for section, key in _GONE:
+        if isinstance(found.get(section), dict):
+            found[section].pop(key, None)
+    return found
 
 
 def resolve(layers: Sequence[Layer], what: str) -> RunConfig:
@@ -436,6 +450,8 @@ def _unfit_values(value: object, location: Location = ()) -> Iterator[tuple[Loca
 def _problem(kind: str, loc: tuple[int | str, ...], message: str, value: object, places: Mapping[Location, str]) -> str:
     location = tuple(str(part) for part in loc)
     prefix = _prefix(places, location)
+    if kind == "extra_forbidden" and location in _GONE:
+        return f"{prefix}: is no setting any more: {_GONE[location]}. Delete it."
     if kind == "extra_forbidden":
         return f"{prefix}: unknown key.{_suggestion(location)}"
     if kind == "model_type":

@@ -21,7 +21,7 @@ from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import PreferencePair, Record
 from trainers.bases import load_model
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
-from trainers.launchers import Tell, without_settings
+from trainers.launchers import Tell, join_processes, without_settings
 from trainers.lora import forget_reference, frozen_dtype
 from trainers.rendering import (
     Turn,
@@ -105,6 +105,7 @@ def train_dpo(
     from selfreward_bench.engines.loading import release_memory
 
     started = time.perf_counter()
+    join_processes()
     source = local_directory(policy)
     tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code, date=date)
     rendered, equal = distinct(render_pairs(tokenizer, pairs))

@@ -24,6 +24,7 @@ from selfreward_bench.bases.optimizers import largest_optimizer
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines import RENDER_NOTHING
 from selfreward_bench.engines.templates import Chosen
+from selfreward_bench.errors import SrbenchError
 from selfreward_bench.micro import base_path
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.sources.hub import model_directory
@@ -32,10 +33,11 @@ from selfreward_bench.storage.files import write_atomic
 from selfreward_bench.storage.fingerprint import tensors
 from selfreward_bench.storage.rundir import RunDir, hash_file, hash_json
 from selfreward_bench.types import Record
+from trainers.description import Description, describe
 from trainers.preflight import STEPS, preflight
 from trainers.stages import models
 
-__all__ = ["CHECK_FILE", "CheckRecord", "examine_base", "examine_run"]
+__all__ = ["CHECK_FILE", "CheckRecord", "examine_base", "examine_run", "kept_description"]
 
 CHECK_FILE: Final = "check.json"
 STAGE: Final = "M0/check"
@@ -52,12 +54,14 @@ class CheckRecord(Record):
         identity: what it was found of: base, settings and libraries, as hashes and versions. Of the weights names,
             types and shapes count: their values are hashed where they are trained.
         measured: what the preflight measured; empty where there was none.
+        description: of base and seed data, for plans; None where it could not be counted.
     """
 
     identity: dict[str, str]
     preflight: bool
     examination: Examination
     measured: dict[str, float] = Field(default_factory=dict)
+    description: Description | None = None
 
 
 def examine_base(config: RunConfig, *, flight: bool = True, reporter: Reporter | None = None) -> Examination:
@@ -92,13 +96,38 @@ def examine_run(run: RunDir, base: Path, *, flight: bool = True, reporter: Repor
     reporter.started(STAGE, STEPS if flight else None, "steps")
     found, measured = _examined(base, run.config, flight, run.path / ".preflight", reporter)
     found = found.model_copy(update={"findings": (*found.findings, *_disk_findings(run, found))})
-    record = CheckRecord(identity=identity, preflight=flight, examination=found, measured=measured)
+    described = None if found.refused else _described(run.config)
+    record = CheckRecord(
+        identity=identity, preflight=flight, examination=found, measured=measured, description=described
+    )
     write_atomic(path, (json.dumps(record.model_dump(mode="json"), indent=2, sort_keys=True) + "\n").encode())
     refuse(run.config.base, found.findings)
     for finding in found.findings:
         if finding.severity == "warning":
             reporter.message(f"Warning: {finding.text}")
     reporter.finished(STAGE, _counts(found), time.monotonic() - started)
+
+
+def kept_description(run: RunDir) -> Description | None:
+    """What a run keeps of its base and its seed data; None where anything it depends on is another now.
+
+    Nothing is downloaded: of a base that is no directory of this machine nothing is taken for known.
+    """
+    kept = _read(run.path / CHECK_FILE)
+    base = base_path() if run.config.base == "micro" else Path(run.config.base)
+    if kept is None or kept.description is None or not base.is_dir():
+        return None
+    try:
+        return kept.description if kept.identity == _identity(base, run.config) else None
+    except SrbenchError:  # its files are damaged, or gone
+        return None
+
+
+def _described(config: RunConfig) -> Description | None:
+    try:
+        return describe(config)
+    except SrbenchError:  # an estimate's sake stops no run
+        return None
 
 
 def _directory(config: RunConfig) -> Path:

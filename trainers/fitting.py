@@ -7,6 +7,7 @@ the same formulas that found the shortage, so a plan with it says that it fits.
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -27,6 +28,7 @@ _SHORTEST: Final = 128  # tokens of a record below which a shorter max_length is
 _STEP: Final = 64  # lengths and budgets of tokens are told in multiples of it
 _PARTS: Final = 16  # of a budget of tokens, tried one less at a time
 _MOST_DEVICES: Final = 4096
+_GPU_DEVICES: Final = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvgpu")  # as Linux has them
 _HALF: Final = 2  # bytes of a parameter, the fewest that the engine can take
 
 #: section of the recipe -> kinds of stages whose memory its settings decide
@@ -81,10 +83,13 @@ class Shortage:
 def find_machine(directory: Path) -> Machine:
     """This machine, as it is now; ``directory`` is where the run goes."""
     import psutil
-    import torch
 
     there = next(p for p in (directory.absolute(), *directory.absolute().parents) if p.exists())
     host, disk = psutil.virtual_memory().available, shutil.disk_usage(there).free
+    if sys.platform == "linux" and not any(Path(device).exists() for device in _GPU_DEVICES):
+        return Machine("cpu", host, 1, "available now on this machine", host, disk)
+    import torch  # takes seconds
+
     if torch.cuda.is_available():
         free = min(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count()))
         return Machine("gpu", free, torch.cuda.device_count(), "free now on this machine's GPU", host, disk)

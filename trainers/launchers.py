@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -24,6 +25,8 @@ PROCESSES: Final = (
 )
 #: settings of ``accelerate launch``; a training's settings are those of its recipe
 SETTINGS: Final = ("ACCELERATE_*",)
+JOIN_SECONDS = 120.0  # that the processes of one training may need to find each other
+_WORK: Final = timedelta(hours=2)  # that one may wait for the others later: the first writes checkpoints
 
 
 def left_over(patterns: tuple[str, ...] = (*PROCESSES, *SETTINGS)) -> list[str]:
@@ -36,6 +39,37 @@ def without_settings() -> Iterator[None]:
     """Hides the settings of ``accelerate launch``; who this process is stays, so that torchrun works."""
     with _without(SETTINGS, None):
         yield
+
+
+def join_processes() -> None:
+    """Joins the processes that a launcher started for this training; where ``WORLD_SIZE`` says none, nothing is done.
+
+    The libraries would do the same, but wait half an hour for processes that may never have been started.
+
+    Raises:
+        ConfigError: they did not find each other within ``JOIN_SECONDS``.
+    """
+    count = os.environ.get("WORLD_SIZE", "1")
+    if count in ("", "0", "1"):
+        return
+    import torch
+    from torch.distributed.rendezvous import rendezvous
+
+    if torch.distributed.is_initialized():
+        return
+    try:
+        waiting = timedelta(seconds=JOIN_SECONDS)
+        store, rank, size = next(iter(rendezvous("env://", timeout=waiting)))
+    except (RuntimeError, ValueError) as error:
+        said = str(error).strip().splitlines()[0][:200]
+        raise ConfigError(
+            f"WORLD_SIZE is {count[:20]}, so other processes of this training should be there, but they were not found "
+            f"within {JOIN_SECONDS:g} seconds ({said}). Start all of them, with torchrun; where the variables are left "
+            f"over from something else: unset {' '.join(left_over(PROCESSES))}"
+        ) from error
+    store.set_timeout(_WORK)
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_WORK)
 
 
 def require_one_process() -> None:

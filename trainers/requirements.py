@@ -19,10 +19,12 @@ from selfreward_bench.sources.hub import hub_directory, is_hub_name
 from selfreward_bench.storage.rundir import RunDir
 from trainers import memory, roles
 from trainers.calls import RoleCalls, role_calls
-from trainers.dimensions import Dimensions, describe_base
+from trainers.description import describe
+from trainers.dimensions import Dimensions
 from trainers.estimates import Rate
+from trainers.examination import kept_description
 from trainers.fitting import Machine, Shortage, shortages
-from trainers.lengths import Lengths, Measured, bounds, measure, written_by_judge
+from trainers.lengths import Lengths, Measured, bounds, written_by_judge
 from trainers.needs import Need, needs, saved_width
 from trainers.plan import Plan, StagePlan, make_plan, stage_kind, tokens_per_unit
 
@@ -166,8 +168,8 @@ def require(
     """
     config = run.config
     plan = plan or make_plan(run, until=until, without_data=True)
-    d, directory = describe_base(config, parameters)
-    measured = measure(config, directory)
+    described = (None if parameters else kept_description(run)) or describe(config, parameters)
+    d, measured = described.dimensions, described.measured
     found = needs(config, d, measured, plan.pending, machine.device)
     known = tokens_per_unit(run)
     lengths = bounds(config, measured, d.positions)

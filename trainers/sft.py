@@ -16,7 +16,7 @@ from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import Example
 from trainers.bases import load_model
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
-from trainers.launchers import Tell, without_settings
+from trainers.launchers import Tell, join_processes, without_settings
 from trainers.rendering import (
     Turn,
     digest,
@@ -78,7 +78,7 @@ def train_sft(
 
     Raises:
         TrainingError: nothing to train on, a base that cannot be trained, a loss that is no number.
-        ConfigError: a chat template that cannot be used.
+        ConfigError: a chat template that cannot be used; ``WORLD_SIZE`` is set, and no other process is there.
         DataError: an example that cannot be rendered.
         IncompatibleRunError: ``out_dir`` holds another training.
         KeyboardInterrupt: interrupted, with the state of the last step saved.
@@ -89,6 +89,7 @@ def train_sft(
     from selfreward_bench.engines.loading import release_memory
 
     started = time.perf_counter()
+    join_processes()
     source = local_directory(base)
     tokenizer = load_tokenizer(
         source,

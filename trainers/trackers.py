@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from selfreward_bench.errors import MissingDependencyError
 
-__all__ = ["ENVIRONMENT", "OPENERS", "PREFIXES", "Place", "require_trackers"]
+__all__ = ["ENVIRONMENT", "OPENERS", "PREFIXES", "SECRETS", "Place", "require_trackers"]
 
 PROJECT: Final = "srbench"  # where neither WANDB_PROJECT nor MLFLOW_EXPERIMENT_NAME says otherwise
 _FINISH_SECONDS: Final = 30.0  # that wandb may take to send the rest
@@ -34,6 +34,10 @@ ENVIRONMENT: Final[dict[str, str | None]] = {
     "MLFLOW_TAGS": None,
     "GRADIO_ANALYTICS_ENABLED": "False",
 }
+SECRETS: Final = (
+    *("WANDB_API_KEY", "TRACKIO_WRITE_TOKEN", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"),
+    *("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "DATABRICKS_TOKEN"),
+)
 PREFIXES: Final = ("WANDB_", "MLFLOW_", "HF_MLFLOW_", "TRACKIO_", "GRADIO_")  # of trackers' variables
 
 

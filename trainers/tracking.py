@@ -23,7 +23,7 @@ from selfreward_bench.engines.served.secrets import redacted, remember
 from selfreward_bench.storage.files import write_atomic
 from selfreward_bench.storage.rundir import RunDir
 from trainers.launchers import Tell
-from trainers.trackers import ENVIRONMENT, OPENERS, PREFIXES, Place
+from trainers.trackers import ENVIRONMENT, OPENERS, PREFIXES, SECRETS, Place
 
 __all__ = ["FOLDER", "KEPT", "Trackers", "Tracking", "tracking_of"]
 
@@ -31,7 +31,6 @@ FOLDER: Final = "tracking"  # of a run: what trackers keep on this machine
 KEPT: Final = "tracking.json"  # of a training: the ids by which it is known
 _GROUP: Final = "group.json"
 _SHOWN: Final = 300
-_SECRET: Final = re.compile(r"KEY|TOKEN|PASSWORD|SECRET")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ class Trackers:
         if self._tracking is None:
             yield
             return
-        remember(*(value for name, value in os.environ.items() if _SECRET.search(name)))
+        remember(*filter(None, map(os.environ.get, SECRETS)))
         kept = self._read_kept()
 
         def keep(name: str, value: str) -> None:

@@ -305,9 +305,10 @@ def _history(item: Item, turn: TurnNumber, replies: Mapping[Turn, Reply]) -> tup
 
 
 def _reply(answer: Completion | str) -> Reply:
+    """Without the space around it, as FastChat takes it: a template may write one of its own into the second turn."""
     if isinstance(answer, str):
         return Reply(None, reason=answer)
-    return Reply(answer.text, answer.finish_reason == "length")
+    return Reply(answer.text.strip(), answer.finish_reason == "length")
 
 
 def _file_replies(path: Path, items: Sequence[Item], model: str | None, *, exact: bool = False) -> Replies:

@@ -6,6 +6,8 @@ a file) each row is one line of plain text, however long.
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
@@ -24,6 +26,7 @@ _GAP: Final = 2  # cells between columns
 _INDENT: Final = 2
 _WORDS: Final = 20  # cells below which a column of words is no pleasure to read
 _NAME: Final = 14  # cells of a name over numbers before it takes another line
+KEPT: Final = "\xa0"  # in a cell: a space at which no line ends
 _FOLDED: Final = 8  # cells that are left to a word that is too long, as far as possible
 
 
@@ -140,7 +143,7 @@ class Columns:
                 self._header[i], width=width, justify="right" if i in self._right else "left", overflow="fold"
             )
         for row in rows:
-            table.add_row(*row[first:])
+            table.add_row(*(_filled(cell, width) for cell, width in zip(row[first:], widths, strict=True)))
         return table
 
     def _widths(self, room: int, first: int) -> list[int]:
@@ -190,8 +193,17 @@ def _cell(content: str | Text) -> Text:
     if not isinstance(content, str) and text.isprintable() and len(text) <= _MAX_CELL:
         return content
     more = len(text) - _MAX_CELL
-    shown = visible(text[:_MAX_CELL]).replace("\n", r"\n").replace("\t", r"\t")
+    shown = KEPT.join(map(visible, text[:_MAX_CELL].split(KEPT))).replace("\n", r"\n").replace("\t", r"\t")
     return Text(shown + (f" [{more:,} more characters]" if more > 0 else ""))
+
+
+def _filled(cell: Text, width: int) -> Text:
+    """A cell in lines of so many characters, if it has spaces that are kept: rich would break it there, too."""
+    from rich.text import Text
+
+    if KEPT not in cell.plain:
+        return cell
+    return Text("\n".join(textwrap.wrap(cell.plain, width, break_on_hyphens=False)).replace(KEPT, " "))
 
 
 def _joined(cells: Sequence[Text]) -> Text:
@@ -204,7 +216,7 @@ def _longest(cell: Text) -> int:
     """Cells that the longest word takes."""
     from rich.cells import cell_len
 
-    return max(map(cell_len, cell.plain.split()), default=0)
+    return max((cell_len(kept) for kept in re.split(r"[^\S\xa0]+", cell.plain)), default=0)
 
 
 def _narrowed(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:

@@ -50,7 +50,8 @@ def show_plan(plan: Plan) -> None:
     show(Columns(("STAGE", "STATE", "WORK", "TIME", "HOW IT COMES ABOUT"), rows, right=(3,)))
     sums = [f"{plan.total(unit)} {'training steps' if unit == 'steps' else unit}" for unit in _TOTALS]
     show(f"\nTo do: {', '.join(sums)}; new prompts and evaluations come on top.")
-    show(f"Estimated time: {_time(plan)}")
+    if plan.pending:
+        show(f"Estimated time: {_time(plan)}")
 
 
 def show_role_calls(found: Sequence[RoleCalls], prices: PriceTable | None) -> None:

@@ -91,15 +91,16 @@ class RichReporter:
         self.worked += 0.0 if skipped else seconds
         took = "was done before" if skipped else f"done in {duration(seconds)}"
         listing = listed(counts, stage.rpartition("/")[2], _SHOWN_BEFORE if skipped else None)
-        self._print(f"{stage:<15} {took}" + (f": {listing}" if listing else ""))
+        line = f"{stage:<15} {took}" + (f": {listing}" if listing else "")
+        self._print(line, wrap=self.console.is_terminal)
 
     def message(self, text: str) -> None:
         if text not in self._told:  # each model of a run may meet the same
             self._told.add(text)
             self._print(text)
 
-    def _print(self, text: str) -> None:
-        self.console.print(Text(visible(text)), soft_wrap=True)
+    def _print(self, text: str, *, wrap: bool = False) -> None:
+        self.console.print(Text(visible(text)), soft_wrap=not wrap)
 
     def _end_bar(self) -> None:
         if self._task is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from selfreward_bench.cli import options
-from selfreward_bench.cli.console import Columns, duration, listed, say, show
+from selfreward_bench.cli.console import KEPT, Columns, duration, listed, say, show
 from selfreward_bench.cli.runs import command
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def _row(run: RunDir, spec: StageSpec) -> tuple[str, str, str, str] | None:
     stage = run.finished_stage(spec.name)
     if stage and stage.done:
         seconds = duration(stage.done.seconds) + (" *" if stage.done.resumed else "")
-        return spec.name, "done", seconds, listed(_counts(run, spec, stage.counts), spec.unit, _SHOWN_COUNTS)
+        counts = listed(_counts(run, spec, stage.counts), spec.unit, _SHOWN_COUNTS)
+        return spec.name, "done", seconds, counts.replace(" ", KEPT).replace(f",{KEPT}", ", ")
     if run.stage_status(spec.name) == "partial":
         return spec.name, "partial", "", f"{stage_work(run, spec) or 0:,} {spec.unit} so far"
     is_unasked = spec.model == BASELINE and not run.config.with_baseline

@@ -128,7 +128,7 @@ class RunDir:
                 f"srbench {__version__}, which reads format {FORMAT}. Use that version for this run, or start anew."
             )
         inner = {place[1:]: line for place, line in layer.places.items() if place[0] == "config" and len(place) > 1}
-        return cls(path, recipes.resolve([recipes.Layer(config, inner, layer.problems)], str(file)))
+        return cls(path, recipes.resolve([recipes.Layer(recipes.current(config), inner, layer.problems)], str(file)))
 
     def change_settings(self, config: RunConfig) -> None:
         """Keeps other settings on which no stage depends: the evaluation's (``eval``, ``judge.request``), ``track``.

@@ -53,7 +53,7 @@ def test_the_paper_recipe_has_the_papers_values() -> None:
         16,
         0.1,
     )
-    assert (c.dpo.learning_rate, c.dpo.final_learning_rate, c.dpo.batch_size, c.dpo.dropout) == (1e-6, 1e-7, 16, 0.1)
+    assert (c.dpo.learning_rate, c.dpo.final_learning_rate, c.dpo.batch_size) == (1e-6, 1e-7, 16)
     assert (c.dpo.beta, c.dpo.nll_weight, c.dpo.save_every) == (0.1, 0.0, 200)
     assert (c.candidates.count, c.candidates.sampling.temperature, c.candidates.sampling.top_p) == (4, 0.7, 0.9)
     assert (c.judge.prompt, c.judge.mode, c.judge.samples) == ("additive-5pt", "sampled", 3)
@@ -77,6 +77,12 @@ def test_micro_fast_is_micro_with_less_of_everything() -> None:
     assert fast.prompts.count < micro.prompts.count
     assert fast.sft.epochs < micro.sft.epochs
     assert fast.candidates == micro.candidates
+
+
+def test_a_setting_that_is_gone_says_why(recipe: Path) -> None:
+    said = error_of(recipe, "dpo:\n  dropout: 0\n")
+    assert f"{recipe}:2: dpo.dropout: is no setting any more: DPO trains without dropout" in said
+    assert "Delete it." in said
 
 
 def test_an_unknown_recipe_is_met_with_the_closest_name() -> None:

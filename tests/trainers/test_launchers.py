@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from selfreward_bench.config import SftConfig
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.progress import Silent
 from selfreward_bench.storage.rundir import RunDir
+from trainers import launchers
 from trainers.iteration import run_iteration
 from trainers.launchers import left_over, one_process
 from trainers.sft import train_sft
@@ -62,6 +64,20 @@ def test_settings_of_accelerate_change_nothing(
     assert dict(os.environ) == before
     assert other.log_path.read_bytes() == plain.log_path.read_bytes()
     assert weights(other) == weights(plain)
+
+
+@pytest.mark.parametrize("changes", [{}, {"RANK": "1"}, {"RANK": None}])
+def test_processes_that_nobody_started_are_not_waited_for(
+    left: None, changes: dict[str, str | None], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launchers, "JOIN_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("MASTER_PORT", str(server.getsockname()[1]))
+    for name, value in changes.items():
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
+    with pytest.raises(ConfigError, match=r"WORLD_SIZE is 2, .* unset LOCAL_RANK MASTER_ADDR MASTER_PORT .*WORLD_SIZE"):
+        train_sft(tiny_model, examples(8), CONFIG, tmp_path / "M1", seed=1)
+    assert not (tmp_path / "M1").exists()
 
 
 def seed_data(folder: Path) -> list[str]:

@@ -19,7 +19,8 @@ from selfreward_bench.micro import base_path
 from selfreward_bench.progress import Silent
 from selfreward_bench.storage.rundir import RunDir
 from trainers import examination
-from trainers.examination import CheckRecord, examine_base, examine_run
+from trainers.description import describe
+from trainers.examination import CheckRecord, examine_base, examine_run, kept_description
 from trainers.preflight import STEPS, preflight
 
 from .. import small_models as small
@@ -177,6 +178,18 @@ def test_a_run_keeps_what_was_found_and_is_not_examined_twice(tmp_path: Path, fl
     examine_run(run, base, reporter=told)
     assert (told.skipped, len(flights)) == ([False, True], 1)
     assert (run.path / "check.json").read_bytes() == kept
+
+
+def test_a_run_knows_its_size_without_counting_again(tmp_path: Path, flights: list[Path]) -> None:
+    base = small.make("llama", tmp_path / "base")
+    run = RunDir.create(tmp_path / "run", configured(base))
+    assert kept_description(run) is None
+    examine_run(run, base, reporter=Told())
+    assert kept_description(run) == describe(run.config)
+    assert kept_description(RunDir(run.path, recipes.change(run.config, ["eval.limit=3"]))) is not None
+    assert kept_description(RunDir(run.path, recipes.change(run.config, ["judge.samples=5"]))) is None
+    small.rename_weights(base, lambda name: f"other.{name}")
+    assert kept_description(run) is None
 
 
 @pytest.mark.parametrize("change", ["template", "own template", "settings", "weights", "record", "static"])

@@ -154,6 +154,14 @@ def test_the_second_turn_follows_the_models_own_first_answer(run: Run) -> None:
     assert len({r.seeds for r in asked.values()}) == 6
 
 
+@pytest.mark.parametrize("bench", [MtBench(), MicroMtBench()])
+def test_an_answers_own_space_is_no_part_of_the_second_turn(run: Run, bench: MtBench | MicroMtBench) -> None:
+    model = Model(lambda r: f" About {len(messages_of(r))}.\n")
+    run(model, grader(), bench=bench)
+    seconds = [r for name, r in requests_of(model).items() if name.endswith("/2")]
+    assert {messages_of(r)[1].content for r in seconds} == {"About 1."}
+
+
 def test_the_judge_is_asked_about_every_turn(run: Run) -> None:
     judge = grader()
     outcome = run(writer(), judge)

@@ -12,8 +12,10 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from selfreward_bench.cli.console import Columns, show
+from selfreward_bench.cli.console import KEPT, Columns, show
 from selfreward_bench.storage.rundir import RunDir
+from trainers.fitting import Machine
+from trainers.memory import GIB
 
 from .conftest import Cli, Terminal, assert_fits, mark_done, unstyled
 
@@ -51,6 +53,18 @@ def test_words_go_on_in_the_next_line_and_numbers_stay_whole(width: int) -> None
     assert len(lines) > 1 + len(ROWS)
     assert_fits("\n".join(lines), width, "\n".join(drawn(table(), 200)))
     assert all(any(row[3] in line for line in lines) for row in ROWS)
+
+
+@pytest.mark.parametrize("width", [24, 30, 41])
+def test_a_kept_space_ends_no_line_and_is_a_space(width: int) -> None:
+    counts = f"examples{KEPT}5,924, responses{KEPT}6,000, score_0{KEPT}632"
+    lines = [line.rstrip() for line in drawn(Columns(("A", "B"), [("x", counts)]), width)]
+    assert all(len(line) <= width for line in lines)
+    assert [word for line in lines[1:] for word in line.removeprefix("x").strip().rstrip(",").split(", ")] == [
+        "examples 5,924",
+        "responses 6,000",
+        "score_0 632",
+    ]
 
 
 def test_first_columns_become_lines_of_their_own_where_a_row_cannot_be_read() -> None:
@@ -224,6 +238,8 @@ def test_at_80_columns_no_line_is_longer_and_no_word_broken(
     prepare: Callable[[Cli, list[str]], Callable[[], str]],
 ) -> None:
     monkeypatch.setattr("leaderboards.models.fingerprint_of", lambda path, finished=False: "f" * 32)
+    here = Machine("cpu", 12 * GIB, 1, "available now on this machine", 12 * GIB, 99 * GIB)
+    monkeypatch.setattr("trainers.fitting.find_machine", lambda directory: here)  # what is free changes between calls
     monkeypatch.setenv("SRBENCH_DATA_DIR", "data")
     monkeypatch.setattr(Path, "absolute", lambda path: path)  # a test's directory has a long name
     printed = prepare(cli, seed_data)

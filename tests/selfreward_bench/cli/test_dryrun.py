@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+from selfreward_bench.micro import base_path
+from selfreward_bench.progress import Silent
 from selfreward_bench.storage.rundir import RunDir
+from trainers.examination import examine_run
 
 from .conftest import Cli, mark_done
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_a_run_that_is_not_there_is_planned_but_not_made(cli: Cli, quick: Any, seed_data: list[str]) -> None:
@@ -36,6 +44,26 @@ def test_a_dry_run_changes_nothing_in_a_run(cli: Cli, quick: Any, seed_data: lis
     assert result.exit_code == 0
     assert {p: p.read_bytes() for p in Path("a").rglob("*") if p.is_file()} == before
     assert not quick.calls
+
+
+def test_a_run_that_was_examined_is_planned_without_torch(cli: Cli, seed_data: list[str]) -> None:
+    cli("init", "a", *seed_data)
+    run = RunDir.open(Path("a"))
+    counted = cli("run-iteration", "a", "--dry-run").stdout
+    examine_run(run, base_path(), flight=False, reporter=Silent())
+    probe = (
+        "import sys; from pathlib import Path; from trainers import fitting; fitting._GPU_DEVICES = ()\n"
+        "sys.argv = ['srbench', 'run-iteration', 'a', '--dry-run']; from selfreward_bench.cli import main\n"
+        "try:\n    main()\nfinally:\n    print(sorted({'torch', 'transformers', 'trl', 'datasets'} & set(sys.modules)))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, env=environment)
+    *printed, loaded = done.stdout.splitlines()
+    assert loaded == "[]", done.stderr
+    assert "899,968 parameters" in "\n".join(printed)
+    assert [line for line in printed if line.startswith(("M2", "DPO", "SFT"))] == [
+        line for line in counted.splitlines() if line.startswith(("M2", "DPO", "SFT"))
+    ]
 
 
 def test_times_come_from_this_runs_own_stages(cli: Cli, seed_data: list[str]) -> None:

@@ -117,6 +117,13 @@ def test_problems_in_an_edited_configuration_have_their_lines(run: RunDir) -> No
         RunDir.open(run.path)
 
 
+def test_a_run_made_with_a_setting_that_is_gone_is_still_read(run: RunDir) -> None:
+    path = run.path / "srbench.yaml"
+    path.write_text(path.read_text().replace("  dpo:\n", "  dpo:\n    dropout: 0.1\n"))
+    assert "dropout: 0.1" in path.read_text()
+    assert RunDir.open(run.path).config == run.config
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_directory_is_said(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
