@@ -21,6 +21,7 @@ from reports.facts.run import RunFacts
 from reports.facts.tables import Change
 
 __all__ = [
+    "HEAD_TO_HEAD",
     "LONGER",
     "OWED",
     "Evidence",
@@ -29,9 +30,12 @@ __all__ = [
     "evidence",
     "label",
     "length",
+    "length_metric",
     "match_evidence",
     "short_title",
+    "value",
     "weighed",
+    "win_rate",
 ]
 
 OWED: Final = "not counted: owed to length"  # how a note begins
@@ -135,8 +139,8 @@ def evidence(facts: RunFacts, benchmark: str, metric: str, a: str, b: str) -> Ev
 
 def _told(facts: RunFacts, found: MetricDifference) -> Evidence:
     unit = wording.info(found.benchmark, found.metric).unit
-    values = (_value(facts, name, found.benchmark, found.metric) for name in (found.b, found.a))
-    told = " → ".join(wording.number(value, unit) for value in values)
+    values = (value(facts, name, found.benchmark, found.metric) for name in (found.b, found.a))
+    told = " → ".join(wording.number(x, unit) for x in values)
     note = "" if found.paired else "unpaired: each answered differently"
     change = tables.change_of(found, facts)
     return Evidence(found.benchmark, found.metric, label(found.benchmark, found.metric), told, change, note)
@@ -149,6 +153,12 @@ def match_evidence(facts: RunFacts, a: str, b: str) -> Evidence | None:
         return None
     metric = ORACLE if ORACLE in match.judge else _RAW
     return Evidence(HEAD_TO_HEAD, metric, "Head to head: win rate", "", matches.win_rate_change(match))
+
+
+def win_rate(facts: RunFacts, a: str, b: str) -> float | None:
+    """Of ``a`` against ``b``, where they met."""
+    match = matches.match(facts, a, b)
+    return match.win_rate if match else None
 
 
 def label(benchmark: str, metric: str) -> str:
@@ -164,17 +174,23 @@ def short_title(benchmark: str) -> str:
     return wording.title(benchmark).removesuffix(wording.MICRO)
 
 
+def length_metric(benchmark: str) -> str:
+    """The metric that tells how long the judged answers are; empty where there is none."""
+    return _LENGTHS.get(wording.family(benchmark), "")
+
+
 def length(facts: RunFacts, benchmark: str, a: str, b: str) -> Length | None:
     """How long the judged answers of two models are; None where that is not known."""
-    metric = _LENGTHS.get(wording.family(benchmark), "")
-    after, before = (_value(facts, name, benchmark, metric) for name in (a, b))
+    metric = length_metric(benchmark)
+    after, before = (value(facts, name, benchmark, metric) for name in (a, b))
     if before is None or after is None:
         return None
     compared = tables.difference(facts, benchmark, metric, a, b)
     return Length(before, after, tables.change_of(compared, facts) if compared else None)
 
 
-def _value(facts: RunFacts, model: str, benchmark: str, metric: str) -> float | None:
+def value(facts: RunFacts, model: str, benchmark: str, metric: str) -> float | None:
+    """A model's number; None where there is none."""
     result = next((m.results.get(benchmark) for m in facts.models if m.name == model), None)
     found = result.metrics.get(metric) if result else None
     return found.value if found else None

@@ -144,11 +144,15 @@ def _moved(where: str, partly: bool) -> str:
 
 
 def _unmeasured(span: Span, external: Sequence[Evidence]) -> str:
-    """The command for external benchmarks where no model has a result of one."""
-    if external or tables.benchmarks([span.facts], *_EXTERNAL):
+    """The command for external benchmarks, where not both models have a result of one."""
+    if external:
         return ""
+    there = {m.name for m in span.facts.models for key in m.results if wording.family(key) in _EXTERNAL}
+    if {span.first, span.last} <= there:
+        return ""
+    lacking = f" of {wording.listing([n for n in (span.first, span.last) if n not in there])}" if there else ""
     run = span.facts.path if span.facts.is_run else "RUN"
-    return f"External benchmarks were not measured: srbench eval --run {run}."
+    return f"External benchmarks{lacking} were not measured: srbench eval --run {run}."
 
 
 # --- the evidence

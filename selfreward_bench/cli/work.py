@@ -22,6 +22,7 @@ class Work:
 
     Attributes:
         evaluate, report: whether a new model is evaluated, and the report renewed.
+        benchmarks: what models are evaluated on; empty takes what the run says (``eval.after_iteration``).
         preflight: whether a round in small is trained on the base before the first model.
         made: the models made so far, in order.
         errors: what went wrong in evaluations; the making of models goes on without them.
@@ -31,6 +32,7 @@ class Work:
     reporter: Reporter
     evaluate: bool = True
     report: bool = True
+    benchmarks: Sequence[str] = ()
     preflight: bool = True
     made: list[Iteration] = field(default_factory=list)
     errors: list[SrbenchError] = field(default_factory=list)
@@ -66,7 +68,7 @@ class Work:
         """Evaluates models where that is not done."""
         if self.evaluate and models:
             try:
-                scoring.evaluate_models(self.run, models, self.reporter)
+                scoring.evaluate_models(self.run, models, self.reporter, self.benchmarks)
             except SrbenchError as error:
                 self.errors.append(error)
 
