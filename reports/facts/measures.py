@@ -3,7 +3,7 @@
 Metrics that are forms of one number (GSM8K read strictly and flexibly; a judge's accuracy by human ranks and by the
 oracle on the same answers; the average of tasks) are one MEASURE: the first of them that was compared decides, the
 others are shown and not counted. Of AlpacaEval the length-controlled win rate decides: judges like length, so a raw
-gain without a controlled one is no gain. Where length is shown to explain a raw gain, what is not controlled for
+gain without a controlled one is no gain (of the micro-world's oracle, which grades exactly, the raw one decides). Where length is shown to explain a raw gain, what is not controlled for
 length and was judged by a model is not counted either.
 """
 
@@ -217,7 +217,8 @@ _NOT_CONTROLLED: Final = "not counted: not controlled for length"
 
 def _by_length(facts: RunFacts, e: Evidence, a: str, b: str) -> Evidence:
     """A raw win rate that moved while the length-controlled one did not, or that nobody controlled and grew with it."""
-    if wording.family(e.benchmark) != "alpaca-eval" or e.metric.partition("/")[0] == _CONTROLLED or not e.change.arrow:
+    raw = wording.family(e.benchmark) == "alpaca-eval" and not e.metric.startswith(_CONTROLLED)
+    if not raw or not e.change.arrow or _by_oracle(e):
         return e
     controlled = evidence(facts, e.benchmark, _CONTROLLED, a, b)
     if controlled is not None:
@@ -229,9 +230,13 @@ def _by_length(facts: RunFacts, e: Evidence, a: str, b: str) -> Evidence:
 
 
 def _uncontrolled(e: Evidence) -> Evidence:
-    by_oracle = e.metric == ORACLE or wording.title(e.benchmark).endswith(wording.MICRO)
-    judged = wording.family(e.benchmark) in _JUDGED and not by_oracle
+    judged = wording.family(e.benchmark) in _JUDGED and not _by_oracle(e)
     return _uncounted(e, _NOT_CONTROLLED) if judged and e.change.tone == "better" else e
+
+
+def _by_oracle(e: Evidence) -> bool:
+    """Whether the micro-world's exact grader judged, which does not like length."""
+    return e.metric == ORACLE or wording.title(e.benchmark).endswith(wording.MICRO)
 
 
 def _uncounted(e: Evidence, note: str) -> Evidence:
@@ -264,4 +269,4 @@ def _by_precedence(found: Sequence[Evidence]) -> list[Evidence]:
     """In the order of the benchmarks' own tables; the length-controlled win rate before the raw one."""
     keys = {e.benchmark for e in found}
     order = {key: in_order(key, [e.metric for e in found if e.benchmark == key]) for key in keys}
-    return sorted(found, key=lambda e: (e.metric != _CONTROLLED, order[e.benchmark].index(e.metric)))
+    return sorted(found, key=lambda e: (e.metric != _CONTROLLED or _by_oracle(e), order[e.benchmark].index(e.metric)))
