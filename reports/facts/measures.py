@@ -3,8 +3,8 @@
 Metrics that are forms of one number (GSM8K read strictly and flexibly; a judge's accuracy by human ranks and by the
 oracle on the same answers; the average of tasks) are one MEASURE: the first of them that was compared decides, the
 others are shown and not counted. Of AlpacaEval the length-controlled win rate decides: judges like length, so a raw
-gain without a controlled one is no gain (of the micro-world's oracle, which grades exactly, the raw one decides). Where length is shown to explain a raw gain, what is not controlled for
-length and was judged by a model is not counted either.
+gain without a controlled one is no gain (of the micro-world's oracle, which grades exactly, the raw one decides). Where
+length is shown to explain a raw gain, what is not controlled for length and was judged by a model is not counted either.
 """
 
 from __future__ import annotations
