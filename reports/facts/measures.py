@@ -4,7 +4,7 @@ Metrics that are forms of one number (GSM8K read strictly and flexibly; a judge'
 oracle on the same answers; the average of tasks) are one MEASURE: the first of them that was compared decides, the
 others are shown and not counted. Of AlpacaEval the length-controlled win rate decides: judges like length, so a raw
 gain without a controlled one is no gain (of the micro-world's oracle, which grades exactly, the raw one decides). Where
-length is shown to explain a raw gain, what is not controlled for length and was judged by a model is not counted either.
+length is shown to explain a raw gain, what nobody controlled for length and a model judged does not count either.
 """
 
 from __future__ import annotations
