@@ -11,7 +11,7 @@ import json
 import math
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations
@@ -38,6 +38,8 @@ __all__ = ["Notes", "drawn", "measure_iteration", "quantiles", "records"]
 NUMBER_PROMPTS: Final = 4_000  # prompts whose rewards and lengths are held against each other
 TEXT_PROMPTS: Final = 300  # prompts whose candidates' texts are looked at
 
+WIDEST: Final = 100  # pairs of the largest margins, where the judge was surest
+
 _MAX_MARKER_BYTES: Final = 2**20
 _MAX_COUNT: Final = 10**15
 _MAX_KEY: Final = 200  # characters of a judge's key or a reason
@@ -46,19 +48,23 @@ _MAX_KEY: Final = 200  # characters of a judge's key or a reason
 _nearest = lru_cache(maxsize=4096)(nearest_grade)
 
 Notes = list[str]
+Truth = Callable[[str, str], float | None]
 R = TypeVar("R", bound=Record)
 
 
-def measure_iteration(folder: Path, scale: Scale | None, notes: Notes) -> tuple[IterationHealth, list[Reading]] | None:
+def measure_iteration(
+    folder: Path, scale: Scale | None, notes: Notes, truth: Truth | None = None
+) -> tuple[IterationHealth, list[Reading]] | None:
     """What ``folder`` (``runs/NAME/M2``) holds; None where there is nothing of a preference round.
 
     Args:
         scale: the judge's grades; None where they are not known.
         notes: gets what cannot be read.
+        truth: prompt and answer -> how good it truly is; None where nobody knows.
     """
     if not (folder / "completions.jsonl").is_file():
         return None
-    seen = _Seen.read(folder, scale, notes)
+    seen = _Seen.read(folder, scale, notes, truth)
     markers = {name: _marker(folder / f"{name}.stage.json") for name in ("prompts", "candidates", "pairs")}
     counts = {name: _counts(marker) for name, marker in markers.items()}
     return _told(folder, seen, _rewards(markers["pairs"])), _readings(folder.name, seen, counts, scale)
@@ -101,10 +107,12 @@ class _Seen:
     margins: list[float] = field(default_factory=list)
     chosen: list[float] = field(default_factory=list)
     rejected: list[float] = field(default_factory=list)
+    truth: Truth | None = None
+    gains: list[tuple[float, int]] = field(default_factory=list)  # of pairs: margin, and 1, 0 or -1: truly better
 
     @classmethod
-    def read(cls, folder: Path, scale: Scale | None, notes: Notes) -> _Seen:
-        seen = cls(scale)
+    def read(cls, folder: Path, scale: Scale | None, notes: Notes, truth: Truth | None = None) -> _Seen:
+        seen = cls(scale, truth=truth)
         chosen = drawn((p.id for p in records(folder / "prompts.jsonl", Prompt, notes)), NUMBER_PROMPTS)
         seen.texts = {name: [] for name in chosen[:TEXT_PROMPTS]}
         wanted = set(chosen)
@@ -148,6 +156,12 @@ class _Seen:
             self.margins.append(margin)
         self.chosen.append(float(len(pair.chosen[-1].content) if pair.chosen else 0))
         self.rejected.append(float(len(pair.rejected[-1].content) if pair.rejected else 0))
+        if self.truth is not None and pair.prompt and pair.chosen and pair.rejected and _known(margin):
+            better, worse = (
+                self.truth(pair.prompt[-1].content, side[-1].content) for side in (pair.chosen, pair.rejected)
+            )
+            if better is not None and worse is not None:
+                self.gains.append((margin, (better > worse) - (better < worse)))
 
     def _grade_rewards(self) -> None:
         """Control rewards come without judgments; those on the judge's scale are shown as its grades."""
@@ -366,5 +380,23 @@ def _pair_measures(seen: _Seen) -> dict[str, _Found]:
     n, reason = len(seen.margins), "there are no pairs"
     return {
         "margin": (_mean(seen.margins), n, n, reason),
+        **_true_gains(seen, n),
         "chosen_growth": (_share(sum(seen.chosen), sum(seen.rejected)), n, n, reason),
+    }
+
+
+def _true_gains(seen: _Seen, n_pairs: int) -> dict[str, _Found]:
+    """Whether the pairs were right; nothing where nobody knows."""
+    if seen.truth is None:
+        return {}
+    widest = sorted(seen.gains, key=lambda found: -found[0])[:WIDEST]
+    return {
+        f"pairs_{name}{suffix}": (
+            _share(sum(sign == side for _, sign in found), len(found)),
+            len(found),
+            min(n_pairs, WIDEST) if suffix else n_pairs,
+            "the oracle knows none of them",
+        )
+        for suffix, found in (("", seen.gains), ("_widest", widest))
+        for name, side in (("right", 1), ("wrong", -1))
     }

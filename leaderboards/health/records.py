@@ -213,6 +213,12 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "self_bleu": _answers("Self-BLEU", "share", 0, "BLEU-4 of an answer against the answers to all other prompts."),
     "repetition": _answers("Answers caught in a loop", "share", -1, "A passage stands four times or more in a row."),
     "truncation": _answers("Truncated answers", "share", -1, "Cut off at the largest number of tokens."),
+    "verdict_answers": _answers(
+        "Answers that hold a verdict",
+        "share",
+        -1,
+        "In the judge's form, such as a last line Score: 3: it answers as the judge it was trained to be.",
+    ),
     "top_share": _judging("Top grade given", "share", "Share of fixed answers it gives the top grade."),
     "own_top_share": _judging("Top grade given to its own answers", "share", "The same of its own answers."),
     "self_agreement": _judging("Agrees with itself", "share", "Equal grades among repeated judgments of an answer."),
@@ -270,6 +276,14 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "tie_rate": _trained("Prompts whose candidates tie", "share", -1, "Best and worst reward equal, so no pair."),
     "pairs_per_prompt": _trained("Usable pairs per prompt", "share", 1, "Pairs to train on, per new prompt."),
     "margin": _trained("Reward margin", "points", 0, "Reward of the chosen minus that of the rejected answer."),
+    "pairs_right": _trained(
+        "Pairs whose chosen answer is truly better", "share", 1, "By the oracle, where there is one: the micro-world."
+    ),
+    "pairs_wrong": _trained("Pairs whose chosen answer is truly worse", "share", -1, "The rest are truly equal."),
+    "pairs_right_widest": _trained(
+        "Pairs truly better, of the 100 with the largest margin", "share", 1, "Where the judge was surest."
+    ),
+    "pairs_wrong_widest": _trained("Pairs truly worse, of these 100", "share", -1, "Surely judged, and wrongly."),
     "chosen_growth": _trained(
         "Chosen length to rejected length", "points", 0, "Mean length of chosen answers by that of rejected ones."
     ),
@@ -324,6 +338,19 @@ THRESHOLDS: Final = (
         limit=0.3,
         why="Most prompts teach nothing: the judge ties, or the candidates are all alike (the gap between chosen and "
         "rejected shrinks from round to round, Temporal Self-Rewarding).",
+    ),
+    Threshold(
+        measures=("verdict_answers",),
+        rule="above",
+        limit=0.05,
+        why="The model answers a question as if it were asked to judge: what it was trained to write as a judge shows "
+        "up in its answers, and moves the benchmark whose answers they are.",
+    ),
+    Threshold(
+        measures=("pairs_right", "pairs_right_widest"),
+        rule="below",
+        limit=0.5,
+        why="Most pairs teach nothing true: the judge prefers what is no better.",
     ),
     Threshold(
         measures=("reward_length", "length_correlation"),

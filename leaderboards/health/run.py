@@ -27,9 +27,10 @@ from leaderboards.health.records import (
 )
 from leaderboards.health.seen import seed_prompts, seen
 from leaderboards.health.text import distinct, is_loop, self_bleu
+from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import SrbenchError
-from selfreward_bench.judges.parsing import Scale
-from selfreward_bench.judges.prompts import load_judge_prompt
+from selfreward_bench.judges.prompts import JudgePrompt, load_judge_prompt
+from selfreward_bench.micro import oracle
 from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.text import words
 from selfreward_bench.types import Completion, EvalResult, Metric
@@ -38,6 +39,7 @@ __all__ = ["measure", "write_health"]
 
 TEXTS: Final = 300  # answers that diversity is measured on, one per prompt
 ANSWERS: Final = "answers.jsonl"
+_TEXTS: Final = (ANSWERS, "turn-1.jsonl", "turn-2.jsonl")  # what benchmarks keep answers in
 #: metric -> of which benchmarks it is the length of the answers that were judged
 _JUDGED: Final = {"avg_length": ("alpaca-eval",), "chars": ("mt-bench", "ifeval")}
 
@@ -78,11 +80,15 @@ def measure(run_path: Path) -> Health:
     results = {name: list(_results(run_path / name, notes)) for name in names}
     source = _common_source(run_path, names)
     answers = {name: a for name in names if (a := _Answers.read(run_path / name, source, results[name], notes))}
-    scale = _scale(run_path, notes)
-    iterations = [found for name in names if (found := measure_iteration(run_path / name, scale, notes))]
+    config = _config(run_path, notes)
+    judge = _judge(config, notes)
+    truth = oracle.score if config and config.base == "micro" else None
+    scale = judge.scale if judge and config else None
+    iterations = [found for name in names if (found := measure_iteration(run_path / name, scale, notes, truth))]
     readings = [
         *(r for a in answers.values() for r in a.readings()),
         *(r for name in names for result in results[name] for r in _of_result(name, result)),
+        *(r for name in names for result in results[name] for r in _verdicts(run_path / name, result, judge, notes)),
         *_of_tournament(run_path, notes),
         *_of_seeds(run_path, {name: made for name, made in results.items() if name != chain.BASE}, notes),
         *(r for _, found in iterations for r in found),
@@ -99,12 +105,21 @@ def measure(run_path: Path) -> Health:
     )
 
 
-def _scale(run_path: Path, notes: Notes) -> Scale | None:
-    """The grades of the run's judge; None without a run, or where its judge prompt is not to be had."""
+def _config(run_path: Path, notes: Notes) -> RunConfig | None:
+    """The run's settings; None without a run, or where they cannot be read."""
     if not (run_path / "srbench.yaml").is_file():
         return None
     try:
-        return load_judge_prompt(RunDir.open(run_path).config.judge.prompt).scale
+        return RunDir.open(run_path).config
+    except SrbenchError as error:
+        notes.append(str(error))
+        return None
+
+
+def _judge(config: RunConfig | None, notes: Notes) -> JudgePrompt | None:
+    """The run's judge prompt, or outside a run the usual one; None where it is not to be had."""
+    try:
+        return load_judge_prompt((config or RunConfig()).judge.prompt)
     except SrbenchError as error:
         notes.append(f"The judge's scale is not known, so no score is called a top grade: {error}")
         return None
@@ -219,6 +234,23 @@ def _of_result(model: str, result: EvalResult) -> Iterator[Reading]:
             name,
             Metric(**{**raw.model_dump(), "value": raw.value - controlled.value}),
             bare=True,
+        )
+
+
+def _verdicts(folder: Path, result: EvalResult, judge: JudgePrompt | None, notes: Notes) -> Iterator[Reading]:
+    """How many of a benchmark's answers hold a verdict in the judge's form."""
+    files = [path for name in _TEXTS if (path := folder / "eval" / result.benchmark / name).is_file()]
+    if judge is None or not files or "judge-accuracy" in result.benchmark:
+        return
+    held = [judge.read(c.text, False).score is not None for path in files for c in records(path, Completion, notes)]
+    if held:
+        yield Reading(
+            measure="verdict_answers",
+            model=folder.name,
+            source=result.benchmark,
+            value=sum(held) / len(held),
+            n=len(held),
+            n_total=len(held),
         )
 
 

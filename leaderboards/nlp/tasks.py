@@ -230,7 +230,7 @@ def micro_tasks() -> tuple[NlpTask, ...]:
     """Multiple choice, and two kinds of prompt with one right answer; asked in the plain form the base model has read.
 
     ``micro_fact`` has two filters as GSM8K has: the whole answer must have a known form, or any value of the world in
-    it counts (the first).
+    it counts (the first), also where the next sentence follows without a space.
     """
     values = "|".join(sorted({v for group in VALUES.values() for v in group}))
     choice = {
@@ -249,7 +249,9 @@ def micro_tasks() -> tuple[NlpTask, ...]:
             "micro_fact",
             "micro_fact",
             "exact_match,strict-match",
-            _micro("micro_fact", _written({"strict-match": strict, "flexible-extract": rf"(?i)\b({values})\b"}, 24)),
+            _micro(
+                "micro_fact", _written({"strict-match": strict, "flexible-extract": rf"(?i:\b({values}))(?![a-z])"}, 24)
+            ),
         ),
     )
 

@@ -68,6 +68,40 @@
         ],
       });
     },
+    checkpoints(spec, width) {
+      const box = document.createElement("div");
+      box.className = "checkpoints";
+      const names = unique(spec.rows, "x");
+      const columns = Math.max(1, Math.min(3, Math.floor(width / 280)));
+      const each = Math.floor((width - 16 * (columns - 1)) / columns);
+      const short = (name) => (name.length > 10 ? `${name.slice(0, 9)}…` : name);
+      for (const panel of spec.options.panels) {
+        const rows = spec.rows.filter((r) => r.panel === panel.name);
+        const chain = known(rows.filter((r) => r.line), "y"), levels = known(rows.filter((r) => r.level), "y");
+        const points = known(rows.filter((r) => !r.level), "y");
+        const there = names.filter((n) => spec.rows.some((r) => r.x === n && !r.level)); // one axis for all
+        const color = (r) => r.x;
+        const plot = Plot.plot({
+          ...base(each, { title: panel.name }), height: panel.below ? 110 : 150, marginLeft: 44, marginRight: 34, marginTop: 26, marginBottom: 26,
+          x: { type: "point", domain: there, label: null, tickSize: 0, tickFormat: short },
+          y: { label: null, grid: true, ticks: 4, nice: true },
+          color: { domain: names, range: colors(names) },
+          marks: [
+            Plot.areaY(known(chain, "low", "high"), { x: "x", y1: "low", y2: "high", fill: "currentColor", fillOpacity: 0.1 }),
+            Plot.ruleY(levels, { y: "y", stroke: color, strokeDasharray: "5,3", strokeWidth: 1.5 }),
+            Plot.text(levels, { y: "y", text: (r) => short(r.x), frameAnchor: "right", dx: 31, fill: color, textAnchor: "end" }),
+            Plot.lineY(chain, { x: "x", y: "y", stroke: "currentColor", strokeOpacity: 0.45, strokeWidth: 1.5 }),
+            Plot.ruleX(known(points, "low", "high"), { x: "x", y1: "low", y2: "high", stroke: color, strokeWidth: 1.6 }),
+            Plot.dot(points, { x: "x", y: "y", fill: color, r: 3.6 }),
+            Plot.text([panel.name], { frameAnchor: "top-left", dx: -40, dy: -22, text: (d) => d, fontWeight: 600, textAnchor: "start", lineWidth: (each - 10) / 14, textOverflow: "ellipsis" }),
+            Plot.tip(points, Plot.pointerX({ x: "x", y: "y", title: told })),
+          ],
+        });
+        plot.setAttribute("data-below", panel.below ? "yes" : "no");
+        box.append(plot);
+      }
+      return box;
+    },
     spark(spec, width) {
       const rows = known(spec.rows, "value");
       const names = unique(rows, "x");
@@ -170,10 +204,10 @@
     if (figure.dataset.width === String(width)) return;
     figure.dataset.width = String(width);
     const drawn = draw[spec.kind](spec, width);
-    const picture = drawn.matches("svg") ? drawn : drawn.querySelector(":scope > svg");
-    picture?.setAttribute("role", "img");
+    const pictures = drawn.matches("svg") ? [drawn] : [...drawn.querySelectorAll(":scope > svg")];
+    pictures.forEach((p) => p.setAttribute("role", "img"));
     drawn.querySelectorAll("g[aria-label]").forEach((g) => g.removeAttribute("aria-label")); // a picture has one name
-    picture?.querySelectorAll("[aria-label]").forEach((part) => part.removeAttribute("aria-label")); // the whole has one
+    pictures.forEach((p) => p.querySelectorAll("[aria-label]").forEach((part) => part.removeAttribute("aria-label"))); // the whole has one
     const caption = document.createElement("figcaption");
     caption.textContent = spec.title;
     caption.hidden = small;

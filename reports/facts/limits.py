@@ -11,8 +11,9 @@ from reports import wording
 from reports.facts import measures, tables
 from reports.facts.answers import Sentence, Span, Tone, labelled, unknown
 from reports.facts.measures import Evidence, Length, counted
+from reports.facts.run import RunFacts
 
-__all__ = ["limits"]
+__all__ = ["limits", "lost_against"]
 
 _KINDS: Final = ("quality_sampled", "win_rate", "grade", "adjusted_win_rate", "pairwise_accuracy")
 _FLEXIBLE: Final = ("flexible-extract",)  # filters that take an answer from anywhere in a text
@@ -51,6 +52,15 @@ def _limits_word(lost: _Losses, of_form: _Losses, grown: Length | None) -> tuple
     if grown is not None and grown.times >= measures.LONGER:
         return f"Answers {grown.times:.2g} times as long", "mixed"
     return "No regression shown", "neutral"
+
+
+def lost_against(facts: RunFacts, a: str, b: str) -> list[str]:
+    """What of a model's measures is shown to be worse than another's; a loss of format says so."""
+    span = Span(facts, b, a, None, None)
+    found = measures.weighed(facts, list(_all_moves(span, a, b)), a, b)
+    lost, of_form = _split(span, {b: found})
+    own = [e.label for e in _firsts(lost) if not e.metric.startswith("own_")]
+    return [*own, *(f"{e.label} (format)" for e in _firsts(of_form))]
 
 
 #: what is worse -> the evidence for that, against one model after the other

@@ -3,8 +3,8 @@
 Metrics that are forms of one number (GSM8K read strictly and flexibly; a judge's accuracy by human ranks and by the
 oracle on the same answers; the average of tasks) are one MEASURE: the first of them that was compared decides, the
 others are shown and not counted. Of AlpacaEval the length-controlled win rate decides: judges like length, so a raw
-gain without a controlled one is no gain. Where length is shown to explain a raw gain, what is not controlled for
-length and was judged by a model is not counted either.
+gain without a controlled one is no gain (of the micro-world's oracle, which grades exactly, the raw one decides). Where
+length is shown to explain a raw gain, what nobody controlled for length and a model judged does not count either.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from reports.facts.run import RunFacts
 from reports.facts.tables import Change
 
 __all__ = [
+    "HEAD_TO_HEAD",
     "LONGER",
     "OWED",
     "Evidence",
@@ -29,9 +30,12 @@ __all__ = [
     "evidence",
     "label",
     "length",
+    "length_metric",
     "match_evidence",
     "short_title",
+    "value",
     "weighed",
+    "win_rate",
 ]
 
 OWED: Final = "not counted: owed to length"  # how a note begins
@@ -135,8 +139,8 @@ def evidence(facts: RunFacts, benchmark: str, metric: str, a: str, b: str) -> Ev
 
 def _told(facts: RunFacts, found: MetricDifference) -> Evidence:
     unit = wording.info(found.benchmark, found.metric).unit
-    values = (_value(facts, name, found.benchmark, found.metric) for name in (found.b, found.a))
-    told = " → ".join(wording.number(value, unit) for value in values)
+    values = (value(facts, name, found.benchmark, found.metric) for name in (found.b, found.a))
+    told = " → ".join(wording.number(x, unit) for x in values)
     note = "" if found.paired else "unpaired: each answered differently"
     change = tables.change_of(found, facts)
     return Evidence(found.benchmark, found.metric, label(found.benchmark, found.metric), told, change, note)
@@ -149,6 +153,12 @@ def match_evidence(facts: RunFacts, a: str, b: str) -> Evidence | None:
         return None
     metric = ORACLE if ORACLE in match.judge else _RAW
     return Evidence(HEAD_TO_HEAD, metric, "Head to head: win rate", "", matches.win_rate_change(match))
+
+
+def win_rate(facts: RunFacts, a: str, b: str) -> float | None:
+    """Of ``a`` against ``b``, where they met."""
+    match = matches.match(facts, a, b)
+    return match.win_rate if match else None
 
 
 def label(benchmark: str, metric: str) -> str:
@@ -164,17 +174,23 @@ def short_title(benchmark: str) -> str:
     return wording.title(benchmark).removesuffix(wording.MICRO)
 
 
+def length_metric(benchmark: str) -> str:
+    """The metric that tells how long the judged answers are; empty where there is none."""
+    return _LENGTHS.get(wording.family(benchmark), "")
+
+
 def length(facts: RunFacts, benchmark: str, a: str, b: str) -> Length | None:
     """How long the judged answers of two models are; None where that is not known."""
-    metric = _LENGTHS.get(wording.family(benchmark), "")
-    after, before = (_value(facts, name, benchmark, metric) for name in (a, b))
+    metric = length_metric(benchmark)
+    after, before = (value(facts, name, benchmark, metric) for name in (a, b))
     if before is None or after is None:
         return None
     compared = tables.difference(facts, benchmark, metric, a, b)
     return Length(before, after, tables.change_of(compared, facts) if compared else None)
 
 
-def _value(facts: RunFacts, model: str, benchmark: str, metric: str) -> float | None:
+def value(facts: RunFacts, model: str, benchmark: str, metric: str) -> float | None:
+    """A model's number; None where there is none."""
     result = next((m.results.get(benchmark) for m in facts.models if m.name == model), None)
     found = result.metrics.get(metric) if result else None
     return found.value if found else None
@@ -201,7 +217,8 @@ _NOT_CONTROLLED: Final = "not counted: not controlled for length"
 
 def _by_length(facts: RunFacts, e: Evidence, a: str, b: str) -> Evidence:
     """A raw win rate that moved while the length-controlled one did not, or that nobody controlled and grew with it."""
-    if wording.family(e.benchmark) != "alpaca-eval" or e.metric.partition("/")[0] == _CONTROLLED or not e.change.arrow:
+    raw = wording.family(e.benchmark) == "alpaca-eval" and not e.metric.startswith(_CONTROLLED)
+    if not raw or not e.change.arrow or _by_oracle(e):
         return e
     controlled = evidence(facts, e.benchmark, _CONTROLLED, a, b)
     if controlled is not None:
@@ -213,9 +230,13 @@ def _by_length(facts: RunFacts, e: Evidence, a: str, b: str) -> Evidence:
 
 
 def _uncontrolled(e: Evidence) -> Evidence:
-    by_oracle = e.metric == ORACLE or wording.title(e.benchmark).endswith(wording.MICRO)
-    judged = wording.family(e.benchmark) in _JUDGED and not by_oracle
+    judged = wording.family(e.benchmark) in _JUDGED and not _by_oracle(e)
     return _uncounted(e, _NOT_CONTROLLED) if judged and e.change.tone == "better" else e
+
+
+def _by_oracle(e: Evidence) -> bool:
+    """Whether the micro-world's exact grader judged, which does not like length."""
+    return e.metric == ORACLE or wording.title(e.benchmark).endswith(wording.MICRO)
 
 
 def _uncounted(e: Evidence, note: str) -> Evidence:
@@ -248,4 +269,4 @@ def _by_precedence(found: Sequence[Evidence]) -> list[Evidence]:
     """In the order of the benchmarks' own tables; the length-controlled win rate before the raw one."""
     keys = {e.benchmark for e in found}
     order = {key: in_order(key, [e.metric for e in found if e.benchmark == key]) for key in keys}
-    return sorted(found, key=lambda e: (e.metric != _CONTROLLED, order[e.benchmark].index(e.metric)))
+    return sorted(found, key=lambda e: (e.metric != _CONTROLLED or _by_oracle(e), order[e.benchmark].index(e.metric)))

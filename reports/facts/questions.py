@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from reports import wording
-from reports.facts import limits, measures, tables
+from reports.facts import limits, measures, tables, training
 from reports.facts.answers import Sentence, Span, Tone, labelled, unknown
 from reports.facts.measures import Evidence, counted
 from reports.facts.run import RunFacts
@@ -133,8 +133,22 @@ def _alignment(span: Span) -> Sentence:
     parts += [f"no movement shown: {wording.listing(still)}"] if still else []
     tone: Tone = "mixed" if up and down else "better" if up else "worse" if down else "neutral"
     word = "Mixed" if up and down else _moved("up" if up else "down", bool(still)) if up or down else "Not shown"
-    told = f"From {span.first} to {span.last}, {'; '.join(parts)}." if parts else "No movement is shown."
-    return Sentence(question, word, f"{told} {unmeasured}".strip(), tone, tuple(found))
+    told = [f"From {span.first} to {span.last}, {'; '.join(parts)}." if parts else "No movement is shown."]
+    told += [unmeasured] if unmeasured else []
+    told += _answering_as_a_judge(span, [e.benchmark for e in found])
+    return Sentence(question, word, " ".join(told), tone, tuple(found))
+
+
+def _answering_as_a_judge(span: Span, benchmarks: Sequence[str]) -> list[str]:
+    """Where answers hold verdicts in the judge's form: that moves a benchmark, and is no alignment."""
+    health, _ = training.health(span.facts)
+    warned = [w for w in health.warnings if w.measure == "verdict_answers"] if health else []
+    return [
+        f"{100 * w.value:.0f} % of {w.model}'s answers to {measures.short_title(w.source)} hold a verdict in the "
+        "judge's form, which moves it."
+        for w in warned
+        if w.source in benchmarks and w.model in (span.first, span.last)
+    ]
 
 
 def _moved(where: str, partly: bool) -> str:
@@ -142,11 +156,15 @@ def _moved(where: str, partly: bool) -> str:
 
 
 def _unmeasured(span: Span, external: Sequence[Evidence]) -> str:
-    """The command for external benchmarks where no model has a result of one."""
-    if external or tables.benchmarks([span.facts], *_EXTERNAL):
+    """The command for external benchmarks, where not both models have a result of one."""
+    if external:
         return ""
+    there = {m.name for m in span.facts.models for key in m.results if wording.family(key) in _EXTERNAL}
+    if {span.first, span.last} <= there:
+        return ""
+    lacking = f" of {wording.listing([n for n in (span.first, span.last) if n not in there])}" if there else ""
     run = span.facts.path if span.facts.is_run else "RUN"
-    return f"External benchmarks were not measured: srbench eval --run {run}."
+    return f"External benchmarks{lacking} were not measured: srbench eval --run {run}."
 
 
 # --- the evidence

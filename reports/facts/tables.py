@@ -41,6 +41,7 @@ __all__ = [
     "result_table",
     "results",
     "stage_rows",
+    "turned",
 ]
 
 ROLES: Final = ("previous", "base", "baseline", "first")
@@ -319,6 +320,20 @@ def change_of(found: MetricDifference, facts: RunFacts) -> Change:
         _reach(found, shown.unit),
         f"{found.n:,} of {found.n_total:,}" if found.n < found.n_total else "",
     )
+
+
+def turned(facts: RunFacts, benchmark: str, metric: str, a: str, b: str) -> Change:
+    """The stored difference of ``a`` to ``b``, told from the side of ``b``.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = difference(facts, benchmark, metric, a, b)
+    if found is None or found.value is None:
+        raise ValueError(f"{a} and {b} were not compared on {benchmark}")
+    low, high = (None if x is None else -x for x in (found.high, found.low))
+    other = found.model_copy(update={"a": b, "b": a, "value": -found.value, "low": low, "high": high})
+    return change_of(other, facts)
 
 
 def _reach(found: MetricDifference, unit: str) -> str:

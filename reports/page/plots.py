@@ -6,14 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from leaderboards import chain
 from leaderboards.standings import MetricDifference
 from reports import wording
 from reports.facts import tables
-from reports.facts.run import RunFacts
+from reports.facts.run import ModelFacts, RunFacts
 from reports.page.section import Chart
 from selfreward_bench.types import Metric
 
-__all__ = ["axis", "differences", "metric_dots", "on_one_scale", "scaled", "spark"]
+__all__ = ["axis", "checkpoints", "differences", "metric_dots", "on_one_scale", "scaled", "spark"]
 
 _LEAST: Final = {"share": 5.0, "percent": 5.0}  # points, of an axis: what hardly moves is drawn flat
 
@@ -88,6 +89,38 @@ def spark(facts: RunFacts, benchmark: str, metric: str) -> Chart | None:
             iteration = bool(tables.iterations([model.name])) or model.name == "M0"
             rows.append({"x": model.name, "line": iteration, **_bounds(found, shown.unit)})
     return Chart("spark", f"{shown.label}, model by model", rows) if len(rows) > 1 else None
+
+
+def checkpoints(facts: RunFacts, measures: Sequence[tuple[str, str]], below: Sequence[tuple[str, str]]) -> Chart | None:
+    """The main measures over a run's models, a small plot each; the baseline is a line across, not a step of the chain.
+
+    Args:
+        measures: ``(benchmark, metric)``.
+        below: the same, for plots that stand under the others, such as lengths.
+    """
+    rows: list[dict[str, Any]] = []
+    panels: list[dict[str, Any]] = []
+    trained = tables.iterations(m.name for m in facts.models)
+    for key, metric in (*measures, *below):
+        shown = wording.info(key, metric)
+        title = f"{wording.title(key).removesuffix(wording.MICRO)}: {shown.label}"
+        found = [(m.name, m.results[key].metrics[metric]) for m in facts.models if _has(m, key, metric)]
+        if len(found) < 2:
+            continue
+        panels.append({"name": title, "unit": axis(shown.unit), "below": (key, metric) in below})
+        for name, number in found:
+            drawn = _bounds(number, shown.unit)
+            chained = name == chain.BASE or name in trained
+            rows.append(
+                {"panel": title, "x": name, "y": drawn.pop("value"), **drawn}
+                | {"line": chained and bool(trained), "level": bool(trained) and not chained}
+            )
+    return Chart("checkpoints", "Main measures, checkpoint by checkpoint", rows, {"panels": panels}) if rows else None
+
+
+def _has(model: ModelFacts, benchmark: str, metric: str) -> bool:
+    found = model.results[benchmark].metrics.get(metric) if benchmark in model.results else None
+    return found is not None and found.value is not None
 
 
 def on_one_scale(sparks: Mapping[str, tuple[str, Chart]]) -> dict[str, Chart]:

@@ -18,19 +18,22 @@ class Chart:
     """A chart, drawn by the page's charting library. The HTML beside it has the same numbers as a table.
 
     Attributes:
-        kind: ``dots`` (values with intervals, one row each), ``lines`` (curves over steps or iterations), ``bars``
-            (stacked shares), ``matrix`` (a heat map with its numbers written in), ``histogram``, ``spark`` (one row of
-            dots with intervals, small enough for a table's cell).
+        kind: ``checkpoints`` (small plots side by side, one a measure, with checkpoints on x), ``dots`` (values with
+            intervals, one row each), ``lines`` (curves over steps or iterations), ``bars`` (stacked shares),
+            ``matrix`` (a heat map with its numbers written in), ``histogram``, ``spark`` (one row of dots with
+            intervals, small enough for a table's cell).
         title: what is seen, for the eye and for a screen reader.
-        rows: the data, one mapping each. dots: ``label``, ``value``, ``low``, ``high``, ``series``; lines: ``x``,
-            ``y``, ``series`` (``low``, ``high`` where known); bars: ``label``, ``part``, ``value``; matrix: ``row``,
-            ``column``, ``value``, ``text``; histogram: ``label``, ``value``, ``series``; spark: ``x``, ``value``,
-            ``low``, ``high``, ``line`` (whether the line goes through it).
+        rows: the data, one mapping each. checkpoints: ``panel``, ``x``, ``y``, ``low``, ``high``, ``line`` (whether a
+            line goes through it), ``level`` (drawn as a line across: a baseline); dots: ``label``, ``value``, ``low``,
+            ``high``, ``series``; lines: ``x``, ``y``, ``series`` (``low``, ``high`` where known); bars: ``label``,
+            ``part``, ``value``; matrix: ``row``, ``column``, ``value``, ``text``; histogram: ``label``, ``value``,
+            ``series``; spark: ``x``, ``value``, ``low``, ``high``, ``line`` (whether the line goes through it).
         options: ``x``, ``y`` (axis labels), ``unit``, ``zero`` (draw a line there), ``domain`` (two numbers),
-            ``smooth`` (lines: points of a running mean that is drawn over them).
+            ``panels`` (checkpoints: name, unit and whether it stands below), ``smooth`` (lines: points of a running
+            mean that is drawn over them).
     """
 
-    kind: Literal["dots", "lines", "bars", "matrix", "histogram", "spark"]
+    kind: Literal["checkpoints", "dots", "lines", "bars", "matrix", "histogram", "spark"]
     title: str
     rows: Sequence[Mapping[str, Any]]
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reports import wording
-from reports.facts import comparability, matches, published, questions, several, tables
+from reports.facts import comparability, decision, matches, measures, published, questions, several, tables
+from reports.facts.decision import Decision
 from reports.facts.run import ModelFacts, RunFacts
 from reports.facts.tables import Cell, Change
 from reports.page import plots, rendering
 from reports.page.section import Chart, Section
 
 __all__ = ["build"]
+
+_PANELS = 6  # of the picture, lengths aside
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class _Made:
 @dataclass(frozen=True)
 class _Told:
     facts: RunFacts
+    decision: Decision
+    picture: str
     answers: list[questions.Sentence]
     made: list[_Made]
     models: list[str]
@@ -84,6 +89,9 @@ def build(runs: Sequence[RunFacts]) -> Section:
 def _told(facts: RunFacts, number: int, charts: dict[str, Chart]) -> _Told:
     names = [m.name for m in facts.evaluated]
     lines = [*_lines(facts, number, charts), *_match_lines(facts)]
+    picture = plots.checkpoints(facts, *_main(facts))
+    if picture is not None:
+        charts[f"verdict-{number}-checkpoints"] = picture
     unlike = [
         f"{wording.title(key)}: {phrase}"
         for key in tables.benchmarks([facts])
@@ -91,6 +99,8 @@ def _told(facts: RunFacts, number: int, charts: dict[str, Chart]) -> _Told:
     ]
     return _Told(
         facts,
+        decision.decide(facts),
+        f"verdict-{number}-checkpoints" if picture is not None else "",
         questions.answers(facts),
         [_made(m, facts) for m in facts.models if facts.is_run],
         names,
@@ -99,6 +109,18 @@ def _told(facts: RunFacts, number: int, charts: dict[str, Chart]) -> _Told:
         unlike,
         any(wording.title(key).endswith(wording.MICRO) for key in tables.benchmarks([facts])),
     )
+
+
+def _main(facts: RunFacts) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """What the picture shows: of each benchmark the measure that decides, and how models judge their own answers."""
+    found, lengths = [], []
+    for key in tables.benchmarks([facts]):
+        there = tables.headline_metrics(facts, key)
+        controlled = "length_controlled_winrate"
+        main = [controlled] if controlled in there else there[:1]
+        found += [(key, m) for m in dict.fromkeys([*main, *(m for m in there if m.startswith("own_"))])]
+        lengths += [(key, metric)] if (metric := measures.length_metric(key)) else []
+    return found[:_PANELS], lengths[:1]
 
 
 # --- the numbers at a glance

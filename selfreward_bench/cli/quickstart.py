@@ -46,7 +46,8 @@ def quickstart(
 ) -> None:
     """Run the whole loop on the embedded micro-world.
 
-    Trains M1, M2 and M3 and an SFT baseline from the embedded base model, evaluates each, and writes a report.
+    Trains M1, M2 and M3 and an SFT baseline from the embedded base model, evaluates each on all benchmarks of the
+    micro-world, and writes a report.
     Takes minutes on a laptop's CPU and needs no network. Called again, it goes on where it was stopped.
 
     \b
@@ -80,10 +81,17 @@ def _work(run: RunDir) -> float:
 
     with RichReporter() as reporter:
         reporter.message(f"Run {run.path}: {', '.join(models(run.config))} from the embedded base model")
-        work = Work(run, reporter)
+        work = Work(run, reporter, benchmarks=_benchmarks(), preflight=False)  # tests examine the embedded base
         work.score([BASE])
         work.make(models(run.config)[-1])
     return reporter.worked
+
+
+def _benchmarks() -> list[str]:
+    """All of the micro-world's; what is compared head to head there is the answers of the first."""
+    from leaderboards.suites import HEAD_TO_HEAD, NAMES
+
+    return [row for name, row in NAMES["micro"].items() if name != HEAD_TO_HEAD]
 
 
 def _show(run: RunDir, seconds: float, worked: float) -> None:

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from reports import wording
-from reports.facts import comparability, matches, questions, tables
+from reports.facts import comparability, decision, matches, questions, tables
 from reports.facts.run import RunFacts
 from reports.facts.tables import Cell, Change, ResultTable
 from selfreward_bench.cli.console import Columns
@@ -34,6 +34,10 @@ def results(facts: RunFacts) -> Iterator[RenderableType]:
 
 def _verdict(facts: RunFacts) -> Iterator[RenderableType]:
     """The questions of this research, answered, with the numbers behind each answer."""
+    decided = decision.decide(facts)
+    yield Text(_clean(decided.text), f"bold {_STYLES[decided.tone]}".strip())
+    for place in decided.ranking:
+        yield Padding.indent(Text(_clean(f"{place.rank}. {place.model} {place.value}")), 2)
     for said in questions.answers(facts):
         word = (f"{said.word}.", _STYLES[said.tone])
         yield Text.assemble((f"{said.question} ", "bold"), word, f" {_clean(said.answer)}")

@@ -93,8 +93,11 @@ def _settings(candidates: Sequence[Candidate], wanted: Wanted, world: str | None
     return config
 
 
-def evaluate_models(run: RunDir, models: Sequence[str], reporter: Reporter) -> None:
+def evaluate_models(run: RunDir, models: Sequence[str], reporter: Reporter, benchmarks: Sequence[str] = ()) -> None:
     """Scores models of a run on what ``eval.after_iteration`` says; what is there and current is not made again.
+
+    Args:
+        benchmarks: rows of the harness, for models of the micro-world, instead of what the run says.
 
     A real model is scored on real data or not at all.
 
@@ -108,7 +111,7 @@ def evaluate_models(run: RunDir, models: Sequence[str], reporter: Reporter) -> N
     world = world_of(candidates)
     names, config = after_iteration(run.config, world)
     if world == "micro" and run.config.eval.after_iteration is None:
-        _evaluate_on_micro_world(run, models, reporter)
+        _evaluate_on_micro_world(run, models, reporter, benchmarks)
     elif names:
         _evaluate_on(names, candidates, config, run, reporter)
 
@@ -134,8 +137,8 @@ def _evaluate_on(
         raise EngineError("; ".join(found.errors))
 
 
-def _evaluate_on_micro_world(run: RunDir, models: Sequence[str], reporter: Reporter) -> None:
-    from leaderboards.harness import evaluate_checkpoint
+def _evaluate_on_micro_world(run: RunDir, models: Sequence[str], reporter: Reporter, benchmarks: Sequence[str]) -> None:
+    from leaderboards.harness import THIN, evaluate_checkpoint
     from selfreward_bench.storage.fingerprint import weights_fingerprint
     from trainers.workshop import checkpoint_of
 
@@ -145,7 +148,14 @@ def _evaluate_on_micro_world(run: RunDir, models: Sequence[str], reporter: Repor
             directory, out_dir = checkpoint_of(run, model), run.path / model / "eval"
             try:
                 run.check_weights(model, weights_fingerprint(directory))
-                evaluate_checkpoint(directory, name=model, config=run.config, out_dir=out_dir, reporter=reporter)
+                evaluate_checkpoint(
+                    directory,
+                    name=model,
+                    config=run.config,
+                    out_dir=out_dir,
+                    reporter=reporter,
+                    benchmarks=benchmarks or THIN,
+                )
             except SrbenchError as error:
                 errors.append(error)
     if errors:

@@ -23,6 +23,7 @@ class Work:
 
     Attributes:
         evaluate, report: whether a new model is evaluated, and the report renewed.
+        benchmarks: what models are evaluated on; empty takes what the run says (``eval.after_iteration``).
         preflight: whether a round in small is trained on the base before the first model.
         services: store, prices and budget of served models in the run's roles.
         made: the models made so far, in order.
@@ -33,6 +34,7 @@ class Work:
     reporter: Reporter
     evaluate: bool = True
     report: bool = True
+    benchmarks: Sequence[str] = ()
     preflight: bool = True
     services: Services | None = None
     made: list[Iteration] = field(default_factory=list)
@@ -71,7 +73,7 @@ class Work:
         """Evaluates models where that is not done."""
         if self.evaluate and models:
             try:
-                scoring.evaluate_models(self.run, models, self.reporter)
+                scoring.evaluate_models(self.run, models, self.reporter, self.benchmarks)
             except SrbenchError as error:
                 self.errors.append(error)
 

@@ -396,6 +396,59 @@ def test_self_bleu_that_rises_is_warned_of(run: Writer) -> None:
     assert ("self_bleu", "M2") in warned(measure(run.path))
 
 
+def test_answers_that_hold_a_verdict_are_counted_for_each_benchmark(run: Writer) -> None:
+    """33 of 80 second answers are critiques, as were seen of a judge that had learnt to write nothing else."""
+    critique = "Missing: nothing. Wrong: nothing.\nScore: 4"
+    for model, n in (("SFT", 0), ("M1", 33)):
+        folder = run.path / model / "eval" / "mt-bench@1"
+        for turn, held in ((1, 0), (2, n)):
+            texts = [critique if i < held else "A cat sat there." for i in range(80)]
+            jsonl.write(folder / f"turn-{turn}.jsonl", [completion(f"t{i}", 0, t) for i, t in enumerate(texts)])
+        run.result(model, "mt-bench@1", grade=5.0)
+    found = measure(run.path)
+    assert value(found, "verdict_answers", "SFT") == 0.0
+    assert value(found, "verdict_answers", "M1") == 33 / 160
+    assert ("verdict_answers", "M1") in warned(found)
+    assert ("verdict_answers", "SFT") not in warned(found)
+
+
+def _pair(number: int, prompt: str, chosen: str, rejected: str, margin: float) -> PreferencePair:
+    return PreferencePair(
+        prompt_id=f"p{number}",
+        prompt=(Message(role="user", content=prompt),),
+        chosen=(Message(role="assistant", content=chosen),),
+        rejected=(Message(role="assistant", content=rejected),),
+        chosen_score=1.0 + margin,
+        rejected_score=1.0,
+        chosen_index=0,
+        rejected_index=1,
+    )
+
+
+def test_whether_the_pairs_were_right_is_told_where_somebody_knows(
+    run: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = {"right": 5.0, "poor": 1.0}
+    monkeypatch.setattr(health.oracle, "score", lambda prompt, text: truth.get(text) if prompt != "?" else None)
+    run.iteration({"p1": [1.0, 2.0]}, lengths=[10, 20])
+    kinds = [("right", "poor")] * 3 + [("poor", "right")] * 2 + [("poor", "poor")]
+    pairs = [_pair(i, "a task", c, r, float(i)) for i, (c, r) in enumerate(kinds)]
+    run.records("M2", "pairs.jsonl", [*pairs, _pair(9, "?", "right", "poor", 9.0)])
+    yaml = run.path / "srbench.yaml"
+    of_the_world = yaml.read_text()
+    yaml.write_text(of_the_world.replace("base: micro", "base: ./elsewhere"))
+    assert measure(run.path).of("pairs_right", "M2") == ()  # nobody knows
+    yaml.write_text(of_the_world)
+    monkeypatch.setattr(iteration_health, "WIDEST", 2)
+    found = measure(run.path)
+    (right,) = found.of("pairs_right", "M2")
+    assert (right.value, right.n, right.n_total) == (3 / 6, 6, 7)
+    assert value(found, "pairs_wrong", "M2") == pytest.approx(2 / 6)
+    assert value(found, "pairs_right_widest", "M2") == 0.0  # the two largest margins: truly equal, and worse
+    assert value(found, "pairs_wrong_widest", "M2") == 0.5
+    assert ("pairs_right_widest", "M2") in warned(found)
+
+
 def test_answers_to_other_prompts_are_not_held_against_m1(run: Writer) -> None:
     run.answers("M1", [filler(10), filler(10)])
     run.answers("M2", [filler(100), filler(100)], at=7)

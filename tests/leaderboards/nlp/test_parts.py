@@ -183,6 +183,7 @@ def test_the_strict_form_of_a_fact_and_the_flexible_one() -> None:
         (" You find a nail in the workshop.", "workshop", "workshop"),
         (" A nail is grey. It is small.", None, "grey"),
         (" grey", None, "grey"),
+        (" You find a whale in the seaMissing: nothing.", None, "sea"),
         (" A nail.", None, None),
     ):
         found = [m[1] if (m := re.search(p, text)) else None for p in (strict, flexible)]

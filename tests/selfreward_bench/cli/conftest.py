@@ -136,6 +136,7 @@ class Recorded:
     calls: list[dict[str, Any]] = field(default_factory=list)
     evaluated: list[list[str]] = field(default_factory=list)
     reports: int = 0
+    benchmarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Recorded:
                 break
         return made
 
-    def evaluate(run: RunDir, names: list[str], reporter: Any) -> None:
+    def evaluate(run: RunDir, names: list[str], reporter: Any, benchmarks: Any = ()) -> None:
+        recorded.benchmarks = list(benchmarks)
         recorded.evaluated.append(list(names))
 
     def report(root: Path) -> Path:

@@ -21,6 +21,9 @@ def test_makes_all_models_evaluates_the_base_too_and_shows_where_the_time_went(c
     assert [call["until"] for call in quick.calls] == ["M1", "M2", "M3"]
     assert quick.evaluated == [["M0"], ["SFT", "M1"], ["SFT", "M1", "M2"], ["SFT", "M1", "M2", "M3"]]
     assert quick.reports == 1
+    assert quick.benchmarks == [
+        f"micro-{name}" for name in ("quality", "judge-accuracy", "alpaca-eval", "mt-bench", "nlp")
+    ]
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert "seed data 3.0 s" in lines
     assert "candidate answers 1 min 10 s" in lines

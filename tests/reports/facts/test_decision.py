@@ -1,0 +1,218 @@
+"""The sentence on top, against a table written by hand first: what each chain's sentence must be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from leaderboards import chain
+from leaderboards.standings import HeadToHead, MetricDifference
+from reports.facts import collect, decision
+
+from ..conftest import JUDGING
+
+Difference = Callable[..., MetricDifference]
+ALPACA, NLP = "alpaca-eval@1", "nlp@1"
+
+
+def qualities(run: Any, **values: float) -> None:
+    for model, value in values.items():
+        run.result(model, quality_sampled=value)
+
+
+def told(run: Any) -> str:
+    return decision.decide(collect(run.path)).text
+
+
+def test_the_best_checkpoint_and_what_speaks_against_going_on(builder: Any, difference: Difference) -> None:
+    qualities(builder, M1=3.0, M2=3.5, M3=3.79)
+    for model, own in (("M1", 0.666), ("M2", 0.653), ("M3", 0.565)):
+        builder.result(model, JUDGING, own_pairwise_accuracy=own)
+    own = difference("M3", "M1", -0.101, -0.172, -0.025, "own_pairwise_accuracy", JUDGING)
+    builder.standings(
+        [
+            difference("M3", "M1", 0.79, 0.65, 0.93, "quality_sampled"),
+            difference("M2", "M1", 0.5, 0.4, 0.6, "quality_sampled"),
+            difference("M3", "M2", 0.29, 0.2, 0.4, "quality_sampled"),
+            own.model_copy(update={"paired": False, "n": 500, "n_total": 500}),
+        ]
+    )
+    assert told(builder) == (
+        "M3 is the best checkpoint: +0.79 [+0.65, +0.93] true quality, sampled over M1; judging its own answers got "
+        "worse (66.6 % → 56.5 %): do not train M4 from it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("m2", "m3", "between", "sentence"),
+    [
+        (
+            (0.5, 0.4, 0.6),
+            (0.55, 0.4, 0.7),
+            (0.05, -0.1, 0.2),
+            "M3 and M2 are the best checkpoints, not shown to differ from each other: M3 +0.55 [+0.40, +0.70] true "
+            "quality, sampled over M1.",
+        ),
+        (
+            (0.5, 0.4, 0.6),
+            (0.1, -0.1, 0.3),
+            (-0.4, -0.6, -0.2),
+            "M2 is the best checkpoint: +0.50 [+0.40, +0.60] true quality, sampled over M1.",
+        ),
+        (
+            (0.1, -0.1, 0.3),
+            (0.1, -0.1, 0.3),
+            (0.0, -0.1, 0.1),
+            "No checkpoint is shown to be better than M1: M3 +0.10 [\u22120.10, +0.30] true quality, sampled.",
+        ),
+        (
+            (-0.5, -0.6, -0.4),
+            (-0.9, -1.1, -0.7),
+            (-0.4, -0.6, -0.2),
+            "M1 is the best checkpoint: M3 is worse, \u22120.90 [\u22121.10, \u22120.70] true quality, sampled.",
+        ),
+    ],
+)
+def test_which_checkpoint_is_best(
+    builder: Any,
+    difference: Difference,
+    m2: tuple[float, float, float],
+    m3: tuple[float, float, float],
+    between: tuple[float, float, float],
+    sentence: str,
+) -> None:
+    qualities(builder, M1=3.0, M2=3 + m2[0], M3=3 + m3[0])
+    pairs = (("M2", "M1", m2), ("M3", "M1", m3), ("M3", "M2", between))
+    builder.standings([difference(a, b, *bounds, "quality_sampled") for a, b, bounds in pairs])
+    assert told(builder) == sentence
+
+
+def test_a_baseline_that_is_better_is_told(builder: Any, difference: Difference) -> None:
+    qualities(builder, SFT=3.9, M1=3.0, M2=3.5)
+    gain = difference("M2", "M1", 0.5, 0.4, 0.6, "quality_sampled")
+    builder.standings([gain, difference("M2", "SFT", -0.4, -0.5, -0.3, "quality_sampled")])
+    assert told(builder) == (
+        "M2 is the best checkpoint: +0.50 [+0.40, +0.60] true quality, sampled over M1; the baseline SFT is better "
+        "still: M2 \u22120.40 [\u22120.50, \u22120.30] against it."
+    )
+
+
+def test_length_gaming_decides_nothing(builder: Any, difference: Difference) -> None:
+    for model, raw, controlled, chars in (
+        ("M1", 9.6, 8.6, 1805.0),
+        ("M2", 15.0, 9.1, 4210.0),
+        ("M3", 28.4, 10.5, 9643.0),
+    ):
+        numbers = {"win_rate": raw, "length_controlled_winrate": controlled, "avg_length": chars}
+        builder.result(model, ALPACA, metrics=numbers)
+    builder.standings(
+        [
+            difference("M3", "M1", 18.8, 16.0, 21.6, "win_rate", ALPACA),
+            difference("M3", "M1", 1.9, -1.3, 5.0, "length_controlled_winrate", ALPACA),
+            difference("M3", "M1", 7838.0, 7500.0, 8200.0, "avg_length", ALPACA),
+        ]
+    )
+    assert told(builder) == (
+        "No checkpoint is shown to be better than M1: M3 +1.9 [\u22121.3, +5.0] AlpacaEval, length-controlled win rate"
+        "; M3's raw win rate moved (9.6 % → 28.4 %) with answers of 1,805 → 9,643 characters, 5.3 times as long, which "
+        "is no gain."
+    )
+
+
+def test_what_the_best_checkpoint_lost_is_told(builder: Any, difference: Difference) -> None:
+    qualities(builder, M1=3.0, M2=3.5)
+    for model in ("M1", "M2"):
+        builder.result(model, NLP, average=0.6, gsm8k=0.5)
+    builder.standings(
+        [
+            difference("M2", "M1", 0.5, 0.4, 0.6, "quality_sampled"),
+            difference("M2", "M1", -0.2, -0.3, -0.1, "gsm8k", NLP),
+        ]
+    )
+    assert told(builder).endswith("over M1; M2 lost NLP benchmarks: GSM8K (strict match).")
+
+
+# --- models outside a run
+
+
+@pytest.fixture
+def outside(builder: Any) -> Any:
+    (builder.path / "srbench.yaml").unlink()
+    chain.keep_order(builder.path, ["full", "ckpt-96", "ckpt-192"])
+    qualities(builder, **{"full": 3.0, "ckpt-96": 3.4, "ckpt-192": 3.5})
+    return builder
+
+
+UP, STILL = (0.4, 0.2, 0.6), (0.1, -0.1, 0.3)
+
+
+def compared(difference: Difference, **pairs: tuple[float, float, float]) -> list[MetricDifference]:
+    names = {"low": ("ckpt-96", "full"), "high": ("ckpt-192", "full"), "between": ("ckpt-192", "ckpt-96")}
+    return [difference(*names[k], *bounds, "quality_sampled") for k, bounds in pairs.items()]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "sentence", "ranks"),
+    [
+        (
+            {"low": UP, "high": UP, "between": STILL},
+            "ckpt-192 and ckpt-96 are tied at the top of 3 by true quality, sampled, ckpt-192 +0.10 [\u22120.10, "
+            "+0.30] against ckpt-96.",
+            [(1, "ckpt-192"), (1, "ckpt-96"), (3, "full")],
+        ),
+        (
+            {"low": UP, "high": UP, "between": UP},
+            "ckpt-192 is the best of 3: +0.40 [+0.20, +0.60] true quality, sampled over ckpt-96.",
+            [(1, "ckpt-192"), (2, "ckpt-96"), (3, "full")],
+        ),
+        (
+            {"low": STILL, "high": STILL, "between": STILL},
+            "No model is shown to be the best of 3: all are tied by true quality, sampled, ckpt-192 +0.10 [\u22120.10, "
+            "+0.30] against ckpt-96.",
+            [(1, "ckpt-192"), (1, "ckpt-96"), (1, "full")],
+        ),
+    ],
+)
+def test_models_outside_a_run_are_ranked_with_what_is_tied(
+    outside: Any, difference: Difference, pairs: Any, sentence: str, ranks: list[tuple[int, str]]
+) -> None:
+    outside.standings(compared(difference, **pairs))
+    found = decision.decide(collect(outside.path))
+    assert found.text == sentence
+    assert [(p.rank, p.model) for p in found.ranking] == ranks
+
+
+def test_a_leader_that_is_worse_elsewhere_is_told(outside: Any, difference: Difference) -> None:
+    for model in ("full", "ckpt-96", "ckpt-192"):
+        outside.result(model, NLP, average=0.5)
+    worse = difference("ckpt-192", "full", -0.1, -0.2, -0.05, "average", NLP)
+    outside.standings([*compared(difference, low=UP, high=UP, between=UP), worse])
+    assert told(outside).endswith(
+        "over ckpt-96; by NLP benchmarks, average of the tasks full is better (+10.0 [+5.0, +20.0])."
+    )
+
+
+def test_models_that_met_head_to_head_are_ranked_by_it(builder: Any, match: Callable[..., HeadToHead]) -> None:
+    (builder.path / "srbench.yaml").unlink()
+    for model in ("a", "b"):
+        builder.result(model, "judge-accuracy-oasst@1", spearman=0.5)
+    builder.standings([], [match("a", "b")])
+    assert told(builder) == "a is the best of 2: 58.0 % [54.0, 62.0] head-to-head win rate over b."
+
+
+# --- nothing to decide
+
+
+@pytest.mark.parametrize(
+    ("models", "sentence"),
+    [
+        ((), "No checkpoint has been evaluated yet, so none can be called the best."),
+        (("M1",), "M1 stands alone: nothing was compared with it."),
+        (("M1", "M2"), "M1 and M2 were not compared, so none can be called the best: srbench eval --run {run}."),
+    ],
+)
+def test_where_nothing_was_compared_nothing_is_decided(builder: Any, models: tuple[str, ...], sentence: str) -> None:
+    qualities(builder, **dict.fromkeys(models, 3.0))
+    assert told(builder) == sentence.format(run=builder.path)
