@@ -185,7 +185,10 @@ class SftConfig(Section):
     epochs: Positive = Field(1.0, description="Passes over the examples; a fraction ends within one.")
     batch_size: PositiveInt = Field(16, description="Examples per optimizer step, over all processes (paper: 16).")
     micro_batch_size: PositiveInt | None = Field(
-        None, description="Examples per forward pass of a process; null: all of its share of the batch."
+        None, description="Most examples per forward pass of a process; null: all of its share of the batch."
+    )
+    micro_tokens: PositiveInt | None = Field(
+        None, description="Most tokens of a forward pass, padding included; null: any number."
     )
     warmup_fraction: BelowOne = Field(
         0.0, description="Share of the steps in which the learning rate rises: of n, the first takes 1/(n+1)."
@@ -220,7 +223,10 @@ class DpoConfig(Section):
     epochs: Positive = Field(1.0, description="Passes over the pairs; a fraction ends within one.")
     batch_size: PositiveInt = Field(16, description="Pairs per optimizer step, over all processes (paper: 16).")
     micro_batch_size: PositiveInt | None = Field(
-        None, description="Pairs per forward pass of a process; null: all of its share of the batch."
+        None, description="Most pairs per forward pass of a process; null: all of its share of the batch."
+    )
+    micro_tokens: PositiveInt | None = Field(
+        None, description="Most tokens of a forward pass, of both answers, padding included; null: any number."
     )
     warmup_fraction: BelowOne = Field(
         0.0, description="Share of the steps in which the learning rate rises: of n, the first takes 1/(n+1)."

@@ -20,6 +20,7 @@ from trainers.dimensions import Dimensions
 __all__ = [
     "GIB",
     "LIBRARIES",
+    "TILE_WORDS",
     "Device",
     "Memory",
     "Pass",
@@ -40,7 +41,9 @@ LIBRARIES: Final = 540_000_000
 _FLOAT: Final = 4
 _HALF: Final = 2
 _ADAMW: Final = OPTIMIZERS["adamw_torch"]
-_TILE_TOKENS, _TILE_WORDS = 4096, 32768  # TRL's: trl/kernels/chunked_logprob.py and trl/trainer/utils.py
+_TILE_TOKENS = 4096  # TRL's: trl/kernels/chunked_logprob.py
+#: words of a tile of TRL's output head: its own (trl/trainer/utils.py), and on a CPU those of ``trainers.training``
+TILE_WORDS: Final[dict[Device, int]] = {"cpu": 4096, "gpu": 32768}
 #: float32 copies of a tile that exist at once, besides the tile: a GPU works in place, the CPU's code does not
 _TILE_COPIES: Final[dict[Device, float]] = {"cpu": 7.5, "gpu": 0.0}
 _TILE_COPIES_READ: Final[dict[Device, float]] = {"cpu": 4.0, "gpu": 0.0}  # without a backward pass
@@ -170,11 +173,11 @@ def activations(d: Dimensions, p: Pass) -> int:
 def logits(d: Dimensions, p: Pass) -> int:
     """The output head's tile, with the gradient of its matrix and of its inputs.
 
-    TRL computes log-probabilities in tiles of at most 4,096 tokens x 32,768 words, so a longer batch or a larger
-    vocabulary takes no more. A vocabulary of 152 thousand, 4 x 450 tokens on a CPU:
+    TRL computes log-probabilities in tiles of at most 4,096 tokens x 32,768 words (4,096 on a CPU), so a longer batch
+    or a larger vocabulary takes no more. A vocabulary of 152 thousand, 4 x 450 tokens on a CPU:
 
-    >>> round(logits(Dimensions(1, 1, vocabulary=152_000, hidden=32), Pass(4, 450, device="cpu")) / 1e9, 1)
-    2.0
+    >>> round(logits(Dimensions(1, 1, vocabulary=152_000, hidden=32), Pass(4, 450, device="cpu")) / 1e9, 2)
+    0.27
     """
     gradients = _FLOAT * d.hidden * ((d.vocabulary if d.adapted is None else 0) + p.tokens)
     return _tile(d, p, _TILE_COPIES[p.device]) + gradients
@@ -274,7 +277,7 @@ def _scores(d: Dimensions, p: Pass) -> int:
 
 
 def _tile(d: Dimensions, p: Pass, copies: float) -> int:
-    words = (
-        _TILE_WORDS if p.device == "gpu" and d.vocabulary else min(d.vocabulary, _TILE_WORDS)
-    )  # a CPU takes what is used
+    words = TILE_WORDS[p.device]
+    if p.device == "cpu" or not d.vocabulary:
+        words = min(d.vocabulary, words)  # a CPU takes what is used
     return round(min(p.tokens, _TILE_TOKENS) * words * (p.width + copies * _FLOAT))

@@ -101,9 +101,13 @@ def training_pass(kind: str, config: RunConfig, d: Dimensions, measured: Measure
     lengths = bounds(config, measured, d.positions)
     preferences = kind in ("dpo", "reference")
     section: SftConfig | DpoConfig = config.dpo if preferences else config.sft
+    length = {"baseline": lengths.ift, "sft": lengths.sft}.get(kind, lengths.answered)
+    sequences, records = 2 if preferences else 1, section.micro_batch_size or section.batch_size
+    if section.micro_tokens:
+        records = max(1, min(records, section.micro_tokens // (sequences * length)))
     return Pass(
-        rows=(2 if preferences else 1) * (section.micro_batch_size or section.batch_size),
-        length={"baseline": lengths.ift, "sft": lengths.sft}.get(kind, lengths.answered),
+        rows=sequences * records,
+        length=length,
         bf16=section.bf16,
         checkpointing=section.gradient_checkpointing,
         dropout=isinstance(section, SftConfig) and section.dropout > 0,

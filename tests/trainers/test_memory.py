@@ -201,7 +201,7 @@ def test_frozen_weights_take_no_gradients() -> None:
 
 
 def test_the_logits_of_a_large_vocabulary() -> None:
-    """152 thousand words, 4 texts of 450 tokens: a process that trains a narrow model held 2.6 GB (perf/RESULTS.md)."""
+    """152 thousand words, 4 texts of 450 tokens: a process that trains a narrow model (perf/RESULTS.md)."""
     narrow = Dimensions(4_900_000, 4_900_000, layers=1, hidden=32, vocabulary=152_000)
     step = Pass(4, 450, device="cpu")
     whole = memory.training(narrow, step).total + memory.LIBRARIES
