@@ -90,6 +90,7 @@ def train_dpo(
     trust_remote_code: bool = False,
     date: str | None = None,
     track: Tracking | None = None,
+    attn_implementation: str | None = None,
 ) -> TrainResult:
     """Trains ``policy`` on the pairs, against itself as reference, and writes ``out_dir/checkpoint``.
 
@@ -122,10 +123,18 @@ def train_dpo(
         disable_dropout=True,
     )
     data = digest((t.id for t in tokens), *columns(tokens))
-    plan = plan_of("dpo", fingerprint, data, config, lora, seed)
+    plan = plan_of("dpo", fingerprint, data, config, lora, seed, attn_implementation)
     frame = open_frame(args, out_dir, plan, tell)
     if not frame.finished:
-        loaded = load_model(source, 0.0, lora=lora, seed=seed, trust_remote_code=trust_remote_code, tell=tell)
+        loaded = load_model(
+            source,
+            0.0,
+            lora=lora,
+            seed=seed,
+            trust_remote_code=trust_remote_code,
+            attn_implementation=attn_implementation,
+            tell=tell,
+        )
         split, blank = split_of(args, config), blank_row(tokenizer.pad_token_id)
         with quiet_libraries(), tiles(args):
             trainer = _trainer_class(tokens, out_dir / "reference.jsonl", split, config.nll_weight)(

@@ -177,6 +177,9 @@ def first_change(run: RunDir) -> str | None:
     return None
 
 
+_COMPUTED = ("reviews", "prompts", "candidates", "judgments", "train")  # stages whose numbers a model's kernels decide
+
+
 class _StopBefore(Exception):
     """The stage is reached that was not to be looked at, or one that is not made yet."""
 
@@ -212,7 +215,8 @@ class _Loop:
         self.reached = name
         if self.stop_before and (name == self.stop_before or self.run.stage_status(name) == "new"):
             raise _StopBefore
-        stage = self.run.stage(name, inputs, {"seed": self.config.seed, **settings})
+        computed = self.config.engine.numerics if name.partition("/")[2] in _COMPUTED else {}
+        stage = self.run.stage(name, inputs, {"seed": self.config.seed, **settings, **computed})
         if self.stop_before and stage.status != "done":
             raise _StopBefore
         if stage.status == "done":

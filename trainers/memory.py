@@ -25,6 +25,7 @@ __all__ = [
     "Memory",
     "Pass",
     "generating",
+    "quantised",
     "reference",
     "rendered",
     "sharded",
@@ -52,7 +53,7 @@ _ATTENTION: Final = 5  # queries, keys and values (keys and values repeated for 
 _SCORE_GRADIENTS: Final = 4  # copies of one layer's scores that its backward pass makes
 _CACHE_ROOM: Final = 1.5  # the cache reserves half as much again as it holds (engines/cache.py)
 _DRAWN: Final = 3  # float32 copies of the last logits while a token is drawn, on a GPU
-_TOKEN_IDS: Final = 240  # of one token of a rendered record: its id as a Python number, in lists, and in the data set
+_TOKEN_IDS: Final = 5  # of one token of a rendered record: its id in an array, and a little for each record
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,17 @@ def _weights(d: Dimensions, p: Pass) -> int:
     if d.adapted is None:
         return d.parameters * (_FLOAT + (_HALF if p.bf16 else 0))
     frozen = _HALF if d.width == _HALF else _FLOAT + (_HALF if p.bf16 else 0)
-    return d.parameters * frozen + d.adapted * _FLOAT
+    return quantised(d, frozen, d.quantised) + d.adapted * _FLOAT
+
+
+def quantised(d: Dimensions, width: int, each: float | None) -> int:
+    """Bytes of all weights, of which those of linear layers have so many each, or none are quantised.
+
+    >>> quantised(Dimensions(parameters=100, active=100, dense=80), width=4, each=0.5)
+    120
+    """
+    small = 0 if each is None else d.dense
+    return (d.parameters - small) * width + round(small * (each or 0))
 
 
 def activations(d: Dimensions, p: Pass) -> int:
@@ -183,7 +194,16 @@ def logits(d: Dimensions, p: Pass) -> int:
     return _tile(d, p, _TILE_COPIES[p.device]) + gradients
 
 
-def generating(d: Dimensions, width: int, *, tokens: int, read: int, rows: int, device: Device = "gpu") -> Memory:
+def generating(
+    d: Dimensions,
+    width: int,
+    *,
+    tokens: int,
+    read: int,
+    rows: int,
+    device: Device = "gpu",
+    each: float | None = None,
+) -> Memory:
     """Answers of one batch.
 
     Args:
@@ -191,10 +211,11 @@ def generating(d: Dimensions, width: int, *, tokens: int, read: int, rows: int, 
         tokens: rows x (prompt + new tokens), which the cache must hold.
         read: tokens of the prompts, each counted once.
         rows: answers.
+        each: bytes of a number in linear layers where they are quantised (``engine.quantize``).
     """
     drawn = width + (_DRAWN * _FLOAT if device == "gpu" else width)  # a CPU draws few rows at a time
     return Memory(
-        weights=d.parameters * width,
+        weights=quantised(d, width, each),
         activations=read * width * (d.middle + 4 * d.attention),
         logits=rows * d.vocabulary * drawn,
         cache=round(tokens * cached(d, width) * _CACHE_ROOM),

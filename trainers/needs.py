@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from selfreward_bench.bases.optimizers import OPTIMIZERS
 from selfreward_bench.config import DpoConfig, EngineConfig, RunConfig, SftConfig
 from selfreward_bench.engines.plan import MAX_ROWS
+from selfreward_bench.engines.quantised import BYTES
 from trainers import memory
 from trainers.dimensions import Dimensions
 from trainers.lengths import Lengths, Measured, bounds, written_by_judge
@@ -86,6 +87,7 @@ def need_of(
         read=round(tokens * asked.prompt / (size * asked.rows)),
         rows=min(MAX_ROWS, max(asked.rows, tokens // size)),
         device=device,
+        each=BYTES[config.engine.quantize] if config.engine.quantize else None,
     )
     return Need(kind, stages, f"{tokens:,} tokens", taken)
 

@@ -26,7 +26,7 @@ from selfreward_bench.types import Message
 from trainers.checkpoints import quiet_libraries
 
 S = TypeVar("S", bound=Sized)
-_AT_ONCE: Final = 512  # records whose texts and encodings are in memory
+_AT_ONCE: Final = 128  # records whose texts and encodings are in memory
 _PLACE = "\ue000"  # a character of private use stands for an answer
 
 Messages = tuple[Message, ...]

@@ -60,6 +60,7 @@ def train_sft(
     trust_remote_code: bool = False,
     date: str | None = None,
     track: Tracking | None = None,
+    attn_implementation: str | None = None,
 ) -> TrainResult:
     """Trains ``base`` on the examples and writes ``out_dir/checkpoint``.
 
@@ -76,6 +77,7 @@ def train_sft(
         trust_remote_code: runs code that comes with the model; without, nothing does and nobody is asked.
         date: what a chat template that shows the day shows (YYYY-MM-DD); None is today.
         track: the experiment trackers that are told each step.
+        attn_implementation: kernel of attention (``EngineConfig``); None is transformers' choice.
 
     Raises:
         TrainingError: nothing to train on, a base that cannot be trained, a loss that is no number.
@@ -107,11 +109,17 @@ def train_sft(
         **training_arguments(config, out_dir / "resume", seed),
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    plan = plan_of("sft", fingerprint, digest(*columns(turns)), config, lora, seed)
+    plan = plan_of("sft", fingerprint, digest(*columns(turns)), config, lora, seed, attn_implementation)
     frame = open_frame(args, out_dir, plan, tell)
     if not frame.finished:
         loaded = load_model(
-            source, config.dropout, lora=lora, seed=seed, trust_remote_code=trust_remote_code, tell=tell
+            source,
+            config.dropout,
+            lora=lora,
+            seed=seed,
+            trust_remote_code=trust_remote_code,
+            attn_implementation=attn_implementation,
+            tell=tell,
         )
         blank = blank_row(tokenizer.pad_token_id)
         with quiet_libraries():

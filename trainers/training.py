@@ -19,7 +19,7 @@ from selfreward_bench.engines.quantised import forget_optimizers, import_quietly
 from selfreward_bench.errors import ConfigError, TrainingError
 from selfreward_bench.storage.adapters import parts
 from trainers import lora as adapters
-from trainers.bases import Loaded, from_pretrained
+from trainers.bases import Loaded, from_pretrained, over_own_weights
 from trainers.batches import Split
 from trainers.checkpoints import ModelCard, quiet_libraries, refused_writes, round_weights, save_checkpoint
 from trainers.launchers import Tell
@@ -200,12 +200,20 @@ def open_frame(args: Any, out_dir: Path, plan: dict[str, Any], tell: Tell | None
 
 
 def plan_of(
-    stage: str, fingerprint: str, data: str, config: SftConfig | DpoConfig, lora: LoraConfig | None, seed: int
+    stage: str,
+    fingerprint: str,
+    data: str,
+    config: SftConfig | DpoConfig,
+    lora: LoraConfig | None,
+    seed: int,
+    attn_implementation: str | None = None,
 ) -> dict[str, Any]:
     """Everything the weights depend on, flat, so that a difference can be named."""
     settings = {f"{stage}.{key}": value for key, value in config.model_dump(mode="json").items()}
     if lora:
         settings |= {f"lora.{key}": value for key, value in lora.model_dump(mode="json").items()}
+    if attn_implementation:
+        settings["attn_implementation"] = attn_implementation
     return {"stage": stage, "base": fingerprint, "data": data, "seed": seed, **settings}
 
 
@@ -227,6 +235,9 @@ def finish(trainer: Any, frame: Frame, loaded: Loaded, turns: Iterable[Turn], ca
     if loaded.lora:
         how = loaded.lora.model_dump(mode="json") | adapters.parameters(model)
         if loaded.lora.merge:
+            if loaded.lora.quantize:
+                model, change = over_own_weights(loaded, model)
+                how["quantize_logit_change"] = float(f"{change:.3g}")
             if save_dtype == "float32":
                 model = model.float()  # what the adapter adds is not rounded away
             model, change = adapters.merged(model)

@@ -133,7 +133,7 @@ def answer(subject: Subject, prompts: Sequence[Prompt], *, fingerprint: str, cha
         {
             "seed": config.seed,
             "answering": sampling.model_dump(),
-            "engine": [config.engine.kind, config.engine.dtype],
+            "engine": [config.engine.kind, config.engine.dtype, *config.engine.numerics.values()],
             **({} if chat_template is None else {"chat_template": chat_template}),
         }
     )

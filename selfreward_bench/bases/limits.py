@@ -14,6 +14,7 @@ from selfreward_bench.bases.model import ModelView
 from selfreward_bench.bases.optimizers import largest_optimizer, optimizer_findings
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.loading import choose_device, usable_positions
+from selfreward_bench.engines.quantised import BYTES
 from selfreward_bench.errors import EngineError
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.storage.fingerprint import weights_dtypes
@@ -165,8 +166,11 @@ def memory_findings(view: ModelView, purpose: Purpose) -> Iterator[Finding]:
 
 def _needed(view: ModelView, purpose: Purpose, device: Any) -> tuple[float, str]:
     run = purpose.run
-    if run is not None and purpose.trainable_adapter:
-        return view.parameters * _FROZEN_BYTES, "Training an adapter"
+    if run is not None and run.lora is not None:
+        least = BYTES[run.lora.quantize] if run.lora.quantize else _FROZEN_BYTES
+        return view.parameters * least, "Training an adapter"
+    if run is None and purpose.engine.quantize:
+        return view.parameters * BYTES[purpose.engine.quantize], "Answering"
     if run is None:
         width = 4 if device.type == "cpu" and purpose.engine.dtype == "auto" else _BYTES[purpose.engine.dtype]
         return view.parameters * width, "Answering"

@@ -205,10 +205,10 @@ def test_the_logits_of_a_large_vocabulary() -> None:
     narrow = Dimensions(4_900_000, 4_900_000, layers=1, hidden=32, vocabulary=152_000)
     step = Pass(4, 450, device="cpu")
     whole = memory.training(narrow, step).total + memory.LIBRARIES
-    assert whole / 1e9 == pytest.approx(2.6, abs=0.15)
-    assert memory.logits(narrow, step) / memory.training(narrow, step).total > 0.9
+    assert whole / 1e9 == pytest.approx(0.9, abs=0.1)
+    assert memory.logits(narrow, step) / memory.training(narrow, step).total > 0.7
     longer = Pass(16, 2048, device="cpu")  # TRL goes on in tiles
-    assert memory.logits(narrow, longer) / 1e9 == pytest.approx(4.6, abs=0.1)
+    assert memory.logits(narrow, longer) / 1e9 == pytest.approx(0.59, abs=0.01)
     on_gpu = memory.logits(narrow, replace(longer, device="gpu"))
     assert on_gpu / 1e9 == pytest.approx(0.56, abs=0.01)
 

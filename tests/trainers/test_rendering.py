@@ -46,7 +46,7 @@ def test_a_pair_takes_little_memory(tiny_model: Path) -> None:
     tokens = sum(len(pair.chosen) + len(pair.rejected) for pair in kept)
     assert (len(kept), truncated) == (3000, 0)
     assert held < 4 * tokens + 100 * len(kept)
-    assert most - held < 4_000_000  # of 512 records
+    assert most - held < 4_000_000  # of 128 records
 
 
 def test_the_digest_is_that_of_the_lists() -> None:
