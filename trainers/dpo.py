@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from selfreward_bench.config import DpoConfig, LoraConfig
+from selfreward_bench.engines.quantised import import_quietly
 from selfreward_bench.errors import DataError, LoopViolation, TrainingError
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
@@ -104,6 +105,7 @@ def train_dpo(
         IncompatibleRunError: ``out_dir`` holds another training.
         KeyboardInterrupt: interrupted, with the state of the last step saved.
     """
+    import_quietly()  # TRL imports it
     from trl import DPOConfig as TrlDpoConfig
 
     from selfreward_bench.engines.loading import release_memory

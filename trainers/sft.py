@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreward_bench.config import LoraConfig, SftConfig
+from selfreward_bench.engines.quantised import import_quietly
 from selfreward_bench.errors import DataError
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import Example
@@ -86,6 +87,7 @@ def train_sft(
         IncompatibleRunError: ``out_dir`` holds another training.
         KeyboardInterrupt: interrupted, with the state of the last step saved.
     """
+    import_quietly()  # TRL imports it
     from trl import SFTConfig as TrlSftConfig
 
     from selfreward_bench.engines.loading import release_memory

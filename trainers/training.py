@@ -15,7 +15,7 @@ from typing import Any
 
 from selfreward_bench.bases.optimizers import require_optimizer
 from selfreward_bench.config import DpoConfig, LoraConfig, SftConfig
-from selfreward_bench.engines.quantised import forget_optimizers, import_quietly
+from selfreward_bench.engines.quantised import forget_optimizers
 from selfreward_bench.errors import ConfigError, TrainingError
 from selfreward_bench.storage.adapters import parts
 from trainers import lora as adapters
@@ -105,7 +105,6 @@ def training_arguments(config: SftConfig | DpoConfig, resume: Path, seed: int) -
     import torch
 
     require_optimizer(config)
-    import_quietly()
     return {
         "output_dir": str(resume),
         "seed": seed % 2**32,

@@ -31,7 +31,7 @@ def require_bitsandbytes(why: str) -> None:
 
 
 def import_quietly() -> None:
-    """Imports bitsandbytes where it is installed, before peft or transformers do.
+    """Imports bitsandbytes where it is installed, before peft does, which TRL imports, or transformers.
 
     On some processors it would have ``kernels`` download code from the hub and run it; it does without, and says so
     in a warning that is not shown.
