@@ -257,7 +257,7 @@ class _Evaluation:
         engine, judge = self.setting.config.engine, self.setting.judge
         identity = {
             "benchmark": benchmark.key,
-            "engine": {"kind": engine.kind, "dtype": engine.dtype},
+            "engine": {"kind": engine.kind, "dtype": engine.dtype, **engine.numerics},
             "judge": judge.identity if judge and benchmark.needs_judge else None,
             "finished": self.setting.finished.kind if self.setting.finished else None,
             **benchmark.identity(self.setting),

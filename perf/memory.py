@@ -1,12 +1,14 @@
 """The most memory that trainings and generations held here, beside what `srbench plan` computes for them.
 
-    python perf/memory.py [--base DIR] [--method sft dpo generate] [--length 450] [--micro-batch-size 16] [--bf16]
-                          [--gradient-checkpointing] [--vocabulary 152000]
+    python perf/memory.py [--base DIR] [--method sft dpo generate render] [--length 450] [--micro-batch-size 16]
+                          [--bf16] [--gradient-checkpointing] [--vocabulary 152000] [--optim adamw_8bit]
+                          [--lora 16] [--quantize nf4] [--pairs 16000]
 
 Each is measured in a process of its own, on the CPU, without what Python and its libraries take: the peak of its
 resident memory after two steps (the moments are there from the second on), or after one batch. Every record has exactly
 the given length, and the batch is one micro batch. `--vocabulary` takes a model of one narrow layer with so many words
-and random weights instead, which shows what the logits take.
+and random weights instead, which shows what the logits take. `render` makes token ids of so many preference pairs, each
+answer with its prompt of the given length, and trains nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +46,7 @@ def work(task: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         base = narrow(task["vocabulary"], Path(folder) / "base") if task["vocabulary"] else Path(task["base"])
-        run = {"sft": train, "dpo": train, "generate": generate}[task["method"]]
+        run = {"sft": train, "dpo": train, "generate": generate, "render": render}[task["method"]]
         estimate, peak, libraries = run(task, base, Path(folder))
     print(_FIGURES + json.dumps({"estimate": estimate, "peak": peak - libraries, "libraries": libraries}))
 
@@ -62,9 +65,10 @@ def narrow(vocabulary: int, directory: Path) -> Path:
 
 
 def train(task: dict[str, Any], base: Path, folder: Path) -> tuple[int, int, int]:
-    from selfreward_bench.config import DpoConfig, SftConfig
+    from selfreward_bench.bases.optimizers import OPTIMIZERS
+    from selfreward_bench.config import DpoConfig, LoraConfig, SftConfig
     from selfreward_bench.types import Example, Message, PreferencePair
-    from trainers.dimensions import read_dimensions
+    from trainers.dimensions import read_dimensions, with_adapters
     from trainers.dpo import train_dpo
     from trainers.memory import Pass, training
     from trainers.rendering import load_tokenizer, render_turns
@@ -72,7 +76,8 @@ def train(task: dict[str, Any], base: Path, folder: Path) -> tuple[int, int, int
 
     rows, length = task["micro"], task["length"]
     options = {"batch_size": rows, "micro_batch_size": rows, "max_length": 8192, "save_every": 1000}
-    options |= {"bf16": task["bf16"], "gradient_checkpointing": task["checkpointing"]}
+    options |= {"bf16": task["bf16"], "gradient_checkpointing": task["checkpointing"], "optim": task["optim"]}
+    lora = LoraConfig(r=task["lora"], alpha=2 * task["lora"], quantize=task["quantize"]) if task["lora"] else None
     tokenizer = load_tokenizer(base, default_template=True)
     asked = (Message(role="user", content="the"),)
 
@@ -88,19 +93,45 @@ def train(task: dict[str, Any], base: Path, folder: Path) -> tuple[int, int, int
     if not (base / "chat_template.jinja").is_file():  # DPO takes the one that SFT has given
         base = Path(shutil.copytree(base, folder / "with-template"))
         tokenizer.save_pretrained(base)
-    given, count = read_dimensions(base), range(2 * rows)
+    given, count = with_adapters(read_dimensions(base), lora), range(2 * rows)
     libraries = start()
     if task["method"] == "sft":
         examples = [Example(id=f"{i}", prompt=asked, completion=answer("a")) for i in count]
-        train_sft(base, examples, SftConfig.model_validate(options), folder / "M1", seed=0)
+        train_sft(base, examples, SftConfig.model_validate(options), folder / "M1", seed=0, lora=lora)
         step = Pass(rows, length, task["bf16"], task["checkpointing"], dropout=True, device="cpu")
     else:
         texts: dict[str, Any] = {"prompt": asked, "chosen": answer("a"), "rejected": answer("not")}
         scores = {"chosen_score": 4.0, "rejected_score": 1.0, "chosen_index": 0, "rejected_index": 1}
         pairs = [PreferencePair.model_validate({"prompt_id": f"{i}", **texts, **scores}) for i in count]
-        train_dpo(base, pairs, DpoConfig.model_validate(options), folder / "M2", seed=0)
+        train_dpo(base, pairs, DpoConfig.model_validate(options), folder / "M2", seed=0, lora=lora)
         step = Pass(2 * rows, length, task["bf16"], task["checkpointing"], device="cpu")
-    return training(given, step).total, peak(), libraries
+    return training(given, replace(step, optimizer=OPTIMIZERS[task["optim"]])).total, peak(), libraries
+
+
+def render(task: dict[str, Any], base: Path, folder: Path) -> tuple[int, int, int]:
+    """Token ids of preference pairs, a third of each sequence the prompt."""
+    from selfreward_bench.types import Message, PreferencePair
+    from trainers.dpo import distinct, fitting, render_pairs
+    from trainers.memory import rendered
+    from trainers.rendering import load_tokenizer
+
+    tokenizer, words = load_tokenizer(base, default_template=True), task["length"] // 3
+
+    def pair(at: int) -> PreferencePair:
+        texts = {"prompt": "the " * words, "chosen": "the " * 2 * words, "rejected": "not " * 2 * words}
+        asked = {
+            name: (Message(role="user" if name == "prompt" else "assistant", content=f"{text}{at}"),)
+            for name, text in texts.items()
+        }
+        scores = {"chosen_score": 4.0, "rejected_score": 1.0, "chosen_index": 0, "rejected_index": 1}
+        return PreferencePair.model_validate({"prompt_id": f"{at}", **asked, **scores})
+
+    given = [pair(at) for at in range(task["pairs"])]
+    render_pairs(tokenizer, given[:1])
+    libraries = start()
+    made, _ = fitting(distinct(render_pairs(tokenizer, given))[0], 8192)
+    tokens = sum(len(p.chosen) + len(p.rejected) for p in made)
+    return rendered(tokens), peak(), libraries
 
 
 def generate(task: dict[str, Any], base: Path, folder: Path) -> tuple[int, int, int]:
@@ -147,12 +178,18 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default=str(base_path()))
-    parser.add_argument("--method", nargs="+", choices=("sft", "dpo", "generate"), default=["sft", "dpo", "generate"])
+    parser.add_argument(
+        "--method", nargs="+", choices=("sft", "dpo", "generate", "render"), default=["sft", "dpo", "generate"]
+    )
     parser.add_argument("--length", type=int, default=450)
     parser.add_argument("--micro-batch-size", type=int, default=16)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--gradient-checkpointing", action="store_true")
     parser.add_argument("--vocabulary", type=int)
+    parser.add_argument("--optim", default="adamw_torch_fused")
+    parser.add_argument("--lora", type=int, help="rank")
+    parser.add_argument("--quantize", choices=("nf4", "int8"))
+    parser.add_argument("--pairs", type=int, default=16_000)
     parser.add_argument("--task", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.task:
@@ -162,6 +199,7 @@ def main() -> None:
     for method in args.method:
         task = {"method": method, "base": args.base, "length": args.length, "micro": args.micro_batch_size}
         task |= {"bf16": args.bf16, "checkpointing": args.gradient_checkpointing, "vocabulary": args.vocabulary}
+        task |= {"optim": args.optim, "lora": args.lora, "quantize": args.quantize, "pairs": args.pairs}
         found = measured(task)
         estimate, most = found["estimate"], found["peak"]
         print(f"| {method} | {estimate / 1e6:,.0f} | {most / 1e6:,.0f} | {estimate / most - 1:+.0%} |", flush=True)

@@ -69,14 +69,26 @@ class EngineConfig(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Precision of generating; auto: float32 on a CPU, elsewhere as the checkpoint was saved."
     )
+    attn_implementation: Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] | None = (
+        Field(None, description="Kernel of attention, in training too; null: transformers' choice for the model.")
+    )
     tokens_per_batch: PositiveInt = Field(
         16384, description="Most rows x (prompt + new tokens) of a batch; a GPU takes 262,144 and more."
+    )
+    quantize: Literal["nf4", "int8"] | None = Field(
+        None, description="Answers with weights of 4 or 8 bits (bitsandbytes); null: as they are."
     )
     trust_remote_code: bool = Field(False, description="Whether a model may run Python code that it brings along.")
     date: Day | None = Field(
         None,
         description="The day that chat templates show (YYYY-MM-DD); a run keeps that of its making; else 2024-07-26.",
     )
+
+    @property
+    def numerics(self) -> dict[str, str]:
+        """Settings that change numbers as ``dtype`` does, for what depends on them; the usual ones are left out."""
+        found = {"attn_implementation": self.attn_implementation, "quantize": self.quantize}
+        return {key: value for key, value in found.items() if value is not None}
 
 
 class SeedConfig(Section):
@@ -202,7 +214,10 @@ class SftConfig(Section):
     epochs: Positive = Field(1.0, description="Passes over the examples; a fraction ends within one.")
     batch_size: PositiveInt = Field(16, description="Examples per optimizer step, over all processes (paper: 16).")
     micro_batch_size: PositiveInt | None = Field(
-        None, description="Examples per forward pass of a process; null: all of its share of the batch."
+        None, description="Most examples per forward pass of a process; null: all of its share of the batch."
+    )
+    micro_tokens: PositiveInt | None = Field(
+        None, description="Most tokens of a forward pass, padding included; null: any number."
     )
     warmup_fraction: BelowOne = Field(
         0.0, description="Share of the steps in which the learning rate rises: of n, the first takes 1/(n+1)."
@@ -237,7 +252,10 @@ class DpoConfig(Section):
     epochs: Positive = Field(1.0, description="Passes over the pairs; a fraction ends within one.")
     batch_size: PositiveInt = Field(16, description="Pairs per optimizer step, over all processes (paper: 16).")
     micro_batch_size: PositiveInt | None = Field(
-        None, description="Pairs per forward pass of a process; null: all of its share of the batch."
+        None, description="Most pairs per forward pass of a process; null: all of its share of the batch."
+    )
+    micro_tokens: PositiveInt | None = Field(
+        None, description="Most tokens of a forward pass, of both answers, padding included; null: any number."
     )
     warmup_fraction: BelowOne = Field(
         0.0, description="Share of the steps in which the learning rate rises: of n, the first takes 1/(n+1)."
@@ -269,6 +287,9 @@ class LoraConfig(Section):
     merge: bool = Field(
         True,
         description="Merges each round into a whole checkpoint; false: rounds go on with one adapter over M0.",
+    )
+    quantize: Literal["nf4", "int8"] | None = Field(
+        None, description="QLoRA: the frozen weights in 4 or 8 bits (bitsandbytes) in training; null: as they are."
     )
 
 

@@ -12,7 +12,7 @@ from selfreward_bench.config import LoraConfig
 from selfreward_bench.errors import TrainingError
 from selfreward_bench.storage.adapters import parts
 from trainers import lora as adapters
-from trainers.checkpoints import quiet_libraries
+from trainers.checkpoints import logit_probe, quiet_libraries
 from trainers.launchers import Tell
 
 _EXPERTS = ("num_local_experts", "moe_num_experts", "n_routed_experts")
@@ -27,6 +27,7 @@ class Loaded:
         generation: how it generates; valid, so that it can be saved again.
         ends: ids that end its answers.
         lora: the settings of the adapter that is trained; None where all weights are.
+        trusted: whether code that comes with it runs.
     """
 
     source: Path
@@ -35,6 +36,7 @@ class Loaded:
     generation: Any
     ends: list[int]
     lora: LoraConfig | None = None
+    trusted: bool = False
 
 
 def load_model(
@@ -44,6 +46,7 @@ def load_model(
     lora: LoraConfig | None = None,
     seed: int = 0,
     trust_remote_code: bool = False,
+    attn_implementation: str | None = None,
     tell: Tell | None = None,
 ) -> Loaded:
     """Loads a causal language model in float32, with dropout where its architecture has it.
@@ -51,6 +54,7 @@ def load_model(
     Args:
         lora: puts an empty adapter on it, drawn from ``seed``, or goes on with the one that ``source`` is; what is
             frozen stays bfloat16 where it was saved so.
+        attn_implementation: kernel of attention; None is transformers' choice.
 
     Raises:
         MissingDependencyError: an adapter is there or wanted, and peft is not installed.
@@ -74,7 +78,10 @@ def load_model(
                 setattr(config, key, dropout)
         name_experts(config.get_text_config())
         dtype = adapters.frozen_dtype(Path(source), lora)
-        model = from_pretrained(of.weights, trust_remote_code, config=config, dtype=dtype)
+        options = {"attn_implementation": attn_implementation} if attn_implementation else {}
+        model = from_pretrained(
+            of.weights, trust_remote_code, config=config, dtype=dtype, **options, **adapters.few_bits(lora)
+        )
         if of.generation != of.weights:
             model.generation_config = GenerationConfig.from_pretrained(str(of.generation))
         ends = written_end_ids(Path(source))
@@ -88,9 +95,26 @@ def load_model(
     if of.adapter and lora and adapters.goes_on(of.adapter, lora):
         model = adapters.trained_on(model, of.adapter, lora)
     else:
+        adapters.refuse_rounding(of, lora)
         model = whole(model, of)
         model = adapters.with_adapter(model, lora, seed) if lora else model
-    return Loaded(Path(source), model, own, generation, ends, lora)
+    if lora and lora.quantize:
+        adapters.keep_exact(model)
+    return Loaded(Path(source), model, own, generation, ends, lora, trust_remote_code)
+
+
+def over_own_weights(loaded: Loaded, model: Any) -> tuple[Any, float]:
+    """The adapter that was trained over quantised weights, over those that its base's files hold.
+
+    Returns:
+        The model with its adapter, and the largest change of a logit of its probe: what quantising does.
+    """
+    before = logit_probe(model)
+    settings = loaded.lora.model_copy(update={"quantize": None}) if loaded.lora else None
+    exact = load_model(loaded.source, 0.0, lora=settings, trust_remote_code=loaded.trusted).model
+    adapters.take_over(exact, model)
+    after = logit_probe(exact)
+    return exact, max(abs(a - b) for a, b in zip(before, after, strict=True))
 
 
 def name_experts(config: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from selfreward_bench.seeding import derive_seed
 
@@ -21,32 +22,58 @@ class Split:
 
     Attributes:
         batch: records of a step, over all processes.
-        micro: records of one forward pass of one process.
-        index: which of the ``processes`` this is.
+        micro: most records of one forward pass of one process.
+        processes, index: which of how many this is.
+        tokens: most tokens of one forward pass, padding included; a longer record is alone in its own. None: any.
+        sequences: of a record: a preference pair is two.
     """
 
     batch: int
     micro: int
     processes: int = 1
     index: int = 0
+    tokens: int | None = None
+    sequences: int = 1
 
-    def deal(self, records: Sequence[int], blank: int) -> list[list[int]]:
+    def deal(self, records: Sequence[int], lengths: Sequence[int], blank: int) -> list[list[int]]:
         """This process's micro batches of one step's records; every process gets as many, the records in turn.
 
-        >>> [Split(4, 1, processes=2, index=i).deal([7, 8, 9], blank=0) for i in (0, 1)]
-        [[[7], [9]], [[8], [0]]]
+        >>> [Split(4, 1, processes=2, index=i).deal([2, 1, 0], [5, 6, 7], blank=3) for i in (0, 1)]
+        [[[2], [0]], [[1], [3]]]
 
         Args:
-            records: in the order of their lengths, so that each process gets its share of long ones.
+            records: the longest first, so that each process gets its share of long ones.
+            lengths: of all records, in tokens.
             blank: stands where no record is left for a process that must compute along with the others.
         """
-        own = records[self.index :: self.processes]
-        passes = -(-len(records) // (self.processes * self.micro))
-        return [list(own[at * self.micro : (at + 1) * self.micro]) or [blank] for at in range(passes)]
+        shares = [self.cut(records[at :: self.processes], lengths) for at in range(self.processes)]
+        own = shares[self.index]
+        return own + [[blank]] * (max(map(len, shares)) - len(own))
+
+    def cut(self, records: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
+        """Micro batches of these records, the longest first, each as large as may be.
+
+        >>> Split(8, 8, tokens=20).cut([0, 1, 2, 3, 4], [30, 9, 8, 5, 5])
+        [[0], [1, 2], [3, 4]]
+        """
+        found: list[list[int]] = []
+        for record in records:
+            if found and self._has_room(len(found[-1]) + 1, lengths[found[-1][0]]):
+                found[-1].append(record)
+            else:
+                found.append([record])
+        return found
+
+    def _has_room(self, records: int, longest: int) -> bool:
+        if records > self.micro:
+            return False
+        return self.tokens is None or records * self.sequences * longest <= self.tokens
 
 
 class StepBatches:
     """The micro batches of one process over an epoch, as torch's loaders take them (a batch sampler).
+
+    A batch of the loader holds one item: the micro batches of a step.
 
     Args:
         lengths: of the records; the row after them (index ``len(lengths)``) is the blank one.
@@ -58,13 +85,31 @@ class StepBatches:
         self.steps = -(-len(lengths) // split.batch)
 
     def __len__(self) -> int:
-        full, rest = divmod(len(self._lengths), self._split.batch)
-        share = self._split.processes * self._split.micro
-        return full * -(-self._split.batch // share) + -(-rest // share)
+        return self.steps
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[list[list[int]]]]:
         for records in step_records(self._lengths, self._split.batch, self._seed, self._epoch()):
-            yield from self._split.deal(records, blank=len(self._lengths))
+            yield [self._split.deal(records, self._lengths, blank=len(self._lengths))]
+
+
+class Rows:
+    """The rows of a training as TRL's collators take them, made when they are asked for.
+
+    Args:
+        count: of records.
+        row: of one record.
+        blank: the row after them, of which no token counts.
+    """
+
+    def __init__(self, count: int, row: Callable[[int], dict[str, Any]], blank: dict[str, Any]) -> None:
+        self._count, self._row, self._blank = count, row, blank
+
+    def __len__(self) -> int:
+        return self._count + 1
+
+    def __getitem__(self, step: list[list[int]]) -> list[list[dict[str, Any]]]:
+        """The rows of a step's micro batches."""
+        return [[self._row(at) if at < self._count else self._blank for at in micro] for micro in step]
 
 
 def step_records(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[list[int]]:

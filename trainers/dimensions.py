@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from selfreward_bench.config import LoraConfig, RunConfig
+from selfreward_bench.engines.quantised import BYTES
 from selfreward_bench.errors import EngineError
 from selfreward_bench.micro import base_path
 from selfreward_bench.sources.hub import hub_description, is_hub_name
@@ -41,6 +42,8 @@ class Dimensions:
         positions: tokens that the model has positions for; None where nothing bounds them.
         width: bytes of a number in the stored weights.
         linear: name of a kind of linear layer (the output layer apart) -> inputs and outputs of all of them together.
+        dense: numbers in them, which are what quantising makes smaller.
+        quantised: bytes of such a number where they are frozen and quantised (``lora.quantize``).
         adapted: numbers of the adapters that are trained in place of the parameters; None where all of those are.
         scores: whether attention keeps a score for each two tokens and head, as code without a fused kernel does.
         drops: whether attention has a dropout of its own.
@@ -60,6 +63,8 @@ class Dimensions:
     positions: int | None = None
     width: int = 4
     linear: Mapping[str, int] = field(default_factory=dict)
+    dense: int = 0
+    quantised: float | None = None
     adapted: int | None = None
     scores: bool = False
     drops: bool = False
@@ -87,6 +92,8 @@ def describe_base(config: RunConfig, parameters: int | None = None) -> tuple[Dim
         return with_adapters(Dimensions(parameters, parameters), config.lora), None
     if source:
         found = replace(found, source=f"{found.source}, {source}")
+    if kernel := config.engine.attn_implementation:
+        found = replace(found, scores=kernel == "eager")
     if parameters is not None:
         share = found.active / found.parameters
         found = replace(
@@ -107,7 +114,8 @@ def with_adapters(d: Dimensions, lora: LoraConfig | None) -> Dimensions:
     if lora is None:
         return d
     named = set(d.linear) if isinstance(lora.targets, str) else {name.rpartition(".")[2] for name in lora.targets}
-    return replace(d, adapted=lora.r * sum(size for name, size in d.linear.items() if name in named))
+    adapted = lora.r * sum(size for name, size in d.linear.items() if name in named)
+    return replace(d, adapted=adapted, quantised=BYTES[lora.quantize] if lora.quantize else None)
 
 
 def read_dimensions(directory: Path, *, trust_remote_code: bool = False) -> Dimensions:
@@ -204,6 +212,7 @@ def _counted(text: Any, model: Any | None) -> Dimensions:
         middle=tensors * inner * chosen,
         positions=int(positions) if positions else None,
         linear=_linear(model),
+        dense=sum(layer.weight.numel() for layer in _layers(model).values()),
         width=2 if str(getattr(text, "dtype", None)).endswith("16") else 4,
         scores=getattr(getattr(model, "config", None), "_attn_implementation", "sdpa") == "eager",
         drops=any(hasattr(text, name) for name in ("attention_dropout", "attn_pdrop")),
@@ -212,12 +221,16 @@ def _counted(text: Any, model: Any | None) -> Dimensions:
 
 
 def _linear(model: Any | None) -> dict[str, int]:
-    from trainers.lora import linear_layers
-
     found: Counter[str] = Counter()
-    for name, layer in (linear_layers(model) if model is not None else {}).items():
+    for name, layer in _layers(model).items():
         found[name.rpartition(".")[2]] += sum(layer.weight.shape)
     return dict(found)
+
+
+def _layers(model: Any | None) -> dict[str, Any]:
+    from trainers.lora import linear_layers
+
+    return linear_layers(model) if model is not None else {}
 
 
 def _experts(text: Any) -> tuple[int, int]:

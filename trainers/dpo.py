@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from selfreward_bench.config import DpoConfig, LoraConfig
+from selfreward_bench.engines.quantised import import_quietly
 from selfreward_bench.errors import DataError, LoopViolation, TrainingError
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import PreferencePair, Record
 from trainers.bases import load_model
+from trainers.batches import Rows, Split
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
 from trainers.launchers import Tell, join_processes, without_settings
 from trainers.lora import forget_reference, frozen_dtype
 from trainers.rendering import (
+    Chosen,
     Turn,
+    Turns,
     digest,
     load_tokenizer,
     local_directory,
@@ -32,7 +36,7 @@ from trainers.rendering import (
     render_turns,
     within,
 )
-from trainers.stepping import ExactTrainer
+from trainers.stepping import ExactTrainer, sample
 from trainers.tracking import Trackers, Tracking
 from trainers.training import (
     TrainProgress,
@@ -44,6 +48,7 @@ from trainers.training import (
     read_result,
     run_steps,
     split_of,
+    tiles,
     training_arguments,
 )
 
@@ -86,6 +91,7 @@ def train_dpo(
     trust_remote_code: bool = False,
     date: str | None = None,
     track: Tracking | None = None,
+    attn_implementation: str | None = None,
 ) -> TrainResult:
     """Trains ``policy`` on the pairs, against itself as reference, and writes ``out_dir/checkpoint``.
 
@@ -99,7 +105,7 @@ def train_dpo(
         IncompatibleRunError: ``out_dir`` holds another training.
         KeyboardInterrupt: interrupted, with the state of the last step saved.
     """
-    from datasets import Dataset
+    import_quietly()  # TRL imports it
     from trl import DPOConfig as TrlDpoConfig
 
     from selfreward_bench.engines.loading import release_memory
@@ -110,7 +116,6 @@ def train_dpo(
     tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code, date=date)
     rendered, equal = distinct(render_pairs(tokenizer, pairs))
     tokens, truncated = fitting(rendered, longest(source, config.max_length, trust_remote_code))
-    rows = preference_rows(tokens)
     fingerprint = weights_fingerprint(source)
     args = arguments(
         TrlDpoConfig,
@@ -120,21 +125,28 @@ def train_dpo(
         precompute_ref_log_probs=True,
         disable_dropout=True,
     )
-    data = digest([t.id for t in tokens], *rows.values())
-    plan = plan_of("dpo", fingerprint, data, config, lora, seed)
+    data = digest((t.id for t in tokens), *columns(tokens))
+    plan = plan_of("dpo", fingerprint, data, config, lora, seed, attn_implementation)
     frame = open_frame(args, out_dir, plan, tell)
     if not frame.finished:
-        loaded = load_model(source, 0.0, lora=lora, seed=seed, trust_remote_code=trust_remote_code, tell=tell)
-        with quiet_libraries():
-            trainer = _trainer_class(tokens, out_dir / "reference.jsonl", config.nll_weight)(
-                model=loaded.model,
-                args=args,
-                train_dataset=Dataset.from_dict(with_blank(rows, tokenizer.pad_token_id)),
-                processing_class=tokenizer,
+        loaded = load_model(
+            source,
+            0.0,
+            lora=lora,
+            seed=seed,
+            trust_remote_code=trust_remote_code,
+            attn_implementation=attn_implementation,
+            tell=tell,
+        )
+        split, blank = split_of(args, config), blank_row(tokenizer.pad_token_id)
+        with quiet_libraries(), tiles(args):
+            trainer = _trainer_class(tokens, out_dir / "reference.jsonl", split, config.nll_weight)(
+                model=loaded.model, args=args, train_dataset=sample(blank), processing_class=tokenizer
             )
         forget_reference(trainer.model)
+        rows = Rows(len(tokens), lambda at: preference_row(tokens[at]) | trainer.reference(at), blank)
         trackers = Trackers(track if trainer.is_world_process_zero() else None, out_dir, plan, tell)
-        trainer.attach([len(t) for t in tokens], split_of(args, config), frame, seed, progress, trackers)
+        trainer.attach(rows, [len(t) for t in tokens], split, frame, seed, progress, trackers)
         steps = run_steps(trainer, frame, trust_remote_code)
         card = ModelCard(
             name=out_dir.name,
@@ -144,7 +156,7 @@ def train_dpo(
             recipe=config.model_dump(mode="json"),
             counts={"pairs": len(tokens), "truncated": truncated, "equal": equal, "steps": steps},
         )
-        finish(trainer, frame, loaded, [t.chosen for t in tokens], card, config.save_dtype)
+        finish(trainer, frame, loaded, (t.chosen for t in tokens), card, config.save_dtype)
         del trainer, loaded
         release_memory()
     return read_result(frame, truncated, started, equal)
@@ -174,7 +186,7 @@ def check_first_step(result: TrainResult, tolerance: float = FIRST_LOSS_TOLERANC
         )
 
 
-def render_pairs(tokenizer: Any, pairs: Sequence[PreferencePair]) -> list[TokenPair]:
+def render_pairs(tokenizer: Any, pairs: Sequence[PreferencePair]) -> Sequence[TokenPair]:
     """Renders the pairs, in their order.
 
     Raises:
@@ -182,27 +194,48 @@ def render_pairs(tokenizer: Any, pairs: Sequence[PreferencePair]) -> list[TokenP
     """
     if len({p.id for p in pairs}) < len(pairs):
         raise DataError("Two preference pairs have the same prompt_id, so their references could be confused.")
-    records = [(p.id, p.prompt, answer) for p in pairs for answer in (p.chosen, p.rejected)]
-    turns = render_turns(tokenizer, records)
-    return [TokenPair(p.id, turns[2 * i], turns[2 * i + 1]) for i, p in enumerate(pairs)]
+    records = ((p.id, p.prompt, answer) for p in pairs for answer in (p.chosen, p.rejected))
+    return _TokenPairs([p.id for p in pairs], render_turns(tokenizer, records))
 
 
-def distinct(tokens: Sequence[TokenPair]) -> tuple[list[TokenPair], int]:
+class _TokenPairs(Sequence[TokenPair]):
+    """Pairs of turns, made when they are asked for."""
+
+    def __init__(self, ids: Sequence[str], turns: Turns) -> None:
+        self._ids, self._turns = ids, turns
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @overload
+    def __getitem__(self, index: int) -> TokenPair: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[TokenPair]: ...
+
+    def __getitem__(self, index: int | slice) -> TokenPair | list[TokenPair]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        at = range(len(self))[index]
+        return TokenPair(self._ids[at], self._turns[2 * at], self._turns[2 * at + 1])
+
+
+def distinct(tokens: Sequence[TokenPair]) -> tuple[Sequence[TokenPair], int]:
     """The pairs of which something can be learnt, and how many have answers that become the same tokens.
 
     Raises:
         TrainingError: they are all of this kind.
     """
-    kept = [t for t in tokens if t.chosen != t.rejected]
+    kept = [at for at, pair in enumerate(tokens) if pair.chosen != pair.rejected]
     if tokens and not kept:
         raise TrainingError(
             f"DPO has nothing to train on: in each of the {len(tokens)} pairs chosen and rejected become the same "
             "tokens. Look at the pairs, and at what the chat template makes of them."
         )
-    return kept, len(tokens) - len(kept)
+    return Chosen(tokens, kept), len(tokens) - len(kept)
 
 
-def fitting(tokens: Sequence[TokenPair], max_length: int) -> tuple[list[TokenPair], int]:
+def fitting(tokens: Sequence[TokenPair], max_length: int) -> tuple[Sequence[TokenPair], int]:
     """The pairs of which no answer is over ``max_length`` tokens, and how many are left out; none is cut.
 
     Raises:
@@ -212,22 +245,28 @@ def fitting(tokens: Sequence[TokenPair], max_length: int) -> tuple[list[TokenPai
     return within(tokens, max_length, "DPO", "pairs", way_out)
 
 
-def preference_rows(tokens: Sequence[TokenPair]) -> dict[str, list[list[int]]]:
-    """The columns DPOTrainer works with once it has tokenized: prompt, chosen and rejected ids."""
+def preference_row(pair: TokenPair) -> dict[str, Any]:
+    """What DPOTrainer works with once it has tokenized: prompt, chosen and rejected ids."""
     return {
-        "prompt_ids": [t.chosen.prompt for t in tokens],
-        "chosen_ids": [t.chosen.completion for t in tokens],
-        "rejected_ids": [t.rejected.completion for t in tokens],
+        "prompt_ids": pair.chosen.prompt,
+        "chosen_ids": pair.chosen.completion,
+        "rejected_ids": pair.rejected.completion,
     }
 
 
-def with_blank(rows: dict[str, list[list[int]]], pad: int) -> dict[str, list[list[int]]]:
-    """The columns with one pair more, of which no token counts (``trainers.batches.StepBatches``)."""
-    blank = {"prompt_ids": [pad, pad], "chosen_ids": [], "rejected_ids": []}
-    return {name: [*values, blank[name]] for name, values in rows.items()}
+def blank_row(pad: int) -> dict[str, Any]:
+    """A pair of which no token counts (``trainers.batches.StepBatches``)."""
+    ids = {"prompt_ids": [pad, pad], "chosen_ids": [], "rejected_ids": []}
+    return ids | {f"ref_{side}_logps": 0.0 for side in _SIDES}
 
 
-def _trainer_class(tokens: Sequence[TokenPair], reference: Path, nll_weight: float) -> Any:
+def columns(tokens: Sequence[TokenPair]) -> Iterator[Iterator[list[int]]]:
+    """The columns of all rows, for ``digest``."""
+    for name in ("prompt_ids", "chosen_ids", "rejected_ids"):
+        yield (preference_row(pair)[name] for pair in tokens)
+
+
+def _trainer_class(tokens: Sequence[TokenPair], reference: Path, split: Split, nll_weight: float) -> Any:
     """TRL's trainer on finished ids, with the reference on disk and the loss weighed over the whole step."""
     import torch
     from trl import DPOTrainer
@@ -240,22 +279,24 @@ def _trainer_class(tokens: Sequence[TokenPair], reference: Path, nll_weight: flo
 
         def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
             if not reference.exists():
-                logps = _reference(self, tokens, batch_size)
+                logps = _reference(self, tokens, split)
                 if self.is_world_process_zero():
                     jsonl.write(reference, logps)
                 self.accelerator.wait_for_everyone()
             kept = _read_reference(reference, tokens)
-            columns = {"ref_chosen_logps": "chosen_logp", "ref_rejected_logps": "rejected_logp"}
-            for column, field in columns.items():
-                dataset = dataset.add_column(column, [*(getattr(r, field) for r in kept), 0.0])
+            self._logps = [(r.chosen_logp, r.rejected_logp) for r in kept]
             return dataset
 
+        def reference(self, at: int) -> dict[str, float]:
+            """What the reference gives a pair, as TRL's collator takes it."""
+            return {f"ref_{side}_logps": logp for side, logp in zip(_SIDES, self._logps[at], strict=True)}
+
         def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
-            batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
-            chosen = [batch["completion_mask"].chunk(2)[0] for batch in batches]
+            steps, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+            chosen = [batch["completion_mask"].chunk(2)[0] for step in steps for batch in step]
             own = torch.tensor([[mask.any(1).sum(), mask.sum()] for mask in chosen], device=device).sum(0)
             self._pairs, self._chosen_tokens = self.accelerator.reduce(own, reduction="sum").tolist()
-            return batches, items
+            return steps, items
 
         def weigh(self, loss: Any, output: Any, inputs: Any) -> Any:
             chosen = inputs["completion_mask"].chunk(2)[0]
@@ -305,17 +346,16 @@ def _pair_sums(output: Any, inputs: Any, beta: float) -> dict[str, Any]:
     return sums
 
 
-def _reference(trainer: Any, tokens: Sequence[TokenPair], batch_size: int) -> list[ReferenceLogps]:
+def _reference(trainer: Any, tokens: Sequence[TokenPair], split: Split) -> list[ReferenceLogps]:
     """The reference's log-probabilities of all pairs, in their order; each process computes its share."""
     from accelerate.utils import gather_object, send_to_device  # type: ignore[import-untyped]  # it has no types
 
-    rows = preference_rows(tokens)
-    order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
-    batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
+    lengths = [len(pair) for pair in tokens]
+    batches = split.cut(sorted(range(len(tokens)), key=lambda i: -lengths[i]), lengths)
     found: list[tuple[int, float, float]] = []
     trainer.model.eval()
     for batch in batches[trainer.args.process_index :: trainer.args.world_size]:
-        inputs = trainer.data_collator([{k: v[i] for k, v in rows.items()} for i in batch])
+        inputs = trainer.data_collator([preference_row(tokens[i]) for i in batch])
         inputs = send_to_device(inputs, trainer.args.device)
         chosen, rejected = trainer.compute_ref_log_probs(trainer.model, inputs)
         found += zip(batch, chosen.tolist(), rejected.tolist(), strict=True)

@@ -20,7 +20,7 @@ from pydantic import Field
 from selfreward_bench import __version__
 from selfreward_bench.bases.examine import examine
 from selfreward_bench.bases.findings import Examination, Finding, Purpose, refuse, warning
-from selfreward_bench.bases.optimizers import largest_optimizer
+from selfreward_bench.bases.optimizers import largest_optimizer, needs_bitsandbytes
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines import RENDER_NOTHING
 from selfreward_bench.engines.templates import Chosen
@@ -151,7 +151,8 @@ def _identity(base: Path, config: RunConfig) -> dict[str, str]:
     places = list(dict.fromkeys((base, parts(base).weights)))
     files = sorted(p for place in places for pattern in _DESCRIBING for p in place.glob(pattern) if p.is_file())
     found = (tensor for place in places for tensor in sorted(tensors(place), key=lambda t: t.name))
-    libraries = (*_LIBRARIES, *(["peft"] if config.lora or len(places) > 1 else []))
+    libraries = [*_LIBRARIES, *(["peft"] if config.lora or len(places) > 1 else [])]
+    libraries += ["bitsandbytes"] if needs_bitsandbytes(config) else []
     return {
         "weights": hash_json([(t.name, t.dtype, t.shape) for t in found]),
         "files": hash_json([(p.name, hash_file(p)) for p in files]),

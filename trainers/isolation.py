@@ -45,7 +45,7 @@ def run_training(
 
     Args:
         chat_template: as in ``train_sft``; DPO takes the one that ``parent`` brings.
-        engine: how the run's models are read: ``trust_remote_code``, ``date``.
+        engine: how the run's models are read: ``trust_remote_code``, ``date``, ``attn_implementation``.
         lora: trains an adapter; None trains all weights.
         track: the experiment trackers that are told each step.
         isolate: whether in a process of its own; None decides by whether an accelerator is there.
@@ -55,9 +55,10 @@ def run_training(
         KeyboardInterrupt: interrupted, with the state of the last step saved.
     """
     watch = _Watch(reporter, stage)
-    options = {"seed": seed, "lora": lora, "track": track} | {
+    options: dict[str, Any] = {"seed": seed, "lora": lora, "track": track} | {
         "trust_remote_code": engine.trust_remote_code,
         "date": engine.date,
+        "attn_implementation": engine.attn_implementation,
     }
     task = _Task(kind, parent, list(records), config, out_dir, threads, chat_template, options)
     if isolate if isolate is not None else _has_accelerator():

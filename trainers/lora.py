@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from selfreward_bench.config import LoraConfig
+from selfreward_bench.engines import quantised
 from selfreward_bench.engines.adapters import adapted, require_peft
-from selfreward_bench.engines.quantised import import_quietly
 from selfreward_bench.errors import LoopViolation, TrainingError
-from selfreward_bench.storage.adapters import adapter_settings, is_adapter
+from selfreward_bench.storage.adapters import Parts, adapter_settings, is_adapter
 from selfreward_bench.storage.fingerprint import weights_dtypes
 from trainers.checkpoints import logit_probe, quiet_libraries
 
@@ -71,7 +71,7 @@ def with_adapter(model: Any, lora: LoraConfig, seed: int) -> Any:
         TrainingError: ``lora.targets`` names no layer that can have an adapter, or the embeddings.
     """
     require_peft("LoRA is asked for (section lora)")
-    import_quietly()
+    quantised.import_quietly()
     import torch
     from peft import LoraConfig as PeftConfig
     from peft import get_peft_model
@@ -98,6 +98,43 @@ def with_adapter(model: Any, lora: LoraConfig, seed: int) -> Any:
         ) from error
     _refuse_embeddings(adapted, lora)
     return adapted
+
+
+def few_bits(lora: LoraConfig | None) -> dict[str, Any]:
+    """What ``from_pretrained`` has to be told where an adapter is trained over quantised weights.
+
+    Raises:
+        MissingDependencyError: bitsandbytes is not installed.
+    """
+    if lora is None or lora.quantize is None:
+        return {}
+    from accelerate import PartialState  # type: ignore[import-untyped]  # it has no types
+
+    return quantised.options(lora.quantize, PartialState().device)
+
+
+def refuse_rounding(of: Parts, lora: LoraConfig | None) -> None:
+    """Raises TrainingError where an adapter would be merged into weights of few bits."""
+    if of.adapter and lora and lora.quantize:
+        raise TrainingError(
+            f"{of.adapter} is an adapter, which lora.quantize={lora.quantize} would merge into weights of few bits. "
+            "Merge it into its base and save the whole, or set lora.merge to false: then it is trained on."
+        )
+
+
+def keep_exact(model: Any) -> None:
+    """Has the adapter over quantised weights stay float32, which TRL would round to bfloat16, and they compute alike
+    with and without gradients."""
+    quantised.settle(model)
+    base = model.get_base_model()
+    base.is_loaded_in_4bit = base.is_loaded_in_8bit = False  # what TRL goes by
+
+
+def take_over(model: Any, other: Any) -> None:
+    """Gives a model's adapter the weights of another one's."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    set_peft_model_state_dict(model, get_peft_model_state_dict(other))
 
 
 def is_adapted(model: Any) -> bool:
@@ -143,8 +180,8 @@ def forget_reference(model: Any) -> None:
 
 def parameters(model: Any) -> dict[str, int]:
     """How many numbers are trained, and of how many in all."""
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    return {"trained_parameters": sum(n for n, trained in sizes if trained), "parameters": sum(n for n, _ in sizes)}
+    trained, every = model.get_nb_trainable_parameters()  # knows how many a number of few bits stands for
+    return {"trained_parameters": trained, "parameters": every}
 
 
 def linear_layers(model: Any) -> dict[str, Any]:

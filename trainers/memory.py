@@ -20,10 +20,12 @@ from trainers.dimensions import Dimensions
 __all__ = [
     "GIB",
     "LIBRARIES",
+    "TILE_WORDS",
     "Device",
     "Memory",
     "Pass",
     "generating",
+    "quantised",
     "reference",
     "rendered",
     "sharded",
@@ -40,7 +42,9 @@ LIBRARIES: Final = 540_000_000
 _FLOAT: Final = 4
 _HALF: Final = 2
 _ADAMW: Final = OPTIMIZERS["adamw_torch"]
-_TILE_TOKENS, _TILE_WORDS = 4096, 32768  # TRL's: trl/kernels/chunked_logprob.py and trl/trainer/utils.py
+_TILE_TOKENS = 4096  # TRL's: trl/kernels/chunked_logprob.py
+#: words of a tile of TRL's output head: its own (trl/trainer/utils.py), and on a CPU those of ``trainers.training``
+TILE_WORDS: Final[dict[Device, int]] = {"cpu": 4096, "gpu": 32768}
 #: float32 copies of a tile that exist at once, besides the tile: a GPU works in place, the CPU's code does not
 _TILE_COPIES: Final[dict[Device, float]] = {"cpu": 7.5, "gpu": 0.0}
 _TILE_COPIES_READ: Final[dict[Device, float]] = {"cpu": 4.0, "gpu": 0.0}  # without a backward pass
@@ -49,7 +53,7 @@ _ATTENTION: Final = 5  # queries, keys and values (keys and values repeated for 
 _SCORE_GRADIENTS: Final = 4  # copies of one layer's scores that its backward pass makes
 _CACHE_ROOM: Final = 1.5  # the cache reserves half as much again as it holds (engines/cache.py)
 _DRAWN: Final = 3  # float32 copies of the last logits while a token is drawn, on a GPU
-_TOKEN_IDS: Final = 240  # of one token of a rendered record: its id as a Python number, in lists, and in the data set
+_TOKEN_IDS: Final = 5  # of one token of a rendered record: its id in an array, and a little for each record
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,17 @@ def _weights(d: Dimensions, p: Pass) -> int:
     if d.adapted is None:
         return d.parameters * (_FLOAT + (_HALF if p.bf16 else 0))
     frozen = _HALF if d.width == _HALF else _FLOAT + (_HALF if p.bf16 else 0)
-    return d.parameters * frozen + d.adapted * _FLOAT
+    return quantised(d, frozen, d.quantised) + d.adapted * _FLOAT
+
+
+def quantised(d: Dimensions, width: int, each: float | None) -> int:
+    """Bytes of all weights, of which those of linear layers have so many each, or none are quantised.
+
+    >>> quantised(Dimensions(parameters=100, active=100, dense=80), width=4, each=0.5)
+    120
+    """
+    small = 0 if each is None else d.dense
+    return (d.parameters - small) * width + round(small * (each or 0))
 
 
 def activations(d: Dimensions, p: Pass) -> int:
@@ -170,17 +184,26 @@ def activations(d: Dimensions, p: Pass) -> int:
 def logits(d: Dimensions, p: Pass) -> int:
     """The output head's tile, with the gradient of its matrix and of its inputs.
 
-    TRL computes log-probabilities in tiles of at most 4,096 tokens x 32,768 words, so a longer batch or a larger
-    vocabulary takes no more. A vocabulary of 152 thousand, 4 x 450 tokens on a CPU:
+    TRL computes log-probabilities in tiles of at most 4,096 tokens x 32,768 words (4,096 on a CPU), so a longer batch
+    or a larger vocabulary takes no more. A vocabulary of 152 thousand, 4 x 450 tokens on a CPU:
 
-    >>> round(logits(Dimensions(1, 1, vocabulary=152_000, hidden=32), Pass(4, 450, device="cpu")) / 1e9, 1)
-    2.0
+    >>> round(logits(Dimensions(1, 1, vocabulary=152_000, hidden=32), Pass(4, 450, device="cpu")) / 1e9, 2)
+    0.27
     """
     gradients = _FLOAT * d.hidden * ((d.vocabulary if d.adapted is None else 0) + p.tokens)
     return _tile(d, p, _TILE_COPIES[p.device]) + gradients
 
 
-def generating(d: Dimensions, width: int, *, tokens: int, read: int, rows: int, device: Device = "gpu") -> Memory:
+def generating(
+    d: Dimensions,
+    width: int,
+    *,
+    tokens: int,
+    read: int,
+    rows: int,
+    device: Device = "gpu",
+    each: float | None = None,
+) -> Memory:
     """Answers of one batch.
 
     Args:
@@ -188,10 +211,11 @@ def generating(d: Dimensions, width: int, *, tokens: int, read: int, rows: int, 
         tokens: rows x (prompt + new tokens), which the cache must hold.
         read: tokens of the prompts, each counted once.
         rows: answers.
+        each: bytes of a number in linear layers where they are quantised (``engine.quantize``).
     """
     drawn = width + (_DRAWN * _FLOAT if device == "gpu" else width)  # a CPU draws few rows at a time
     return Memory(
-        weights=d.parameters * width,
+        weights=quantised(d, width, each),
         activations=read * width * (d.middle + 4 * d.attention),
         logits=rows * d.vocabulary * drawn,
         cache=round(tokens * cached(d, width) * _CACHE_ROOM),
@@ -274,7 +298,7 @@ def _scores(d: Dimensions, p: Pass) -> int:
 
 
 def _tile(d: Dimensions, p: Pass, copies: float) -> int:
-    words = (
-        _TILE_WORDS if p.device == "gpu" and d.vocabulary else min(d.vocabulary, _TILE_WORDS)
-    )  # a CPU takes what is used
+    words = TILE_WORDS[p.device]
+    if p.device == "cpu" or not d.vocabulary:
+        words = min(d.vocabulary, words)  # a CPU takes what is used
     return round(min(p.tokens, _TILE_TOKENS) * words * (p.width + copies * _FLOAT))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from selfreward_bench.bases.optimizers import OPTIMIZERS
 from selfreward_bench.config import DpoConfig, EngineConfig, RunConfig, SftConfig
 from selfreward_bench.engines.plan import MAX_ROWS
+from selfreward_bench.engines.quantised import BYTES
 from trainers import memory
 from trainers.dimensions import Dimensions
 from trainers.lengths import Lengths, Measured, bounds, written_by_judge
@@ -88,6 +89,7 @@ def need_of(
         read=round(tokens * asked.prompt / (size * asked.rows)),
         rows=min(MAX_ROWS, max(asked.rows, tokens // size)),
         device=device,
+        each=BYTES[config.engine.quantize] if config.engine.quantize else None,
     )
     return Need(kind, stages, f"{tokens:,} tokens", taken)
 
@@ -103,9 +105,13 @@ def training_pass(kind: str, config: RunConfig, d: Dimensions, measured: Measure
     lengths = bounds(config, measured, d.positions)
     preferences = kind in ("dpo", "reference")
     section: SftConfig | DpoConfig = config.dpo if preferences else config.sft
+    length = {"baseline": lengths.ift, "sft": lengths.sft}.get(kind, lengths.answered)
+    sequences, records = 2 if preferences else 1, section.micro_batch_size or section.batch_size
+    if section.micro_tokens:
+        records = max(1, min(records, section.micro_tokens // (sequences * length)))
     return Pass(
-        rows=(2 if preferences else 1) * (section.micro_batch_size or section.batch_size),
-        length={"baseline": lengths.ift, "sft": lengths.sft}.get(kind, lengths.answered),
+        rows=sequences * records,
+        length=length,
         bf16=section.bf16,
         checkpointing=section.gradient_checkpointing,
         dropout=isinstance(section, SftConfig) and section.dropout > 0,

@@ -96,7 +96,8 @@ class _Flight:
 
         trusted, date = self.config.engine.trust_remote_code, self.config.engine.date
         with self._step("loading and saving the base"):
-            loaded = load_model(self.base, dropout=0.0, trust_remote_code=trusted)
+            kernel = self.config.engine.attn_implementation
+            loaded = load_model(self.base, dropout=0.0, trust_remote_code=trusted, attn_implementation=kernel)
             if future_error(loaded.model) > _TOLERANCE:
                 self._refuse(
                     f"{self._architecture} sees later tokens: with another last token it computes something else for "

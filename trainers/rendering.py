@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from array import array
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 from selfreward_bench.engines.chat import (
     fix_date,
@@ -34,6 +36,7 @@ from selfreward_bench.types import Message
 from trainers.checkpoints import quiet_libraries
 
 S = TypeVar("S", bound=Sized)
+_AT_ONCE: Final = 128  # records whose texts and encodings are in memory
 _PLACE = "\ue000"  # a character of private use stands for an answer
 
 Messages = tuple[Message, ...]
@@ -48,6 +51,55 @@ class Turn:
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.completion)
+
+
+class Turns(Sequence[Turn]):
+    """Turns whose ids are in one array, 4 bytes each; as lists of Python's numbers they would take ten times that."""
+
+    def __init__(self) -> None:
+        self._ids, self._borders = array("i"), array("q", [0])
+
+    def add(self, turn: Turn) -> None:
+        for ids in (turn.prompt, turn.completion):
+            self._ids.extend(ids)
+            self._borders.append(len(self._ids))
+
+    def __len__(self) -> int:
+        return len(self._borders) // 2
+
+    @overload
+    def __getitem__(self, index: int) -> Turn: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Turn]: ...
+
+    def __getitem__(self, index: int | slice) -> Turn | list[Turn]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        at = 2 * range(len(self))[index]
+        start, border, end = self._borders[at : at + 3]
+        return Turn(self._ids[start:border].tolist(), self._ids[border:end].tolist())
+
+
+class Chosen(Sequence[S]):
+    """Some items of a sequence, made when they are asked for."""
+
+    def __init__(self, items: Sequence[S], places: Sequence[int]) -> None:
+        self._items, self._places = items, array("q", places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> S: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[S]: ...
+
+    def __getitem__(self, index: int | slice) -> S | list[S]:
+        if isinstance(index, slice):
+            return [self._items[at] for at in self._places[index]]
+        return self._items[self._places[index]]
 
 
 def local_directory(source: str | Path) -> Path:
@@ -128,22 +180,26 @@ def _refuse_untaught_ends(tokenizer: Any, chat_template: str) -> None:
         )
 
 
-def render_turns(tokenizer: Any, records: Sequence[tuple[str, Messages, Messages]]) -> list[Turn]:
+def render_turns(tokenizer: Any, records: Iterable[tuple[str, Messages, Messages]]) -> Turns:
     """Renders prompts and their completions; control strings in the messages are neutralised, as in generation.
 
-    >>> render_turns(tokenizer, [("e1", (user("Say hi."),), (assistant("Hi."),))])  # doctest: +SKIP
+    >>> render_turns(tokenizer, [("e1", (user("Say hi."),), (assistant("Hi."),))])[:]  # doctest: +SKIP
     [Turn(prompt=ids of "<|user|> Say hi.<|assistant|>", completion=ids of " Hi.<|end|>")]
 
     Args:
-        records: id (for messages), prompt, completion. Equal ones are rendered once.
+        records: id (for messages), prompt, completion.
 
     Raises:
         DataError: the template refuses the messages, or renders the prompt differently once it is answered.
     """
-    encoder = _Encoder(tokenizer)
-    texts = [encoder.texts(*record) for record in records]
-    encoder.encode({text for pair in texts for text in pair})
-    return [encoder.turn(*pair) for pair in texts]
+    encoder, turns, left = _Encoder(tokenizer), Turns(), iter(records)
+    while some := list(islice(left, _AT_ONCE)):
+        texts = [encoder.texts(*record) for record in some]
+        encoder.encode({text for pair in texts for text in pair})
+        for pair in texts:
+            turns.add(encoder.turn(*pair))
+        encoder.forget()
+    return turns
 
 
 def end_token_ids(written: Sequence[int], tokenizer: Any, turns: Iterable[Turn]) -> list[int]:
@@ -152,16 +208,19 @@ def end_token_ids(written: Sequence[int], tokenizer: Any, turns: Iterable[Turn])
     return list(dict.fromkeys([*written, tokenizer.eos_token_id, *sorted(last)]))
 
 
-def digest(*parts: object) -> str:
-    """SHA-256 over ids, to recognise the same data again."""
+def digest(*columns: Iterable[object]) -> str:
+    """SHA-256 over columns of ids, to recognise the same data again: over each as a list, as ``repr`` writes it."""
     state = hashlib.sha256()
-    for part in parts:
-        state.update(repr(part).encode() + b"\0")
+    for column in columns:
+        state.update(b"[")
+        for at, value in enumerate(column):
+            state.update(f"{', ' if at else ''}{value!r}".encode())
+        state.update(b"]\0")
     return state.hexdigest()
 
 
 class _Encoder:
-    """One tokenizer with what was rendered and encoded so far: a library call costs more than its text."""
+    """One tokenizer with what was rendered and encoded of late: a library call costs more than its text."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
@@ -196,6 +255,11 @@ class _Encoder:
         new = sorted(texts - self._ids.keys())
         if new:
             self._ids.update(zip(new, self.tokenizer(new, add_special_tokens=False)["input_ids"], strict=True))
+
+    def forget(self) -> None:
+        """Lets go of texts and ids; how the template frames an answer stays."""
+        self._rendered.clear()
+        self._ids.clear()
 
     def turn(self, opened: str, whole: str) -> Turn:
         """The ids of what ``texts`` gave, with an end token where the template writes none."""
@@ -275,16 +339,16 @@ def longest(source: Path, max_length: int, trust_remote_code: bool = False) -> i
     return min(max_length, usable_positions(config) or max_length)
 
 
-def within(items: Sequence[S], max_length: int, method: str, what: str, way_out: str) -> tuple[list[S], int]:
+def within(items: Sequence[S], max_length: int, method: str, what: str, way_out: str) -> tuple[Sequence[S], int]:
     """The items of at most ``max_length`` tokens, and how many are longer and left out.
 
     Raises:
         TrainingError: none is left; says so for ``method`` (SFT, DPO), with the way out.
     """
-    kept = [item for item in items if len(item) <= max_length]
+    kept = [at for at, item in enumerate(items) if len(item) <= max_length]
     if not kept:
         raise TrainingError(
             f"{method} has nothing to train on: of {len(items)} {what}, {len(items)} exceed {max_length} tokens "
             f"({method.lower()}.max_length, or the model's positions where these are fewer). {way_out}"
         )
-    return kept, len(items) - len(kept)
+    return Chosen(items, kept), len(items) - len(kept)

@@ -6,15 +6,17 @@ Reads finished examples and knows nothing of where they come from.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from selfreward_bench.config import LoraConfig, SftConfig
+from selfreward_bench.engines.quantised import import_quietly
 from selfreward_bench.errors import DataError
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import Example
 from trainers.bases import load_model
+from trainers.batches import Rows
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
 from trainers.launchers import Tell, join_processes, without_settings
 from trainers.rendering import (
@@ -26,7 +28,7 @@ from trainers.rendering import (
     render_turns,
     within,
 )
-from trainers.stepping import ExactTrainer
+from trainers.stepping import ExactTrainer, sample
 from trainers.tracking import Trackers, Tracking
 from trainers.training import (
     TrainProgress,
@@ -59,6 +61,7 @@ def train_sft(
     trust_remote_code: bool = False,
     date: str | None = None,
     track: Tracking | None = None,
+    attn_implementation: str | None = None,
 ) -> TrainResult:
     """Trains ``base`` on the examples and writes ``out_dir/checkpoint``.
 
@@ -75,6 +78,7 @@ def train_sft(
         trust_remote_code: runs code that comes with the model; without, nothing does and nobody is asked.
         date: what a chat template that shows the day shows (YYYY-MM-DD); None is today.
         track: the experiment trackers that are told each step.
+        attn_implementation: kernel of attention (``EngineConfig``); None is transformers' choice.
 
     Raises:
         TrainingError: nothing to train on, a base that cannot be trained, a loss that is no number.
@@ -83,7 +87,7 @@ def train_sft(
         IncompatibleRunError: ``out_dir`` holds another training.
         KeyboardInterrupt: interrupted, with the state of the last step saved.
     """
-    from datasets import Dataset
+    import_quietly()  # TRL imports it
     from trl import SFTConfig as TrlSftConfig
 
     from selfreward_bench.engines.loading import release_memory
@@ -102,24 +106,33 @@ def train_sft(
         turns, truncated = render_examples(tokenizer, examples, longest(source, config.max_length, trust_remote_code))
     except DataError as error:
         raise DataError(f"chat_template {chat_template}: {error}" if chat_template else str(error)) from error
-    rows = labelled_rows(turns)
     fingerprint = weights_fingerprint(source)
     args = arguments(
         TrlSftConfig,
         **training_arguments(config, out_dir / "resume", seed),
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    plan = plan_of("sft", fingerprint, digest(rows["input_ids"], rows["labels"]), config, lora, seed)
+    plan = plan_of("sft", fingerprint, digest(*columns(turns)), config, lora, seed, attn_implementation)
     frame = open_frame(args, out_dir, plan, tell)
     if not frame.finished:
         loaded = load_model(
-            source, config.dropout, lora=lora, seed=seed, trust_remote_code=trust_remote_code, tell=tell
+            source,
+            config.dropout,
+            lora=lora,
+            seed=seed,
+            trust_remote_code=trust_remote_code,
+            attn_implementation=attn_implementation,
+            tell=tell,
         )
-        data = Dataset.from_dict(with_blank(rows, tokenizer.pad_token_id))
+        blank = blank_row(tokenizer.pad_token_id)
         with quiet_libraries():
-            trainer = _trainer_class()(model=loaded.model, args=args, train_dataset=data, processing_class=tokenizer)
+            trainer = _trainer_class()(
+                model=loaded.model, args=args, train_dataset=sample(blank), processing_class=tokenizer
+            )
+        rows = Rows(len(turns), lambda at: labelled_row(turns[at]), blank)
         trackers = Trackers(track if trainer.is_world_process_zero() else None, out_dir, plan, tell)
-        trainer.attach([len(turn) for turn in turns], split_of(args, config), frame, seed, progress, trackers)
+        lengths = [len(turn) for turn in turns]
+        trainer.attach(rows, lengths, split_of(args, config), frame, seed, progress, trackers)
         steps = run_steps(trainer, frame, trust_remote_code)
         card = ModelCard(
             name=out_dir.name,
@@ -135,31 +148,34 @@ def train_sft(
     return read_result(frame, truncated, started)
 
 
-def render_examples(tokenizer: Any, examples: Sequence[Example], max_length: int) -> tuple[list[Turn], int]:
+def render_examples(tokenizer: Any, examples: Sequence[Example], max_length: int) -> tuple[Sequence[Turn], int]:
     """Renders the examples; those over ``max_length`` tokens are left out and counted, never cut.
 
     Raises:
         TrainingError: no example is left.
     """
-    turns = render_turns(tokenizer, [(e.id, e.prompt, e.completion) for e in examples])
+    turns = render_turns(tokenizer, ((e.id, e.prompt, e.completion) for e in examples))
     return within(turns, max_length, "SFT", "examples", "Give examples (seeds.ift), or raise sft.max_length.")
 
 
-def labelled_rows(turns: Sequence[Turn]) -> dict[str, list[list[int]]]:
-    """The columns SFTTrainer takes as they are: all ids, and the completion's as labels.
+def labelled_row(turn: Turn) -> dict[str, list[int]]:
+    """What SFTTrainer takes as it is: all ids, and the completion's as labels.
 
-    >>> labelled_rows([Turn([5, 6], [7, 1])])
-    {'input_ids': [[5, 6, 7, 1]], 'labels': [[-100, -100, 7, 1]]}
+    >>> labelled_row(Turn([5, 6], [7, 1]))
+    {'input_ids': [5, 6, 7, 1], 'labels': [-100, -100, 7, 1]}
     """
-    return {
-        "input_ids": [turn.prompt + turn.completion for turn in turns],
-        "labels": [[IGNORED] * len(turn.prompt) + turn.completion for turn in turns],
-    }
+    return {"input_ids": turn.prompt + turn.completion, "labels": [IGNORED] * len(turn.prompt) + turn.completion}
 
 
-def with_blank(rows: dict[str, list[list[int]]], pad: int) -> dict[str, list[list[int]]]:
-    """The columns with one row more that carries no loss (``trainers.batches.StepBatches``)."""
-    return {"input_ids": [*rows["input_ids"], [pad, pad]], "labels": [*rows["labels"], [IGNORED, IGNORED]]}
+def blank_row(pad: int) -> dict[str, list[int]]:
+    """A row that carries no loss (``trainers.batches.StepBatches``)."""
+    return {"input_ids": [pad, pad], "labels": [IGNORED, IGNORED]}
+
+
+def columns(turns: Sequence[Turn]) -> Iterator[Iterator[list[int]]]:
+    """The columns of all rows, for ``digest``."""
+    for name in ("input_ids", "labels"):
+        yield (labelled_row(turn)[name] for turn in turns)
 
 
 def _trainer_class() -> Any:

@@ -13,10 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from selfreward_bench.errors import TrainingError
-from trainers.batches import Split, StepBatches
+from trainers.batches import Rows, Split, StepBatches
 from trainers.resume import Frame
 from trainers.tracking import Trackers
 from trainers.training import TrainProgress
@@ -56,6 +56,7 @@ class ExactTrainer:
 
     def attach(
         self,
+        rows: Rows,
         lengths: Sequence[int],
         split: Split,
         frame: Frame,
@@ -66,13 +67,14 @@ class ExactTrainer:
         """Sets what a training of these records needs.
 
         Args:
-            lengths: tokens of each record; the dataset has one row more, the blank one.
+            rows: of the records, and the blank one.
+            lengths: tokens of each record; of a preference pair, of its longer sequence.
             trackers: told each step, by the first process.
         """
         from transformers import PrinterCallback
 
         self.batches = StepBatches(lengths, split, seed, lambda: self._step() // self.batches.steps)
-        self._frame, self._progress, self.trackers = frame, progress, trackers
+        self._rows, self._frame, self._progress, self.trackers = rows, frame, progress, trackers
         self.interruption = Interruption()
         self.saving = False  # from a step's line in the log to the seal on its state
         self._sums: dict[str, Any] = {}
@@ -122,9 +124,19 @@ class ExactTrainer:
         from torch.utils.data import DataLoader
 
         trainer: Any = self
-        pin = torch.accelerator.is_available()
-        rows, collate = trainer.train_dataset, trainer.data_collator
+        pin, rows = torch.accelerator.is_available(), cast(Any, self._rows)
+
+        def collate(steps: list[list[list[dict[str, Any]]]]) -> list[Any]:
+            return [trainer.data_collator(micro) for micro in steps[0]]
+
         return DataLoader(rows, batch_sampler=self.batches, collate_fn=collate, pin_memory=pin)
+
+    def get_batch_samples(self, epoch_iterator: Iterator[list[Any]], num_batches: int, device: Any) -> Any:
+        """A step's micro batches, as one batch of transformers': it would have as many in every step."""
+        parent: Any = super()
+        micro = next(epoch_iterator, [])
+        batches, items = parent.get_batch_samples(iter(micro), len(micro), device)
+        return [batches] if batches else [], items
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -142,13 +154,19 @@ class ExactTrainer:
             self._sums[name] = self._sums.get(name, 0) + value.detach().float()
         return self.weigh(loss, outputs[0], inputs)
 
-    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+    def training_step(self, model: Any, inputs: list[Any], num_items_in_batch: Any = None) -> Any:
+        """The passes of a step; processes share their gradients in the last."""
         if self._started is None:
             self._started = (time.perf_counter(), 0)
-        trainer: Any = super()
-        loss = trainer.training_step(*args, **kwargs)
-        self._refuse_non_finite("loss", float(loss), step=self._step() + 1)
-        return loss
+        trainer: Any = self
+        parent: Any = super()
+        trainer.current_gradient_accumulation_steps = len(inputs)  # over which TRL averages what balances experts
+        losses = []
+        for left, micro in zip(range(len(inputs) - 1, -1, -1), inputs, strict=True):
+            with trainer.accelerator.no_sync(model) if left else contextlib.nullcontext():
+                losses.append(parent.training_step(model, micro, num_items_in_batch))
+            self._refuse_non_finite("loss", float(losses[-1]), step=self._step() + 1)
+        return sum(losses)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """One line per step; runs before a checkpoint of the step is saved."""
@@ -224,6 +242,13 @@ class ExactTrainer:
             f"The {what} became {value} at step {step}, so training stopped; {kept}. No checkpoint was written. "
             "Lower learning_rate or lengthen warmup_fraction; with bf16, try bf16: false."
         )
+
+
+def sample(row: dict[str, Any]) -> Any:
+    """A data set of one row, for TRL to look at; what is trained are ``Rows``."""
+    from datasets import Dataset
+
+    return Dataset.from_dict({name: [value] for name, value in row.items()})
 
 
 @contextlib.contextmanager

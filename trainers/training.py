@@ -5,23 +5,25 @@ What happens around each step is in ``trainers.stepping``, what makes a training
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from selfreward_bench.bases.optimizers import require_optimizer
 from selfreward_bench.config import DpoConfig, LoraConfig, SftConfig
-from selfreward_bench.engines.quantised import forget_optimizers, import_quietly
+from selfreward_bench.engines.quantised import forget_optimizers
 from selfreward_bench.errors import ConfigError, TrainingError
 from selfreward_bench.storage.adapters import parts
 from trainers import lora as adapters
-from trainers.bases import Loaded, from_pretrained
+from trainers.bases import Loaded, from_pretrained, over_own_weights
 from trainers.batches import Split
 from trainers.checkpoints import ModelCard, quiet_libraries, refused_writes, round_weights, save_checkpoint
 from trainers.launchers import Tell
+from trainers.memory import TILE_WORDS
 from trainers.rendering import Turn, end_token_ids
 from trainers.resume import Frame, ResumeStore, StepLog, keep_plan
 
@@ -103,13 +105,10 @@ def training_arguments(config: SftConfig | DpoConfig, resume: Path, seed: int) -
     import torch
 
     require_optimizer(config)
-    import_quietly()
-    micro, accumulation = _split_batch(config)
     return {
         "output_dir": str(resume),
         "seed": seed % 2**32,
-        "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": accumulation,
+        "per_device_train_batch_size": _micro(config),  # passes over the step's others are ``ExactTrainer``'s
         "num_train_epochs": config.epochs,
         "learning_rate": config.learning_rate,
         "lr_scheduler_kwargs": {"min_lr": config.final_learning_rate},  # for ``ExactTrainer.create_scheduler``
@@ -132,8 +131,8 @@ def training_arguments(config: SftConfig | DpoConfig, resume: Path, seed: int) -
     }
 
 
-def _split_batch(config: SftConfig | DpoConfig) -> tuple[int, int]:
-    """Examples per forward pass, and passes per step."""
+def _micro(config: SftConfig | DpoConfig) -> int:
+    """Most examples of a forward pass."""
     import os
 
     processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -143,12 +142,33 @@ def _split_batch(config: SftConfig | DpoConfig) -> tuple[int, int]:
             f"batch_size {config.batch_size} cannot be made of micro batches of {micro} on {processes} process(es). "
             "Choose a micro_batch_size such that batch_size is a multiple of micro_batch_size x processes."
         )
-    return micro, config.batch_size // (micro * processes)
+    return micro
 
 
 def split_of(args: Any, config: SftConfig | DpoConfig) -> Split:
     """How this process takes part in each step; ``args`` knows which one it is."""
-    return Split(config.batch_size, args.per_device_train_batch_size, args.world_size, args.process_index)
+    return Split(
+        config.batch_size,
+        args.per_device_train_batch_size,
+        args.world_size,
+        args.process_index,
+        config.micro_tokens,
+        sequences=2 if isinstance(config, DpoConfig) else 1,
+    )
+
+
+@contextlib.contextmanager
+def tiles(args: Any) -> Iterator[None]:
+    """TRL's output head works in tiles of 32,768 words; on a CPU, whose code holds eight copies of one, of 4,096."""
+    from trl.trainer import utils
+
+    usual = utils._CHUNKED_LOGPROB_CHUNK_SIZE
+    if args.device.type == "cpu":
+        utils._CHUNKED_LOGPROB_CHUNK_SIZE = TILE_WORDS["cpu"]
+    try:
+        yield
+    finally:
+        utils._CHUNKED_LOGPROB_CHUNK_SIZE = usual
 
 
 def open_frame(args: Any, out_dir: Path, plan: dict[str, Any], tell: Tell | None) -> Frame:
@@ -184,12 +204,20 @@ def open_frame(args: Any, out_dir: Path, plan: dict[str, Any], tell: Tell | None
 
 
 def plan_of(
-    stage: str, fingerprint: str, data: str, config: SftConfig | DpoConfig, lora: LoraConfig | None, seed: int
+    stage: str,
+    fingerprint: str,
+    data: str,
+    config: SftConfig | DpoConfig,
+    lora: LoraConfig | None,
+    seed: int,
+    attn_implementation: str | None = None,
 ) -> dict[str, Any]:
     """Everything the weights depend on, flat, so that a difference can be named."""
     settings = {f"{stage}.{key}": value for key, value in config.model_dump(mode="json").items()}
     if lora:
         settings |= {f"lora.{key}": value for key, value in lora.model_dump(mode="json").items()}
+    if attn_implementation:
+        settings["attn_implementation"] = attn_implementation
     return {"stage": stage, "base": fingerprint, "data": data, "seed": seed, **settings}
 
 
@@ -211,6 +239,9 @@ def finish(trainer: Any, frame: Frame, loaded: Loaded, turns: Iterable[Turn], ca
     if loaded.lora:
         how = loaded.lora.model_dump(mode="json") | adapters.parameters(model)
         if loaded.lora.merge:
+            if loaded.lora.quantize:
+                model, change = over_own_weights(loaded, model)
+                how["quantize_logit_change"] = float(f"{change:.3g}")
             if save_dtype == "float32":
                 model = model.float()  # what the adapter adds is not rounded away
             model, change = adapters.merged(model)
@@ -254,9 +285,9 @@ def run_steps(trainer: Any, frame: Frame, trust_remote_code: bool = False) -> in
             trainer.model.load_state_dict(from_pretrained(state.path, trust_remote_code).state_dict())
         return state.step
     set_seed((trainer.args.seed + trainer.args.process_index) % 2**32)  # each process draws dropout of its own
-    tracked = trainer.trackers.following(trainer.model, state.step if state else 0)
     forget_optimizers()
-    with quiet_libraries(), trainer.interruption.watching(), tracked:
+    tracked = trainer.trackers.following(trainer.model, state.step if state else 0)
+    with quiet_libraries(), tiles(trainer.args), trainer.interruption.watching(), tracked:
         try:
             trainer.train(resume_from_checkpoint=str(state.path) if state else None)
         except (OSError, RuntimeError, SafetensorError):

@@ -27,6 +27,8 @@ from trainers.stages import served_file
 
 __all__ = ["StopBefore", "Workshop", "base_directory", "checkpoint_of"]
 
+_COMPUTED = ("reviews", "prompts", "candidates", "judgments", "train")  # stages whose numbers a model's kernels decide
+
 
 def base_directory(config: RunConfig) -> Path:
     """Where M0 is: the embedded base, or what the recipe names (a hub id is downloaded when it is first asked for).
@@ -83,7 +85,8 @@ class Workshop:
         self.reached = name
         if self.stop_before and (name == self.stop_before or self.run.stage_status(name) == "new"):
             raise StopBefore
-        stage = self.run.stage(name, inputs, {"seed": self.config.seed, **settings})
+        computed = self.config.engine.numerics if name.partition("/")[2] in _COMPUTED else {}
+        stage = self.run.stage(name, inputs, {"seed": self.config.seed, **settings, **computed})
         if self.stop_before and stage.status != "done":
             raise StopBefore
         if stage.status == "done":

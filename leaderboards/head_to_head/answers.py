@@ -141,7 +141,7 @@ def answer(
         {
             "seed": config.seed,
             "answering": sampling.model_dump(),
-            "engine": [config.engine.kind, config.engine.dtype],
+            "engine": [config.engine.kind, config.engine.dtype, *config.engine.numerics.values()],
             **(rendering or {}),
         }
     )

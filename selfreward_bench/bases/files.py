@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from selfreward_bench.bases.findings import Finding, Purpose, refusal
 from selfreward_bench.engines.adapters import require_peft
+from selfreward_bench.engines.quantised import require_bitsandbytes
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.storage.adapters import is_adapter, parts
 from selfreward_bench.storage.fingerprint import check_checkpoint
@@ -43,11 +44,39 @@ def file_findings(directory: Path, purpose: Purpose) -> Iterator[Finding]:
     if fault := _other_kind(config):
         yield refusal("config", fault)
     method = quantisation_of(config)
+    yield from _quantising(method, is_adapter(directory), purpose)
     if method and purpose.run is not None and not purpose.trainable_adapter:
         yield refusal(
             "weights",
             f"Its weights are quantised ({method}), and quantised weights cannot be fully fine-tuned. Take the same "
             "model with weights in bfloat16, float16 or float32.",
+        )
+
+
+def _quantising(method: str | None, adapter: bool, purpose: Purpose) -> Iterator[Finding]:
+    """What stands in the way of weights in few bits, and of weights that have few already."""
+    lora = purpose.run.lora if purpose.run else None
+    asked = {"engine.quantize": purpose.engine.quantize, "lora.quantize": lora.quantize if lora else None}
+    for key, kind in asked.items():
+        if kind is None:
+            continue
+        try:
+            require_bitsandbytes(f"Weights are to be quantised ({key}={kind})")
+        except SrbenchError as error:
+            yield refusal("weights", str(error))
+        if method:
+            yield refusal("weights", f"Its weights are quantised already ({method}). Leave {key} out.")
+    if lora and lora.quantize and lora.merge and adapter:
+        yield refusal(
+            "weights",
+            "It is an adapter, which would be merged into weights of few bits. Merge it into its base and save the "
+            "whole, or set lora.merge to false: then it is trained on.",
+        )
+    if lora and lora.merge and method:
+        yield refusal(
+            "weights",
+            f"Its weights are quantised ({method}), and merging an adapter into them would round it away. Set "
+            "lora.merge to false, or take the same model with weights in bfloat16, float16 or float32.",
         )
 
 

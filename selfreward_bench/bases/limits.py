@@ -14,6 +14,7 @@ from selfreward_bench.bases.model import ModelView
 from selfreward_bench.bases.optimizers import largest_optimizer, optimizer_findings
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.loading import choose_device, usable_positions
+from selfreward_bench.engines.quantised import BYTES
 from selfreward_bench.errors import EngineError
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.storage.fingerprint import weights_dtypes
@@ -24,7 +25,9 @@ __all__ = ["cache_findings", "context_findings", "memory_findings", "number_find
 _GIB: Final = 2**30
 _TRAINED_BYTES: Final = 8  # of a parameter: float32 weight and gradient; its moments are the optimizer's
 _FROZEN_BYTES: Final = 4  # of a parameter under an adapter, whose own are few
-_LOGIT_BYTES: Final = 8  # of a token and an entry of the vocabulary: float32 logit and its gradient
+_TILE: Final = 4096, 32768  # tokens and words of the logits that are in memory at once in training (trainers.memory)
+_CPU_TILE: Final = 4096, 4096
+_COPIES: Final = 8.5  # of them that a CPU's code holds
 _BYTES: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 2}
 
 
@@ -152,7 +155,7 @@ def memory_findings(view: ModelView, purpose: Purpose) -> Iterator[Finding]:
             ("dpo", 2 * (run.dpo.micro_batch_size or run.dpo.batch_size), run.dpo.max_length),
         ):
             length = min(length, usable_positions(view.config) or length)
-            logits = rows * length * view.embeddings * _LOGIT_BYTES
+            logits = _logits(rows * length, view.embeddings, device)
             if needed + logits > total:
                 yield warning(
                     "memory",
@@ -163,12 +166,21 @@ def memory_findings(view: ModelView, purpose: Purpose) -> Iterator[Finding]:
 
 def _needed(view: ModelView, purpose: Purpose, device: Any) -> tuple[float, str]:
     run = purpose.run
-    if run is not None and purpose.trainable_adapter:
-        return view.parameters * _FROZEN_BYTES, "Training an adapter"
+    if run is not None and run.lora is not None:
+        least = BYTES[run.lora.quantize] if run.lora.quantize else _FROZEN_BYTES
+        return view.parameters * least, "Training an adapter"
+    if run is None and purpose.engine.quantize:
+        return view.parameters * BYTES[purpose.engine.quantize], "Answering"
     if run is None:
         width = 4 if device.type == "cpu" and purpose.engine.dtype == "auto" else _BYTES[purpose.engine.dtype]
         return view.parameters * width, "Answering"
     return view.parameters * (_TRAINED_BYTES + largest_optimizer(run).moments), "Training"
+
+
+def _logits(tokens: int, embeddings: int, device: Any) -> float:
+    cpu = device.type == "cpu"
+    most, words = _CPU_TILE if cpu else _TILE
+    return 4 * (_COPIES if cpu else 1) * min(tokens, most) * min(embeddings, words)
 
 
 def _memory(device: Any) -> tuple[float, float]:

@@ -18,7 +18,7 @@ import transformers
 from selfreward_bench.bases.files import architecture_of, read_config
 from selfreward_bench.bases.findings import Finding, Purpose, note, refusal, warning
 from selfreward_bench.engines.cache import takes_cache
-from selfreward_bench.engines.loading import CHECKED, quiet, weights_fault
+from selfreward_bench.engines.loading import CHECKED, attention_fault, quiet, weights_fault
 from selfreward_bench.errors import first_line
 from selfreward_bench.storage.fingerprint import tensors
 
@@ -87,10 +87,16 @@ def read_model_config(directory: Path, purpose: Purpose) -> tuple[Any | None, li
 
 def model_findings(directory: Path, config: Any, purpose: Purpose) -> tuple[ModelView | None, list[Finding]]:
     """The model, and what is to be said of its weights."""
+    if fault := attention_fault(purpose.engine.attn_implementation):
+        return None, [refusal("engine", fault)]
     try:
         with quiet():
             model, report = transformers.AutoModelForCausalLM.from_pretrained(
-                str(directory), device_map="meta", trust_remote_code=purpose.engine.trust_remote_code, **CHECKED
+                str(directory),
+                device_map="meta",
+                trust_remote_code=purpose.engine.trust_remote_code,
+                attn_implementation=purpose.engine.attn_implementation,
+                **CHECKED,
             )
     except ImportError as error:  # a library that quantised weights need
         return None, [refusal("weights", f"Loading its weights needs what is not installed: {first_line(error)}")]

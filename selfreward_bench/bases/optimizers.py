@@ -16,7 +16,14 @@ from selfreward_bench.config import DpoConfig, RunConfig, SftConfig
 from selfreward_bench.engines.quantised import require_bitsandbytes
 from selfreward_bench.errors import MissingDependencyError
 
-__all__ = ["OPTIMIZERS", "Optimizer", "largest_optimizer", "optimizer_findings", "require_optimizer"]
+__all__ = [
+    "OPTIMIZERS",
+    "Optimizer",
+    "largest_optimizer",
+    "needs_bitsandbytes",
+    "optimizer_findings",
+    "require_optimizer",
+]
 
 _SCALE: Final = 4 / 256  # bytes of a scale that 256 numbers of 8 bits share
 
@@ -72,6 +79,12 @@ OPTIMIZERS: Final[Mapping[str, Optimizer]] = {
 def largest_optimizer(config: RunConfig) -> Optimizer:
     """That of a run's optimizers which keeps most."""
     return max((OPTIMIZERS[section.optim] for section in (config.sft, config.dpo)), key=lambda o: o.moments)
+
+
+def needs_bitsandbytes(config: RunConfig) -> bool:
+    """Whether anything of a run is that library's: an optimizer, or quantised weights."""
+    quantised = config.engine.quantize or (config.lora and config.lora.quantize)
+    return bool(quantised) or any(OPTIMIZERS[section.optim].bitsandbytes for section in (config.sft, config.dpo))
 
 
 def require_optimizer(section: SftConfig | DpoConfig) -> None:

@@ -80,7 +80,7 @@ def run_iteration(
     opened = open_run(run, wanted)
     use_threads(opened.config.threads)
     shared = costs.services(opened.config, prices, max_cost, replay=replay, concurrency=concurrency)
-    work = Work(opened, Silent(), not no_eval, not no_report, not no_preflight, shared)
+    work = Work(opened, Silent(), not no_eval, not no_report, preflight=not no_preflight, services=shared)
     with interruptible(command("run-iteration", run, *(["--until", until] if until else []))):
         _make(work, until, from_stage)
 

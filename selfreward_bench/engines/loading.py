@@ -14,11 +14,12 @@ import transformers
 from transformers.utils import logging as hf_logging
 
 from selfreward_bench.config import EngineConfig
-from selfreward_bench.engines.adapters import require_peft, whole
+from selfreward_bench.engines import quantised
+from selfreward_bench.engines.adapters import adapted, require_peft, whole
 from selfreward_bench.engines.chat import fix_date
 from selfreward_bench.engines.templates import Ends, give_template
 from selfreward_bench.engines.watchdog import bound_rendering
-from selfreward_bench.errors import EngineError, first_line
+from selfreward_bench.errors import ConfigError, EngineError, MissingDependencyError, first_line
 from selfreward_bench.sources.hub import model_directory
 from selfreward_bench.storage.adapters import parts
 from selfreward_bench.storage.fingerprint import check_checkpoint
@@ -65,9 +66,11 @@ def load_model(config: EngineConfig, source: str | Path, chat_template: str | No
 
     Raises:
         EngineError: it is not there, incomplete, corrupt, has only pickled weights, or needs code of its own.
-        MissingDependencyError: it is an adapter, and peft is not installed.
-        ConfigError: the template cannot be used with this tokenizer.
+        MissingDependencyError: it is an adapter, and peft is not installed; or is to be quantised without bitsandbytes.
+        ConfigError: the template cannot be used with this tokenizer, or the kernel of attention is not there.
     """
+    if fault := attention_fault(config.attn_implementation):
+        raise ConfigError(fault)
     path = model_directory(source)
     if not path.is_dir():
         raise EngineError(f"Model {str(source)!r} is not a directory. Give one in Hugging Face layout, or a hub id.")
@@ -83,18 +86,27 @@ def load_model(config: EngineConfig, source: str | Path, chat_template: str | No
             model, report = transformers.AutoModelForCausalLM.from_pretrained(
                 str(of.weights),
                 dtype=_dtype(config.dtype, device),
+                attn_implementation=config.attn_implementation,
+                **quantised.options(config.quantize, device),
                 **CHECKED,
                 **common,
             )
             eos = end_ids(path, model.config, tokenizer)
         bound_rendering(tokenizer)
         fix_date(tokenizer, config.date)
-        model = model.to(device).eval()
+        model = (model if config.quantize else model.to(device)).eval()
+    except MissingDependencyError:
+        raise
     except Exception as e:  # OSError, ValueError, SafetensorError, RuntimeError...: whatever a broken checkpoint causes
         raise EngineError(f"Model {str(source)!r} cannot be loaded: {cause(e)}") from e
     check_complete(source, report)
     _stop_router_logits(model.config)
-    model = whole(model, of).eval()
+    if config.quantize:
+        quantised.settle(model)
+        model = adapted(model, of.adapter).get_base_model() if of.adapter else model  # beside them: nothing is rounded
+    else:
+        model = whole(model, of)
+    model = model.eval()
     ends = give_template(tokenizer, chat_template) if chat_template is not None else Ends()
     return LoadedModel(
         name=str(source),
@@ -156,6 +168,29 @@ def _common_end(first: str, second: str) -> int:
     """How many of the parts at the end are the same: 2 of ``model.norm.weight`` and ``module.norm.weight``."""
     pairs = zip(reversed(first.split(".")), reversed(second.split(".")), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def attention_fault(name: str | None) -> str | None:
+    """Why a kernel of attention cannot be used here, in a sentence; None where it can.
+
+    transformers would look for the missing ones on the hub and run what it finds.
+    """
+    from transformers.utils import import_utils
+
+    needed = {
+        "flash_attention_2": ("flash-attn", import_utils.is_flash_attn_2_available),
+        "flash_attention_3": ("flash-attn-3", import_utils.is_flash_attn_3_available),
+    }
+    if name in needed:
+        package, there = needed[name]
+        if there():
+            return None
+        why = f"needs a CUDA GPU and the package {package}, which are not both here"
+    elif name == "flex_attention" and not torch.cuda.is_available():
+        why = "is compiled for a CUDA GPU, and none is here"
+    else:
+        return None
+    return f"engine.attn_implementation={name} {why}. Take sdpa, or leave it out."
 
 
 def choose_device(device: str) -> torch.device:

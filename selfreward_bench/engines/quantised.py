@@ -1,14 +1,22 @@
-"""bitsandbytes: weights in few bits, and optimizers whose moments are."""
+"""bitsandbytes: weights in few bits, and optimizers whose moments are.
+
+Linear layers alone are quantised: neither embeddings and the output layer, nor experts that are kept in one tensor.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
 from importlib.util import find_spec
+from typing import Any, Final, Literal
 
 from selfreward_bench.errors import MissingDependencyError
 
-__all__ = ["forget_optimizers", "import_quietly", "require_bitsandbytes"]
+__all__ = ["BYTES", "Quantize", "forget_optimizers", "import_quietly", "options", "require_bitsandbytes", "settle"]
+
+Quantize = Literal["nf4", "int8"]
+#: bytes of a number in a linear layer: nf4 with a scale of 8 bits for 64 numbers, int8 with one of 32 for a row
+BYTES: Final[dict[Quantize, float]] = {"nf4": 0.5 + 1 / 64, "int8": 1.0}
 
 _LIBRARY = "bitsandbytes"
 _HUB = "kernels"  # the package through which bitsandbytes would take code from the hub
@@ -23,7 +31,7 @@ def require_bitsandbytes(why: str) -> None:
 
 
 def import_quietly() -> None:
-    """Imports bitsandbytes where it is installed, before peft or transformers do.
+    """Imports bitsandbytes where it is installed, before peft does, which TRL imports, or transformers.
 
     On some processors it would have ``kernels`` download code from the hub and run it; it does without, and says so
     in a warning that is not shown.
@@ -52,3 +60,40 @@ def forget_optimizers() -> None:
     """
     if library := sys.modules.get(_LIBRARY):
         library.optim.GlobalOptimManager.get_instance().initialize()
+
+
+def options(kind: Quantize | None, device: Any) -> dict[str, Any]:
+    """What ``from_pretrained`` has to be told so that it quantises the weights that it reads.
+
+    Raises:
+        MissingDependencyError: bitsandbytes is not installed.
+    """
+    if kind is None:
+        return {}
+    require_bitsandbytes(f"Weights are to be quantised (quantize={kind})")
+    import_quietly()
+    from transformers import BitsAndBytesConfig
+
+    if kind == "nf4":
+        four = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+        settings = BitsAndBytesConfig(load_in_4bit=True, **four)
+    else:
+        settings = BitsAndBytesConfig(load_in_8bit=True)
+    return {"quantization_config": settings, "device_map": {"": device}}
+
+
+def settle(model: Any) -> None:
+    """Has a quantised model compute with what comes in as it is, in training and answering alike.
+
+    bitsandbytes rounds it to 8 bits (int8), or to bfloat16 where no gradient is asked for (nf4, on some processors).
+    """
+    from bitsandbytes.nn import Linear4bit, Linear8bitLt
+
+    from selfreward_bench.engines.int8 import exact
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+            module.compute_type_is_set = False
+        elif isinstance(module, Linear8bitLt):
+            exact(module)

@@ -106,14 +106,20 @@ def test_the_estimate_knows_the_moments() -> None:
 
 
 def test_importing_bitsandbytes_takes_no_code_from_the_hub(tmp_path: Path) -> None:
-    """On some processors it would have a package named kernels download code and run it."""
+    """On some processors it would have a package named kernels run code of the hub; TRL imports it by way of peft."""
     (tmp_path / "kernels.py").write_text("def get_kernel(*args, **kwargs):\n    print('asked', args)\n")
-    code = (
-        "from selfreward_bench.engines.quantised import import_quietly as go; go(); go(); import kernels; print('ok')"
-    )
+    code = """
+from selfreward_bench.errors import EngineError
+from trainers.sft import train_sft
+try:
+    train_sft("/no/model", [], None, None, seed=0)
+except EngineError:
+    import bitsandbytes, kernels, sys
+    print("bitsandbytes" in sys.modules, kernels is not None)
+"""
     paths = f"{tmp_path}:{Path(__file__).parents[2]}"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": paths, "PATH": ""}
     )
-    assert done.stdout == "ok\n"
-    assert done.stderr == ""
+    assert done.stdout == "True True\n"
+    assert "kernels" not in done.stderr

@@ -89,7 +89,7 @@ def test_disk_and_host_memory(paper: Requirements) -> None:
     assert paper.disk.states == 3 * 12 * count  # weights and two moments; two are kept, one is written
     assert 0 < paper.disk.records < GIB
     assert paper.host.weights == 4 * count
-    assert paper.host.records > 10_000 * 2 * 800 * 100
+    assert paper.host.records > 10_000 * 2 * 800 * 4
     rare = required(Path("none"), recipes.load("paper-70b", ["sft.save_every=1000", "dpo.save_every=1000"]))
     assert rare.disk.states == 12 * count
 

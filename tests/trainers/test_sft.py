@@ -23,7 +23,7 @@ from selfreward_bench.types import Example, Message
 from trainers.checkpoints import logit_probe
 from trainers.rendering import load_tokenizer, render_turns
 from trainers.resume import ResumeStore, StepLog
-from trainers.sft import labelled_rows, train_sft
+from trainers.sft import labelled_row, train_sft
 from trainers.training import TrainProgress
 
 from .conftest import contents, examples, make_model, run_until_killed
@@ -59,10 +59,9 @@ def batch_of(tiny_model: Path, given: list[Example]) -> tuple[Any, Any]:
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     tokenizer = load_tokenizer(tiny_model)
-    rows = labelled_rows(render_turns(tokenizer, [(e.id, e.prompt, e.completion) for e in given]))
+    turns = render_turns(tokenizer, [(e.id, e.prompt, e.completion) for e in given])
     collator = DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id)
-    columns = [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
-    return tokenizer, collator(columns)
+    return tokenizer, collator([labelled_row(turn) for turn in turns])
 
 
 def test_labels_are_the_completion_and_its_end_token(tiny_model: Path) -> None:

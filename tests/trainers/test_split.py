@@ -37,11 +37,12 @@ DPO = DpoConfig(
 N = 17  # two whole steps of 8 and one of a single record: the second process has none of it
 
 
-def train(kind: str, base: Path, out: Path, micro: int | None = None) -> Path:
+def train(kind: str, base: Path, out: Path, micro: int | None = None, tokens: int | None = None) -> Path:
+    split = {"micro_batch_size": micro, "micro_tokens": tokens}
     if kind == "sft":
-        train_sft(base, examples(N), SFT.model_copy(update={"micro_batch_size": micro}), out, seed=5)
+        train_sft(base, examples(N), SFT.model_copy(update=split), out, seed=5)
     else:
-        train_dpo(base, pairs(N), DPO.model_copy(update={"micro_batch_size": micro}), out, seed=5)
+        train_dpo(base, pairs(N), DPO.model_copy(update=split), out, seed=5)
     return out
 
 
@@ -84,6 +85,27 @@ def test_micro_batches_change_nothing(whole: tuple[str, Path], micro: int, base:
     assert_same(undivided, train(kind, base, tmp_path / kind, micro))
 
 
+@pytest.mark.parametrize("tokens", [70, 20])
+def test_a_budget_of_tokens_changes_nothing(
+    whole: tuple[str, Path], tokens: int, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps then have different numbers of micro batches: two or three, or one for each record."""
+    from trainers.batches import Split
+
+    kind, undivided = whole
+    passes: list[int] = []
+    deal = Split.deal
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        passes.append(len(dealt := deal(*args, **kwargs)))
+        return dealt
+
+    monkeypatch.setattr(Split, "deal", counted)
+    assert_same(undivided, train(kind, base, tmp_path / kind, tokens=tokens))
+    assert passes[-1] == 1  # the step of a single record
+    assert len(set(passes)) > 1
+
+
 def test_the_incomplete_step_counts_its_own_records_alike(whole: tuple[str, Path], base: Path, tmp_path: Path) -> None:
     """The last of 13 pairs is alone in its micro batch; it used to weigh as much as the four before it."""
     kind, _ = whole
@@ -108,12 +130,13 @@ from tests.trainers.test_split import train
 base, out = Path(sys.argv[1]), Path(sys.argv[2])
 for kind in ("sft", "dpo"):
     train(kind, base, out / kind, 2)
+    train(kind, base, out / "tokens" / kind, tokens=40)
 """
 
 
 @pytest.fixture(scope="module")
 def two_processes(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both trainings, each by two processes of torchrun, with micro batches of two."""
+    """Both trainings, each by two processes of torchrun, with micro batches of two records and of 40 tokens."""
     folder = tmp_path_factory.mktemp("two")
     (folder / "worker.py").write_text(WORKER)
     root = Path(__file__).parents[2]
@@ -131,3 +154,4 @@ def two_processes(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_processes_change_nothing(whole: tuple[str, Path], two_processes: Path) -> None:
     kind, undivided = whole
     assert_same(undivided, two_processes / kind)
+    assert_same(undivided, two_processes / "tokens" / kind)
