@@ -543,7 +543,9 @@ def test_a_file_in_no_known_format(data: Path) -> None:
     with pytest.raises(DataError, match=r"no known format.*docs/formats\.md"):
         leaderboards.evaluate([put(Path("x.json"), {"a": 1})], data_dir=data)
     file = put(Path("mine/annotations.json"), annotations(lambda i: True))
-    with pytest.raises(DataError, match="no known format"):
+    with pytest.raises(
+        DataError, match=r"annotations\.json belongs to another benchmark: alpaca-eval.*--benchmarks alpaca"
+    ):
         leaderboards.evaluate([file], data_dir=data, benchmarks=["mt-bench"])
 
 
