@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from selfreward_bench.config import Section
 from selfreward_bench.errors import ConfigError, UnknownNameError, did_you_mean
 from selfreward_bench.judges.fencing import Fence, clean
-from selfreward_bench.judges.parsing import Parser, Scale, Verdict, choices_of, disarm, parse
+from selfreward_bench.judges.parsing import BracketParser, Parser, Scale, Verdict, choices_of, disarm, parse
 from selfreward_bench.types import Message
 
 __all__ = ["JudgePrompt", "judge_prompt_names", "load_judge_prompt", "render_conversation"]
@@ -105,10 +105,8 @@ class JudgePrompt(Section):
         """
         texts = {name: self.fence.wrap(text) for name, text in responses.items()}
         texts["instruction"] = self.fence.inline(render_conversation(instruction))
-        if self.fence.style == "block" or self.parser.kind in (
-            "bracket",
-            "result",
-        ):  # else a text has no line of its own
+        anywhere = self.parser.kind in ("bracket", "result")  # others are a line, which no text on a line has
+        if self.fence.style == "block" or anywhere:
             texts = {name: disarm(text, self.parser, self.scale) for name, text in texts.items()}
         return (Message(role="user", content=_PLACEHOLDER.sub(lambda match: texts[match[1]], self.template)),)
 
@@ -119,9 +117,8 @@ class JudgePrompt(Section):
     @property
     def grades(self) -> tuple[float, ...]:
         """All grades that can be given, lowest first."""
-        return (
-            tuple(sorted(self.parser.choices.values())) if isinstance(self.parser, ChoiceParser) else self.scale.grades
-        )
+        choices = choices_of(self.parser)
+        return tuple(sorted(choices.values())) if choices else self.scale.grades
 
     def verdict(self, score: float) -> str:
         """The shortest text that is read as a grade: the verdict alone, without a justification.
@@ -129,11 +126,12 @@ class JudgePrompt(Section):
         >>> load_judge_prompt("additive-5pt").verdict(4)
         'Score: 4'
         """
-        if isinstance(self.parser, ChoiceParser):
-            name = next(name for name, worth in self.parser.choices.items() if worth == score)
-            return f"{self.parser.label}: {name}"
-        grade = f"{score:.10g}"
-        return f"[[{grade}]]" if self.parser.kind == "bracket" else f"{self.parser.label}: {grade}"
+        choices = choices_of(self.parser) or {}
+        said = next((name for name, worth in choices.items() if worth == score), f"{score:.10g}")
+        if isinstance(self.parser, BracketParser):
+            return f"[[{said}]]"
+        label = self.parser.label
+        return f"[{label}] {said}" if self.parser.kind == "result" else f"{label}: {said}"
 
     def choices(self) -> tuple[dict[str, float], str]:
         """Mode ``expected``: continuations with their scores, and the text they continue.

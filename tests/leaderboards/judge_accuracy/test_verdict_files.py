@@ -130,8 +130,7 @@ def test_auto_j(tmp_path: Path) -> None:
     assert single["label_accuracy"] == pytest.approx(3 / 4)
     lines(tmp_path / "outputs/pairwise_exchange_example_output.jsonl", *({"output": n} for n in (1, 0, 2, 0)))
     for path in (tmp_path, straight):
-        outcome = scored(path) if path.is_dir() else scored(path)
-        found = values(outcome)
+        found = values(scored(path))
         assert found["agreement"] == pytest.approx(2 / 4)
         assert found["consistency"] == pytest.approx(2 / 4)
         assert found["agreement/chat"] == 0.5
