@@ -36,6 +36,7 @@ __all__ = [
     "data_hashes",
     "load_gamed",
     "load_instructions",
+    "load_published_weights",
     "read_annotations",
     "read_outputs",
     "recognise",
@@ -50,6 +51,7 @@ INSTRUCTIONS_FILE: Final = "alpaca_eval/alpaca_eval.json"
 REFERENCE_FILE: Final = "alpaca_eval/alpaca_eval_gpt4_baseline.json"
 DIFFICULTY_FILE: Final = "alpaca_eval/lc_glm/instruction_difficulty.csv"
 GAMED_FILE: Final = "alpaca_eval/lc_glm/df_gamed.csv"
+WEIGHTS_FILE: Final = "alpaca_eval/lc_glm/weights_baseline_gpt4_1106_preview.csv"
 
 
 class _Row(Record):
@@ -180,6 +182,28 @@ def load_gamed(data: DataDir) -> Gamed:
         difficulties=np.array(columns["instruction_difficulty"]),
         positions=np.array(columns["index"], dtype=np.int64),
     )
+
+
+def load_published_weights(data: DataDir, names: Sequence[str]) -> tuple[float, ...]:
+    """The length control's weights that the leaderboard has of a model: length, difficulty, model.
+
+    Args:
+        names: what the model may be called; the first that is known counts.
+
+    Raises:
+        DataError: the file is not there or damaged, or knows none of the names.
+    """
+    table = {row.pop("", ""): row for row in csv.DictReader(data.text(WEIGHTS_FILE))}
+    name = next((n for n in names if n in table), None)
+    if name is None:
+        raise DataError(
+            f"{WEIGHTS_FILE} has no published weights of {' or '.join(map(repr, names))}, which lc_strength: published "
+            "needs. Cross-validate the strength: --lc-strength cv."
+        )
+    try:
+        return tuple(float(value) for value in table[name].values())
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{WEIGHTS_FILE}: the weights of {name!r} are no numbers. Get it again.") from error
 
 
 def data_hashes(data: DataDir) -> dict[str, str]:

@@ -40,7 +40,9 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _OF_FILE: Final = re.compile(r"(.+?\.(?:jsonl?|csv|tsv)(?:\.gz)?):(.+)", re.DOTALL)
 _FINISHED: Final = SUFFIXES
 _WEIGHTS: Final = ("config.json", "adapter_config.json", "*.safetensors", "pytorch_model*.bin")
-_UNTOLD: Final = re.compile(r"model_outputs|results?(_.*)?|answers|checkpoint|annotations")  # names that tell no model
+_UNTOLD: Final = re.compile(
+    r"model_outputs|results?(_.*)?|answers|checkpoint|annotations|example"
+)  # names that tell no model
 _NAMED_BY: Final = ("generator_2", "model_id", "model", "generator")  # columns that tell whose a file is
 _DATED: Final = re.compile(r"_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(\.\d+)?$")  # as lm-eval names files
 _MAX_NAME: Final = 100  # characters; a name becomes a folder's
@@ -229,7 +231,8 @@ def _named_in(path: Path) -> str:
     except DataError:  # told by those who open it
         return ""
     told = next((names[column] for column in _NAMED_BY if column in names), set())
-    return _name(told.pop().rstrip("/").rpartition("/")[2]) if len(told) == 1 else ""
+    name = _name(told.pop().rstrip("/").rpartition("/")[2]) if len(told) == 1 else ""
+    return "" if _UNTOLD.fullmatch(name) else name
 
 
 def _name_of(path: Path) -> str:
