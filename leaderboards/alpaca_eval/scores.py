@@ -123,8 +123,8 @@ def _told(found: LengthControlled | None) -> Iterator[str]:
     if found is not None and found.gap is not None and found.gap > _SAME_WEIGHTS:
         yield (
             f"no strength of the penalty gives the published weights; the nearest is {found.strength:.4g}, with a "
-            f"weight {found.gap:.3f} from theirs: the annotations are not those that were published, or scikit-learn is "
-            "of another version"
+            f"weight {found.gap:.3f} from theirs: the annotations are not those that were published, or scikit-learn "
+            "is of another version"
         )
 
 

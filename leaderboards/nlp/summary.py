@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -166,7 +166,7 @@ class Summary:
     # --- inside
 
     @cached_property
-    def _groups(self) -> dict[str, Sequence[str]]:
+    def _groups(self) -> dict[str, list[str]]:
         """Group -> what is in it, tasks and groups; empty where the file does not say."""
         members = _mapping(self.content, "group_subtasks")
         named = {g: [str(m) for m in subtasks] for g, subtasks in members.items() if isinstance(subtasks, list)}
