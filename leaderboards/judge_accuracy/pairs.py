@@ -120,8 +120,8 @@ def _verdict(pair: FilePair, *, both: bool) -> PairVerdict:
 
 
 def _chosen(pairs: Sequence[FilePair]) -> tuple[list[SampleScore], dict[str, Metric]]:
-    ties = [p for p in pairs if (p.category or "").lower() == _TIES]
-    rest = [p for p in pairs if p not in ties]
+    ties = [p for p in pairs if _is_ties(p)]
+    rest = [p for p in pairs if not _is_ties(p)]
     rows = [row(f"choice/{p.id}", p.id, {"best_of_n": p.credit, f"best_of_n/{p.category}": p.credit}) for p in rest]
     metrics: dict[str, Metric] = {}
     if ties:
@@ -129,10 +129,15 @@ def _chosen(pairs: Sequence[FilePair]) -> tuple[list[SampleScore], dict[str, Met
     subsets: Mapping[str, list[float]] = defaultdict(list)
     for pair in rest:
         subsets[str(pair.category)].append(pair.credit or 0.0)
-    parts = [float(np.mean(values)) for values in subsets.values()] + [m.value for m in metrics.values() if m.value]
+    parts = [float(np.mean(values)) for values in subsets.values()]
+    parts += [m.value for m in metrics.values() if m.value is not None]
     if len(parts) > 1:
         metrics["subset_average"] = Metric(value=float(np.mean(parts)), n_scored=len(pairs), n_total=len(pairs))
     return rows, metrics
+
+
+def _is_ties(pair: FilePair) -> bool:
+    return (pair.category or "").lower() == _TIES
 
 
 def ties_score(pairs: Sequence[FilePair]) -> float | None:
