@@ -228,7 +228,8 @@ def _of_columns(found: dict[str, Any]) -> Sequence[Any] | None:
     if not cells:
         return None
     lists = {name: c for name, c in found.items() if isinstance(c, list)}
-    if lists and len({len(c) for c in lists.values()}) == 1 and not any(isinstance(c, dict) for c in cells):
+    of_columns = len(lists) > 1 or len(lists) == len(found)  # one list among other values is a value
+    if of_columns and len({len(c) for c in lists.values()}) == 1 and not any(isinstance(c, dict) for c in cells):
         same = {name: c for name, c in found.items() if name not in lists}  # what is one value holds for all rows
         return [same | dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
     if all(isinstance(c, dict) for c in cells) and all(c.keys() == cells[0].keys() for c in cells):  # pandas: columns
