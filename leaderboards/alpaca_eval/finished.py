@@ -148,13 +148,20 @@ def score_annotations(
 
 
 def _other_reference(rows: Mapping[tuple[str, int], Annotation], tasks: Sequence[Instruction]) -> str:
-    """Whose answers were the reference, where they are not AlpacaEval 2's; by their texts, as names say little."""
-    joined = [(t.reference, r) for t in tasks if (r := rows.get(t.key)) is not None]
-    same = sum(reference.strip() == r.output_1.strip() for reference, r in joined)
+    """Whose answers were the reference, where they are not those of the benchmark's, by name or by text."""
+    joined = [(t, r) for t in tasks if (r := rows.get(t.key)) is not None]
+    same = sum(
+        _plain(t.reference_by) == _plain(r.generator_1) or t.reference.strip() == r.output_1.strip() for t, r in joined
+    )
     if same >= _MOST * len(joined):
         return ""
     names = Counter(r.generator_1 or "an unnamed model" for _, r in joined)
     return ", ".join(name for name, _ in names.most_common(3))
+
+
+def _plain(name: str) -> str:
+    """``gpt-4-1106-preview`` and ``gpt4_1106_preview`` are one."""
+    return "".join(filter(str.isalnum, name)).casefold()
 
 
 def _folders(path: Path) -> list[str]:
