@@ -21,7 +21,7 @@ from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.models.bounds import Calls
 from selfreward_bench.sources.directory import DataDir
 from selfreward_bench.storage import jsonl
-from selfreward_bench.types import Completion, Description, Judgment, Metric, SampleScore
+from selfreward_bench.types import Completion, Description, Judgment, Metric, MetricInfo, SampleScore
 
 __all__ = [
     "REFUSED",
@@ -141,6 +141,8 @@ class Outcome:
         incomplete: samples that failed for a reason that may pass (a server's error, a spent budget): asked for again
             on the next call.
         replicates: of ``metrics`` that have a difference between checkpoints all the same.
+        shown: how metrics are shown that the benchmark's description does not have, such as a task that a file brings.
+        notes: what a reader of the numbers has to know, a sentence each.
     """
 
     rows: Sequence[SampleScore]
@@ -149,6 +151,8 @@ class Outcome:
     comparability: Mapping[str, str] = field(default_factory=dict)
     incomplete: int = 0
     replicates: Mapping[str, Replicates] = field(default_factory=dict)
+    shown: Mapping[str, MetricInfo] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -1,37 +1,67 @@
 """How a benchmark and its metrics are shown: the one place that knows it of every benchmark.
 
 Of srbench's own the tables of ``leaderboards.metrics`` say it, of others what came with them: the benchmark itself, or
-its results, which carry it (``EvalResult.description``). What is said of a key last holds, and nothing that is read
-changes what is said of srbench's own.
+its results, which carry it (``EvalResult.description``). What is said of a key last holds. The tables of srbench's own
+stand; a result can add metrics that they do not have, such as tasks of somebody's lm-eval file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
 from leaderboards.metrics import BOUNDS, BUILT_IN, MICRO, TITLES
 from selfreward_bench.types import Description, MetricInfo
 
-__all__ = ["bounds_of", "described", "family", "in_order", "in_table", "info", "is_own", "learn", "place", "title"]
+__all__ = [
+    "added",
+    "bounds_of",
+    "described",
+    "family",
+    "in_order",
+    "in_table",
+    "info",
+    "is_own",
+    "learn",
+    "place",
+    "title",
+]
 
 _MICRO: Final = "micro-"
 _OWN: Final = frozenset(name for name in TITLES if not name.startswith("judge-accuracy-"))
-_learned: Final[dict[str, Description]] = {}
+_MOST: Final = 500  # metrics of a benchmark
+_learned: Final[dict[str, Description]] = {}  # of srbench's own: the table with what results added
 
 
 def described(benchmark: str) -> Description:
     """How a benchmark is shown; one that nobody described has its key for a title, and no metrics."""
-    found = BUILT_IN.get(benchmark) or _learned.get(benchmark)
+    found = _learned.get(benchmark) or BUILT_IN.get(benchmark)
     return found or Description(title=benchmark[:100] or "?")
 
 
 def learn(benchmark: str, description: Description) -> None:
-    """Takes in what a benchmark, or a result of it, says of itself; of srbench's own it is left aside."""
-    if not is_own(benchmark) and _learned.get(benchmark) != description:
-        _learned[benchmark] = description
+    """Takes in what a benchmark, or a result of it, says of itself; of srbench's own, metrics that it does not have."""
+    found = added(described(benchmark), description.metrics) if benchmark in BUILT_IN else description
+    if (benchmark in BUILT_IN or not is_own(benchmark)) and described(benchmark) != found:
+        _learned[benchmark] = found
         info.cache_clear()
+
+
+def added(known: Description, metrics: Mapping[str, MetricInfo]) -> Description:
+    """A description with further metrics, which are also compared; one that is called otherwise already has no label.
+
+    The same task may have been scored by another number in another file.
+    """
+    new = {name: info for name, info in metrics.items() if name not in known.metrics}
+    unlike = {
+        name: info.model_copy(update={"label": name})
+        for name, info in known.metrics.items()
+        if name in metrics and info.label != metrics[name].label and not _in_tables(name)
+    }
+    room = dict(list(new.items())[: max(0, _MOST - len(known.metrics))])
+    everything = {**known.metrics, **unlike, **room}
+    return known.model_copy(update={"metrics": everything, "paired": (*known.paired, *room)[:_MOST]})
 
 
 def is_own(benchmark: str) -> bool:
@@ -74,7 +104,7 @@ def in_order(benchmark: str, metrics: Iterable[str]) -> list[str]:
 def in_table(benchmark: str, metrics: Iterable[str]) -> list[str]:
     """Those of some metrics that belong in a table, in its order; of others' benchmarks all."""
     found = in_order(benchmark, metrics)
-    return [name for name in found if name in BUILT_IN[benchmark].metrics] if benchmark in BUILT_IN else found
+    return [name for name in found if name in described(benchmark).metrics] if benchmark in BUILT_IN else found
 
 
 @lru_cache(maxsize=4096)
@@ -100,6 +130,10 @@ def bounds_of(benchmark: str, metric: str) -> tuple[float, float] | None:
     known = described(benchmark).metrics
     found = known.get(metric) or known.get(metric.partition("/")[0])
     return BOUNDS.get(found.unit) if found else None
+
+
+def _in_tables(metric: str) -> bool:
+    return any(metric in found.metrics for found in BUILT_IN.values())
 
 
 def _other_version(benchmark: str) -> dict[str, MetricInfo]:

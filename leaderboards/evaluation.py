@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from leaderboards import chain, standings
 from leaderboards.descriptions import described, place
+from leaderboards.metrics import BUILT_IN
 from leaderboards.standings import FAILURE, MATCHES, RESULT, TOURNAMENT, Tournament
 from leaderboards.texts import matches, texts
 from selfreward_bench.errors import DataError, UnknownNameError
@@ -203,6 +204,6 @@ def _is_of(held: Tournament, results: Iterable[EvalResult]) -> bool:
 
 def _is_scored(result: EvalResult) -> bool:
     """By what is meant to be high; lengths and counts are there for samples without a score too."""
-    known = described(result.benchmark).metrics
-    told = ((m, known.get(name)) for name, m in result.metrics.items())
-    return any(m.n_scored and (info is None or (info.better == 1 and info.unit != "count")) for m, info in told)
+    known = (BUILT_IN.get(result.benchmark) or described(result.benchmark)).metrics
+    told = ((m, known.get(name)) for name, m in result.metrics.items() if m.value is not None)
+    return any(info is None or (info.better == 1 and info.unit != "count") for _, info in told)

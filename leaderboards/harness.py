@@ -18,8 +18,8 @@ from typing import Final, cast
 
 from leaderboards import brought, replicates, standings
 from leaderboards.asked import Asked
-from leaderboards.base import Benchmark, JudgeRole, Setting, Subject, summarise, unscored
-from leaderboards.descriptions import described
+from leaderboards.base import Benchmark, JudgeRole, Outcome, Setting, Subject, summarise, unscored
+from leaderboards.descriptions import added, described, learn
 from leaderboards.keeping import Start, begin
 from leaderboards.metrics import BUILT_IN
 from selfreward_bench.bases.examine import open_engine
@@ -35,7 +35,7 @@ from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.files import os_errors, write_atomic
 from selfreward_bench.storage.model_files import model_fingerprint
 from selfreward_bench.storage.rundir import hash_file, hash_json
-from selfreward_bench.types import EvalResult
+from selfreward_bench.types import Description, EvalResult
 
 __all__ = [
     "BENCHMARKS",
@@ -69,6 +69,7 @@ BENCHMARKS: Final[dict[str, str]] = {
     "judge-accuracy-llmbar": "leaderboards.judge_accuracy.benchmark:LLMBarJudgeAccuracy",
     "judge-accuracy-llmbar-processed": "leaderboards.judge_accuracy.benchmark:LLMBarProcessedJudgeAccuracy",
     "judge-accuracy-pandalm": "leaderboards.judge_accuracy.benchmark:PandaLMJudgeAccuracy",
+    "judge-accuracy-pairs": "leaderboards.judge_accuracy.pairs:PairsJudgeAccuracy",
     "judge-accuracy-jsonl": "leaderboards.judge_accuracy.benchmark:JsonlJudgeAccuracy",
 }
 
@@ -297,6 +298,9 @@ class _Evaluation:
         judging = self._judging(benchmark)
         opened = judging.open if judging else self.model.open
         outcome = benchmark.run(Subject(self.model.name, opened, self.setting, self.directory, advanced))
+        description = _description(benchmark, outcome)
+        if description is not None:
+            learn(benchmark.key, description)  # which values there can be is needed for intervals
         metrics = summarise(outcome.rows, benchmark.key) | dict(outcome.metrics)
         jsonl.write(self.directory / standings.SCORES, outcome.rows)
         replicates.write(self.directory, outcome.replicates)
@@ -307,7 +311,7 @@ class _Evaluation:
             chat_template=self.model.chat_template.key if self.model.chat_template else "",
             date=self.model.date or "",
             benchmark=benchmark.key,
-            description=None if benchmark.key in BUILT_IN else benchmark.description,
+            description=description,
             judge=asked.judge(outcome.judge),
             metrics=metrics,
             config_hash=start.config_hash,
@@ -322,6 +326,7 @@ class _Evaluation:
                 **asked.condition(),
             },
             incomplete=outcome.incomplete,
+            notes=tuple(outcome.notes),
         )
         standings.write_record(self.directory / standings.RESULT, result)
         counts = _headline(result) | {f"unscored: {r}": n for r, n in unscored(outcome.rows).items()}
@@ -374,6 +379,16 @@ class _Evaluation:
             message=str(error).encode("utf-8", "backslashreplace").decode(),
         )
         standings.write_record(self.directory / standings.FAILURE, failure)
+
+
+def _description(benchmark: Benchmark, outcome: Outcome) -> Description | None:
+    """What a result has to say of its metrics: of srbench's own benchmarks only what their tables do not."""
+    own = benchmark.description
+    if benchmark.key not in BUILT_IN:
+        return added(own, outcome.shown)
+    known = BUILT_IN[benchmark.key].metrics
+    shown = {name: info for name, info in outcome.shown.items() if name not in known}
+    return added(Description(title=own.title), shown) if shown else None
 
 
 def _current(directory: Path, start: _Start) -> EvalResult | None:

@@ -29,6 +29,7 @@ TITLES: Final[Mapping[str, str]] = {
     "judge-accuracy-llmbar": "Judge accuracy, LLMBar",
     "judge-accuracy-llmbar-processed": "Judge accuracy, LLMBar (processed)",
     "judge-accuracy-pandalm": "Judge accuracy, PandaLM",
+    "judge-accuracy-pairs": "Judge accuracy, finished verdicts",
     "judge-accuracy-jsonl": "Judge accuracy, own rankings",
 }
 
@@ -74,6 +75,8 @@ _PAIRWISE_JUDGE: Final = {
     "order_accuracy": MetricInfo(label="Accuracy per order, mean of both", unit="share"),
     "order_accuracy_ab": MetricInfo(label="… as given", unit="share"),
     "order_accuracy_ba": MetricInfo(label="… swapped", unit="share"),
+    "agreement": MetricInfo(label="Both orders right", unit="share"),
+    "net": MetricInfo(label="More orders right than wrong", unit="share"),
     "consistency": MetricInfo(label="Both orders agree", unit="share"),
     "prefers_first": MetricInfo(label="First shown preferred", unit="share", better=0),
     "kappa": MetricInfo(label="Cohen's kappa with humans", unit="correlation"),
@@ -116,6 +119,16 @@ _PANDALM: Final = {
     "label_accuracy": MetricInfo(label="Label accuracy, majority of humans", unit="share"),
     "label_accuracy_unparsed_wrong": MetricInfo(label="… no verdict = wrong, as published", unit="share"),
     **_JUDGE_ACCURACY,
+}
+
+_PAIR_VERDICTS: Final = {
+    name: info
+    for name, info in {**_HUMAN_RANKS, **_PAIRWISE_JUDGE, **_PANDALM}.items()
+    if name.startswith(("pairwise_", "tie_rate", "label_", "parse_")) or name in _PAIRWISE_JUDGE
+} | {
+    "subset_average": MetricInfo(label="Mean of the subsets", unit="share"),
+    "best_of_n": MetricInfo(label="Best of several right (tie at the top = its share)", unit="share"),
+    "ties_score": MetricInfo(label="Score of the subset Ties (RewardBench 2)", unit="share"),
 }
 
 #: fields of ``standings.HeadToHead``, ``Positions`` and ``Rating``; no result of one checkpoint has them
@@ -244,7 +257,7 @@ _MICRO_JUDGE_PAIRED: Final = (
     "top_share",
     "length_spearman",
 )
-_JUDGE_PAIRED: Final = ("pairwise_accuracy", "spearman", "exact_match", "consistency", "mean_score")
+_JUDGE_PAIRED: Final = ("pairwise_accuracy", "spearman", "exact_match", "agreement", "consistency", "mean_score")
 _LLMBAR_SUBSETS: Final = ("Natural", "Neighbor", "GPTInst", "GPTOut", "Manual")
 _ALPACA_PAIRED: Final = ("win_rate", "discrete_win_rate", "avg_length")
 _ALPACA_DATASETS: Final = ("helpful_base", "koala", "oasst", "selfinstruct", "vicuna")
@@ -275,6 +288,10 @@ _TABLES: Final[Mapping[str, tuple[Mapping[str, MetricInfo], tuple[str, ...]]]] =
     "judge-accuracy-llmbar@1": (_LLMBAR, (*_JUDGE_PAIRED, *_parts("pairwise_accuracy", *_LLMBAR_SUBSETS))),
     "judge-accuracy-llmbar-processed@1": (_LLMBAR, _JUDGE_PAIRED),
     "judge-accuracy-pandalm@1": (_PANDALM, ("label_accuracy", *_JUDGE_PAIRED)),
+    "judge-accuracy-pairs@1": (
+        _PAIR_VERDICTS,
+        ("pairwise_accuracy", "agreement", "net", "consistency", "label_accuracy", "best_of_n"),
+    ),
     "judge-accuracy-jsonl@1": (
         {**_JUDGE_ACCURACY, **{name: info for name, info in _PANDALM.items() if name.startswith("label_")}},
         _JUDGE_PAIRED,

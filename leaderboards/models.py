@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from leaderboards.base import Finished, JudgeRole, Setting
 from leaderboards.harness import ORACLE, SELF, Model, fingerprint_of, open_benchmark
+from leaderboards.suites import HEAD_TO_HEAD, NAMES
 from selfreward_bench.config import JudgeRequest
 from selfreward_bench.engines.lazy import LazyEngine
-from selfreward_bench.errors import ConfigError, DataError
+from selfreward_bench.errors import ConfigError, DataError, SrbenchError
 from selfreward_bench.models.candidates import Candidate, parse_candidate
 from selfreward_bench.models.opening import (
     RETRIES,
@@ -28,6 +31,8 @@ from selfreward_bench.storage.model_files import weights_in
 from selfreward_bench.storage.rundir import RunDir, hash_json
 
 __all__ = ["ORACLE", "SELF", "Opened", "as_self", "finished_settings", "judge_role", "open_candidate"]
+
+_OF_SEVERAL: Final = ("alpaca", "fastchat")  # kinds of files that can hold several models
 
 
 @dataclass(frozen=True)
@@ -89,22 +94,29 @@ def finished_settings(candidate: Candidate, rows: Iterable[str], setting: Settin
     """
     if candidate.path is None:
         raise DataError(f"{candidate.text} is no file.")
-    found = {row: open_benchmark(row).recognise(candidate.path) for row in rows}
-    settings = {
-        row: replace(setting, finished=Finished(kind, candidate.path, candidate.model))
-        for row, kind in found.items()
-        if kind is not None
-    }
-    if candidate.model is not None and not all(
-        kind.startswith(("alpaca", "fastchat")) for kind in found.values() if kind
-    ):
+    asked = list(rows)
+    found = {row: kind for row in asked if (kind := open_benchmark(row).recognise(candidate.path))}
+    if candidate.model is not None and not all(kind.startswith(_OF_SEVERAL) for kind in found.values()):
         raise DataError(f"{candidate.path} is no file with models to choose from: leave out {candidate.model[:100]!r}.")
-    if not settings:
-        raise DataError(
-            f"{candidate.path} is in no known format: neither outputs, annotations or judgments of AlpacaEval, "
-            "FastChat or lm-eval, nor answers to IFEval, nor verdicts of LLMBar or PandaLM (docs/formats.md)."
-        )
-    return settings
+    if not found:
+        raise DataError(_unknown(candidate.path, asked))
+    path, model = candidate.path, candidate.model
+    return {row: replace(setting, finished=Finished(kind, path, model)) for row, kind in found.items()}
+
+
+def _unknown(path: Path, asked: Collection[str]) -> str:
+    """That a file is of none of the benchmarks asked for; of which it is, where that is known."""
+    for row in (r for r in dict.fromkeys(NAMES["real"].values()) if r not in (HEAD_TO_HEAD, *asked)):
+        with suppress(SrbenchError):
+            if kind := open_benchmark(row).recognise(path):
+                return (
+                    f"{path} belongs to another benchmark: {row} ({kind}). Take --benchmarks {row}, or leave "
+                    "--benchmarks away, and it is found."
+                )
+    return (
+        f"{path} is in no known format: neither outputs, annotations or judgments of AlpacaEval, FastChat or lm-eval, "
+        "nor answers to IFEval, nor verdicts of judges on pairs (docs/formats.md)."
+    )
 
 
 def judge_role(spec: str, services: Services) -> JudgeRole:

@@ -66,9 +66,14 @@ def plan_row(entry: Entry, name: str, setting: Setting) -> Planned:
     return Planned(model.name, benchmark.key, current, plan, served=() if current else asked_of_served(asked))
 
 
-def plan_matches(matches: HeadToHead, answering: Sequence[Entry]) -> Planned:
-    """The plan of head to head. What is stored of it is not looked into: it counts as still to be done."""
-    plan, each = matches.plan(len(answering)), matches.plan(1).answers
+def plan_matches(matches: HeadToHead, answering: Sequence[Entry], giving: int = 0) -> Planned:
+    """The plan of head to head. What is stored of it is not looked into: it counts as still to be done.
+
+    Args:
+        giving: how many finished files are compared as well.
+    """
+    plan, each = matches.plan(len(answering) + giving), matches.plan(1).answers
+    plan = replace(plan, answers=total([each] * len(answering)))
     judges = matches.setting.judge is not None and bool(matches.setting.judge.address)
     plan = replace(plan, judgments=_asked_for(plan.judgments, matches.setting, judges))
     asked = [(e.candidate.text, each) for e in answering]

@@ -18,9 +18,10 @@ from leaderboards.comparing.run import compare
 from leaderboards.drift.session import drift, needed
 from leaderboards.evaluation import Evaluation, Names, listed
 from leaderboards.harness import evaluate_model, open_benchmark
+from leaderboards.head_to_head.finished import holds_annotations, holds_answers, score_annotations
 from leaderboards.head_to_head.tournament import HeadToHead
 from leaderboards.health.run import write_health
-from leaderboards.models import ORACLE, as_self, finished_settings, judge_role, open_candidate
+from leaderboards.models import ORACLE, SELF, as_self, finished_settings, judge_role, open_candidate
 from leaderboards.planning import Entry, Planned, plan_drift, plan_matches, plan_row
 from leaderboards.suites import HEAD_TO_HEAD, World, bounded, default_config, run_of
 from selfreward_bench.config import JudgeRequest, RunConfig
@@ -185,7 +186,7 @@ class Session:
         """What would be done; nothing is."""
         planned = [plan_row(e, name, setting) for e in self._entries for name, setting in e.settings.items()]
         if self._matches:
-            planned.append(plan_matches(self._matches, self._answering))
+            planned.append(plan_matches(self._matches, self._answering, len(self._giving)))
         if self._wants_drift and len(self._answering) > 1:
             planned.append(plan_drift(self._answering, self.setting, self.world))
         return planned
@@ -204,15 +205,39 @@ class Session:
         return [e for e in self._entries if e.candidate.kind != "finished"]
 
     @property
+    def _giving(self) -> list[Entry]:
+        """Those whose finished outputs are compared: where that is asked for, beside others' answers, or by a judge."""
+        found = [e for e in self._entries if e.candidate.kind == "finished" and holds_answers(e.candidate.path)]
+        judged = self.judge is not None and self.judge.name != SELF and len(found) > 1
+        return found if self._asked_for_matches or self._answering or judged else []
+
+    @property
+    def _asked_for_matches(self) -> bool:
+        return any(map(_is_match, self.asked.benchmarks))
+
+    @property
     def _wants_drift(self) -> bool:
         return set(needed(self.world)) <= set(self.names)
 
     def _head_to_head(self) -> HeadToHead | None:
         name = next((n for n in self.names if _is_match(n)), None)
-        if name is None or not self._answering:
+        giving = self._giving
+        if name is None or not (self._answering or giving):
+            if self._asked_for_matches and not self._annotated:
+                raise ConfigError(
+                    "head-to-head: none of these files holds outputs (instruction and output, or prompt and response) "
+                    "or AlpacaEval's annotations of two models. Name such files, or models that can answer."
+                )
             return None
         file = name.partition(":")[2]
-        return HeadToHead(self.asked.root, self.setting, Path(file) if file else None)
+        outputs = None if self._answering else giving[0].candidate.path
+        return HeadToHead(self.asked.root, self.setting, Path(file) if file else None, outputs)
+
+    @property
+    def _annotated(self) -> list[Path]:
+        """Finished annotations of pairs of models, where head-to-head is asked for."""
+        paths = [e.candidate.path for e in self._entries if e.candidate.path is not None]
+        return [path for path in paths if self._asked_for_matches and holds_annotations(path)]
 
     def run(self, reporter: Reporter | None = None) -> Evaluation:
         """Evaluates all, then compares; a model or benchmark that fails does not stop the others.
@@ -234,7 +259,10 @@ class Session:
                 self._evaluate(entry, shown, errors)
             tournament = None
             with _noting(errors, HEAD_TO_HEAD):
-                tournament = self._matches.hold(shown) if self._matches else None
+                if self._matches:
+                    tournament = self._matches.hold(shown)
+                elif annotated := self._annotated:
+                    tournament = score_annotations(annotated, root / standings.MATCHES)
             if self.judge and self.judge.engine:
                 self.judge.engine.close()
             with _noting(errors, "drift"):
@@ -251,6 +279,8 @@ class Session:
         with _noting(errors, f"{model.name}: {HEAD_TO_HEAD}"):
             if self._matches and entry in self._answering:
                 self._matches.answer(model, reporter)
+            elif self._matches and entry in self._giving and entry.candidate.path:
+                self._matches.take(model, entry.candidate.path, entry.candidate.model)
         entry.opened.close()
 
     def _drift(self, reporter: Reporter) -> None:
@@ -275,7 +305,9 @@ class Session:
         rows = [n for n in self.names if not _is_match(n)]
         settings = dict.fromkeys(rows, setting)
         if candidate.kind == "finished":
-            settings = finished_settings(candidate, rows if self.asked.benchmarks else _all_rows(self.world), setting)
+            compared = self._asked_for_matches and (holds_answers(candidate.path) or holds_annotations(candidate.path))
+            every = rows if self.asked.benchmarks else _all_rows(self.world)
+            settings = {} if compared and not rows else finished_settings(candidate, every, setting)
         return Entry(candidate, opened, settings, self.asked.root / candidate.name / "eval")
 
     def _check_keys(self) -> None:

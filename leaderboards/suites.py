@@ -57,6 +57,7 @@ NAMES: Final[dict[World, dict[str, str]]] = {
         "judge-accuracy-llmbar": "judge-accuracy-llmbar",
         "judge-accuracy-llmbar-processed": "judge-accuracy-llmbar-processed",
         "judge-accuracy-pandalm": "judge-accuracy-pandalm",
+        "judge-accuracy-pairs": "judge-accuracy-pairs",
         "judge-accuracy-jsonl": "judge-accuracy-jsonl",
     },
 }

@@ -363,6 +363,11 @@ class EvalConfig(Section):
     order: Literal["seeded", "both"] = Field(
         "seeded", description="AlpacaEval: one order of the two answers per instruction, as it does, or both."
     )
+    lc_strength: Literal["cv", "published"] = Field(
+        "cv",
+        description="AlpacaEval: strength of the length control's penalty: cross-validated, as AlpacaEval does it, or "
+        "that of the model's published weights.",
+    )
     mt_bench_mode: Literal["single", "pairwise"] = Field(
         "single", description="MT-Bench: grades of single answers, or pairwise against a baseline's answers."
     )

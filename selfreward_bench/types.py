@@ -243,7 +243,8 @@ class EvalResult(Record):
     """What one benchmark says of one checkpoint.
 
     Attributes:
-        description: of a benchmark that srbench does not bring itself: how its numbers are shown where it is not there.
+        description: how its numbers are shown where nothing else says it: of a benchmark that srbench does not bring
+            itself, and of metrics that a file brought to one of its own.
         comparability: what two numbers must share to be compared (judge and its snapshot, prompt hash, parameters,
             order policy, reference and data hashes).
         hardware: what it was computed on (``selfreward_bench.hardware``); it is no part of comparability.
@@ -255,6 +256,7 @@ class EvalResult(Record):
             model's own.
         date: the day that its chat template showed; empty where it shows none.
         incomplete: samples to be asked for again on the next call.
+        notes: what a reader of the numbers has to know, a sentence each.
         seconds: of the call that finished it.
         cost: of all calls that worked on it, in the currency of the price table; what calls under way cost when an
             evaluation is killed is not in it.
@@ -276,3 +278,4 @@ class EvalResult(Record):
     cost: float = 0.0
     comparability: dict[str, str] = {}
     incomplete: int = 0
+    notes: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
@@ -57,6 +57,8 @@ class AlpacaEval:
         """See ``Benchmark``."""
         config, finished = setting.config, setting.finished
         found: dict[str, object] = {"limit": config.eval.limit, "data": files.data_hashes(setting.data)}
+        if config.eval.lc_strength != "cv":
+            found["lc_strength"] = config.eval.lc_strength
         if finished is None:
             found |= {"seed": config.seed, "answering": config.eval.answering}
         if _annotations(setting) is None:
@@ -97,7 +99,9 @@ class AlpacaEval:
             by_position=_annotations(subject.setting) is not None,
         )
         if (annotations := _annotations(subject.setting)) is not None:
-            return score_annotations(annotations.path, tasks, lengths, annotations.model)
+            told = subject.config.eval.lc_strength == "published"
+            published = partial(files.load_published_weights, subject.setting.data) if told else None
+            return score_annotations(annotations.path, tasks, lengths, annotations.model, published)
         return _answer_and_judge(subject, tasks, lengths)
 
 

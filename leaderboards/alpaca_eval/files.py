@@ -1,12 +1,11 @@
 """AlpacaEval's files: the instructions with the reference's outputs, and other people's outputs and annotations.
 
-Files may be gzipped and hold columns of their own. Everything in them is checked, bounded and never executed. Rows are
+What may hold the rows, and how they are bounded, is in ``sources.rows``; columns of their own are left alone. Rows are
 found by instruction, and where one occurs twice, by its occurrence; never by position.
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
 import hashlib
 import json
@@ -18,10 +17,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
-from pydantic import ConfigDict, ValidationError, field_validator
+from pydantic import ConfigDict
 
 from leaderboards.alpaca_eval.length_control import Gamed
 from selfreward_bench.errors import DataError
+from selfreward_bench.sources import rows
 from selfreward_bench.sources.directory import DataDir
 from selfreward_bench.storage.files import write_atomic
 from selfreward_bench.types import Record
@@ -36,6 +36,7 @@ __all__ = [
     "data_hashes",
     "load_gamed",
     "load_instructions",
+    "load_published_weights",
     "read_annotations",
     "read_outputs",
     "recognise",
@@ -50,23 +51,13 @@ INSTRUCTIONS_FILE: Final = "alpaca_eval/alpaca_eval.json"
 REFERENCE_FILE: Final = "alpaca_eval/alpaca_eval_gpt4_baseline.json"
 DIFFICULTY_FILE: Final = "alpaca_eval/lc_glm/instruction_difficulty.csv"
 GAMED_FILE: Final = "alpaca_eval/lc_glm/df_gamed.csv"
-
-_MAX_PACKED = 256 * 2**20  # bytes; the largest finished file is 4 MiB
-_MAX_ROWS = 200_000
+WEIGHTS_FILE: Final = "alpaca_eval/lc_glm/weights_baseline_gpt4_1106_preview.csv"
 
 
 class _Row(Record):
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     instruction: str
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _without_half_characters(cls, value: object) -> object:
-        """Lone surrogates, which no file takes, become U+FFFD; lengths stay."""
-        if isinstance(value, str) and not value.isascii():
-            return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        return value
 
 
 class ModelOutput(_Row):
@@ -125,11 +116,11 @@ class Instruction:
 R = TypeVar("R", bound=_Row)
 
 
-def by_instruction(rows: Iterable[R]) -> dict[tuple[str, int], R]:
+def by_instruction(given: Iterable[R]) -> dict[tuple[str, int], R]:
     """Rows by instruction and occurrence: the second row of an instruction is its occurrence 1."""
     seen: Counter[str] = Counter()
     found: dict[tuple[str, int], R] = {}
-    for r in rows:
+    for r in given:
         found[r.instruction, seen[r.instruction]] = r
         seen[r.instruction] += 1
     return found
@@ -144,9 +135,9 @@ def load_instructions(data: DataDir) -> list[Instruction]:
     Raises:
         DataError: a file is missing or damaged, or the files do not belong together.
     """
-    listed = _decode_rows(data.read(INSTRUCTIONS_FILE), ModelOutput, INSTRUCTIONS_FILE)
+    listed = rows.decode(data.path(INSTRUCTIONS_FILE), ModelOutput)
     keys = list(by_instruction(listed))
-    references = by_instruction(_decode_rows(data.read(REFERENCE_FILE), ModelOutput, REFERENCE_FILE))
+    references = by_instruction(rows.decode(data.path(REFERENCE_FILE), ModelOutput))
     difficulties = _columns(data, DIFFICULTY_FILE, {"index": int, "instruction_difficulty": float})
     by_position = dict(zip(difficulties["index"], difficulties["instruction_difficulty"], strict=True))
     if len(by_position) != len(listed) or set(by_position) != set(range(len(listed))):
@@ -193,6 +184,28 @@ def load_gamed(data: DataDir) -> Gamed:
     )
 
 
+def load_published_weights(data: DataDir, names: Sequence[str]) -> tuple[float, ...]:
+    """The length control's weights that the leaderboard has of a model: length, difficulty, model.
+
+    Args:
+        names: what the model may be called; the first that is known counts.
+
+    Raises:
+        DataError: the file is not there or damaged, or knows none of the names.
+    """
+    table = {row.pop("", ""): row for row in csv.DictReader(data.text(WEIGHTS_FILE))}
+    name = next((n for n in names if n in table), None)
+    if name is None:
+        raise DataError(
+            f"{WEIGHTS_FILE} has no published weights of {' or '.join(map(repr, names))}, which lc_strength: published "
+            "needs. Cross-validate the strength: --lc-strength cv."
+        )
+    try:
+        return tuple(float(value) for value in table[name].values())
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{WEIGHTS_FILE}: the weights of {name!r} are no numbers. Get it again.") from error
+
+
 def data_hashes(data: DataDir) -> dict[str, str]:
     """SHA-256 of every file the numbers depend on."""
     return {name: data.sha256(name) for name in (INSTRUCTIONS_FILE, REFERENCE_FILE, DIFFICULTY_FILE, GAMED_FILE)}
@@ -221,18 +234,14 @@ def _columns(data: DataDir, name: str, kinds: Mapping[str, type]) -> dict[str, l
 
 
 def recognise(path: Path) -> str | None:
-    """``alpaca-outputs`` or ``alpaca-annotations``, by content; None for any other file.
+    """``alpaca-outputs`` or ``alpaca-annotations``, by the first row; None for any other file.
 
     Raises:
-        DataError: a JSON file that nobody can read (it is cut or damaged, is no UTF-8, holds nothing), or rows that are
-            no objects.
+        DataError: nobody can read it (it is cut or damaged, is no UTF-8, holds nothing), or rows that are no objects.
     """
-    if not path.name.endswith((".json", ".json.gz")) or not path.is_file():
+    if not path.name.endswith(rows.SUFFIXES) or not path.is_file():
         return None
-    content = _content(path)
-    if content.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
-        return None  # an object is of somebody else
-    fields = set(_load(content, str(path))[0])
+    fields = set(rows.first_row(path))
     if {"instruction", "output_1", "output_2", "preference"} <= fields:
         return ANNOTATIONS
     return OUTPUTS if {"instruction", "output"} <= fields else None
@@ -244,7 +253,7 @@ def read_outputs(path: Path) -> list[ModelOutput]:
     Raises:
         DataError: the file cannot be read or is none.
     """
-    return _decode_rows(_content(path), ModelOutput, str(path))
+    return rows.decode(path, ModelOutput)
 
 
 def read_annotations(path: Path) -> list[Annotation]:
@@ -253,57 +262,19 @@ def read_annotations(path: Path) -> list[Annotation]:
     Raises:
         DataError: the file cannot be read or is none.
     """
-    return _decode_rows(_content(path), Annotation, str(path))
+    return rows.decode(path, Annotation)
 
 
-def write_outputs(path: Path, rows: Sequence[ModelOutput]) -> None:
+def write_outputs(path: Path, outputs: Sequence[ModelOutput]) -> None:
     """Writes ``model_outputs.json``, which AlpacaEval reads."""
-    _write(path, rows)
+    _write(path, outputs)
 
 
-def write_annotations(path: Path, rows: Sequence[Annotation]) -> None:
+def write_annotations(path: Path, annotations: Sequence[Annotation]) -> None:
     """Writes ``annotations.json``, which AlpacaEval reads."""
-    _write(path, rows)
+    _write(path, annotations)
 
 
-def _write(path: Path, rows: Sequence[_Row]) -> None:
-    text = json.dumps([row.model_dump() for row in rows], ensure_ascii=False, allow_nan=False, indent=1)
+def _write(path: Path, records: Sequence[_Row]) -> None:
+    text = json.dumps([r.model_dump() for r in records], ensure_ascii=False, allow_nan=False, indent=1)
     write_atomic(path, text.encode("utf-8", "replace"))
-
-
-def _content(path: Path) -> bytes:
-    if not path.is_file():
-        raise DataError(f"{path} is no file. Name model_outputs.json or annotations.json, plain or gzipped.")
-    if path.stat().st_size > _MAX_PACKED:
-        raise DataError(f"{path} has more than {_MAX_PACKED:,} bytes; no file of AlpacaEval is that large.")
-    return DataDir(path.parent).read(path.name)
-
-
-def _load(content: bytes, name: str) -> list[dict[str, Any]]:
-    try:
-        rows = json.loads(content.decode("utf-8-sig"), parse_constant=lambda _: None)  # pandas writes NaN for missing
-    except RecursionError as error:
-        raise DataError(f"{name} is nested too deeply to be a file of AlpacaEval.") from error
-    except ValueError as error:
-        raise DataError(
-            f"{name} is no JSON in UTF-8 ({error}). Was writing it cut off? Get or save it again."
-        ) from error
-    if rows == []:
-        raise DataError(f"{name} holds no rows. Check that this is the right file.")
-    if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
-        raise DataError(f"{name} must be a JSON list of objects with an instruction each.")
-    if len(rows) > _MAX_ROWS:
-        raise DataError(f"{name} has {len(rows):,} rows; at most {_MAX_ROWS:,} are read.")
-    return rows
-
-
-def _decode_rows(content: bytes, model: type[R], name: str) -> list[R]:
-    found = []
-    for number, values in enumerate(_load(content, name)):
-        try:
-            found.append(model.model_validate(values))
-        except ValidationError as error:
-            problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            field = ".".join(map(str, problem["loc"]))
-            raise DataError(f"{name}: row {number}: field {field!r}: {problem['msg']}. Mend or remove it.") from error
-    return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -22,6 +23,8 @@ __all__ = ["Given", "read_given", "score_annotations"]
 
 R = TypeVar("R", ModelOutput, Annotation)
 
+_REFERENCE: Final = "GPT-4 Turbo (gpt4_1106_preview)"
+_MOST: Final = 0.9  # of the reference's texts; a few may have been mended
 _SAME_PREFERENCE: Final = 1e-6  # stored preferences are rounded to ten digits
 
 
@@ -91,7 +94,11 @@ def _left_out(path: Path, rows: Collection[tuple[str, int]], tasks: Sequence[Ins
 
 
 def score_annotations(
-    path: Path, tasks: Sequence[Instruction], lengths: LengthModel, model: str | None = None
+    path: Path,
+    tasks: Sequence[Instruction],
+    lengths: LengthModel,
+    model: str | None = None,
+    published: Callable[[Sequence[str]], Sequence[float]] | None = None,
 ) -> Outcome:
     """The numbers of somebody's ``annotations.json``. Nobody is asked anything.
 
@@ -100,11 +107,18 @@ def score_annotations(
 
     Args:
         model: whose (``generator_2``), where the file holds those of several.
+        published: names of a model -> its published weights, where they tell the length control's strength.
 
     Raises:
         DataError: the file cannot be used.
     """
     rows = _of_model(path, files.read_annotations(path), lambda r: r.generator_2, model)
+    reference = _other_reference(rows, tasks)
+    if reference:
+        lengths = replace(lengths, refused=f"difficulties and baselines are of {_REFERENCE}, not of {reference}")
+    elif published is not None:
+        whose = [*dict.fromkeys(r.generator_2 for r in rows.values() if r.generator_2), *_folders(path)]
+        lengths = replace(lengths, published=published(whose))
     extra = _left_out(path, rows, tasks)
     names = sorted({r.annotator or "unknown" for r in rows.values()})
     verdict = _verdict_of(names)
@@ -121,8 +135,38 @@ def score_annotations(
         "data": hash_json([t.text for t in tasks]),
         "length_control": lengths.formula,
     }
-    told = f"{judges} (finished annotations)"
-    return Outcome(scores.rows, told, scores.metrics | extra, comparability, replicates=scores.replicates)
+    told = f"{judges} (finished annotations{f', against {reference}' if reference else ''})"
+    notes = (f"the reference is {reference}, not {_REFERENCE}",) if reference else ()
+    return Outcome(
+        scores.rows,
+        told,
+        scores.metrics | extra,
+        comparability,
+        replicates=scores.replicates,
+        notes=(*notes, *scores.notes),
+    )
+
+
+def _other_reference(rows: Mapping[tuple[str, int], Annotation], tasks: Sequence[Instruction]) -> str:
+    """Whose answers were the reference, where they are not those of the benchmark's, by name or by text."""
+    joined = [(t, r) for t in tasks if (r := rows.get(t.key)) is not None]
+    same = sum(
+        _plain(t.reference_by) == _plain(r.generator_1) or t.reference.strip() == r.output_1.strip() for t, r in joined
+    )
+    if same >= _MOST * len(joined):
+        return ""
+    names = Counter(r.generator_1 or "an unnamed model" for _, r in joined)
+    return ", ".join(name for name, _ in names.most_common(3))
+
+
+def _plain(name: str) -> str:
+    """``gpt-4-1106-preview`` and ``gpt4_1106_preview`` are one."""
+    return "".join(filter(str.isalnum, name)).casefold()
+
+
+def _folders(path: Path) -> list[str]:
+    """Names of the folders above, where leaderboards keep a model's."""
+    return [folder.name for folder in path.resolve().parents[:3]]
 
 
 def _verdict_of(names: Sequence[str]) -> LogprobVerdict | None:

@@ -13,6 +13,7 @@ again, by ``l1_logistic``, which solves all resamples at once, exactly.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final, cast
@@ -84,6 +85,7 @@ class LengthControlled:
         low, high: 95% interval over refits (``stats.percentile_interval``); None where none were made.
         weights: coefficient of each feature.
         strength: ``C``, the inverse of the penalty's strength.
+        gap: how far the weights are from the published ones that told the strength, at most; None where none did.
         fitted: shape (n,), predicted win of each comparison at equal length, 0..1.
         refits: shape (n_refits,), the win rate on each resample. Resamples depend on the seed and the number of items
             alone, so that those of two models on the same items are the same, and their differences are paired.
@@ -97,10 +99,16 @@ class LengthControlled:
     strength: float
     fitted: Floats
     refits: Floats
+    gap: float | None = None
 
 
 def length_controlled(
-    found: Comparisons, gamed: Gamed | None, *, n_refits: int = REFITS, seed: int = 0
+    found: Comparisons,
+    gamed: Gamed | None,
+    *,
+    published: Sequence[float] | None = None,
+    n_refits: int = REFITS,
+    seed: int = 0,
 ) -> LengthControlled | None:
     """Fits and predicts.
 
@@ -108,6 +116,8 @@ def length_controlled(
 
     Args:
         gamed: the baselines; None leaves them and the difficulties out, as where there are none (the micro-world).
+        published: the three weights that the leaderboard has of this model; they tell the penalty's strength, which is
+            cross-validated otherwise, and decided there by near ties.
         n_refits: for the interval; 0 makes none.
 
     Returns:
@@ -123,7 +133,7 @@ def length_controlled(
     keep = ~np.isnan(wins)
     x, wins, weights = x[keep], wins[keep], weights[keep]
     if gamed is not None:
-        strength = _choose_strength(x, wins, weights)
+        strength = _choose_strength(x, wins, weights) if published is None else _told(x, wins, weights, published)
         coefficients = _liblinear(x, wins, weights, strength)
     else:
         strength = WITHOUT_BASELINES
@@ -140,6 +150,7 @@ def length_controlled(
         strength=float(strength),
         fitted=fitted,
         refits=refits,
+        gap=None if published is None or gamed is None else float(np.abs(coefficients - published).max()),
     )
 
 
@@ -216,6 +227,12 @@ def _choose_strength(x: Floats, wins: Floats, weights: Floats) -> float:
             z = x[test] @ _liblinear(x[train], wins[train], weights[train], strength)
             scores[i] += (weights[test] * (wins[test] * z - np.logaddexp(0, z))).mean()
     return float(STRENGTHS[scores.argmax()])
+
+
+def _told(x: Floats, wins: Floats, weights: Floats, published: Sequence[float]) -> float:
+    """The strength whose weights are the nearest to published ones."""
+    gaps = [np.abs(_liblinear(x, wins, weights, strength) - published).max() for strength in STRENGTHS]
+    return float(STRENGTHS[int(np.argmin(gaps))])
 
 
 def _liblinear(x: Floats, wins: Floats, weights: Floats, strength: float) -> Floats:

@@ -5,7 +5,7 @@ A comparison's ``win`` is AlpacaEval's preference less 1: the share of the win t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -29,6 +29,7 @@ __all__ = ["LengthModel", "Pair", "Scores", "score"]
 
 EXCERPT: Final = 4_000  # characters of a text that a row keeps
 PARTS: Final = 4
+_SAME_WEIGHTS: Final = 0.01  # of a regression's weights
 LENGTH_CONTROLLED: Final = "length_controlled_winrate"
 
 
@@ -66,16 +67,21 @@ class LengthModel:
         gamed: None fits without baselines and difficulties.
         difficulties: of all instructions in the official order.
         by_position: whether the number is also made as AlpacaEval's code does where instructions are missing.
+        published: the model's published weights, which tell the penalty's strength; None cross-validates it.
+        refused: why there is no length-controlled win rate; empty where there is one.
     """
 
     gamed: Gamed | None = None
     difficulties: Sequence[float] = ()
     by_position: bool = False
+    published: Sequence[float] | None = None
+    refused: str = ""
 
     @property
     def formula(self) -> str:
         """For the comparability key."""
-        return FORMULA if self.gamed else FORMULA_WITHOUT_BASELINES
+        formula = FORMULA if self.gamed else FORMULA_WITHOUT_BASELINES
+        return f"{formula}; strength of published weights" if self.published is not None else formula
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,7 @@ class Scores:
     rows: list[SampleScore]
     metrics: dict[str, Metric]
     replicates: dict[str, Replicates]
+    notes: tuple[str, ...] = ()
 
 
 def score(pairs: Sequence[Pair], lengths: LengthModel) -> Scores:
@@ -96,17 +103,29 @@ def score(pairs: Sequence[Pair], lengths: LengthModel) -> Scores:
     answered = [p for p in pairs if p.answer is not None]
     places = np.array([i for i, p in enumerate(pairs) if p.answer is not None], dtype=np.int64)
     among = replace(_comparisons(answered), places=places, n_items=len(pairs))
-    controlled = length_controlled(among, lengths.gamed)
+    controlled = None if lengths.refused else length_controlled(among, lengths.gamed, published=lengths.published)
     fitted = {} if controlled is None else dict(zip((p.id for p in answered), controlled.fitted, strict=True))
     expected = _parts([len(p.reference) for p in pairs])
     own = dict(zip((p.id for p in answered), _parts([len(p.answer or "") for p in answered]), strict=True))
     rows = [_row(p, part, own.get(p.id), fitted.get(p.id)) for p, part in zip(pairs, expected, strict=True)]
     metrics = _leaderboard_columns([p.win for p in pairs]) | _length_metrics(pairs, controlled)
+    if lengths.refused:
+        metrics = {name: m for name, m in metrics.items() if not name.startswith(("length_controlled", "lc_"))}
+        return Scores(rows, metrics, {}, (f"no length-controlled win rate: {lengths.refused}",))
     if lengths.gamed is None:
         del metrics["lc_standard_error"]  # without difficulties all predictions are the same
     if lengths.by_position and [p.position for p in answered] != list(range(len(answered))):
         metrics |= _by_position(pairs, answered, lengths)
-    return Scores(rows, metrics, _replicates(pairs, controlled))
+    return Scores(rows, metrics, _replicates(pairs, controlled), tuple(_told(controlled)))
+
+
+def _told(found: LengthControlled | None) -> Iterator[str]:
+    if found is not None and found.gap is not None and found.gap > _SAME_WEIGHTS:
+        yield (
+            f"no strength of the penalty gives the published weights; the nearest is {found.strength:.4g}, with a "
+            f"weight {found.gap:.3f} from theirs: the annotations are not those that were published, or scikit-learn "
+            "is of another version"
+        )
 
 
 def _replicates(pairs: Sequence[Pair], found: LengthControlled | None) -> dict[str, Replicates]:

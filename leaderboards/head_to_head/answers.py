@@ -25,7 +25,17 @@ from selfreward_bench.storage.files import write_atomic
 from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Completion, Message, Prompt
 
-__all__ = ["ANSWERS", "Entry", "answer", "default_prompts", "hash_prompts", "read_entry", "read_prompts"]
+__all__ = [
+    "ANSWERS",
+    "Entry",
+    "answer",
+    "default_prompts",
+    "hash_prompts",
+    "instruction_prompt",
+    "read_entry",
+    "read_prompts",
+    "store_answers",
+]
 
 ANSWERS: Final = "answers.jsonl"
 _FAILURES: Final = "failures.json"
@@ -78,9 +88,14 @@ def _instruction(path: Path, number: int, row: object) -> Prompt:
     text = row.get("instruction") if isinstance(row, dict) else None
     if not isinstance(text, str) or not text.strip():
         raise DataError(f"{path}: entry {number} has no text 'instruction'. Each entry is an object with one.")
+    return instruction_prompt(text, path.name)
+
+
+def instruction_prompt(text: str, source: str) -> Prompt:
+    """An instruction as a prompt, whose id is made from its text."""
     digest = hashlib.sha256(clean(text).encode()).hexdigest()[:16]
     message = Message(role="user", content=clean(text))
-    return Prompt(id=f"instruction-{digest}", messages=(message,), source=path.name)
+    return Prompt(id=f"instruction-{digest}", messages=(message,), source=source)
 
 
 def hash_prompts(prompts: Sequence[Prompt]) -> str:
@@ -159,6 +174,23 @@ def answer(
     entry = _entry(subject.name, start, completions, failures)
     write_atomic(subject.directory / _FAILURES, json.dumps(entry.failures).encode())
     return entry
+
+
+def store_answers(
+    directory: Path,
+    name: str,
+    fingerprint: str,
+    prompts: Sequence[Prompt],
+    answers: Sequence[Completion],
+    settings: str,
+) -> Entry:
+    """Answers that somebody else made, kept as ``answer`` keeps its own; those of others are put aside."""
+    directory.mkdir(parents=True, exist_ok=True)
+    start = _Start(fingerprint=fingerprint, prompts=hash_prompts(prompts), settings=settings)
+    begin(directory, start)
+    standings.write_record(directory / _Start.file, start)
+    jsonl.write(directory / ANSWERS, answers)
+    return _entry(name, start, answers, {})
 
 
 def read_entry(name: str, directory: Path) -> Entry:

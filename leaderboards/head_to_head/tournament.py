@@ -13,6 +13,7 @@ from leaderboards.base import JudgeRole, Plan, Setting, Subject
 from leaderboards.harness import SELF, Model
 from leaderboards.head_to_head import benchmark
 from leaderboards.head_to_head.answers import Entry, answer, default_prompts, hash_prompts, read_entry
+from leaderboards.head_to_head.finished import given_prompts, store_given
 from leaderboards.head_to_head.judges import annotator_for
 from leaderboards.head_to_head.verdicts import kind_of
 from leaderboards.standings import Tournament
@@ -32,13 +33,14 @@ class HeadToHead:
     Args:
         root: the answers are in ``NAME/eval/head-to-head@1/``, verdicts and result in ``head-to-head/``.
         prompts: a file of prompts; None takes `default_prompts`.
+        outputs: a file of finished outputs whose prompts are taken, where no model is there to answer others.
 
     Raises:
         ConfigError: nobody is named who could judge all pairs alike.
         DataError: the prompts cannot be read.
     """
 
-    def __init__(self, root: Path, setting: Setting, prompts: Path | None = None) -> None:
+    def __init__(self, root: Path, setting: Setting, prompts: Path | None = None, outputs: Path | None = None) -> None:
         if setting.judge is None or setting.judge.name == SELF:
             raise ConfigError(
                 "head-to-head: one judge has to compare all pairs, and none was named (`self` would be another one "
@@ -47,7 +49,9 @@ class HeadToHead:
             )
         self.root, self.setting = root, setting
         self.judge: JudgeRole = setting.judge
-        self.prompts: list[Prompt] = default_prompts(setting, prompts)
+        given = outputs if prompts is None else None
+        limit = setting.config.eval.limit
+        self.prompts: list[Prompt] = given_prompts(given, limit) if given else default_prompts(setting, prompts)
 
     def plan(self, n_models: int) -> Plan:
         """Answers and judgments for so many models, nothing of it done yet."""
@@ -76,6 +80,17 @@ class HeadToHead:
         reporter.finished(
             stage, {"answers": len(found.answers), "failed": len(found.failures)}, time.monotonic() - began
         )
+
+    def take(self, model: Model, path: Path, which: str | None) -> None:
+        """Stores a finished file's outputs as a model's answers.
+
+        Args:
+            which: whose outputs, where the file holds those of several.
+
+        Raises:
+            DataError: the file cannot be read, or answers none of the prompts.
+        """
+        store_given(path, self.prompts, self._folder(model.name), model.name, model.fingerprint, which)
 
     def hold(self, reporter: Reporter) -> Tournament | None:
         """Judges all pairs of the models that have answered these prompts, of earlier calls too; None with one alone.

@@ -1,13 +1,12 @@
 """IFEval's files: the 541 prompts with their demands, and answers to them that somebody else's tools wrote.
 
-Finished answers are JSON lines, plain or gzipped, in the layout of the original (``prompt`` and ``response``, as
-``instruction_following_eval`` reads them) or of lm-eval's ``samples_ifeval_*.jsonl`` (``doc`` and ``resps``).
+Finished answers are rows (``sources.rows`` says what may hold them) in the layout of the original (``prompt`` and
+``response``, as ``instruction_following_eval`` reads them) or of lm-eval's ``samples_ifeval_*.jsonl``.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +14,7 @@ from typing import Any, Final
 from pydantic import Field, JsonValue, model_validator
 
 from selfreward_bench.errors import DataError
+from selfreward_bench.sources import rows
 from selfreward_bench.sources.directory import DataDir
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.rundir import hash_json
@@ -24,7 +24,6 @@ __all__ = ["KIND", "PROMPTS", "Responses", "Task", "hash_tasks", "load_tasks", "
 
 PROMPTS: Final = "ifeval/input_data.jsonl"
 KIND: Final = "ifeval-responses"
-_SUFFIXES: Final = (".jsonl", ".jsonl.gz")
 
 
 class Task(Record):
@@ -92,13 +91,12 @@ class Responses:
 
 
 def recognise(path: Path) -> str | None:
-    """``ifeval-responses`` by the first line of a JSONL file; None for any other file."""
-    if not path.name.endswith(_SUFFIXES) or not path.is_file():
+    """``ifeval-responses`` by the first row; None for any other file."""
+    if not path.name.endswith(rows.SUFFIXES) or not path.is_file():
         return None
     try:
-        _, line = next(_lines(path))
-        return KIND if _response(json.loads(line)) is not None else None
-    except (DataError, StopIteration, ValueError, RecursionError):
+        return KIND if _response(rows.first_row(path)) is not None else None
+    except DataError:
         return None
 
 
@@ -114,12 +112,8 @@ def read_responses(path: Path, tasks: list[Task]) -> Responses:
     known = {t.prompt for t in tasks}
     found: dict[str, str] = {}
     n = others = 0
-    for number, line in _lines(path):
-        place = f"{path}:{number}"
-        try:
-            answer = _response(json.loads(line))
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{place} is not valid JSON ({error}).") from error
+    for row in rows.iterate_rows(path):
+        place, answer = row.place, _response(row.values)
         if answer is None:
             raise DataError(f"{place} has neither `prompt` and `response` nor lm-eval's `doc` and `resps`.")
         prompt, text = answer
@@ -131,10 +125,8 @@ def read_responses(path: Path, tasks: list[Task]) -> Responses:
     return Responses(found, n, others)
 
 
-def _response(row: Any) -> tuple[str, str] | None:
-    """The prompt and the answer of a line; None where it is none."""
-    if not isinstance(row, dict):
-        return None
+def _response(row: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The prompt and the answer of a row; None where it is none."""
     doc = row.get("doc")
     if isinstance(doc, dict) and "instruction_id_list" in doc:
         prompt, text = doc.get("prompt"), row.get("resps")
@@ -143,9 +135,3 @@ def _response(row: Any) -> tuple[str, str] | None:
     else:
         prompt, text = row.get("prompt"), row.get("response")
     return (prompt, text) if isinstance(prompt, str) and isinstance(text, str) else None
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(DataDir(path.parent).text(path.name), 1):
-        if line.strip():
-            yield number, line.removeprefix("\ufeff")

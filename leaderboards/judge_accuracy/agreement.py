@@ -166,12 +166,25 @@ def pair_rows(verdicts: Iterable[PairVerdict]) -> list[SampleScore]:
             numbers |= _pair("", v.verdict, other, v.truth, 1 - v.truth, v.category)
         if len(v.orders) > 1:
             consistent = None if v.ab is None or v.ba is None else float(v.ab == v.ba)
-            numbers |= _by_category("consistency", consistent, v.category)
+            numbers |= _by_category("consistency", consistent, v.category) | _both_orders(v)
         if numbers:
             scored = _with_reason(row(f"pair/{v.id}", v.cluster, numbers), v.reason or "no_verdict")
             rows.append(scored.model_copy(update={"detail": {**scored.detail, **v.detail}}))
         rows += _order_rows(v)
     return rows
+
+
+def _both_orders(v: PairVerdict) -> dict[str, float | None]:
+    """Published readings of two orders; a verdict that could not be read is not right, as there.
+
+    ``agreement``: both orders are right (Auto-J; LLMBar's ``correct_both``). ``net``: more orders are right than are
+    wrong, a tie is neither (JudgeBench).
+    """
+    numbers = _by_category("agreement", float(v.ab == v.truth and v.ba == v.truth), v.category)
+    if v.truth == 0.5:
+        return numbers
+    right = sum((said == v.truth) - (said == 1 - v.truth) for said in (v.ab, v.ba))
+    return numbers | _by_category("net", float(right > 0), v.category)
 
 
 def label_rows(verdicts: Iterable[PairVerdict]) -> list[SampleScore]:

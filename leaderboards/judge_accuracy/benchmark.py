@@ -216,6 +216,7 @@ class LLMBarProcessedJudgeAccuracy(JudgeAccuracy):
 
     key: ClassVar[str] = "judge-accuracy-llmbar-processed@1"
     description: ClassVar = described(key)
+    stored: ClassVar = _Stored("llmbar-results", judge_data.is_llmbar_processed_results, judge_data.llmbar_results)
 
     def load(self, setting: Setting) -> JudgeData:
         """See ``JudgeAccuracy``."""

@@ -6,20 +6,19 @@ two responses, a tie two equal ranks. Stored verdicts become ``Judgment`` record
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from selfreward_bench.errors import DataError
 from selfreward_bench.sources.directory import DataDir
 from selfreward_bench.sources.oasst import read_trees
-from selfreward_bench.storage import jsonl
+from selfreward_bench.sources.rows import SUFFIXES, decode, first_row
 from selfreward_bench.storage.rundir import hash_file
 from selfreward_bench.types import Judgment, Message, RankedPrompt, RankedResponse, Record
 
@@ -27,6 +26,7 @@ __all__ = [
     "LLMBAR",
     "LLMBAR_PROCESSED",
     "JudgeData",
+    "is_llmbar_processed_results",
     "is_llmbar_results",
     "is_pandalm_results",
     "llmbar",
@@ -46,7 +46,7 @@ LLMBAR: Final = {
 LLMBAR_PROCESSED: Final = {s: f"llmbar/Processed/{s}/dataset.json" for s in ("FairEval", "MT-Bench")}
 PANDALM: Final = "pandalm/testset-v1.json"
 _ANNOTATORS: Final = 3
-_PEEK: Final = 1_000_000  # bytes that tell what a file is
+_PROCESSED_FOLDERS: Final = frozenset({"Processed", "FairEval", "MT-Bench", "LLMEval^2"})
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,15 @@ class _Line(Record):
 
 
 def ranked_jsonl(path: Path) -> JudgeData:
-    """A JSONL file of ranked responses in the layout of ``docs/formats.md``.
+    """A file of ranked responses in the layout of ``docs/formats.md``.
 
     Raises:
         DataError: the file cannot be used; or no prompt in it has two responses of unlike rank, or a user's turn.
     """
-    prompts = tuple(line.ranked() for line in jsonl.read(path, _Line, unique=lambda r: r.id))
+    prompts = tuple(line.ranked() for line in decode(path, _Line))
+    twice = [name for name, n in Counter(p.id for p in prompts).items() if n > 1]
+    if twice:
+        raise DataError(f"{path}: the id {twice[0][:100]!r} is there more than once. Ids must be unique.")
     silent = next((p.id for p in prompts if p.messages[-1].role != "user"), None)
     if silent is not None:
         raise DataError(f"{path}: {silent!r} does not end with a user's turn; it is the user's turn that is answered.")
@@ -130,9 +133,6 @@ def ranked_jsonl(path: Path) -> JudgeData:
 
 class _Row(BaseModel):
     model_config = ConfigDict(extra="ignore")
-
-
-T = TypeVar("T", bound=_Row)
 
 
 class _LlmbarRow(_Row):
@@ -156,7 +156,7 @@ def llmbar(data: DataDir, files: Mapping[str, str] = LLMBAR) -> JudgeData:
     """
     prompts: dict[str, RankedPrompt] = {}
     for subset, file in files.items():
-        for r in _rows(data.path(file), _LlmbarRow):
+        for r in decode(data.path(file), _LlmbarRow):
             if r.label not in (1, 2):
                 raise DataError(f"{data.path(file)}: label {r.label} is neither 1 nor 2. Get the file again.")
             truth = 1.0 if r.label == 1 else 0.0
@@ -199,7 +199,7 @@ def pandalm(data: DataDir) -> JudgeData:
     path = data.path(PANDALM)
     prompts: dict[str, RankedPrompt] = {}
     annotators: tuple[dict[str, float], ...] = tuple({} for _ in range(_ANNOTATORS))
-    for r in _rows(path, _PandalmRow):
+    for r in decode(path, _PandalmRow):
         name = f"pandalm-{r.idx}"
         if not {r.annotator1, r.annotator2, r.annotator3} <= {0, 1, 2} or name in prompts:
             raise DataError(f"{path}: idx {r.idx} comes twice or has a label other than 0, 1, 2. Get the file again.")
@@ -233,19 +233,45 @@ class _Call(_Row):
 
 
 class _LlmbarResult(_LlmbarRow):
-    results: list[dict[str, _Call]]
+    """What an evaluator did in turn: texts it asked for first, verdicts; the last one counts.
+
+    So it is for every evaluator: metrics or a reference are asked for first, ``Swap`` asks again where the orders
+    differ, ``Rating`` keeps both grades beside the verdict.
+    """
+
+    results: list[Any]
 
 
 def is_llmbar_results(path: Path) -> bool:
-    """Whether it is a ``result.json`` of LLMBar's evaluators, or a directory with such files."""
-    if path.is_dir():
-        return any(_is_result(file) for file in stored_files(path))
-    return _is_result(path)
+    """Whether it is a ``result.json`` of LLMBar's evaluators, or a directory with such files, not of processed sets."""
+    return _holds_results(path) and not _of_processed(path)
+
+
+def is_llmbar_processed_results(path: Path) -> bool:
+    """Whether it is such a file of the processed sets: their folders' names tell."""
+    return _holds_results(path) and _of_processed(path)
+
+
+def _holds_results(path: Path) -> bool:
+    return any(_is_result(file) for file in stored_files(path)) if path.is_dir() else _is_result(path)
+
+
+def _of_processed(path: Path) -> bool:
+    """Whether the nearest folder that names a set names a processed one."""
+    file = next(iter(stored_files(path)), path).resolve() if path.is_dir() else path.resolve()
+    named = (
+        p for p in reversed(file.parts) if p in _PROCESSED_FOLDERS or p in LLMBAR or p in ("LLMBar", "Adversarial")
+    )
+    return next(named, "") in _PROCESSED_FOLDERS
 
 
 def _is_result(path: Path) -> bool:
-    beginning = _peek(path)
-    return b'"output_1"' in beginning and b'"swap = False"' in beginning
+    if not path.name.endswith(SUFFIXES) or not path.is_file():
+        return False
+    first = first_row(path)
+    made = first.get("results")
+    last = made[-1] if isinstance(made, list) and made else None
+    return "output_1" in first and isinstance(last, dict) and any(str(key).startswith("swap = ") for key in last)
 
 
 def llmbar_results(path: Path, data: JudgeData) -> list[Judgment]:
@@ -260,9 +286,12 @@ def llmbar_results(path: Path, data: JudgeData) -> list[Judgment]:
     known = {p.id for p in data.prompts}
     found: dict[str, Judgment] = {}
     for file in stored_files(path):
-        for r in _rows(file, _LlmbarResult):
+        for r in decode(file, _LlmbarResult):
             if r.id not in known:
-                raise DataError(f"{file}: a pair in it is not in the data set ({r.input[:60]!r}). Are both of LLMBar?")
+                raise DataError(
+                    f"{file}: a pair in it is not in the data set ({r.input[:60]!r}). Are both of LLMBar? Files of the "
+                    "processed sets lie in a folder of that set's name (FairEval, MT-Bench)."
+                )
             for order, call in _orders(file, r).items():
                 judgment = _verdict(r.id, "llmbar-results", _winner(call.winner), str(call.winner), order)
                 if judgment.id in found:
@@ -272,11 +301,14 @@ def llmbar_results(path: Path, data: JudgeData) -> list[Judgment]:
 
 
 def _orders(file: Path, r: _LlmbarResult) -> dict[str, _Call]:
-    calls = r.results[0] if len(r.results) == 1 else {}
+    calls = r.results[-1] if r.results else None
     names = {"ab": "swap = False", "ba": "swap = True"}
-    if not all(name in calls for name in names.values()):
-        raise DataError(f"{file}: a row's 'results' are not one judgment in both orders, as LLMBar's evaluators write.")
-    return {order: calls[name] for order, name in names.items()}
+    try:
+        return {order: _Call.model_validate(calls[name]) for order, name in names.items()}  # type: ignore[index]
+    except (TypeError, KeyError, ValidationError) as error:
+        raise DataError(
+            f"{file}: a row's 'results' do not end with a judgment in both orders, as LLMBar's evaluators write."
+        ) from error
 
 
 def _winner(value: str | int | None) -> float | None:
@@ -311,8 +343,10 @@ class _PandalmResult(_Row):
 
 def is_pandalm_results(path: Path) -> bool:
     """Whether it is a judge's stored verdicts on PandaLM's test set."""
-    beginning = _peek(path)
-    return b'"idx"' in beginning and b'_result"' in beginning
+    if not path.name.endswith(SUFFIXES) or not path.is_file():
+        return False
+    columns = set(first_row(path))
+    return "idx" in columns and any(column.endswith("_result") for column in columns)
 
 
 def pandalm_results(path: Path, data: JudgeData) -> list[Judgment]:
@@ -323,7 +357,7 @@ def pandalm_results(path: Path, data: JudgeData) -> list[Judgment]:
     """
     known = {p.id for p in data.prompts}
     found: dict[str, Judgment] = {}
-    for r in _rows(path, _PandalmResult):
+    for r in decode(path, _PandalmResult):
         name = f"pandalm-{r.idx}"
         if name in found:
             raise DataError(f"{path}: idx {r.idx} is there twice.")
@@ -348,38 +382,6 @@ def _verdict(prompt_id: str, judge: str, score: float | None, raw: str, order: s
 
 
 # --- files
-
-
-def _rows(path: Path, model: type[T]) -> list[T]:
-    """A JSON list of rows, plain or gzipped, bounded in size."""
-    content = _content(path)
-    try:
-        rows = TypeAdapter(list[model]).validate_json(content)  # type: ignore[valid-type]  # a type made at run time
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        what = first["msg"].removeprefix("Value error, ")
-        raise DataError(f"{path}: {place}: {what}. It is not in the published layout; get it again.") from error
-    if not rows:
-        raise DataError(f"{path}: holds no rows.")
-    return list(rows)
-
-
-def _peek(path: Path) -> bytes:
-    """How a file begins; empty where that is no list.
-
-    Raises:
-        DataError: it cannot be read, or is damaged.
-    """
-    if not path.is_file():
-        return b""
-    content = _content(path)
-    return content[:_PEEK] if content.lstrip().startswith(b"[") else b""
-
-
-def _content(path: Path) -> bytes:
-    """Unpacked, without the byte order mark that some editors write."""
-    return DataDir(path.parent).read(path.name).removeprefix(codecs.BOM_UTF8)
 
 
 def _hash(data: DataDir, files: Iterable[str]) -> str:

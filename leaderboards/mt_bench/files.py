@@ -1,15 +1,13 @@
 """MT-Bench's files in FastChat's formats: questions, references, judge prompts, answers and judgments, in and out.
 
-Everything is read when it is needed and checked line by line; nothing of the benchmark's data is in this package. What
-FastChat's files hold beyond the fields of ``records`` is ignored.
+Everything is read when it is needed and checked row by row (``sources.rows`` says what may hold rows); nothing of the
+benchmark's data is in this package. What FastChat's files hold beyond the fields of ``records`` is ignored.
 """
 
 from __future__ import annotations
 
-import codecs
-import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +15,6 @@ from string import Formatter
 from typing import Final, Literal, TypeVar
 
 from leaderboards.mt_bench.records import (
-    AnyLine,
     Choice,
     External,
     ModelAnswer,
@@ -31,8 +28,8 @@ from leaderboards.mt_bench.records import (
 from leaderboards.mt_bench.verdicts import Guard
 from selfreward_bench.errors import DataError
 from selfreward_bench.models.candidates import choose_model
+from selfreward_bench.sources import rows
 from selfreward_bench.sources.directory import DataDir
-from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Message
 
@@ -88,51 +85,27 @@ R = TypeVar("R", bound=External)
 
 
 def recognise(path: Path) -> str | None:
-    """Which of FastChat's files it is, told from its first line; None when it is none of them.
+    """Which of FastChat's files it is, told from its first row; None when it is none of them.
 
     Raises:
-        DataError: it is JSONL that cannot be read, or its first line has the fields of one of them and is broken.
+        DataError: it cannot be read, or its first row has the fields of one of them and is broken.
     """
-    if not path.name.endswith((".jsonl", ".jsonl.gz")) or not path.is_file():
+    if not path.name.endswith(rows.SUFFIXES) or not path.is_file():
         return None
-    number, line = next(_lines(DataDir(path.parent), path.name))
-    if line.lstrip().startswith(b"["):
-        return None
-    place = f"{path}:{number}"
-    fields = jsonl.decode(line, AnyLine, place).model_fields_set
+    fields = set(rows.first_row(path))
     kind = next((k for k, told in _TOLD_BY.items() if "question_id" in fields and told & fields), None)
     if kind is not None:
-        jsonl.decode(line, _KINDS[kind], place)
+        rows.decode_row(next(rows.iterate_rows(path)), _KINDS[kind])
     return kind
 
 
 def read_records(path: Path, model: type[R]) -> list[R]:
-    """All lines of a file, plain or gzipped.
+    """All rows of a file.
 
     Raises:
-        DataError: the file or one of its lines cannot be used.
+        DataError: the file or one of its rows cannot be used.
     """
-    return _records(DataDir(path.parent), path.name, model)
-
-
-def _records(data: DataDir, name: str, model: type[R]) -> list[R]:
-    return [jsonl.decode(line, model, f"{data.path(name)}:{number}") for number, line in _lines(data, name)]
-
-
-def _lines(data: DataDir, name: str) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank, with their numbers; a byte order mark is let through.
-
-    Raises:
-        DataError: the file cannot be read or holds none, or a line is too long.
-    """
-    content = data.read(name).removeprefix(codecs.BOM_UTF8)
-    for number, line in enumerate(io.BytesIO(content), 1):
-        if len(line) > jsonl.MAX_LINE_BYTES:
-            raise DataError(f"{data.path(name)}:{number}: the line is longer than {jsonl.MAX_LINE_BYTES:,} bytes.")
-        if line.strip():
-            yield number, line
-    if not content.strip():
-        raise DataError(f"{data.path(name)} holds no records. Check that this is the right file.")
+    return rows.decode(path, model)
 
 
 def read_answers(path: Path, model: str | None = None, *, exact: bool = False) -> dict[str, tuple[str, ...]]:
@@ -183,9 +156,9 @@ def load_items(data: DataDir, limit: int | None = None) -> list[Item]:
     Raises:
         DataError: a file cannot be used, or a reference is missing.
     """
-    references = _by_question(data.path(REFERENCES), _records(data, REFERENCES, ModelAnswer))
+    references = _by_question(data.path(REFERENCES), rows.decode(data.path(REFERENCES), ModelAnswer))
     items = []
-    for question in _records(data, QUESTIONS, Question):
+    for question in rows.decode(data.path(QUESTIONS), Question):
         key = str(question.question_id)
         needed = question.category in NEEDS_REFERENCE
         if needed and len(references.get(key, ())) < 2:
@@ -216,7 +189,7 @@ class JudgePrompts:
         Raises:
             DataError: the file cannot be used.
         """
-        return cls({line.name: line for line in _records(data, PROMPTS, PromptLine)}, str(data.path(PROMPTS)))
+        return cls({line.name: line for line in rows.decode(data.path(PROMPTS), PromptLine)}, str(data.path(PROMPTS)))
 
     @cached_property
     def guard(self) -> Guard:

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
-    "AnyLine",
     "Choice",
     "External",
     "ModelAnswer",
@@ -82,12 +81,6 @@ class PairJudgment(External):
     g2_judgment: str
     turn: TurnNumber
     tstamp: float = 0.0
-
-
-class AnyLine(BaseModel):
-    """A line whose fields tell what it is."""
-
-    model_config = ConfigDict(extra="allow")
 
 
 class PromptLine(External):

@@ -17,7 +17,8 @@ from typing import Any, ClassVar, Final
 from leaderboards.base import Calls, Outcome, Plan, Setting, Subject
 from leaderboards.descriptions import described
 from leaderboards.nlp import files as nlp_files
-from leaderboards.nlp.scores import Leaf, TaskScores, combine, sample_rows, unreadable_rows
+from leaderboards.nlp.combined import combine
+from leaderboards.nlp.scores import Leaf, TaskScores, sample_rows, unreadable_rows
 from leaderboards.nlp.sources import Documents, Unreadable, files_of, micro_documents, read_documents
 from leaderboards.nlp.tasks import (
     PROFILE,
@@ -113,8 +114,8 @@ class _LmEval:
                 jsonl.write(file, leaf.rows)
                 jsonl.append(subject.directory / FINISHED, [leaf.scores])  # last: it says that the samples are whole
             leaves.append(leaf)
-        rows, metrics = combine(leaves)
-        return Outcome(rows, None, metrics, self.comparability(subject.setting))
+        found = combine(leaves)
+        return Outcome(found.rows, None, found.metrics, self.comparability(subject.setting), shown=found.shown)
 
 
 def open_model(subject: Subject) -> Any:

@@ -1,8 +1,4 @@
-"""From what lm-eval logs of each document to rows, and from the rows of all tasks to metrics.
-
-A task's number is its mean over documents, MMLU's the mean over its subjects (macro), the average the mean over tasks.
-Rows carry their share in such a mean of means (value times a weight), so that two checkpoints can be compared paired.
-"""
+"""From what lm-eval logs of each document to rows: a row per document, with its numbers (``combined`` adds them)."""
 
 from __future__ import annotations
 
@@ -13,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from pydantic import Field
 
-from leaderboards.base import measures
 from leaderboards.nlp.sources import Unreadable
-from selfreward_bench import stats
-from selfreward_bench.types import Metric, Record, SampleScore
+from selfreward_bench.types import Record, SampleScore
 
-__all__ = ["Leaf", "TaskScores", "combine", "sample_rows", "stratified_mean", "unreadable_rows"]
+__all__ = ["Leaf", "TaskScores", "sample_rows", "unreadable_rows"]
 
 PROMPT_CHARACTERS: Final = 400  # of a prompt's end: the question, not the worked examples
 ANSWER_CHARACTERS: Final = 600
@@ -33,8 +28,10 @@ class TaskScores(Record):
         unit: the benchmark it is counted under (``mmlu``).
         subject: the part of the unit it is; empty where it is all of it.
         main: the key of the number that counts.
-        metrics: ``METRIC,FILTER`` -> lm-eval's own number.
-        n: documents.
+        metrics: ``METRIC,FILTER`` -> lm-eval's own number; None for what is none (NaN).
+        errors: the same keys -> lm-eval's standard error, where it is known.
+        better: metric -> whether more is better, where it is known.
+        n: documents; 0 where it is not known.
     """
 
     task: str
@@ -44,6 +41,8 @@ class TaskScores(Record):
     version: str
     shots: int
     metrics: dict[str, float | None]
+    errors: dict[str, float] = Field(default_factory=dict)
+    better: dict[str, bool] = Field(default_factory=dict)
     n: int
 
 
@@ -168,112 +167,3 @@ def unreadable_rows(task: str, unreadable: Iterable[Unreadable], main: str) -> l
         )
         for u in unreadable
     ]
-
-
-# --- all tasks
-
-
-def combine(leaves: Sequence[Leaf]) -> tuple[list[SampleScore], dict[str, Metric]]:
-    """Rows with their final measures, and the metrics that are no plain means over rows.
-
-    Measures: the unit's name (its main number), ``UNIT/METRIC`` or ``UNIT/FILTER`` for its other numbers, for a unit of
-    several tasks ``UNIT/SUBJECT`` and ``UNIT_micro`` (mean over documents), ``UNIT/no_answer``, ``truncated_prompts``,
-    and ``average`` where there are several units, all of shares.
-    """
-    units: dict[str, list[Leaf]] = defaultdict(list)
-    for leaf in leaves:
-        units[leaf.scores.unit].append(leaf)
-    rows: list[SampleScore] = []
-    metrics: dict[str, Metric] = {}
-    by_row = {u: group for u, group in units.items() if all(_is_mean(x, x.scores.main) for x in group)}
-    for unit, group in units.items():
-        if unit not in by_row:
-            metrics |= _summaries(unit, group)
-        elif len(group) > 1:
-            metrics[unit] = stratified_mean([(x.rows, 1 / len(group), x.scores.main) for x in group])
-    averaged = len(units) > 1 and len(by_row) == len(units) and all(map(_is_share, leaves))
-    if averaged:
-        weights = [(x, 1 / len(units) / len(units[x.scores.unit])) for x in leaves]
-        metrics["average"] = stratified_mean([(x.rows, w, x.scores.main) for x, w in weights])
-    n_all = sum(map(_n_scored, leaves))
-    for unit, group in units.items():
-        n_unit = sum(map(_n_scored, group))
-        for leaf in group:
-            n_leaf = max(1, _n_scored(leaf))
-            in_unit = n_unit / (len(group) * n_leaf) if unit in by_row else None
-            in_all = n_all / (len(units) * len(group) * n_leaf) if averaged else None
-            names = _names(leaf, in_unit, in_all, several=len(group) > 1)
-            rows += [_renamed(r, names) for r in leaf.rows]
-    return rows, metrics
-
-
-def _names(leaf: Leaf, in_unit: float | None, in_all: float | None, *, several: bool) -> dict[str, tuple[str, float]]:
-    """Measure -> the key it is made from and the weight it is multiplied with."""
-    scores = leaf.scores
-    unit, main, keys = scores.unit, scores.main, list(scores.metrics)
-    names: dict[str, tuple[str, float]] = {}
-    if in_unit is not None:
-        names[unit] = (main, in_unit)
-        if several:
-            names |= {f"{unit}_micro": (main, 1), f"{unit}/{scores.subject}": (main, 1)}
-    if in_all is not None:
-        names["average"] = (main, in_all)
-    if not several:
-        names |= {f"{unit}/{_short(k, keys)}": (k, 1) for k in keys if k != main and _is_mean(leaf, k)}
-    return names | {f"{unit}/no_answer": ("no_answer", 1), "truncated_prompts": ("cut", 1)}
-
-
-def _renamed(row: SampleScore, names: Mapping[str, tuple[str, float]]) -> SampleScore:
-    raw = measures(row)
-    found = {name: (raw[key], weight) for name, (key, weight) in names.items() if key in raw}
-    named = {name: None if value is None else value * weight for name, (value, weight) in found.items()}
-    return row.model_copy(update={"detail": {**row.detail, "measures": named}})
-
-
-def _short(key: str, keys: Sequence[str]) -> str:
-    """``METRIC,FILTER`` without the half that all keys of the task share."""
-    metric, _, chosen = key.partition(",")
-    if len({k.partition(",")[2] for k in keys}) == 1:
-        return metric
-    return chosen if len({k.partition(",")[0] for k in keys}) == 1 else key
-
-
-def _summaries(unit: str, group: Sequence[Leaf]) -> dict[str, Metric]:
-    """lm-eval's own numbers, without intervals, where they are no means over rows (perplexity, F1, a bare summary)."""
-    found = {}
-    for leaf in group:
-        name = f"{unit}/{leaf.scores.subject}" if len(group) > 1 else unit
-        for key, value in leaf.scores.metrics.items():
-            label = name if key == leaf.scores.main else f"{name}/{_short(key, list(leaf.scores.metrics))}"
-            n = leaf.scores.n
-            found[label] = Metric(value=value, n_scored=n if value is not None else 0, n_total=n)
-    return found
-
-
-def _column(leaf: Leaf, key: str) -> list[float]:
-    return [v for r in leaf.rows if (v := measures(r).get(key)) is not None]
-
-
-def _n_scored(leaf: Leaf) -> int:
-    return len(_column(leaf, leaf.scores.main))
-
-
-def _is_mean(leaf: Leaf, key: str) -> bool:
-    """Whether the rows' mean is lm-eval's number; it aggregates some metrics in other ways."""
-    column, told = _column(leaf, key), leaf.scores.metrics.get(key)
-    return bool(column) and told is not None and abs(float(np.mean(column)) - told) < 1e-6
-
-
-def _is_share(leaf: Leaf) -> bool:
-    return all(0 <= v <= 1 for v in _column(leaf, leaf.scores.main))
-
-
-def stratified_mean(strata: Sequence[tuple[Sequence[SampleScore], float, str]]) -> Metric:
-    """The weighted sum of the strata's means with its 95% interval; equal documents are one cluster.
-
-    Args:
-        strata: rows, the weight of their mean (weights sum to 1), the measure that counts.
-    """
-    return stats.stratified_mean(
-        [([measures(r).get(key) for r in rows], [r.cluster for r in rows], weight) for rows, weight, key in strata]
-    )

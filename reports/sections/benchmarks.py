@@ -52,6 +52,7 @@ class _Block:
     more: ResultTable
     conditions: tuple[tuple[str, str], ...]
     incomplete: int
+    notes: tuple[str, ...]
     panels: tuple[tuple[Panel, str], ...]
     published: tuple[Grid, ...]
 
@@ -98,6 +99,7 @@ def _block(facts: RunFacts, key: str, panels: tuple[tuple[Panel, str], ...], min
         replace(table, rows=tuple(row for row in table.rows if row not in main)),
         _conditions(found),
         sum(r.incomplete for r in found),
+        tuple(f"{r.checkpoint}: {wording.clip(note, 500)}." for r in found for note in r.notes),
         panels,
         tuple(published.grids(key)),
     )

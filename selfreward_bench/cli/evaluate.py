@@ -76,6 +76,14 @@ def evaluate(
     concurrency: costs.Concurrency = 32,
     full: Annotated[bool, typer.Option("--full", help="Prints all metrics, not only the main ones.")] = False,
     no_report: Annotated[bool, typer.Option("--no-report", help="Does not renew the run's report.html.")] = False,
+    lc_strength: Annotated[
+        str | None,
+        typer.Option(
+            "--lc-strength",
+            metavar="cv|published",
+            help="AlpacaEval: the length control's penalty, cross-validated or as the published weights tell.",
+        ),
+    ] = None,
     recipe: options.Recipe = None,
     change: options.Set = None,
 ) -> None:
@@ -105,7 +113,7 @@ def evaluate(
     session = scoring.open_session(
         checkpoint or (),
         run,
-        Wanted(recipe, change or ()),
+        Wanted(recipe, [*(change or ()), *([f"eval.lc_strength={lc_strength}"] if lc_strength else [])]),
         benchmarks=tuple(filter(None, (benchmarks or "").split(","))),
         suite=suite,
         judge=judge,

@@ -142,7 +142,7 @@ def _main(found: Sequence[EvalResult]) -> list[str]:
 
 
 def remarks(results: Sequence[EvalResult], budget: Budget | None = None, replay: bool = False) -> Iterator[str]:
-    """What has no score and is asked for again, and what the evaluation cost.
+    """What has no score and is asked for again, what is to be known of the numbers, and what the evaluation cost.
 
     Args:
         replay: nobody was asked anything.
@@ -154,6 +154,11 @@ def remarks(results: Sequence[EvalResult], budget: Budget | None = None, replay:
         listed = "; ".join(f"{r.checkpoint}, {wording.title(r.benchmark)}: {r.incomplete:,}" for r in lacking)
         again = "The same command without --replay" if replay else "The same command"
         yield f"Failed or unreadable, and not scored ({listed}). {again} asks for these again, and for nothing else."
+    yield from (
+        visible(f"{r.checkpoint}, {wording.title(r.benchmark)}: {wording.clip(n, 500)}.")
+        for r in results
+        for n in r.notes
+    )
     if budget is not None and budget.prices.models and not replay:
         yield spent(budget)
 
@@ -180,7 +185,8 @@ def _numbers(result: EvalResult, name: str) -> tuple[Metric, MetricInfo, str, st
 
 
 def _scored(metric: Metric) -> str:
-    return f"{metric.n_scored:,}/{metric.n_total:,}"
+    """Where a file does not tell of how many documents its numbers are, nobody knows."""
+    return "?" if metric.value is not None and not metric.n_total else f"{metric.n_scored:,}/{metric.n_total:,}"
 
 
 def _scored_of_all(numbers: Sequence[Metric], details: Collection[str]) -> str:

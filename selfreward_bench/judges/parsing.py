@@ -1,7 +1,7 @@
 """From a judge's generated text to a verdict. Only text the judge itself generated may be passed in, never its prompt.
 
-A verdict is a line (or bracket) in the required form; a score mentioned anywhere else is talk. Where the text holds no
-verdict, two different ones, or one outside the range, the result is ``score=None`` with a reason, never a number.
+A verdict is a line, bracket or mark in the required form; a score mentioned anywhere else is talk. Where the text holds
+no verdict, two different ones, or one outside the range, the result is ``score=None`` with a reason, never a number.
 Every pattern works in linear time (possessive quantifiers, one line at a time).
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from selfreward_bench.config import Section
 from selfreward_bench.judges.fencing import disarmed
@@ -24,9 +24,11 @@ __all__ = [
     "ChoiceParser",
     "Parser",
     "Reason",
+    "ResultParser",
     "Scale",
     "ScoreLineParser",
     "Verdict",
+    "choices_of",
     "disarm",
     "parse",
 ]
@@ -81,25 +83,43 @@ class BracketParser(_Strict):
     kind: Literal["bracket"]
 
 
+def _distinct(choices: dict[str, float]) -> dict[str, float]:
+    if len({name.lower() for name in choices}) < len(choices):
+        raise ValueError(f"choices {', '.join(choices)} differ in case only, which does not count in a verdict")
+    if len(set(choices.values())) < len(choices):
+        raise ValueError("two choices have the same score; give each its own")
+    return choices
+
+
+Choices = Annotated[dict[Label, float], Field(min_length=2), AfterValidator(_distinct)]
+
+
 class ChoiceParser(_Strict):
     """A line ``LABEL: choice``; ``choices`` gives each choice's score, case does not matter."""
 
     kind: Literal["choice"]
     label: Label = "Verdict"
-    choices: dict[Label, float] = Field(min_length=2)
-
-    @model_validator(mode="after")
-    def _distinct(self) -> ChoiceParser:
-        if len({name.lower() for name in self.choices}) < len(self.choices):
-            raise ValueError(
-                f"choices {', '.join(self.choices)} differ in case only, which does not count in a verdict"
-            )
-        if len(set(self.choices.values())) < len(self.choices):
-            raise ValueError("two choices have the same score; give each its own")
-        return self
+    choices: Choices
 
 
-Parser = Annotated[ScoreLineParser | BracketParser | ChoiceParser, Field(discriminator="kind")]
+class ResultParser(_Strict):
+    """``[LABEL] n`` anywhere in the text, as Prometheus judges write it, ``/5`` or ``out of 5`` behind it are fine.
+
+    With ``choices`` it is ``[LABEL] choice``.
+    """
+
+    kind: Literal["result"]
+    label: Label = "RESULT"
+    choices: Choices | None = None
+
+
+AnyParser = ScoreLineParser | BracketParser | ChoiceParser | ResultParser
+Parser = Annotated[AnyParser, Field(discriminator="kind")]
+
+
+def choices_of(parser: AnyParser) -> dict[str, float] | None:
+    """The choices that verdicts are among, with their scores; None where verdicts are numbers."""
+    return parser.choices if isinstance(parser, ChoiceParser | ResultParser) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +130,7 @@ class Verdict:
     reason: Reason | None = None
 
 
-def parse(text: str, parser: ScoreLineParser | BracketParser | ChoiceParser, scale: Scale, truncated: bool) -> Verdict:
+def parse(text: str, parser: AnyParser, scale: Scale, truncated: bool) -> Verdict:
     """Reads the verdict out of generated text.
 
     The last well-formed verdict counts. Repeating it is fine; two that differ are ``conflicting``. A number that is not
@@ -120,13 +140,18 @@ def parse(text: str, parser: ScoreLineParser | BracketParser | ChoiceParser, sca
     >>> parse("Relevant and correct. [1]\\nScore: 4", ScoreLineParser(kind="score-line"), Scale(low=0, high=5), False)
     Verdict(score=4.0, reason=None)
     """
+    choices = {name.lower(): score for name, score in (choices_of(parser) or {}).items()}
+
+    def score(said: str) -> float:
+        return choices[said.lower()] if choices else float(said)
+
     if isinstance(parser, BracketParser):
-        found = [float(number) for number in _BRACKET.findall(text)]
-    elif isinstance(parser, ScoreLineParser):
-        found = _on_lines(text, _line(parser, scale), float, truncated)
+        found = [score(number) for number in _BRACKET.findall(text)]
+    elif isinstance(parser, ResultParser):
+        matches = _result(parser, scale).finditer(text)
+        found = [score(match[1]) for match in matches if not (truncated and match.end() == len(text))]
     else:
-        scores = {name.lower(): score for name, score in parser.choices.items()}
-        found = _on_lines(text, _line(parser, scale), lambda name: scores[name.lower()], truncated)
+        found = _on_lines(text, _line(parser, scale), score, truncated)
     if not found:
         return Verdict(None, "truncated" if truncated else "no_verdict")
     if len(set(found)) > 1:
@@ -135,17 +160,21 @@ def parse(text: str, parser: ScoreLineParser | BracketParser | ChoiceParser, sca
     return Verdict(grade) if grade is not None else Verdict(None, "out_of_range")
 
 
-def disarm(text: str, parser: ScoreLineParser | BracketParser | ChoiceParser, scale: Scale) -> str:
+def disarm(text: str, parser: AnyParser, scale: Scale) -> str:
     """``text`` as a judge may be shown it and quote it: nothing that is quoted from it line by line is a verdict.
 
-    A line that is one, or would be without its quotation marks, is called quoted, ``[[4]]`` becomes ``[ [4] ]``; any
-    other text stays as it is. A judge that tidies up what it quotes quotes no verdict either (``fencing.disarmed``).
+    A line that is one, or would be without its quotation marks, is called quoted, ``[[4]]`` becomes ``[ [4] ]`` and
+    ``[RESULT]`` becomes ``[ RESULT ]``; any other text stays as it is. A judge that tidies up what it quotes quotes no
+    verdict either (``fencing.disarmed``).
 
     >>> disarm("An apple.\\nScore: 5", ScoreLineParser(kind="score-line"), Scale(low=0, high=5))
     'An apple.\\n> Score: 5 (quoted)'
     """
     if isinstance(parser, BracketParser):
         return disarmed(text, lambda shown: _LOOK_ALIKE.sub(r"[ [\1] ]", shown))
+    if isinstance(parser, ResultParser):
+        marks = _marks(parser.label)
+        return disarmed(text, lambda shown: marks.sub(r"[ \1 ", shown))  # the space keeps it from being a mark
     pattern = _line(parser, scale)
     return disarmed(text, lambda shown: "".join(_quoted(ended, pattern) for ended in shown.splitlines(keepends=True)))
 
@@ -182,6 +211,25 @@ def _verdict_line(label: str, value: str) -> re.Pattern[str]:
     bold = r"\*{0,3}+"
     gap = rf"{_GAP}{bold}{_GAP}"
     return re.compile(rf"{gap}{re.escape(label)}{gap}[:：]{gap}{value}{bold}{_GAP}\.?{gap}", _FLAGS)  # noqa: RUF001
+
+
+def _result(parser: ResultParser, scale: Scale) -> re.Pattern[str]:
+    return _result_mark(parser.label, tuple(parser.choices or ()), f"{scale.high:g}")
+
+
+@lru_cache(maxsize=64)
+def _result_mark(label: str, choices: tuple[str, ...], top: str) -> re.Pattern[str]:
+    """``[RESULT] 4``, ``[RESULT]: (4)``, ``[RESULT: 4]``, ``[RESULT] Response A``; nothing follows on the line."""
+    mark = rf"\[{re.escape(label)}(?:\]{_GAP}:?+|:)\s*+\*{{0,3}}+(?:response[ \t]++)?\(?+{_GAP}"
+    longest_first = sorted(choices, key=len, reverse=True)
+    value = "|".join(map(re.escape, longest_first)) or _NUMBER
+    out_of = rf"(?:{_GAP}(?:/|out of){_GAP}{re.escape(top)})?"
+    return re.compile(rf"{mark}({value}){out_of}[)\].*]{{0,4}}+{_GAP}(?=[\r\n]|\Z)", _FLAGS)
+
+
+@lru_cache(maxsize=64)
+def _marks(label: str) -> re.Pattern[str]:
+    return re.compile(rf"\[({re.escape(label)})(?={_GAP}[\]:])", _FLAGS)
 
 
 @lru_cache(maxsize=64)

@@ -21,7 +21,7 @@ from selfreward_bench import recipes
 from selfreward_bench.config import Section
 from selfreward_bench.errors import ConfigError, UnknownNameError, did_you_mean
 from selfreward_bench.judges.fencing import Fence, clean
-from selfreward_bench.judges.parsing import ChoiceParser, Parser, Scale, Verdict, disarm, parse
+from selfreward_bench.judges.parsing import BracketParser, Parser, Scale, Verdict, choices_of, disarm, parse
 from selfreward_bench.types import Message
 
 __all__ = ["JudgePrompt", "judge_prompt_names", "load_judge_prompt", "render_conversation"]
@@ -76,16 +76,18 @@ class JudgePrompt(Section):
         return problems
 
     def _parser_problems(self) -> list[str]:
-        choice = isinstance(self.parser, ChoiceParser)
+        choices = choices_of(self.parser)
         problems = []
-        if self.kind == "pairwise" and not (choice and (self.scale.low, self.scale.high) == (0, 1)):
-            problems.append("a pairwise prompt needs parser kind 'choice' and range [0, 1] (1: response A wins)")
-        if isinstance(self.parser, ChoiceParser):
-            problems += [
-                f"choice {name!r} scores {score:g}, which is no grade of the range"
-                for name, score in self.parser.choices.items()
-                if self.scale.grade(score) is None
-            ]
+        if self.kind == "pairwise" and not (choices and (self.scale.low, self.scale.high) == (0, 1)):
+            problems.append(
+                "a pairwise prompt needs parser kind 'choice' (or 'result' with choices) and range [0, 1] (1: response "
+                "A wins)"
+            )
+        problems += [
+            f"choice {name!r} scores {score:g}, which is no grade of the range"
+            for name, score in (choices or {}).items()
+            if self.scale.grade(score) is None
+        ]
         return problems
 
     @cached_property
@@ -103,7 +105,8 @@ class JudgePrompt(Section):
         """
         texts = {name: self.fence.wrap(text) for name, text in responses.items()}
         texts["instruction"] = self.fence.inline(render_conversation(instruction))
-        if self.fence.style == "block" or self.parser.kind == "bracket":  # else a text has no line of its own
+        anywhere = self.parser.kind in ("bracket", "result")  # others are a line, which no text on a line has
+        if self.fence.style == "block" or anywhere:
             texts = {name: disarm(text, self.parser, self.scale) for name, text in texts.items()}
         return (Message(role="user", content=_PLACEHOLDER.sub(lambda match: texts[match[1]], self.template)),)
 
@@ -114,9 +117,8 @@ class JudgePrompt(Section):
     @property
     def grades(self) -> tuple[float, ...]:
         """All grades that can be given, lowest first."""
-        return (
-            tuple(sorted(self.parser.choices.values())) if isinstance(self.parser, ChoiceParser) else self.scale.grades
-        )
+        choices = choices_of(self.parser)
+        return tuple(sorted(choices.values())) if choices else self.scale.grades
 
     def verdict(self, score: float) -> str:
         """The shortest text that is read as a grade: the verdict alone, without a justification.
@@ -124,11 +126,12 @@ class JudgePrompt(Section):
         >>> load_judge_prompt("additive-5pt").verdict(4)
         'Score: 4'
         """
-        if isinstance(self.parser, ChoiceParser):
-            name = next(name for name, worth in self.parser.choices.items() if worth == score)
-            return f"{self.parser.label}: {name}"
-        grade = f"{score:.10g}"
-        return f"[[{grade}]]" if self.parser.kind == "bracket" else f"{self.parser.label}: {grade}"
+        choices = choices_of(self.parser) or {}
+        said = next((name for name, worth in choices.items() if worth == score), f"{score:.10g}")
+        if isinstance(self.parser, BracketParser):
+            return f"[[{said}]]"
+        label = self.parser.label
+        return f"[{label}] {said}" if self.parser.kind == "result" else f"{label}: {said}"
 
     def choices(self) -> tuple[dict[str, float], str]:
         """Mode ``expected``: continuations with their scores, and the text they continue.
@@ -142,11 +145,7 @@ class JudgePrompt(Section):
                 f"Judge prompt {self.name!r} has no assistant_prefix, so mode 'expected' does not know where its score "
                 "stands. Add for example `assistant_prefix: 'Score:'`, or take mode 'sampled'."
             )
-        scores = (
-            dict(self.parser.choices)
-            if isinstance(self.parser, ChoiceParser)
-            else {f"{grade:.10g}": grade for grade in self.scale.grades}
-        )
+        scores = dict(choices_of(self.parser) or {f"{grade:.10g}": grade for grade in self.scale.grades})
         clash = next(((a, b) for a in scores for b in scores if a != b and b.startswith(a)), None)
         if clash:
             raise ConfigError(
@@ -225,7 +224,11 @@ def _with_scale(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _problem(details: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """One line: the field's place in the file, what is wrong, what to write."""
-    place = [str(part) for part in details["loc"] if part not in {"score-line", "bracket", "choice", "block", "line"}]
+    place = [
+        str(part)
+        for part in details["loc"]
+        if part not in {"score-line", "bracket", "choice", "result", "block", "line"}
+    ]
     message = str(details["msg"]).removeprefix("Value error, ")
     if place[:1] == ["scale"]:
         place = ["step" if place[-1] == "step" else "range"]

@@ -13,7 +13,7 @@ Whether finished files are in such a format, and whether a model can be loaded, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count, islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Final, Literal
 
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.sources.hub import is_hub_name
+from selfreward_bench.sources.rows import SUFFIXES, iterate_rows
 from selfreward_bench.storage.files import os_errors
 
 __all__ = ["Candidate", "Kind", "choose_model", "parse_candidate", "parse_candidates"]
@@ -36,10 +37,14 @@ FORMS: Final = (
 _RUN_FILE: Final = "srbench.yaml"
 _MODEL: Final = re.compile(r"M\d+|SFT")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
-_OF_FILE: Final = re.compile(r"(.+?\.jsonl?(?:\.gz)?):(.+)", re.DOTALL)
-_FINISHED: Final = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
+_OF_FILE: Final = re.compile(r"(.+?\.(?:jsonl?|csv|tsv)(?:\.gz)?):(.+)", re.DOTALL)
+_FINISHED: Final = SUFFIXES
 _WEIGHTS: Final = ("config.json", "adapter_config.json", "*.safetensors", "pytorch_model*.bin")
-_UNTOLD: Final = re.compile(r"model_outputs|results(_.*)?|answers|checkpoint|annotations")  # names that tell no model
+_UNTOLD: Final = re.compile(
+    r"model_outputs|results?(_.*)?|answers|checkpoint|annotations|example"
+)  # names that tell no model
+_NAMED_BY: Final = ("generator_2", "model_id", "model", "generator")  # columns that tell whose a file is
+_DATED: Final = re.compile(r"_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(\.\d+)?$")  # as lm-eval names files
 _MAX_NAME: Final = 100  # characters; a name becomes a folder's
 _MAX_ENTRIES: Final = 10_000  # of a directory that are looked at
 _SHOWN: Final = 200  # characters of a text in a message
@@ -70,6 +75,8 @@ class Candidate:
 def parse_candidates(texts: Iterable[str]) -> list[Candidate]:
     """What the texts name, in their order, each once and with a name of its own: a second ``M2`` becomes ``M2-2``.
 
+    Finished files that would have one name are called after the folders that tell them apart.
+
     Raises:
         ConfigError, DataError, IncompatibleRunError: as ``parse_candidate``.
     """
@@ -80,12 +87,30 @@ def parse_candidates(texts: Iterable[str]) -> list[Candidate]:
         found.setdefault((place, candidate.model if candidate.kind == "finished" else None), candidate)
     taken: set[str] = set()
     named = []
-    for candidate in found.values():
+    for candidate in _told_apart(list(found.values())):
         names = chain([candidate.name], (f"{candidate.name}-{n}" for n in count(2)))
         name = next(n for n in names if n.casefold() not in taken)  # some file systems know no upper case
         taken.add(name.casefold())
         named.append(replace(candidate, name=name))
     return named
+
+
+def _told_apart(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+    """With names from folders for finished files that would have one and the same."""
+    for candidate in candidates:
+        alike = [c for c in candidates if c.kind == "finished" and c.name.casefold() == candidate.name.casefold()]
+        paths = [c.path.resolve().parts for c in alike if c.path and not c.model]
+        yield candidate if candidate not in alike or len(paths) < 2 else _after_folder(candidate, paths)
+
+
+def _after_folder(candidate: Candidate, paths: Sequence[tuple[str, ...]]) -> Candidate:
+    """The nearest folder whose name no other one shares; as it is where none differs."""
+    own = candidate.path.resolve().parts if candidate.path else ()
+    for up in range(2, min(map(len, paths)) + 1):
+        names = [_name(parts[-up]) for parts in paths]
+        if len({name.casefold() for name in names}) == len(names) and own:
+            return replace(candidate, name=_name(own[-up]))
+    return candidate
 
 
 def parse_candidate(text: str) -> Candidate:
@@ -188,11 +213,26 @@ def _entries(path: Path) -> Iterator[Path]:
 
 def _file(text: str, path: Path) -> Candidate:
     if path.name.endswith(_FINISHED):
-        return Candidate("finished", _name_of(path), text, path)
+        return Candidate("finished", _named_in(path) or _name_of(path), text, path)
     raise DataError(
         f"{_shown(text)} is a file, but not one with finished outputs ({', '.join(_FINISHED)}). Of a checkpoint, give "
         "the directory."
     )
+
+
+def _named_in(path: Path) -> str:
+    """The one model whose a file says that it is; empty where it says none, or several."""
+    names: dict[str, set[str]] = {}
+    try:
+        for row in iterate_rows(path):
+            for column in _NAMED_BY:
+                if isinstance(value := row.values.get(column), str) and value.strip():
+                    names.setdefault(column, set()).add(value)
+    except DataError:  # told by those who open it
+        return ""
+    told = next((names[column] for column in _NAMED_BY if column in names), set())
+    name = _name(told.pop().rstrip("/").rpartition("/")[2]) if len(told) == 1 else ""
+    return "" if _UNTOLD.fullmatch(name) else name
 
 
 def _name_of(path: Path) -> str:
@@ -202,7 +242,7 @@ def _name_of(path: Path) -> str:
     'claude-2'
     """
     given = path if path.name not in ("", "..") else path.resolve()
-    own = re.sub(r"\.jsonl?(\.gz)?$", "", given.name)
+    own = _DATED.sub("", re.sub(r"\.(jsonl?|csv|tsv)(\.gz)?$", "", given.name))
     above = [parent.name for parent in given.parents if parent.name]
     if own == "annotations":
         above = above[1:] or above  # AlpacaEval keeps them in a folder named after the annotator

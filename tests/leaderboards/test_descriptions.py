@@ -52,12 +52,25 @@ def test_what_is_learnt_holds_at_once_and_for_parts() -> None:
     assert title("capitals@1") == "Capitals, again"
 
 
-@pytest.mark.parametrize("key", ["nlp@1", "nlp@7", "micro-nlp@1", "judge-accuracy-x@1", "head-to-head@1", "quality@1"])
+@pytest.mark.parametrize("key", ["nlp@7", "judge-accuracy-x@1", "quality@1"])
 def test_srbenchs_own_cannot_be_described_by_others(key: str) -> None:
     before = title(key), info(key, "average"), info(key, "right")
     learn(key, OURS)
     assert is_own(key)
     assert (title(key), info(key, "average"), info(key, "right")) == before
+
+
+def test_to_srbenchs_own_only_metrics_that_no_table_knows_are_added() -> None:
+    toy = MetricInfo(label="toy (acc)", unit="share")
+    brought = Description(title="Mine", metrics={"average": toy, "toy": toy}, paired=("average", "toy"))
+    learn("nlp@1", brought)
+    table = BUILT_IN["nlp@1"]
+    assert (title("nlp@1"), info("nlp@1", "average")) == ("NLP benchmarks", table.metrics["average"])
+    assert info("nlp@1", "toy") == toy
+    assert described("nlp@1").paired == (*table.paired, "toy")
+    assert in_table("nlp@1", ["toy", "average", "odd"]) == ["average", "toy"]
+    learn("nlp@1", Description(title="x", metrics={"toy": toy.model_copy(update={"label": "toy (f1)"})}))
+    assert info("nlp@1", "toy").label == "toy"  # two numbers of one name: neither label would hold for both
 
 
 def test_every_row_is_described_by_the_table() -> None:

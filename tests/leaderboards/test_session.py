@@ -494,6 +494,35 @@ def test_finished_alpaca_eval_outputs_need_a_judge_and_no_model(
     assert len(done.results[0].comparability["snapshot"]) > 16
 
 
+def test_finished_outputs_are_held_head_to_head(data: Path, engines: Any, checkpoint: Checkpoint) -> None:
+    paths = [
+        put(Path(f"{name}.json"), [{"instruction": t, "output": f"{name} {t}", "generator": name} for t in TEXTS])
+        for name in ("M1", "M2")
+    ]
+    with pytest.raises(ConfigError, match="head-to-head: one judge has to compare all pairs"):
+        leaderboards.evaluate(paths, data_dir=data, benchmarks="head-to-head")
+    judge = str(checkpoint("judge"))
+    done = leaderboards.evaluate(paths, data_dir=data, benchmarks="head-to-head", judge=judge)
+    assert done.errors == ()
+    assert done.results == ()
+    assert done.tournament is not None
+    (pair,) = done.tournament.pairs
+    assert (pair.a, pair.b, pair.n_total) == ("M2", "M1", len(set(TEXTS)))
+    assert done.tournament.comparability["judge"] == judge
+    assert engines.keys() == {"judge"}  # nobody else is asked
+
+
+def test_finished_annotations_of_two_models_are_their_head_to_head(data: Path) -> None:
+    rows = annotations(lambda i: i % 2 == 0)
+    file = put(Path("a.json"), [{**row, "generator_1": "M1", "generator_2": "M2"} for row in rows])
+    done = leaderboards.evaluate([file], data_dir=data, benchmarks="head-to-head")
+    assert done.errors == ()
+    assert done.tournament is not None
+    assert [(p.a, p.b) for p in done.tournament.pairs] == [("M2", "M1")]
+    with pytest.raises(DataError, match="belongs to another benchmark: mt-bench"):
+        leaderboards.evaluate([put(Path("m.jsonl"), [judged(5, 81, 1)])], data_dir=data, benchmarks="head-to-head")
+
+
 def test_finished_fastchat_judgments(data: Path) -> None:
     lines = [
         judged(score, question, turn) for score, question, turn in ((8, 81, 1), (6, 81, 2), (4, 82, 1), (2, 82, 2))
@@ -543,7 +572,9 @@ def test_a_file_in_no_known_format(data: Path) -> None:
     with pytest.raises(DataError, match=r"no known format.*docs/formats\.md"):
         leaderboards.evaluate([put(Path("x.json"), {"a": 1})], data_dir=data)
     file = put(Path("mine/annotations.json"), annotations(lambda i: True))
-    with pytest.raises(DataError, match="no known format"):
+    with pytest.raises(
+        DataError, match=r"annotations\.json belongs to another benchmark: alpaca-eval.*--benchmarks alpaca"
+    ):
         leaderboards.evaluate([file], data_dir=data, benchmarks=["mt-bench"])
 
 

@@ -9,6 +9,7 @@ import os
 import random
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -44,13 +45,15 @@ def annotations_of(model: str) -> Path:
 
 
 @cache
-def score(path: Path) -> dict[str, Metric]:
+def score(path: Path, lc_strength: Literal["cv", "published"] = "cv") -> dict[str, Metric]:
     def no_engine() -> Engine:
         raise AssertionError("nobody is asked")
 
     kind = AlpacaEval().recognise(path)
     assert kind is not None
-    setting = Setting(RunConfig(), DataDir(ROOT), finished=Finished(kind, path))
+    config = RunConfig()
+    config = config.model_copy(update={"eval": config.eval.model_copy(update={"lc_strength": lc_strength})})
+    setting = Setting(config, DataDir(ROOT), finished=Finished(kind, path))
     outcome = AlpacaEval().run(Subject("m", no_engine, setting, Path("/nowhere"), lambda _: None))
     return summarise(outcome.rows) | dict(outcome.metrics)
 
@@ -77,6 +80,12 @@ def assert_equal_to_published(model: str, found: dict[str, Metric]) -> None:
     assert length.value is not None
     # the leaderboard cuts fractions off, and counts two missing answers as empty
     assert math.floor(length.value * length.n_scored / 805 if model in GAPS else length.value) == row["avg_length"]
+
+
+@pytest.mark.parametrize("model", [m for m in MODELS if m not in GAPS and m != "gpt4_1106_preview"])
+def test_published_weights_give_the_published_length_controlled_win_rate(model: str) -> None:
+    found = score(annotations_of(model), "published")["length_controlled_winrate"]
+    assert found.value == pytest.approx(float(published()[model]["length_controlled_winrate"]), abs=1e-4)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -65,6 +65,31 @@ def test_solution_is_optimal(seed: int, exponent: float, k: int, decided: bool) 
     assert (np.abs(slope[~moving]) < 1 + 1e-7 * scale).all()
 
 
+def with_baselines(n: int = 60) -> tuple[Comparisons, Gamed]:
+    rng = np.random.default_rng(3)
+    places = np.arange(n)
+    found = Comparisons(rng.beta(0.5, 0.8, n), rng.normal(0, 300, n), rng.normal(0, 1, n), places)
+    return found, Gamed(rng.beta(0.2, 2, 2 * n), rng.normal(0, 1, 2 * n), rng.normal(0, 1, 2 * n), np.tile(places, 2))
+
+
+@pytest.mark.parametrize("strength", STRENGTHS[[2, 4, 6]])
+def test_published_weights_tell_the_strength(strength: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, gamed = with_baselines()
+    with monkeypatch.context() as patch:
+        patch.setattr("leaderboards.alpaca_eval.length_control._choose_strength", lambda *_: strength)
+        there = length_controlled(found, gamed, n_refits=0)
+    assert there is not None
+    told = length_controlled(found, gamed, published=list(there.weights.values()), n_refits=0)
+    assert told is not None
+    assert (told.strength, told.win_rate) == (strength, there.win_rate)
+    assert told.gap is not None
+    assert told.gap < 1e-9
+    other = length_controlled(found, gamed, published=[9.0, 9.0, 9.0], n_refits=0)
+    assert other is not None
+    assert other.gap is not None
+    assert other.gap > 1
+
+
 def test_problems_solved_together_are_solved_alike() -> None:
     x, wins, _ = problem(5)
     counts = np.random.default_rng(1).multinomial(len(x), np.full(len(x), 1 / len(x)), size=7).astype(float)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from pathlib import Path
@@ -61,6 +62,19 @@ def test_gpt4_on_llmbar(data: DataDir) -> None:
         assert percent(found[f"order_accuracy/{subset}"]) == pytest.approx(accuracy), subset
         assert percent(found[f"consistency/{subset}"]) == pytest.approx(agreement), subset
     assert (found["consistency"].n_scored, found["parse_failures"].value) == (419, 0)
+
+
+@pytest.mark.parametrize("subset", list(GPT4_ON_LLMBAR))
+def test_agreement_is_what_llmbar_calls_correct_in_both_orders(data: DataDir, subset: str) -> None:
+    folder = data.path(judge_data.LLMBAR[subset]).parent / "evaluators/GPT-4/Vanilla"
+    told = json.loads((folder / "statistics.json").read_bytes())
+    found = score(LLMBarJudgeAccuracy(), folder / "result.json.gz", data)
+    right, of = map(int, told["correct_both"].partition(" = ")[0].split(" / "))
+    assert found[f"agreement/{subset}"].value == pytest.approx(right / of)
+    assert found[f"agreement/{subset}"].n_total == of
+    both = [float(told[f"correct_{swapped}"].partition(" = ")[2].rstrip("%")) for swapped in (False, True)]
+    orders = [found[f"order_accuracy_{order}"].value for order in ("ab", "ba")]
+    assert [100 * (value or 0) for value in orders] == pytest.approx(both)
 
 
 def test_kappa_on_llmbar_is_that_of_one_label_set(data: DataDir) -> None:

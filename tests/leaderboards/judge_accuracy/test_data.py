@@ -61,7 +61,7 @@ def test_llmbar_labels_become_ranks(tmp_path: Path) -> None:
 def test_llmbar_mistakes(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="label 3 is neither"):
         llmbar(tmp_path, label=3)
-    with pytest.raises(DataError, match=r"set\.json: 1\.output_1"):
+    with pytest.raises(DataError, match=r"set\.json: row 1: field 'output_1'"):
         llmbar(tmp_path, output_1=None)
     put(tmp_path / "set.json", [])
     with pytest.raises(DataError, match="no rows"):
@@ -131,7 +131,7 @@ def test_jsonl_takes_a_prompt_or_messages(tmp_path: Path) -> None:
     ("rows", "message"),
     [
         ([{**RANKED, "rank": 1}], r"mine\.jsonl:1: field 'rank' is unknown"),
-        ([RANKED, RANKED], "on line 1 already"),
+        ([RANKED, RANKED], "there more than once"),
         ([{**RANKED, "responses": [{"text": "a", "rank": 0}]}], "responses"),
         ([{**RANKED, "responses": [{"text": "a", "rank": 1}, {"text": "b", "rank": 1}]}], "equal ranks"),
         ([{**RANKED, "messages": [{"role": "user", "content": "x"}]}], "instruction once"),
@@ -173,6 +173,32 @@ def test_llmbar_results_in_a_directory(tmp_path: Path) -> None:
         judge_data.llmbar_results(tmp_path / "all", data)
 
 
+def test_every_evaluator_of_llmbar_ends_with_its_verdicts(tmp_path: Path) -> None:
+    data = llmbar(tmp_path)
+    grades = {"score_1": ["4", "stop"], "score_2": ["4", "stop"]}
+    first, last = (result(w)["results"][0] for w in (("1", "2"), ("2", "2")))
+    metrics = [["1. Is it right?", "stop"], ["1 2 3", "stop"], last]
+    swap = [{k: v | {"completion": ["x", "stop"]} for k, v in first.items()}, last]
+    for evaluator, made in {"Metrics_Reference": metrics, "Swap": swap, "Rating": [grades | last]}.items():
+        path = put(tmp_path / evaluator / "result.json", [result(results=made)])
+        assert judge_data.is_llmbar_results(path), evaluator
+        assert [j.score for j in judge_data.llmbar_results(path, data)] == [0, 0], evaluator
+
+
+def test_processed_sets_are_told_by_their_folder(tmp_path: Path) -> None:
+    for folder, processed in {
+        "Processed/MT-Bench/evaluators/GPT-4/Swap": True,
+        "FairEval": True,
+        "LLMBar/Natural/evaluators/GPT-4/Vanilla": False,
+        "Processed/copied/LLMBar/Natural": False,
+        "elsewhere": False,
+    }.items():
+        path = put(tmp_path / folder / "result.json", [result()])
+        for named in (path, path.parent):
+            told = (judge_data.is_llmbar_processed_results(named), judge_data.is_llmbar_results(named))
+            assert told == (processed, not processed), folder
+
+
 def test_llmbar_results_mistakes(tmp_path: Path) -> None:
     data = llmbar(tmp_path)
     with pytest.raises(DataError, match="not in the data set"):
@@ -181,7 +207,7 @@ def test_llmbar_results_mistakes(tmp_path: Path) -> None:
         judge_data.llmbar_results(put(tmp_path / "result.json", [result(results=[{"swap = True": {}}])]), data)
     deep = tmp_path / "result.json"
     deep.write_text("[" * 100_000)
-    with pytest.raises(DataError, match="not in the published layout"):
+    with pytest.raises(DataError, match="nested too deeply"):
         judge_data.llmbar_results(deep, data)
 
 
@@ -199,7 +225,7 @@ def test_pandalm_results_are_joined_by_idx(tmp_path: Path) -> None:
     assert made["pandalm-1"].raw == "garbage"
     with pytest.raises(DataError, match="idx 3 is there twice"):
         judge_data.pandalm_results(put(tmp_path / "verdicts.json", [*said, said[0]]), data)
-    with pytest.raises(DataError, match=r"1: .*pandalm_result and gpt_result are the verdicts of several judges"):
+    with pytest.raises(DataError, match=r"row 1: .*pandalm_result and gpt_result are the verdicts of several judges"):
         judge_data.pandalm_results(put(tmp_path / "verdicts.json", [said[0], {"pandalm_result": 1, **said[1]}]), data)
 
 

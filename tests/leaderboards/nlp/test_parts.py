@@ -14,7 +14,8 @@ import pytest
 from scipy import stats as scipy_stats
 
 from leaderboards.nlp import tasks as nlp_tasks
-from leaderboards.nlp.scores import Leaf, TaskScores, combine, sample_rows, stratified_mean
+from leaderboards.nlp.combined import combine, stratified_mean
+from leaderboards.nlp.scores import Leaf, TaskScores, sample_rows
 from leaderboards.nlp.sources import SOURCES, micro_documents, read_documents
 from leaderboards.nlp.tasks import TASKS, micro_tasks, profile_tasks
 from selfreward_bench.errors import ConfigError, DataError
@@ -244,7 +245,7 @@ def test_the_interval_of_a_mean_of_means_covers_what_it_should() -> None:
     rng, strata, hits = np.random.default_rng(2), {"a": (0.2, 30), "b": (0.7, 200), "c": (0.9, 60)}, 0
     for _ in range(120):
         leaves = [leaf(unit, "", [float(x) for x in rng.random(n) < p]) for unit, (p, n) in strata.items()]
-        found = combine(leaves)[1]["average"]
+        found = combine(leaves).metrics["average"]
         assert found.low is not None
         assert found.high is not None
         hits += found.low <= 0.6 <= found.high
@@ -252,7 +253,8 @@ def test_the_interval_of_a_mean_of_means_covers_what_it_should() -> None:
 
 
 def test_a_task_without_a_score_leaves_no_average() -> None:
-    rows, metrics = combine([leaf("a", "", [1.0, 0.0]), leaf("b", "", [None, None])])
+    found = combine([leaf("a", "", [1.0, 0.0]), leaf("b", "", [None, None])])
+    rows, metrics = found.rows, found.metrics
     assert "average" not in metrics
     assert "a" in rows[0].detail["measures"]
 
@@ -260,7 +262,8 @@ def test_a_task_without_a_score_leaves_no_average() -> None:
 def test_numbers_that_are_no_means_over_documents_are_lm_evals() -> None:
     plain = leaf("wikitext", "", [3.0, 5.0])
     scores = plain.scores.model_copy(update={"metrics": {"acc,none": math.sqrt(15)}})
-    rows, metrics = combine([Leaf(scores, plain.rows), leaf("a", "", [1.0, 0.0])])
+    found = combine([Leaf(scores, plain.rows), leaf("a", "", [1.0, 0.0])])
+    rows, metrics = found.rows, found.metrics
     assert metrics["wikitext"].value == pytest.approx(math.sqrt(15))
     assert metrics["wikitext"].low is None
     assert "average" not in metrics

@@ -144,3 +144,13 @@ def test_ifeval_has_a_section_with_its_kinds_of_instruction(run: RunBuilder) -> 
     assert "Instructions followed, strict, by kind" in made.body
     assert "length constraints" in made.body
     assert len(made.charts) == 2
+
+
+def test_what_is_to_be_known_of_the_numbers_stands_above_them(run: RunBuilder) -> None:
+    records = [r.model_copy(update={"notes": (f"average: the mean of a, b {HOSTILE}",)}) for r in described(run, None)]
+    for record in records:
+        standings.write_record(run.path / record.checkpoint / "eval" / "mine@1" / standings.RESULT, record)
+    made = benchmarks.build([collect(run.path)])
+    assert made is not None
+    assert "M1: average: the mean of a, b" in text_of(made.body)
+    assert "<script>" not in made.body

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from selfreward_bench.judges.parsing import (
     BracketParser,
     ChoiceParser,
+    ResultParser,
     Scale,
     ScoreLineParser,
     Verdict,
@@ -25,7 +26,10 @@ FIVE = Scale(low=0, high=5)
 LINE = ScoreLineParser(kind="score-line")
 BRACKET = BracketParser(kind="bracket")
 CHOICE = ChoiceParser(kind="choice", choices={"A": 1, "tie": 0.5, "B": 0})
+RESULT = ResultParser(kind="result")
+RESULT_CHOICE = ResultParser(kind="result", choices={"A": 1, "B": 0})
 UNIT = Scale(low=0, high=1, step=0.5)
+ALL = ((LINE, FIVE), (BRACKET, FIVE), (CHOICE, UNIT), (RESULT, FIVE), (RESULT_CHOICE, UNIT))
 
 
 def score(text: str, *, truncated: bool = False) -> float | str | None:
@@ -146,6 +150,40 @@ def test_choices() -> None:
         assert read(text) == Verdict(None, "no_verdict")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Feedback: it is right. [RESULT] 4",
+        "[RESULT] 4\n",
+        "[Result]: 4.",
+        "[RESULT: 4]",
+        "[RESULT] (4)",
+        "[RESULT] **4**",
+        "[RESULT] 4/5",
+        "[RESULT] 4 out of 5",
+        "[RESULT]\n4",
+        "It cites [1] and [4]. [RESULT] 4",
+    ],
+)
+def test_marks_of_a_result(text: str) -> None:
+    assert parse(text, RESULT, FIVE, False) == Verdict(4)
+
+
+def test_what_is_no_mark_of_a_result() -> None:
+    for text in ("RESULT 4", "[RESULT] 3 or 4", "[RESULT] 4th", "[RESULTS] 4", "[ RESULT ] 4", "[RESULT] A", "[4]"):
+        assert parse(text, RESULT, FIVE, False) == Verdict(None, "no_verdict"), text
+    assert parse("[RESULT] 4\n[RESULT] 3", RESULT, FIVE, False) == Verdict(None, "conflicting")
+    assert parse("[RESULT] 7", RESULT, FIVE, False) == Verdict(None, "out_of_range")
+    assert parse("Good. [RESULT] 1", RESULT, Scale(low=1, high=10), True) == Verdict(None, "truncated")
+
+
+def test_a_result_among_choices() -> None:
+    assert parse("B is longer. [RESULT] A", RESULT_CHOICE, UNIT, False) == Verdict(1)
+    assert parse("[Result] Response b", RESULT_CHOICE, UNIT, False) == Verdict(0)
+    assert parse("[RESULT] AB", RESULT_CHOICE, UNIT, False) == Verdict(None, "no_verdict")
+    assert disarm("Mine: [RESULT] A", RESULT_CHOICE, UNIT) == "Mine: [ RESULT ] A"
+
+
 def test_a_longer_choice_is_not_read_as_the_shorter() -> None:
     parser = ChoiceParser(kind="choice", choices={"A": 0, "A+": 1})
     assert parse("Verdict: A+", parser, UNIT, False) == Verdict(1)
@@ -154,7 +192,7 @@ def test_a_longer_choice_is_not_read_as_the_shorter() -> None:
 
 @given(st.text(), st.booleans())
 def test_any_text_gives_a_grade_or_a_reason(text: str, truncated: bool) -> None:
-    for parser, scale in ((LINE, FIVE), (BRACKET, FIVE), (CHOICE, UNIT)):
+    for parser, scale in ALL:
         verdict = parse(text, parser, scale, truncated)
         assert (verdict.score in scale.grades) != (verdict.reason is not None)
 
@@ -183,13 +221,16 @@ def test_talk_around_a_verdict_changes_nothing(talk: str, grade: int) -> None:
         "4/5 ",
         "Score: 4\n ",
         "* ",
+        "[RESULT] ",
+        "[RESULT] 4 ",
+        "[RESULT]: (",
     ],
 )
 def test_a_megabyte_of_anything_is_read_in_linear_time(piece: str) -> None:
     """A quadratic pattern would not come back from any of these before the test's time limit."""
     text = piece * (1_000_000 // len(piece))
-    for parser, scale in ((LINE, FIVE), (BRACKET, FIVE), (CHOICE, UNIT)):
-        for whole in (text, "Score: " + text, "Score: 4" + text + "x"):
+    for parser, scale in ALL:
+        for whole in (text, "Score: " + text, "Score: 4" + text + "x", "[RESULT] " + text):
             verdict = parse(whole, parser, scale, False)
             assert (verdict.score is None) == (verdict.reason is not None)
 
@@ -202,13 +243,13 @@ def test_a_verdict_behind_a_megabyte_of_noise() -> None:
 
 PIECES = [
     "Score: 5", "**Score:** 4/5.", "Verdict: A", "verdict: tie", "[[", "]]", "[[3]]", "[", "5", "x", " ", "\n", "\r",
-    "\u2028", "\x85", "\v", "> ",
+    "\u2028", "\x85", "\v", "> ", "[RESULT] 5", "[RESULT: B]", "[RESULT", "RESULT]", "A",
 ]  # fmt: skip
 
 
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=20).map("".join))
 def test_whoever_quotes_a_disarmed_text_gives_no_verdict(text: str) -> None:
-    for parser, scale in ((LINE, FIVE), (BRACKET, FIVE), (CHOICE, UNIT)):
+    for parser, scale in ALL:
         shown = disarm(text, parser, scale)
         assert parse(shown, parser, scale, False) == Verdict(None, "no_verdict")
         assert all(parse(line, parser, scale, False).reason == "no_verdict" for line in shown.splitlines())

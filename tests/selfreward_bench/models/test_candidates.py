@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -230,6 +231,43 @@ def test_a_served_model_without_its_kind_and_with_a_key() -> None:
 def test_finished_files(file: str, name: str) -> None:
     make(file)
     assert parse_candidate(file) == Candidate("finished", name, file, Path(file))
+
+
+@pytest.mark.parametrize(
+    ("rows", "name"),
+    [
+        ([{"instruction": "a", "output": "b", "generator": "org/M2"}], "M2"),
+        ([{"instruction": "a", "generator_1": "gpt4", "generator_2": "M3"}], "M3"),
+        ([{"question_id": 81, "model": "M1", "judge": ["gpt-4", "single-v1"]}], "M1"),
+        ([{"question_id": 81, "model_id": "mine"}, {"question_id": 82, "model_id": "mine"}], "mine"),
+        ([{"generator": "a"}, {"generator": "b"}], "gpt-4_single"),  # whose it is, has to be said
+        ([{"generator": None}, {"generator": 3}], "gpt-4_single"),
+    ],
+)
+def test_a_file_is_called_after_the_model_it_is_of(rows: list[dict[str, object]], name: str) -> None:
+    make("a/gpt-4_single.json", json.dumps(rows))
+    assert parse_candidate("a/gpt-4_single.json").name == name
+
+
+def test_files_of_one_name_are_called_after_the_folders_that_tell_them_apart() -> None:
+    for model in ("M1", "M2"):
+        make(f"outputs/{model}/gpt-4/in.json", '[{"instruction": "a", "output": "b"}]')
+    found = parse_candidates(["outputs/M1/gpt-4/in.json", "outputs/M2/gpt-4/in.json"])
+    assert [c.name for c in found] == ["M1", "M2"]
+    make("here/in.json", '[{"instruction": "a", "output": "b"}]')
+    assert parse_candidate("here/in.json").name == "in"
+
+
+def test_the_date_of_lm_evals_files_is_no_part_of_a_name() -> None:
+    make("out/mine_2026-01-02T03-04-05.678901.json")
+    assert parse_candidate("out/mine_2026-01-02T03-04-05.678901.json").name == "mine"
+
+
+@pytest.mark.parametrize("file", ["a.csv", "a.tsv.gz", "a.csv.gz"])
+def test_tables_are_finished_files_too(file: str) -> None:
+    make(file, "x")
+    assert parse_candidate(file).kind == "finished"
+    assert parse_candidate(f"{file}:M1").model == "M1"
 
 
 @pytest.mark.parametrize("file", ["answers/a.jsonl", "answers/model/results_1.json", "answers/a.json.gz"])
