@@ -27,9 +27,9 @@ from selfreward_bench.engines.base import (
     check_generation,
     failures_after,
 )
-from selfreward_bench.engines.chat import PromptEncoder, TextDecoder, fix_date
+from selfreward_bench.engines.chat import PromptEncoder, TextDecoder
 from selfreward_bench.engines.decode import Row
-from selfreward_bench.engines.loading import cause, end_ids, quiet, usable_positions
+from selfreward_bench.engines.loading import cause, end_ids, open_tokenizer, quiet, usable_positions
 from selfreward_bench.engines.plan import Job, plan_batches
 from selfreward_bench.engines.scoring import Scorable, scorables
 from selfreward_bench.engines.templates import Ends, give_template
@@ -222,13 +222,13 @@ def _read(config: EngineConfig, source: Path, chat_template: str | None) -> _Fil
         raise EngineError(f"Model {str(source)!r} is not a directory. Give one in Hugging Face layout, or a hub id.")
     check_checkpoint(source)
     of = parts(source)
-    common = {"trust_remote_code": config.trust_remote_code}
     try:
         with quiet():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(str(of.tokenizer), **common)
-            settings = transformers.AutoConfig.from_pretrained(str(of.weights), **common)
+            tokenizer = open_tokenizer(of, config)
+            settings = transformers.AutoConfig.from_pretrained(
+                str(of.weights), trust_remote_code=config.trust_remote_code
+            )
             eos = end_ids(source, settings, tokenizer)
-        fix_date(tokenizer, config.date)
     except Exception as error:  # whatever a broken checkpoint causes
         raise EngineError(f"Model {str(source)!r} cannot be read: {cause(error)}") from error
     ends = give_template(tokenizer, chat_template) if chat_template is not None else Ends()

@@ -82,6 +82,11 @@ def problems(config: EngineConfig) -> Iterator[str]:
             f"engine.device={config.device}: a vLLM server takes the devices that it sees. Leave it out; "
             "CUDA_VISIBLE_DEVICES says which, engine.args how many (--tensor-parallel-size)."
         )
+    if config.quantize:
+        yield (
+            f"engine.quantize={config.quantize}: a vLLM server quantises by arguments of its own. Leave it out, and set "
+            "engine.args='--quantization bitsandbytes' or what suits the model."
+        )
     try:
         for url in config.urls:
             check_url(url)

@@ -112,6 +112,7 @@ def test_an_adapter_that_vllm_applies_otherwise_is_refused(
         ({"command": "'vllm"}, "engine.command: .* is no command line"),
         ({"command": STAND_IN, "args": "'"}, "engine.args: .* is no command line"),
         ({"command": STAND_IN, "device": "cuda:1"}, "engine.device=cuda:1"),
+        ({"command": STAND_IN, "quantize": "nf4"}, "engine.quantize=nf4"),
         ({"urls": ("ftp://host",)}, "engine.urls"),
     ],
 )
