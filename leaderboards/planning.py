@@ -54,6 +54,11 @@ def plan_row(entry: Entry, name: str, setting: Setting) -> Planned:
     if benchmark.local_only and entry.candidate.kind == "served":
         problem = "It needs the log-probabilities of given texts, which a served model does not tell."
         return Planned(model.name, benchmark.key, False, Plan(), problem)
+    if benchmark.local_only and setting.config.engine.kind == "vllm" and not setting.finished:
+        problem = (
+            "It needs the log-probabilities of given texts from a model in this process: engine.kind=transformers."
+        )
+        return Planned(model.name, benchmark.key, False, Plan(), problem)
     try:
         current = is_current(model, benchmark, setting, entry.out_dir)
         plan = benchmark.plan(setting)

@@ -64,7 +64,10 @@ class Sampling(Section):
 class EngineConfig(Section):
     """Which engine generates and judges."""
 
-    kind: str = Field("transformers", description="transformers, openai (a served model) or scripted (for tests).")
+    kind: str = Field(
+        "transformers",
+        description="transformers, vllm (docs/vllm.md), openai (served models) or scripted (for tests).",
+    )
     device: str = Field("auto", description="auto (CUDA, then MPS, then the CPU), cpu, cuda, cuda:1 or mps.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Precision of generating; auto: float32 on a CPU, elsewhere as the checkpoint was saved."
@@ -83,11 +86,17 @@ class EngineConfig(Section):
         None,
         description="The day that chat templates show (YYYY-MM-DD); a run keeps that of its making; else 2024-07-26.",
     )
+    command: str = Field(
+        "vllm serve", description="Kind vllm: the command that starts a server, in an environment of its own."
+    )
+    args: str = Field("", description="Kind vllm: more arguments of the server, such as --tensor-parallel-size 8.")
+    urls: Names = Field((), description="Kind vllm: servers that are there, such as http://10.0.0.5:8000.")
+    start_timeout: PositiveInt = Field(1800, description="Kind vllm: seconds that a server may take to start.")
 
     @property
     def numerics(self) -> dict[str, str]:
         """Settings that change numbers as ``dtype`` does, for what depends on them; the usual ones are left out."""
-        found = {"attn_implementation": self.attn_implementation, "quantize": self.quantize}
+        found = {"attn_implementation": self.attn_implementation, "quantize": self.quantize, "args": self.args or None}
         return {key: value for key, value in found.items() if value is not None}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from selfreward_bench.bases.optimizers import OPTIMIZERS
 from selfreward_bench.config import DpoConfig, EngineConfig, RunConfig, SftConfig
@@ -29,6 +30,8 @@ TITLES = {
     "reference": "DPO's reference",
     "dpo": "DPO",
 }
+
+_TRAINING: Final = ("baseline", "sft", "dpo", "reference")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class _Asked:
 def needs(
     config: RunConfig, d: Dimensions, measured: Measured, pending: Sequence[StagePlan], device: Device
 ) -> tuple[Need, ...]:
-    """Of all stages that the run's own models are to do."""
+    """Of all stages that the run's own models are to do in this process."""
     stages: dict[str, list[str]] = {}
     others = helped(config)
     for stage in pending:
@@ -67,14 +70,15 @@ def needs(
             stages.setdefault(stage_kind(stage.name), []).append(stage.name)
     if "dpo" in stages:
         stages["reference"] = stages["dpo"]
-    return tuple(need_of(k, config, d, measured, device, tuple(stages[k])) for k in TITLES if k in stages)
+    here = [k for k in TITLES if k in stages and (config.engine.kind != "vllm" or k in _TRAINING)]
+    return tuple(need_of(k, config, d, measured, device, tuple(stages[k])) for k in here)
 
 
 def need_of(
     kind: str, config: RunConfig, d: Dimensions, measured: Measured, device: Device, stages: tuple[str, ...] = ()
 ) -> Need:
     """Of one kind."""
-    if kind in ("baseline", "sft", "dpo", "reference"):
+    if kind in _TRAINING:
         step = training_pass(kind, config, d, measured, device)
         formula = memory.reference if kind == "reference" else memory.training
         rows = f"{step.rows}" if kind in ("baseline", "sft") else f"{step.rows // 2} x 2"

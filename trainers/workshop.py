@@ -184,4 +184,9 @@ class Workshop:
             rewards.put_in_order(path, items)
 
     def finish(self, stage: Stage, counts: Mapping[str, float], *files: str) -> None:
+        engine = self._engine[1] if self._engine else None
+        if halved := getattr(engine, "halved", 0):
+            counts = {**counts, "halved": halved}
+            for note in getattr(engine, "take_notes", tuple)():
+                self.reporter.message(note)
         stage.finish(counts, {file: hash_file(stage.records_path(file)) for file in files})

@@ -124,10 +124,12 @@ def open_model(subject: Subject) -> Any:
     Raises:
         ConfigError: its engine has none.
     """
-    loaded = getattr(subject.engine, "loaded", None)
+    vllm = subject.config.engine.kind == "vllm"  # whose server would be started for nothing
+    loaded = None if vllm else getattr(subject.engine, "loaded", None)
     if loaded is None:
+        name = "vllm" if vllm else subject.engine.name
         raise ConfigError(
-            f"The NLP benchmarks cannot ask engine {subject.engine.name!r}: multiple choice needs the "
+            f"The NLP benchmarks cannot ask engine {name!r}: multiple choice needs the "
             "log-probabilities of given texts, which lm-eval reads from a model in this process. Evaluate the "
             "checkpoint's directory with engine.kind=transformers, or give lm-eval's own results_*.json as finished "
             "outputs."

@@ -23,12 +23,12 @@ __all__ = ["examine", "open_engine"]
 def open_engine(
     config: EngineConfig, model: str | Path, *, threads: int | None = None, chat_template: str | None = None
 ) -> Engine:
-    """As ``selfreward_bench.engines.open_engine``, after an examination of a model that ``transformers`` is to run.
+    """As ``selfreward_bench.engines.open_engine``, after an examination of a model whose files are read here.
 
     Raises:
         EngineError: the model cannot be used; says all that was found.
     """
-    if config.kind == "transformers" and Path(model).is_dir():
+    if config.kind in ("transformers", "vllm") and Path(model).is_dir():
         refuse(str(model), examine(Path(model), Purpose(config, chat_template=chat_template)).findings)
     return open_at_once(config, model, threads=threads, chat_template=chat_template)
 

@@ -132,6 +132,8 @@ def number_findings(directory: Path, purpose: Purpose) -> Iterator[Finding]:
 
 def memory_findings(view: ModelView, purpose: Purpose) -> Iterator[Finding]:
     """What the model takes at least, against what there is."""
+    if purpose.engine.kind == "vllm" and purpose.run is None:
+        return  # it is in the memory of a server, which says itself what is too large
     try:
         device = choose_device(purpose.engine.device)
     except EngineError as error:

@@ -43,6 +43,10 @@ def config_problems(config: RunConfig, rewards: bool = True, files: bool = True)
     for key, name, kind, known in tables:
         if name not in known:
             yield f"{key}: {UnknownNameError(kind, name, known)}"
+    if config.engine.kind == "vllm":
+        from selfreward_bench.engines.vllm.serving import problems
+
+        yield from problems(config.engine)
     try:
         judge = load_judge_prompt(config.judge.prompt)
         if rewards and judge.kind != "pointwise":

@@ -280,8 +280,8 @@ def _spreading(short: Shortage, machine: Machine) -> str:
     memory = _device(machine)
     count = fewest_devices(lambda devices: most // devices, memory)
     return (
-        f"It needs an engine that spreads the model, which there is not yet: over {count} GPUs of {_size(memory)} each "
-        f"would hold {_size(most / (count or 1))}."
+        f"Spread it over GPUs by engine.kind=vllm with engine.args=--tensor-parallel-size {count}: each of {count} "
+        f"GPUs of {_size(memory)} would hold {_size(most / (count or 1))}."
     )
 
 

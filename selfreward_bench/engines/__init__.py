@@ -17,6 +17,7 @@ ENGINES: dict[str, str] = {
     "openai": "selfreward_bench.engines.served:open_served",
     "scripted": "selfreward_bench.engines.scripted:open_scripted",
     "transformers": "selfreward_bench.engines.transformers:open_transformers",
+    "vllm": "selfreward_bench.engines.vllm:open_vllm",
 }
 KINDS = Table("engine kind", ENGINES, "srbench.engines")
 
@@ -29,7 +30,7 @@ def open_engine(
     """Opens the engine ``config.kind`` on a model.
 
     Args:
-        config: kind, device, dtype, batch budget. A kind is a name; no recipe can make a file run.
+        config: kind, device, dtype, batch budget. A kind is a name, not a file.
         model: directory (or hub id) in Hugging Face layout; for ``scripted`` a JSON file, for ``openai`` ``NAME@URL``.
         threads: CPU threads of this process; None leaves them as they are.
         chat_template: what renders messages instead of the model's own template (``templates``); an engine that

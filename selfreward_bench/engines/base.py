@@ -134,6 +134,17 @@ def check_choices(requests: Sequence[ChoiceRequest]) -> None:
             raise EngineError(f"Request {r.id!r}: choices={r.choices!r} must be one text or more, none empty.")
 
 
+def failures_after(
+    earlier: Mapping[str, str],
+    requests: Sequence[GenerationRequest] | Sequence[ChoiceRequest],
+    fitting: Collection[str],
+) -> Mapping[str, str]:
+    """An engine's ``failures`` once it was asked anew: what is not among ``fitting`` is ``TOO_LONG``."""
+    asked = {r.id for r in requests}
+    kept = {name: why for name, why in earlier.items() if name not in asked}
+    return kept | dict.fromkeys(asked.difference(fitting), TOO_LONG)
+
+
 def _check_ids(ids: Sequence[str]) -> None:
     twice = [name for name, count in Counter(ids).items() if count > 1]
     if twice:

@@ -54,6 +54,11 @@ class LazyEngine:
         return str(getattr(self._engine, "snapshot", ""))
 
     @property
+    def version(self) -> str:
+        """Of the servers that srbench renders for, such as ``vllm 0.32.0``; empty for other models."""
+        return str(getattr(self._engine, "version", ""))
+
+    @property
     def changes(self) -> Mapping[str, int]:
         """What a server or a chat template wanted otherwise in requests, and in how many."""
         found: Mapping[str, int] = getattr(self._engine, "changes", {})

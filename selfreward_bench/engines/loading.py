@@ -21,7 +21,7 @@ from selfreward_bench.engines.templates import Ends, give_template
 from selfreward_bench.engines.watchdog import bound_rendering
 from selfreward_bench.errors import ConfigError, EngineError, MissingDependencyError, first_line
 from selfreward_bench.sources.hub import model_directory
-from selfreward_bench.storage.adapters import parts
+from selfreward_bench.storage.adapters import Parts, parts
 from selfreward_bench.storage.fingerprint import check_checkpoint
 
 #: what ``from_pretrained`` has to be told so that it returns (model, report), the report for ``check_complete``
@@ -82,7 +82,7 @@ def load_model(config: EngineConfig, source: str | Path, chat_template: str | No
     common: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     try:
         with quiet():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(str(of.tokenizer), **common)
+            tokenizer = open_tokenizer(of, config)
             model, report = transformers.AutoModelForCausalLM.from_pretrained(
                 str(of.weights),
                 dtype=_dtype(config.dtype, device),
@@ -92,8 +92,6 @@ def load_model(config: EngineConfig, source: str | Path, chat_template: str | No
                 **common,
             )
             eos = end_ids(path, model.config, tokenizer)
-        bound_rendering(tokenizer)
-        fix_date(tokenizer, config.date)
         model = (model if config.quantize else model.to(device)).eval()
     except MissingDependencyError:
         raise
@@ -119,6 +117,16 @@ def load_model(config: EngineConfig, source: str | Path, chat_template: str | No
         chat_template=chat_template,
         stop=ends.texts,
     )
+
+
+def open_tokenizer(of: Parts, config: EngineConfig) -> Any:
+    """A model's tokenizer, as all engines render with it."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(
+        str(of.tokenizer), trust_remote_code=config.trust_remote_code
+    )
+    bound_rendering(tokenizer)
+    fix_date(tokenizer, config.date)
+    return tokenizer
 
 
 def check_complete(name: str | Path, report: Mapping[str, Any]) -> None:

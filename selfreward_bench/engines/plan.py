@@ -48,6 +48,11 @@ def plan_batches(
     return batches
 
 
+def tokens_of(batch: Sequence[Job]) -> int:
+    """What a batch takes: rows x (longest prompt + most new tokens)."""
+    return sum(j.rows for j in batch) * (max(j.length for j in batch) + max(j.new for j in batch))
+
+
 def common_prefix(sequences: Sequence[tuple[int, ...]]) -> int:
     """Length of the longest prefix that all sequences share.
 

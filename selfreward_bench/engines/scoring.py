@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from selfreward_bench.engines.base import ChoiceLogprobs
+from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest
+from selfreward_bench.engines.chat import PromptEncoder
 from selfreward_bench.engines.decode import ModelRunner, Prefilled
 
 
@@ -33,6 +34,24 @@ class Scorable:
     @property
     def long_choices(self) -> int:
         return sum(len(c) > 1 for c in self.choices)
+
+
+def scorables(encoder: PromptEncoder, requests: Sequence[ChoiceRequest], *, more: int = 0) -> list[Scorable]:
+    """The requests that fit the model's context, tokenized.
+
+    Args:
+        more: tokens for which there must be room behind each choice.
+
+    Raises:
+        EngineError: as ``PromptEncoder.encode``.
+    """
+    prompts = encoder.encode(requests, [0] * len(requests))
+    items = []
+    for request, prompt in zip(requests, prompts, strict=True):
+        if prompt is not None:
+            shared, choices = encoder.continuations(request, prompt)
+            items.append(Scorable(request.id, tuple(prompt[:shared]), tuple(map(tuple, choices)), len(prompt)))
+    return [s for s in items if encoder.fits(len(s.context), max(map(len, s.choices)) + more)]
 
 
 def score_batch(runner: ModelRunner, items: Sequence[Scorable]) -> list[ChoiceLogprobs]:

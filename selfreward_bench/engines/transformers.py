@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +12,18 @@ import torch
 
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines.base import (
-    TOO_LONG,
     ChoiceLogprobs,
     ChoiceRequest,
     GenerationRequest,
     check_choices,
     check_generation,
+    failures_after,
 )
 from selfreward_bench.engines.chat import PromptEncoder, TextDecoder
 from selfreward_bench.engines.decode import ModelRunner, generate_batch
 from selfreward_bench.engines.loading import LoadedModel, load_model, release_memory
-from selfreward_bench.engines.plan import Job, plan_batches
-from selfreward_bench.engines.scoring import Scorable, score_batch
+from selfreward_bench.engines.plan import Job, plan_batches, tokens_of
+from selfreward_bench.engines.scoring import scorables, score_batch
 from selfreward_bench.errors import EngineError
 from selfreward_bench.types import Completion
 
@@ -39,12 +40,18 @@ def open_transformers(
 
 
 class TransformersEngine:
-    """An ``Engine`` over a loaded model."""
+    """An ``Engine`` over a loaded model.
+
+    Attributes:
+        halved: how often a batch did not fit the memory and was halved, since the last ``take_notes``.
+    """
 
     def __init__(self, loaded: LoadedModel, *, tokens_per_batch: int) -> None:
         self.name = f"transformers:{loaded.name}"
         self.failures: Mapping[str, str] = {}
         self.tokens_per_batch = tokens_per_batch
+        self.halved = 0
+        self._too_many: float = math.inf  # tokens of the smallest batch that did not fit the memory
         self._loaded: LoadedModel | None = loaded
         self._eos, self._stop = loaded.eos, loaded.stop
         self._encoder = PromptEncoder(
@@ -64,14 +71,14 @@ class TransformersEngine:
         requests = [self._ending(r) for r in requests]
         prompts = self._encoder.encode(requests, [r.max_new_tokens for r in requests])
         asked = [(r, p) for r, p in zip(requests, prompts, strict=True) if p is not None]
-        self._fail_others(requests, {r.id for r, _ in asked})
+        self.failures = failures_after(self.failures, requests, {r.id for r, _ in asked})
         jobs = [Job(i, r.id, len(p), rows=r.n, new=r.max_new_tokens) for i, (r, p) in enumerate(asked)]
 
         def answer(batch: list[Job]) -> list[Completion]:
             chosen = [asked[j.index] for j in batch]
             return generate_batch(runner, self._decoder, self._eos, [r for r, _ in chosen], [p for _, p in chosen])
 
-        return _run(answer, self._plan(jobs, done))
+        return self._run(answer, self._plan(jobs, done))
 
     def choice_logprobs(
         self, requests: Sequence[ChoiceRequest], done: Collection[str] = ()
@@ -83,13 +90,13 @@ class TransformersEngine:
         """
         runner = self._open()
         check_choices(requests)
-        items = self._scorables(requests)
-        self._fail_others(requests, {s.id for s in items})
+        items = scorables(self._encoder, requests)
+        self.failures = failures_after(self.failures, requests, {s.id for s in items})
         jobs = [
             Job(i, s.id, len(s.context), rows=max(1, s.long_choices), new=max(map(len, s.choices)) - 1)
             for i, s in enumerate(items)
         ]
-        return _run(lambda batch: score_batch(runner, [items[j.index] for j in batch]), self._plan(jobs, done))
+        return self._run(lambda batch: score_batch(runner, [items[j.index] for j in batch]), self._plan(jobs, done))
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text by itself, without control tokens."""
@@ -131,24 +138,42 @@ class TransformersEngine:
         batches = plan_batches(jobs, self.tokens_per_batch, equal_lengths=not plain)
         return [b for b in batches if not all(j.id in done for j in b)]
 
-    def _scorables(self, requests: Sequence[ChoiceRequest]) -> list[Scorable]:
-        """Those that fit the model's context."""
-        prompts = self._encoder.encode(requests, [0] * len(requests))
-        items = []
-        for request, prompt in zip(requests, prompts, strict=True):
-            if prompt is not None:
-                shared, choices = self._encoder.continuations(request, prompt)
-                items.append(Scorable(request.id, tuple(prompt[:shared]), tuple(map(tuple, choices)), len(prompt)))
-        return [s for s in items if self._encoder.fits(len(s.context), max(map(len, s.choices)))]
+    def _run(self, answer: Callable[[list[Job]], list[T]], batches: Sequence[list[Job]]) -> Iterator[list[T]]:
+        for batch in batches:
+            yield self._answers(answer, batch)
 
-    def _fail_others(self, requests: Sequence[GenerationRequest] | Sequence[ChoiceRequest], fitting: set[str]) -> None:
-        asked = {r.id for r in requests}
-        earlier = {name: why for name, why in self.failures.items() if name not in asked}
-        self.failures = earlier | {r.id: TOO_LONG for r in requests if r.id not in fitting}
+    def _answers(self, answer: Callable[[list[Job]], list[T]], batch: list[Job]) -> list[T]:
+        """A batch's answers; where it does not fit the memory, those of its halves, and so with all that is as large.
+
+        The plan, and with it the unit of resuming, stays.
+        """
+        if len(batch) == 1 or tokens_of(batch) < self._too_many:
+            try:
+                with torch.inference_mode():  # not around the yield: the caller's own code runs there
+                    return answer(batch)
+            except torch.OutOfMemoryError as error:
+                if len(batch) == 1:
+                    raise EngineError(_too_large(self.name, batch[0])) from error
+                self._too_many = tokens_of(batch)
+            release_memory()
+        self.halved += 1
+        half = len(batch) // 2
+        return [*self._answers(answer, batch[:half]), *self._answers(answer, batch[half:])]
+
+    def take_notes(self) -> tuple[str, ...]:
+        """That memory was short, where it was since the last call."""
+        halved, self.halved = self.halved, 0
+        if not halved:
+            return ()
+        return (
+            f"{halved} batches did not fit the memory and were halved; "
+            f"set engine.tokens_per_batch below {self._too_many:,} to save the attempts.",
+        )
 
 
-def _run(answer: Callable[[list[Job]], list[T]], batches: Sequence[list[Job]]) -> Iterator[list[T]]:
-    for batch in batches:
-        with torch.inference_mode():  # not around the yield: the caller's own code runs there
-            answers = answer(batch)
-        yield answers
+def _too_large(name: str, job: Job) -> str:
+    return (
+        f"{name}: {job.rows} texts of up to {job.length + job.new:,} tokens, one request's, do not fit the memory. "
+        "Lower max_new_tokens or the number of samples, set engine.dtype=bfloat16, or take engine.kind=vllm "
+        "(docs/vllm.md)."
+    )

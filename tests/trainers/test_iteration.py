@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from selfreward_bench import recipes
 from selfreward_bench.errors import ConfigError, IncompatibleRunError, LoopViolation, TrainingError
@@ -106,6 +108,35 @@ def test_from_stage_makes_that_stage_and_the_later_ones_anew(copy: RunDir) -> No
     assert [i.model for i in made] == ["M2"]
     assert (copy.path / "M2/candidates.stage.json").read_bytes() == kept
     assert (copy.path / "M2/checkpoint/model.safetensors").read_bytes() == old  # the same seed, the same weights
+
+
+def test_vllm_servers_generate_and_judge(
+    copy: RunDir, finished: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over servers that sample as the own engine does, a round comes to the same; one serves candidates and judge."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    program = Path(__file__).parents[1] / "vllm_server.py"
+    starts = tmp_path / "starts"
+    starter = tmp_path / "start.sh"
+    starter.write_text(f'echo start >> {starts}\nexec {sys.executable} {program} "$@"\n')
+    engine = copy.config.engine.model_copy(update={"kind": "vllm", "command": f"sh {starter}"})
+    file = copy.path / "srbench.yaml"
+    settings = yaml.safe_load(file.read_text()) | {"engine": engine.model_dump(mode="json")}
+    file.write_text(yaml.safe_dump(settings))
+    run_iteration(RunDir.open(copy.path), until="M2", from_stage="M2/candidates")
+    done = [(run.path / "M2" / "completions.jsonl").read_bytes() for run in (copy, finished)]
+    assert done[0] == done[1]
+    ours, theirs = (
+        {
+            (j.prompt_id, j.index): j.score
+            for j in jsonl.read(run.path / "M2/judgments.jsonl", Judgment)
+            if j.reason is None
+        }
+        for run in (copy, finished)
+    )
+    assert ours == pytest.approx(theirs, abs=1e-4)
+    assert starts.read_text() == "start\n"
+    assert list((tmp_path / "state" / "srbench" / "servers").iterdir()) == []
 
 
 def test_candidates_of_other_weights_are_refused(copy: RunDir) -> None:

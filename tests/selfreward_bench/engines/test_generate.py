@@ -13,6 +13,7 @@ import torch
 
 from selfreward_bench.engines import cache, decode
 from selfreward_bench.engines.base import GenerationRequest
+from selfreward_bench.engines.decode import generate_batch
 from selfreward_bench.engines.sampling import draw, uniform
 from selfreward_bench.errors import EngineError
 from selfreward_bench.types import Completion, Message
@@ -336,3 +337,42 @@ def test_count_tokens(engine: Any) -> None:
     assert engine.count_tokens("123") == 3
     assert engine.count_tokens("") == 0
     assert engine.count_tokens("\ud800") > 0
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, rows: int) -> list[int]:
+    """Batches of more rows fail as on a GPU; the rows of all attempts."""
+    attempts: list[int] = []
+
+    def answer(runner: Any, decoder: Any, eos: Any, requests: Any, prompts: Any) -> Any:
+        attempts.append(sum(r.n for r in requests))
+        if attempts[-1] > rows:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return generate_batch(runner, decoder, eos, requests, prompts)
+
+    monkeypatch.setattr("selfreward_bench.engines.transformers.generate_batch", answer)
+    return attempts
+
+
+def test_a_batch_that_does_not_fit_the_memory_is_halved(
+    engine_of: Callable[..., Any], build_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All answers come, batch by batch as planned; what is as large is not tried again, and it is told once."""
+    items = requests(8)
+    expected = answers(engine_of(build_model()), items)
+    engine = engine_of(build_model())
+    attempts = short_of_memory(monkeypatch, rows=3 * items[0].n)
+    (batch,) = engine.generate(items)
+    assert {c.id: c.text for c in batch} == {name: c.text for name, c in expected.items()}
+    assert attempts == [n * items[0].n for n in (8, 4, 2, 2, 2, 2)]
+    assert engine.halved == 3
+    (note,) = engine.take_notes()
+    assert note.startswith("3 batches did not fit the memory and were halved; set engine.tokens_per_batch below ")
+    assert engine.take_notes() == ()
+
+
+def test_a_request_that_alone_does_not_fit_the_memory_says_the_way_out(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short_of_memory(monkeypatch, rows=0)
+    with pytest.raises(EngineError, match=r"one request's, do not fit the memory\. Lower max_new_tokens"):
+        list(engine.generate(requests(2)))

@@ -1,0 +1,237 @@
+"""The ``vllm`` engine: srbench renders, plans and reads back; a vLLM server computes.
+
+Servers get token ids and give token ids, one sample a call with the sample's own seed, so that what a text is depends
+on no server's template or tokenizer, and a stop string is looked for as the ``transformers`` engine looks for it. The
+sampler is vLLM's: its texts are others than those of the ``transformers`` engine, of the same distribution.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import transformers
+
+from selfreward_bench.config import EngineConfig
+from selfreward_bench.engines.base import (
+    ChoiceLogprobs,
+    ChoiceRequest,
+    GenerationRequest,
+    check_choices,
+    check_generation,
+    failures_after,
+)
+from selfreward_bench.engines.chat import PromptEncoder, TextDecoder
+from selfreward_bench.engines.decode import Row
+from selfreward_bench.engines.loading import cause, end_ids, open_tokenizer, quiet, usable_positions
+from selfreward_bench.engines.plan import Job, plan_batches
+from selfreward_bench.engines.scoring import Scorable, scorables
+from selfreward_bench.engines.templates import Ends, give_template
+from selfreward_bench.engines.vllm.client import AT_ONCE
+from selfreward_bench.engines.vllm.serving import Serving, serving
+from selfreward_bench.errors import EngineError
+from selfreward_bench.sources.hub import model_directory
+from selfreward_bench.storage.adapters import parts
+from selfreward_bench.storage.fingerprint import check_checkpoint
+from selfreward_bench.types import Completion
+
+T = TypeVar("T")
+
+_AHEAD: Final = 4 * AT_ONCE  # calls that are waiting, so that no server is idle at the end of a batch
+_MOST_CHOICES: Final = 128  # tokens that vLLM tells the probabilities of at once
+#: what else vLLM samples with, where a model's generation_config.json or a server's arguments say something
+_PLAIN: Final = {
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "ignore_eos": True,  # its ends are named: stop_token_ids
+}
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What is read of a model here: everything but its weights."""
+
+    tokenizer: Any
+    context: int | None
+    eos: frozenset[int]
+    stop: tuple[str, ...]
+    vocabulary: int
+
+
+class VllmEngine:
+    """An ``Engine`` over vLLM servers.
+
+    Attributes:
+        version: of vLLM, such as ``vllm 0.32.0``: part of a result's key.
+
+    Raises:
+        EngineError: the model's files cannot be read, or no server comes to serve it.
+        ConfigError: a setting names no program, no address or no template.
+    """
+
+    def __init__(self, config: EngineConfig, model: str | Path, chat_template: str | None = None) -> None:
+        source = model_directory(model)
+        files = _read(config, source, chat_template)
+        self.name = f"vllm:{model}"
+        self.failures: Mapping[str, str] = {}
+        self._eos, self._stop, self._vocabulary = files.eos, files.stop, files.vocabulary
+        self._budget = config.tokens_per_batch
+        self._decoder = TextDecoder(files.tokenizer)
+        self._serving: Serving | None = serving(config, source)
+        self._pool = ThreadPoolExecutor(AT_ONCE * len(self._serving.replicas), thread_name_prefix="vllm")
+        self.version = f"vllm {self._serving.version}"
+        context = min((n for n in (files.context, self._serving.context) if n), default=None)
+        self._encoder = PromptEncoder(files.tokenizer, name=str(model), context=context, chat_template=chat_template)
+
+    def generate(self, requests: Sequence[GenerationRequest], done: Collection[str] = ()) -> Iterator[list[Completion]]:
+        """Answers requests; see ``Engine``.
+
+        Raises:
+            EngineError: a request is not valid, or a server gives no answer.
+        """
+        self._open()
+        check_generation(requests)
+        requests = [self._ending(r) for r in requests]
+        prompts = self._encoder.encode(requests, [r.max_new_tokens for r in requests])
+        asked = [(r, p) for r, p in zip(requests, prompts, strict=True) if p is not None]
+        self.failures = failures_after(self.failures, requests, {r.id for r, _ in asked})
+        jobs = [Job(i, r.id, len(p), rows=r.n, new=r.max_new_tokens) for i, (r, p) in enumerate(asked)]
+
+        def calls(job: Job) -> Iterator[Callable[[], Completion]]:
+            request, prompt = asked[job.index]
+            return (partial(self._sample, request, prompt, index) for index in range(request.n))
+
+        return self._run(jobs, done, calls)
+
+    def choice_logprobs(
+        self, requests: Sequence[ChoiceRequest], done: Collection[str] = ()
+    ) -> Iterator[list[ChoiceLogprobs]]:
+        """Scores choices; see ``Engine``.
+
+        Raises:
+            EngineError: a request is not valid, or a server gives no answer.
+        """
+        self._open()
+        check_choices(requests)
+        items = scorables(self._encoder, requests, more=1)  # vLLM generates a token, always
+        self.failures = failures_after(self.failures, requests, {s.id for s in items})
+        jobs = [
+            Job(i, s.id, len(s.context), rows=len(s.choices), new=max(map(len, s.choices))) for i, s in enumerate(items)
+        ]
+        return self._run(jobs, done, lambda job: iter([partial(self._score, items[job.index])]))
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text by itself, without control tokens."""
+        return len(self._encoder.tokenize([(text.encode("utf-8", "replace").decode("utf-8"), True)])[0])
+
+    def close(self) -> None:
+        """Ends the server, where srbench started it; of others, calls that are under way are waited for."""
+        if self._serving is None:
+            return
+        self._serving.stop()
+        self._pool.shutdown(cancel_futures=True)
+        for client, _ in self._serving.replicas:
+            client.close()
+        self._serving = None
+
+    def _open(self) -> Serving:
+        if self._serving is None:
+            raise EngineError(f"The engine of {self.name} was closed; open a new one.")
+        return self._serving
+
+    def _ending(self, request: GenerationRequest) -> GenerationRequest:
+        """A request whose answer also ends where its template's answers do."""
+        if not self._stop or isinstance(request.prompt, str):
+            return request
+        return replace(request, stop=(*request.stop, *self._stop))
+
+    def _sample(self, request: GenerationRequest, prompt: Sequence[int], index: int) -> Completion:
+        row = Row(request, index, before=prompt[-1])
+        client, served = self._dealt(request.id)
+        found = client.generate(
+            prompt,
+            self._vocabulary,
+            model=served,
+            max_tokens=request.max_new_tokens,
+            min_tokens=request.min_new_tokens,
+            temperature=request.temperature,
+            top_p=request.top_p if request.temperature else 1.0,
+            seed=row.seed % 2**63 if request.temperature else None,
+            stop=list(request.stop),
+            stop_token_ids=sorted(self._eos),
+            **_PLAIN,
+        )
+        for token in found.tokens:
+            row.take(token, self._eos, self._decoder)
+            if row.finished:
+                break
+        row.finished = row.finished or ("stop" if found.stopped else "length")
+        return row.completion(self._decoder)
+
+    def _score(self, item: Scorable) -> ChoiceLogprobs:
+        client, served = self._dealt(item.id)
+        start = len(item.context)
+        if len(item.choices) <= _MOST_CHOICES and all(len(choice) == 1 for choice in item.choices):
+            told = client.next_logprobs(item.context, [token for (token,) in item.choices], model=served)
+            if told is not None:
+                return ChoiceLogprobs(id=item.id, logprobs=told, n_prompt_tokens=item.n_prompt_tokens)
+        found = [sum(client.logprobs([*item.context, *choice], start, model=served)) for choice in item.choices]
+        return ChoiceLogprobs(id=item.id, logprobs=tuple(found), n_prompt_tokens=item.n_prompt_tokens)
+
+    def _dealt(self, name: str) -> tuple[Any, str]:
+        """The server for a request, and what it calls the model: always the same for the same id."""
+        replicas = self._open().replicas
+        digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        return replicas[int.from_bytes(digest, "big") % len(replicas)]
+
+    def _run(
+        self, jobs: Sequence[Job], done: Collection[str], calls: Callable[[Job], Iterator[Callable[[], T]]]
+    ) -> Iterator[list[T]]:
+        """Makes the calls of all batches, many at once and the next batch's with them; yields batch by batch."""
+        batches = [b for b in plan_batches(jobs, self._budget) if not all(j.id in done for j in b)]
+        waiting: deque[list[Future[T]]] = deque()
+        try:
+            for batch in batches:
+                waiting.append([self._pool.submit(call) for job in batch for call in calls(job)])
+                while sum(map(len, waiting)) > _AHEAD:
+                    yield [future.result() for future in waiting[0]]
+                    waiting.popleft()
+            while waiting:
+                yield [future.result() for future in waiting[0]]
+                waiting.popleft()
+        except EngineError:
+            if self._serving is not None:
+                self._serving.check()  # whether the server ended says more
+            raise
+        finally:
+            for future in (f for batch in waiting for f in batch):
+                future.cancel()
+
+
+def _read(config: EngineConfig, source: Path, chat_template: str | None) -> _Files:
+    if not source.is_dir():
+        raise EngineError(f"Model {str(source)!r} is not a directory. Give one in Hugging Face layout, or a hub id.")
+    check_checkpoint(source)
+    of = parts(source)
+    try:
+        with quiet():
+            tokenizer = open_tokenizer(of, config)
+            settings = transformers.AutoConfig.from_pretrained(
+                str(of.weights), trust_remote_code=config.trust_remote_code
+            )
+            eos = end_ids(source, settings, tokenizer)
+    except Exception as error:  # whatever a broken checkpoint causes
+        raise EngineError(f"Model {str(source)!r} cannot be read: {cause(error)}") from error
+    ends = give_template(tokenizer, chat_template) if chat_template is not None else Ends()
+    vocabulary = int(settings.get_text_config().vocab_size)
+    eos |= {i for i in ends.ids if 0 <= i < vocabulary}
+    return _Files(tokenizer, usable_positions(settings), eos, ends.texts, vocabulary)

@@ -1,0 +1,154 @@
+"""Servers as processes: started, watched, ended with all that they started, also after srbench was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from selfreward_bench.engines.vllm.process import Server, end_abandoned, state_directory
+from selfreward_bench.errors import EngineError
+
+# a server that has a worker in its group, as vLLM has; it says the worker's number
+WITH_WORKER = (
+    "import subprocess, sys, time\n"
+    "worker = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+    "print(worker.pid, flush=True)\n"
+    "time.sleep(600)\n"
+)
+# a srbench that starts such a server and waits to be killed
+OWNER = (
+    "import sys, time\n"
+    "from selfreward_bench.engines.vllm.process import Server\n"
+    "server = Server([sys.executable, '-c', sys.argv[1]], name='M1', environment={})\n"
+    "print(server.log, flush=True)\n"
+    "time.sleep(600)\n"
+)
+REPOSITORY = Path(__file__).parents[4]
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return state_directory()
+
+
+def start(program: str) -> Server:
+    return Server([sys.executable, "-c", program], name="M1", environment={})
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def worker_of(log: Path) -> int:
+    wait_for(lambda: log.read_text().strip())
+    return int(log.read_text())
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def record_of(log: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads(log.with_suffix(".json").read_bytes())
+    return found
+
+
+def test_close_ends_the_server_and_its_workers(state: Path) -> None:
+    server = start(WITH_WORKER)
+    worker, first = worker_of(server.log), int(str(record_of(server.log)["pid"]))
+    server.close()
+    assert not runs(worker)
+    assert not runs(first)
+    assert list(state.iterdir()) == []
+    server.close()
+
+
+def test_a_server_that_ends_before_it_is_ready_tells_the_end_of_its_log(state: Path) -> None:
+    server = start("import sys; print('\\x1b[31mno GPU here'); sys.exit(3)")
+    with pytest.raises(EngineError, match=r"(?s)ended with exit code 3.*no GPU here") as caught:
+        server.wait_until(lambda: False, 60)
+    assert "\x1b" not in str(caught.value)
+    server.close()
+    assert server.log.is_file()
+
+
+def test_a_server_that_is_never_ready_is_ended() -> None:
+    server = start(WITH_WORKER)
+    worker = worker_of(server.log)
+    with pytest.raises(EngineError, match=r"is not ready after 0\.3 s \(engine\.start_timeout\)"):
+        server.wait_until(lambda: False, 0.3)
+    assert not runs(worker)
+
+
+def test_a_program_that_is_not_there_is_told(state: Path) -> None:
+    with pytest.raises(EngineError, match=r"engine\.command cannot be started"):
+        Server(["/no/such/program"], name="M1", environment={})
+    assert list(state.iterdir()) == []
+
+
+def killed_owner() -> Path:
+    """The log of a server whose srbench was killed."""
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, WITH_WORKER], stdout=subprocess.PIPE, cwd=REPOSITORY)
+    assert owner.stdout
+    log = Path(owner.stdout.readline().decode().strip())
+    worker_of(log)
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    owner.stdout.close()
+    return log
+
+
+@pytest.mark.parametrize("first_is_gone", [False, True])
+def test_what_a_killed_srbench_left_is_ended_at_the_next_start(state: Path, first_is_gone: bool) -> None:
+    """Also where the server's first process was killed and its workers run on."""
+    log = killed_owner()
+    worker, first = worker_of(log), int(str(record_of(log)["pid"]))
+    assert runs(worker)
+    if first_is_gone:
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: not runs(first))
+        assert runs(worker)
+    assert end_abandoned() == 1
+    wait_for(lambda: not runs(worker) and not runs(first))
+    assert list(state.iterdir()) == []
+    assert end_abandoned() == 0
+
+
+def test_servers_of_a_living_srbench_stay() -> None:
+    server = start(WITH_WORKER)
+    worker = worker_of(server.log)
+    assert end_abandoned() == 0
+    assert runs(worker)
+    server.close()
+
+
+@pytest.mark.parametrize("change", ["started", "host", "boot", "damaged"])
+def test_a_process_that_is_not_the_server_is_left_alone(change: str) -> None:
+    """The number belongs to another process by now, or to one of another machine."""
+    server = start(WITH_WORKER)
+    worker, file = worker_of(server.log), server.log.with_suffix(".json")
+    kept = file.read_bytes()
+    record = record_of(server.log) | {"owner_started": 1.0}
+    record |= {"started": {"started": 1.0}, "host": {"host": "elsewhere"}, "boot": {"boot": 1.0}}.get(change, {})
+    file.write_text("{" if change == "damaged" else json.dumps(record))
+    assert end_abandoned() == 0
+    assert runs(worker)
+    file.write_bytes(kept)
+    server.close()
+    assert not runs(worker)
