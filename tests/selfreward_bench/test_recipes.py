@@ -15,7 +15,7 @@ from selfreward_bench.storage.rundir import RunDir
 
 BUILT_IN = [
     *("llama-3.1-8b", "llama-3.1-8b-lora", "llama-3.2-1b", "micro", "micro-fast", "micro-length", "micro-oracle"),
-    *("micro-random", "paper-70b", "qwen2.5-0.5b", "smollm2-1.7b-lora"),
+    *("micro-random", "paper-70b", "qwen2.5-0.5b", "smollm2-1.7b-lora", "smollm2-135m"),
 ]
 
 

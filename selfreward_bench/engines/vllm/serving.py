@@ -84,8 +84,8 @@ def problems(config: EngineConfig) -> Iterator[str]:
         )
     if config.quantize:
         yield (
-            f"engine.quantize={config.quantize}: a vLLM server quantises by arguments of its own. Leave it out, and set "
-            "engine.args='--quantization bitsandbytes' or what suits the model."
+            f"engine.quantize={config.quantize}: a vLLM server quantises by arguments of its own. Leave it out, and "
+            "set engine.args='--quantization bitsandbytes' or what suits the model."
         )
     try:
         for url in config.urls:
