@@ -129,6 +129,11 @@ class VllmEngine:
         ]
         return self._run(jobs, done, lambda job: iter([partial(self._score, items[job.index])]))
 
+    @property
+    def changes(self) -> Mapping[str, int]:
+        """What was asked otherwise than requests say, in words, and how often."""
+        return dict(self._encoder.changes)
+
     def count_tokens(self, text: str) -> int:
         """Tokens of a text by itself, without control tokens."""
         return len(self._encoder.tokenize([(text.encode("utf-8", "replace").decode("utf-8"), True)])[0])
