@@ -25,7 +25,7 @@ __all__ = ["SECTIONS", "fill", "write"]
 
 SECTIONS = (
     *("verdict", "quality", "alpaca-eval", "mt-bench", "nlp", "head-to-head", "judge-accuracy", "benchmarks"),
-    *("training", "health", "samples", "pairs", "provenance"),
+    *("training", "health", "samples", "pairs", "provenance", "glossary"),
 )
 OTHER = "slot0x"  # a model's name
 ALPACA = "alpaca-eval@1"
