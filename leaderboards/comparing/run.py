@@ -157,10 +157,11 @@ def _unlike(a: EvalResult, b: EvalResult) -> str:
 
 
 def _note(benchmark: str, name: str, why: str, others: Sequence[str]) -> str:
-    alike = "both" if len(others) == 1 else "all"
+    them, alike = ("it", "both") if len(others) == 1 else ("them", "all")
+    listed = " and ".join(filter(None, [", ".join(others[:-1]), others[-1]]))
     return (
-        f"{', '.join([name, *others[:-1]])} and {others[-1]} were evaluated on {benchmark} with {why} and are not "
-        f"compared. Evaluate {alike} alike."
+        f"{name} was evaluated on {benchmark} with {why} beside {listed} and is not compared with {them}. "
+        f"Evaluate {alike} alike."
     )
 
 

@@ -123,6 +123,7 @@
       const color = many ? "series" : () => "";
       const points = typeof spec.rows[0]?.x === "string";
       const smooth = spec.options.smooth;
+      const apart = spec.rows.filter((r) => r.apart), chained = spec.rows.filter((r) => !r.apart);
       return Plot.plot({
         ...base(width, spec), height: 240, marginLeft: 52,
         x: { label: spec.options.x ?? null, ...(points ? { type: "point", domain: unique(spec.rows, "x") } : {}) },
@@ -130,8 +131,9 @@
         color: { domain: many ? series : [""], range: many ? colors(series) : ordinal(), legend: many },
         marks: [
           rule(spec, Plot.ruleY),
-          Plot.areaY(known(spec.rows, "low", "high"), { x: "x", y1: "low", y2: "high", z: "series", fill: color, fillOpacity: 0.15 }),
-          Plot.lineY(known(spec.rows, "y"), { x: "x", y: "y", z: "series", stroke: color, strokeWidth: smooth ? 1 : 1.8, strokeOpacity: smooth ? 0.28 : 1 }),
+          Plot.areaY(known(chained, "low", "high"), { x: "x", y1: "low", y2: "high", z: "series", fill: color, fillOpacity: 0.15 }),
+          Plot.ruleX(known(apart, "low", "high"), { x: "x", y1: "low", y2: "high", stroke: color, strokeOpacity: 0.6 }),
+          Plot.lineY(known(chained, "y"), { x: "x", y: "y", z: "series", stroke: color, strokeWidth: smooth ? 1 : 1.8, strokeOpacity: smooth ? 0.28 : 1 }),
           smooth ? Plot.lineY(known(spec.rows, "y"), Plot.windowY({ k: smooth, anchor: "middle" }, { x: "x", y: "y", z: "series", stroke: color, strokeWidth: 2 })) : null,
           points || spec.rows.length < 40 ? Plot.dot(known(spec.rows, "y"), { x: "x", y: "y", fill: color, r: 3.5 }) : null,
           Plot.tip(known(spec.rows, "y"), Plot.pointerX({ x: "x", y: "y", title: told })),

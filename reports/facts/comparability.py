@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -31,6 +32,8 @@ _NAMES: Final = {
 }
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _SHOWN: Final = 60  # characters of a value
+_HASH: Final = re.compile(r"[0-9a-f]{8,64}")
+_WORDS: Final = ("one", "another", "a third")
 
 
 def groups(results: Mapping[str, EvalResult]) -> dict[str, str]:
@@ -76,7 +79,16 @@ def _by_value(values: Mapping[str, str]) -> str:
     by_value: dict[str, list[str]] = {}
     for name, value in values.items():
         by_value.setdefault(value, []).append(name)
+    told = _in_words(list(by_value))
     return ", ".join(
-        f"{wording.clip(value or 'none', _SHOWN)} ({wording.listing(names)})"
+        f"{wording.clip(told[value] or 'none', _SHOWN)} ({wording.listing(names)})"
         for value, names in islice(by_value.items(), len(_LETTERS))
     )
+
+
+def _in_words(values: Sequence[str]) -> dict[str, str]:
+    """A hash tells nobody anything: where values are such, they are only told apart."""
+    if not all(_HASH.fullmatch(v) for v in values if v not in ("", "not stated")):
+        return {v: v for v in values}
+    words = iter((*_WORDS, *(f"{n}th" for n in range(len(_WORDS) + 1, len(values) + 1))))
+    return {v: v if v in ("", "not stated") else next(words) for v in values}

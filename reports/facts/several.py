@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from leaderboards.chain import in_turn
+from leaderboards import chain
 from reports import wording
 from reports.facts import comparability, questions, tables
 from reports.facts.run import RunFacts
@@ -113,7 +113,7 @@ def compared(groups: Sequence[Group]) -> list[Grid]:
 def _ordered(runs: Sequence[RunFacts], names: Iterable[str]) -> list[str]:
     """In the order of training; where others are among them, as they stand there."""
     wanted = set(names)
-    return in_turn(dict.fromkeys(m.name for facts in runs for m in facts.models if m.name in wanted))
+    return chain.in_turn(dict.fromkeys(m.name for facts in runs for m in facts.models if m.name in wanted))
 
 
 def answered(groups: Sequence[Group]) -> Grid:
@@ -154,7 +154,8 @@ def _points(groups: Sequence[Group], benchmark: str, metric: str) -> list[dict[s
     runs = [facts for g in groups for facts in g.runs]
     rows = []
     for members in groups:
-        for name in _ordered(runs, {m.name for r in members.runs for m in r.models if benchmark in m.results}):
+        names = _ordered(runs, {m.name for r in members.runs for m in r.models if benchmark in m.results})
+        for name in names:
             found = [m for r in members.runs if (m := _metric(r, benchmark, metric, name)) is not None]
             over = spread([m.value for m in found])
             if over is None:
@@ -163,7 +164,9 @@ def _points(groups: Sequence[Group], benchmark: str, metric: str) -> list[dict[s
             if len(members.runs) == 1:
                 low, high = found[0].low, found[0].high
             bounds = {"y": over.mean, "low": low, "high": high}
-            rows.append({"x": name, "series": members.label, **{k: scaled(v, unit) for k, v in bounds.items()}})
+            apart = bool(chain.iterations(names)) and name not in (chain.BASE, *chain.iterations(names))
+            drawn = {k: scaled(v, unit) for k, v in bounds.items()}
+            rows.append({"x": name, "series": members.label, "apart": apart, **drawn})
     return rows
 
 

@@ -16,7 +16,7 @@ from leaderboards import chain, descriptions
 from leaderboards.descriptions import described
 from leaderboards.standings import MetricDifference
 from reports import wording
-from reports.facts import comparability
+from reports.facts import comparability, glossary
 from reports.facts.run import ModelFacts, RunFacts, Stage
 from selfreward_bench.types import EvalResult, Metric
 
@@ -67,6 +67,7 @@ class Change:
         arrow: only where the interval excludes zero.
         reach: the smallest true difference these samples would have shown, ``±0.12``; empty where nobody said.
         paired: ``500 of 512`` where samples of either model are missing.
+        unpaired: whether each model was scored on samples of its own.
     """
 
     against: str
@@ -77,6 +78,7 @@ class Change:
     roles: tuple[str, ...] = ()
     reach: str = ""
     paired: str = ""
+    unpaired: bool = False
 
     @property
     def text(self) -> str:
@@ -101,6 +103,17 @@ class Row:
     label: str
     cells: tuple[Cell, ...]
     metric: str = ""
+    benchmark: str = ""
+
+    @property
+    def term(self) -> str:
+        """What explains it in the glossary; empty where nothing does."""
+        return glossary.term_of(self.benchmark, self.metric)
+
+    @property
+    def about(self) -> str:
+        """What it means, in a sentence."""
+        return glossary.definition(self.term)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +233,7 @@ def result_table(facts: RunFacts, benchmark: str, metrics: Sequence[str] | None 
     models = [m for m in facts.models if benchmark in m.results]
     found = {m.name: m.results[benchmark] for m in models}
     there = [n for n in _metrics_of(facts, benchmark) if any(_of_something(r, n) for r in found.values())]
-    whole = [n for n in there if _is_whole(benchmark, n)]
+    whole = [n for n in _without_policies(there, found.values()) if _is_whole(benchmark, n)]
     shown = descriptions.in_table(benchmark, whole) if metrics is None else metrics
     judges = dict.fromkeys(r.judge or "" for r in found.values())
     groups = comparability.groups(found)
@@ -242,13 +255,22 @@ def _of_something(result: EvalResult, metric: str) -> bool:
     return metric in result.metrics and result.metrics[metric].n_total > 0
 
 
+def _without_policies(metrics: Sequence[str], results: Iterable[EvalResult]) -> list[str]:
+    """Where there are no ties, what a tie counts as moves nothing: one number is shown for all three ways."""
+    results = list(results)
+    rates = [n for n in metrics if n.endswith("tie_rate")]
+    none = [n for n in rates if all(r.metrics[n].value == 0 for r in results if n in r.metrics)]
+    alike = tuple(f"{n.removesuffix('tie_rate')}pairwise_accuracy_ties_" for n in none)
+    return [n for n in metrics if not (alike and n.startswith(alike))]
+
+
 def _is_whole(benchmark: str, metric: str) -> bool:
     return "/" not in metric or metric in described(benchmark).metrics
 
 
 def _row(facts: RunFacts, benchmark: str, metric: str, models: Sequence[ModelFacts]) -> Row:
     label = wording.info(benchmark, metric).label
-    return Row(label, tuple(metric_cell(facts, m, benchmark, metric) for m in models), metric)
+    return Row(label, tuple(metric_cell(facts, m, benchmark, metric) for m in models), metric, benchmark)
 
 
 def highlights(facts: RunFacts) -> ResultTable:
@@ -259,6 +281,7 @@ def highlights(facts: RunFacts) -> ResultTable:
             f"{wording.title(key).removesuffix(wording.MICRO)}: {wording.info(key, metric).label}",
             tuple(metric_cell(facts, m, key, metric) for m in models),
             metric,
+            key,
         )
         for key in benchmarks([facts])
         for metric in headline_metrics(facts, key)
@@ -319,6 +342,7 @@ def change_of(found: MetricDifference, facts: RunFacts) -> Change:
         _roles(facts, found),
         _reach(found, shown.unit),
         f"{found.n:,} of {found.n_total:,}" if found.n < found.n_total else "",
+        not found.paired,
     )
 
 

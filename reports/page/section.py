@@ -25,9 +25,10 @@ class Chart:
         title: what is seen, for the eye and for a screen reader.
         rows: the data, one mapping each. checkpoints: ``panel``, ``x``, ``y``, ``low``, ``high``, ``line`` (whether a
             line goes through it), ``level`` (drawn as a line across: a baseline); dots: ``label``, ``value``, ``low``,
-            ``high``, ``series``; lines: ``x``, ``y``, ``series`` (``low``, ``high`` where known); bars: ``label``,
-            ``part``, ``value``; matrix: ``row``, ``column``, ``value``, ``text``; histogram: ``label``, ``value``,
-            ``series``; spark: ``x``, ``value``, ``low``, ``high``, ``line`` (whether the line goes through it).
+            ``high``, ``series``; lines: ``x``, ``y``, ``series`` (``low``, ``high`` where known; ``apart``: no line
+            goes through it); bars: ``label``, ``part``, ``value``; matrix: ``row``, ``column``, ``value``, ``text``;
+            histogram: ``label``, ``value``, ``series``; spark: ``x``, ``value``, ``low``, ``high``, ``line`` (whether
+            the line goes through it).
         options: ``x``, ``y`` (axis labels), ``unit``, ``zero`` (draw a line there), ``domain`` (two numbers),
             ``panels`` (checkpoints: name, unit and whether it stands below), ``smooth`` (lines: points of a running
             mean that is drawn over them).

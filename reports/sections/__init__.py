@@ -20,4 +20,5 @@ SECTIONS: Final = (
     "samples",
     "pairs",
     "provenance",
+    "glossary",
 )

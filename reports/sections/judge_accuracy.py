@@ -19,8 +19,8 @@ __all__ = ["build"]
 
 _ABOUT = (
     "Each model judges responses that people (in the micro-world: simulated people and the exact grader) have ranked. "
-    "A judge that gives many equal grades has ties; what a tie counts as moves the accuracy, so all three ways are "
-    "shown."
+    "A judge that gives many equal grades has ties; what a tie counts as moves the accuracy, so where there are ties "
+    "all three ways are shown."
 )
 _SHARES: Final = ("pairwise_accuracy", "exact_match", "five_best")
 _RANKS: Final = ("spearman", "kendall_tau_b")
@@ -55,7 +55,9 @@ def _panels(facts: RunFacts, key: str) -> Iterator[Panel]:
         yield Panel("Pairs, whole orders, best responses", chart=chart)
     if chart := plots.metric_dots(facts, key, _RANKS, "Rank correlations with people, with 95% intervals"):
         yield Panel("Rank correlation", chart=chart)
-    if chart := plots.metric_dots(facts, key, _TIES, "Pairwise accuracy under three tie policies", labels=_TIES):
+    if _ties_count(facts, key) and (
+        chart := plots.metric_dots(facts, key, _TIES, "Pairwise accuracy under three tie policies", labels=_TIES)
+    ):
         yield Panel("What a tie counts as", chart=chart)
     if chart := _grades(facts, key):
         yield Panel("Grades given", "A judge whose grades all fall together can tell nothing apart.", chart)
@@ -64,6 +66,13 @@ def _panels(facts: RunFacts, key: str) -> Iterator[Panel]:
         yield parts_panel(facts, key, whole, f"{label}, by category", parts)
     if facts.drift is not None and key == _last_key(facts):
         yield from _drift(facts.drift)
+
+
+def _ties_count(facts: RunFacts, key: str) -> bool:
+    """Whether it matters what a tie counts as: there are ties, or nobody said."""
+    results = [m.results[key].metrics for m in facts.models if key in m.results]
+    rates = [metrics["tie_rate"].value for metrics in results if "tie_rate" in metrics]
+    return not rates or any(rates)
 
 
 def _last_key(facts: RunFacts) -> str:

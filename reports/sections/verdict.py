@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reports import wording
-from reports.facts import comparability, decision, matches, measures, published, questions, several, tables
+from reports.facts import comparability, decision, glossary, matches, measures, published, questions, several, tables
 from reports.facts.decision import Decision
 from reports.facts.run import ModelFacts, RunFacts
 from reports.facts.tables import Cell, Change
@@ -40,6 +40,12 @@ class _Line:
     ends: tuple[Change, ...] = ()
     paper: str = ""
     unlike: bool = False
+    term: str = ""
+
+    @property
+    def about(self) -> str:
+        """What the metric means."""
+        return glossary.definition(self.term)
 
 
 @dataclass(frozen=True)
@@ -154,6 +160,7 @@ def _measured(facts: RunFacts, number: int, sparks: dict[str, tuple[str, Chart]]
                 tuple(tables.change_of(d, facts) for d in compared if d is not None),
                 published.line(key, metric),
                 len(set(comparability.groups(found).values())) > 1,
+                glossary.term_of(key, metric),
             )
 
 

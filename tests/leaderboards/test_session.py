@@ -474,7 +474,8 @@ def test_finished_files_are_compared_where_they_were_judged_alike(data: Path) ->
     assert gain is not None
     assert gain.value == pytest.approx(100 * 0.7 * (4 - 6) / 12)
     (note,) = compared.notes
-    assert "two, one and three were evaluated" in note
+    assert note.startswith("two was evaluated on alpaca-eval@1 with")
+    assert "beside one and three and is not compared with them. Evaluate all alike." in note
     assert "unlike conditions (annotator, judge)" in note
 
 

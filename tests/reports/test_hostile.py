@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from leaderboards import chain
+from leaderboards.health.run import write_health
 from reports import html
 from reports.facts.run import collect
 
 from . import whole_run
 from .browser import OpenPage, chromium, open_page  # noqa: F401 - fixtures
+from .conftest import RunBuilder, difference
 
 PWN = "window.__pwned=1"
 PAYLOADS = (
@@ -196,6 +199,33 @@ def test_what_hides_is_written_out_and_what_is_data_stays_data(hostile: dict[int
         assert not set("<>&") & set(charts)
         assert json.loads(charts)
         assert "49" not in re.findall(r"<bdi[^>]*>([^<]*)</bdi>", text)  # no template was filled in
+
+
+def ranked_page(root: Path, texts: Sequence[str]) -> str:
+    """Models outside a run, ranked, with texts for names, in the order that a hostile file gives them."""
+    run = RunBuilder(root)
+    (root / "srbench.yaml").unlink()
+    names = [whole_run.file_name(f"{n} {text}") for n, text in enumerate(texts)]
+    for n, name in enumerate(names):
+        run.result(name, quality_sampled=3.0 + n)
+        run.result(name, "alpaca-eval@1", win_rate=40.0 + n, length_controlled_winrate=40.0, avg_length=100.0 + 90 * n)
+    (root / chain.ORDER).write_text(json.dumps([*names, *texts, {"a": 1}, None]))
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[:i]]
+    run.standings(
+        [difference(a, b, 0.5, 0.2, 0.8, "quality_sampled") for a, b in pairs]
+        + [difference(a, b, -5.0, -8.0, -2.0, "win_rate", "alpaca-eval@1") for a, b in pairs]
+    )
+    write_health(root)
+    return html.render([collect(root)])
+
+
+@pytest.mark.parametrize("start", range(0, len(PAYLOADS), 12))
+def test_hostile_names_are_ranked_and_judged_as_text(tmp_path: Path, start: int) -> None:
+    texts = PAYLOADS[start : start + 12 : 3]
+    harmless = [f"model {n}" for n in range(len(texts))]
+    pages = [ranked_page(tmp_path / name, names) for name, names in (("hostile", texts), ("harmless", harmless))]
+    assert Structure(pages[0]).found == Structure(pages[1]).found
+    assert "is the best of" in pages[0]
 
 
 @pytest.mark.parametrize("shift", SHIFTS[::2])

@@ -21,11 +21,11 @@ from leaderboards.standings import write_record
 from .conftest import ALL, JUDGING, QUALITY, RunBuilder, difference, match
 from .sample_run import alpaca, verdict
 
-__all__ = ["SECTIONS", "fill", "write"]
+__all__ = ["SECTIONS", "file_name", "fill", "write"]
 
 SECTIONS = (
     *("verdict", "quality", "alpaca-eval", "mt-bench", "nlp", "head-to-head", "judge-accuracy", "benchmarks"),
-    *("training", "health", "samples", "pairs", "provenance"),
+    *("training", "health", "samples", "pairs", "provenance", "glossary"),
 )
 OTHER = "slot0x"  # a model's name
 ALPACA = "alpaca-eval@1"
@@ -57,7 +57,7 @@ def fill(run: Path, texts: Sequence[str], shift: int = 0) -> Path:
     In YAML and in names of files, characters that those cannot hold are left out.
     """
     text_of = lambda n: texts[(n + shift) % len(texts)]  # noqa: E731
-    name = _name(text_of(0))
+    name = file_name(text_of(0))
     for file in [p for p in run.rglob("*") if p.is_file()]:
         printable = file.suffix == ".yaml"
 
@@ -68,10 +68,10 @@ def fill(run: Path, texts: Sequence[str], shift: int = 0) -> Path:
 
         file.write_text(_SLOT.sub(filled, file.read_text(encoding="utf-8")), encoding="utf-8")
     (run / OTHER).rename(run / name)
-    return run.rename(run.parent / f"{len(texts)}-{shift} {_name(text_of(1))}")
+    return run.rename(run.parent / f"{len(texts)}-{shift} {file_name(text_of(1))}")
 
 
-def _name(text: str) -> str:
+def file_name(text: str) -> str:
     """A file's name with as much of a text as a name can hold."""
     plain = text.replace("/", "\u2215").replace("\0", "").encode(errors="replace")[:_NAME_BYTES].decode(errors="ignore")
     return f"model {plain}".rstrip(". ")

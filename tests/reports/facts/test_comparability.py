@@ -44,3 +44,9 @@ def test_settings_that_are_no_condition_are_told_apart() -> None:
     found = {"M1": result("one", judge="a"), "M2": result("two", judge="a")}
     assert comparability.unlike(found) == []
     assert comparability.other_settings(found) == "one (M1), two (M2)"
+
+
+def test_a_hash_is_no_reason_and_is_only_told_apart() -> None:
+    first, second = "3fa4c01b" * 4, "9bc1d22e" * 4
+    found = {"M0": result(prompt=first), "M1": result(prompt=second), "M2": result(prompt=first)}
+    assert comparability.unlike(found) == ["prompt: one (M0 and M2), another (M1)"]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.facts import collect, published, tables
+from leaderboards.descriptions import described
+from reports.facts import collect, glossary, published, tables
+
+from ..conftest import JUDGING, QUALITY
 
 
 def test_benchmarks_come_in_the_pages_order_and_unknown_ones_last(full: Any) -> None:
@@ -51,3 +54,29 @@ def test_published_numbers_are_labelled_and_have_our_units() -> None:
     assert grids[0].title.startswith("Published: Yuan et al. 2024")
     assert "comparable with no number of this run" in grids[0].note
     assert grids[0].rows[0] == ("M1", "9.9 %")
+
+
+def test_without_ties_one_number_stands_for_all_three_ways(builder: Any) -> None:
+    judged = {"pairwise_accuracy": 0.7, "pairwise_accuracy_ties_wrong": 0.7, "pairwise_accuracy_ties_dropped": 0.7}
+    for model, rate in (("M1", 0.0), ("M2", 0.0)):
+        builder.result(model, JUDGING, metrics={**judged, "tie_rate": rate})
+    shown = [row.metric for row in tables.result_table(collect(builder.path), JUDGING).rows]
+    assert shown == ["pairwise_accuracy", "tie_rate"]
+    builder.result("M2", JUDGING, metrics={**judged, "tie_rate": 0.1})
+    assert len(tables.result_table(collect(builder.path), JUDGING).rows) == 4
+
+
+def test_counts_of_a_stage_stand_in_the_order_of_its_work(builder: Any) -> None:
+    counts = {"continuations": 1440, "duplicate": 405, "empty": 0, "prompts": 1000, "rounds": 3, "final_loss": 0.7}
+    builder.stage("M2", "prompts", counts)
+    (model,) = collect(builder.path).models
+    ((_, told, _, _),) = tables.stage_rows(model.stages)
+    assert told == "rounds 3, continuations 1,440, duplicate 405, prompts 1,000"
+
+
+def test_every_term_is_explained_and_every_main_metric_has_one() -> None:
+    for key in (QUALITY, JUDGING, "alpaca-eval@1", "mt-bench@1", "nlp@1", "ifeval@1"):
+        shown = tables.headlines(key, list(described(key).metrics))
+        assert shown
+        for metric in shown:
+            assert glossary.definition(glossary.term_of(key, metric)).endswith("."), metric

@@ -81,7 +81,7 @@ def text_of(page: str) -> str:
 
 def tones(page: str) -> dict[str, str]:
     """Row's label -> whether its fall is for the better."""
-    rows = re.findall(r'<th scope="row">([^<]+)</th>(.*?)</tr>', page, re.DOTALL)
+    rows = re.findall(r'<th scope="row">(?:<a [^>]*>)?([^<]+)(?:</a>)?</th>(.*?)</tr>', page, re.DOTALL)
     found = {label: re.search(r"change diff (\w+)", cells) for label, cells in rows}
     return {label: match[1] for label, match in found.items() if match}
 
