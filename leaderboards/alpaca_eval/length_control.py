@@ -86,8 +86,8 @@ class LengthControlled:
         low, high: 95% interval over refits (``stats.percentile_interval``); None where none were made.
         weights: coefficient of each feature.
         strength: ``C``, the inverse of the penalty's strength.
-        gap: how far the nearest weights are from published ones, at most; above ``SAME_WEIGHTS`` these tell nothing, and
-            the strength is cross-validated. None where there are none.
+        gap: how far the nearest weights are from published ones, at most; above ``SAME_WEIGHTS`` these tell nothing,
+            and the strength is cross-validated. None where there are none.
         fitted: shape (n,), predicted win of each comparison at equal length, 0..1.
         refits: shape (n_refits,), the win rate on each resample. Resamples depend on the seed and the number of items
             alone, so that those of two models on the same items are the same, and their differences are paired.

@@ -122,9 +122,9 @@ def score(pairs: Sequence[Pair], lengths: LengthModel) -> Scores:
 def _told(found: LengthControlled | None) -> Iterator[str]:
     if found is not None and found.gap is not None and found.gap > SAME_WEIGHTS:
         yield (
-            f"no strength of the penalty gives the published weights (the nearest fit is {found.gap:.3f} away), so it is "
-            "cross-validated: the annotations are not those that were published, rows are missing, or scikit-learn is of "
-            "another version"
+            f"no strength of the penalty gives the published weights (the nearest fit is {found.gap:.3f} away), so it "
+            "is cross-validated: the annotations are not those that were published, rows are missing, or scikit-learn "
+            "is of another version"
         )
 
 
