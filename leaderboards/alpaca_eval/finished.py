@@ -117,7 +117,8 @@ def score_annotations(
     if reference:
         lengths = replace(lengths, refused=f"difficulties and baselines are of {_REFERENCE}, not of {reference}")
     elif published is not None:
-        whose = [*dict.fromkeys(r.generator_2 for r in rows.values() if r.generator_2), *_folders(path)]
+        named = dict.fromkeys(r.generator_2 for r in rows.values() if r.generator_2 not in ("", "example"))
+        whose = [*named, *_folders(path)]
         lengths = replace(lengths, published=published(whose))
     extra = _left_out(path, rows, tasks)
     names = sorted({r.annotator or "unknown" for r in rows.values()})

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from selfreward_bench import stats
 
-__all__ = ["Comparisons", "Gamed", "LengthControlled", "l1_logistic", "length_controlled"]
+__all__ = ["SAME_WEIGHTS", "Comparisons", "Gamed", "LengthControlled", "l1_logistic", "length_controlled"]
 
 Floats = NDArray[np.float64]
 
@@ -35,6 +35,7 @@ GAMED_WEIGHT: Final = 0.1  # 0.2, shared by the two gamed baselines
 REFITS: Final = 1_000
 FORMULA: Final = "tanh(std_delta_len) + instruction_difficulty + not_gamed_baseline - 1"
 FORMULA_WITHOUT_BASELINES: Final = "tanh(std_delta_len) + intercept"
+SAME_WEIGHTS: Final = 0.01  # published weights, and those of a fit with the same strength
 _CHUNK = 64  # resamples solved together: larger ones leave the processor's cache
 _TOLERANCE = 1e-10  # of a coefficient
 _PRECISION = 1e-15  # of the loss: what a step that promises no more can add
@@ -85,7 +86,8 @@ class LengthControlled:
         low, high: 95% interval over refits (``stats.percentile_interval``); None where none were made.
         weights: coefficient of each feature.
         strength: ``C``, the inverse of the penalty's strength.
-        gap: how far the weights are from the published ones that told the strength, at most; None where none did.
+        gap: how far the nearest weights are from published ones, at most; above ``SAME_WEIGHTS`` these tell nothing,
+            and the strength is cross-validated. None where there are none.
         fitted: shape (n,), predicted win of each comparison at equal length, 0..1.
         refits: shape (n_refits,), the win rate on each resample. Resamples depend on the seed and the number of items
             alone, so that those of two models on the same items are the same, and their differences are paired.
@@ -133,10 +135,12 @@ def length_controlled(
     keep = ~np.isnan(wins)
     x, wins, weights = x[keep], wins[keep], weights[keep]
     if gamed is not None:
-        strength = _choose_strength(x, wins, weights) if published is None else _told(x, wins, weights, published)
+        strength, gap = (0.0, None) if published is None else _told(x, wins, weights, published)
+        if gap is None or gap > SAME_WEIGHTS:
+            strength = _choose_strength(x, wins, weights)
         coefficients = _liblinear(x, wins, weights, strength)
     else:
-        strength = WITHOUT_BASELINES
+        strength, gap = WITHOUT_BASELINES, None
         coefficients = l1_logistic(x[None], wins, weights[None], strength)[0]
     fitted = _logistic(design.at_equal_length @ coefficients)
     refits = _refits(design, found, strength, coefficients, n_refits, seed)
@@ -150,7 +154,7 @@ def length_controlled(
         strength=float(strength),
         fitted=fitted,
         refits=refits,
-        gap=None if published is None or gamed is None else float(np.abs(coefficients - published).max()),
+        gap=gap,
     )
 
 
@@ -229,10 +233,10 @@ def _choose_strength(x: Floats, wins: Floats, weights: Floats) -> float:
     return float(STRENGTHS[scores.argmax()])
 
 
-def _told(x: Floats, wins: Floats, weights: Floats, published: Sequence[float]) -> float:
-    """The strength whose weights are the nearest to published ones."""
-    gaps = [np.abs(_liblinear(x, wins, weights, strength) - published).max() for strength in STRENGTHS]
-    return float(STRENGTHS[int(np.argmin(gaps))])
+def _told(x: Floats, wins: Floats, weights: Floats, published: Sequence[float]) -> tuple[float, float | None]:
+    """The strength whose weights are the nearest to published ones, and how far they are from them at most."""
+    gaps = [float(np.abs(_liblinear(x, wins, weights, strength) - published).max()) for strength in STRENGTHS]
+    return float(STRENGTHS[int(np.argmin(gaps))]), min(gaps)
 
 
 def _liblinear(x: Floats, wins: Floats, weights: Floats, strength: float) -> Floats:

@@ -14,6 +14,7 @@ import numpy as np
 from leaderboards.alpaca_eval.length_control import (
     FORMULA,
     FORMULA_WITHOUT_BASELINES,
+    SAME_WEIGHTS,
     Comparisons,
     Gamed,
     LengthControlled,
@@ -29,7 +30,6 @@ __all__ = ["LengthModel", "Pair", "Scores", "score"]
 
 EXCERPT: Final = 4_000  # characters of a text that a row keeps
 PARTS: Final = 4
-_SAME_WEIGHTS: Final = 0.01  # of a regression's weights
 LENGTH_CONTROLLED: Final = "length_controlled_winrate"
 
 
@@ -120,10 +120,10 @@ def score(pairs: Sequence[Pair], lengths: LengthModel) -> Scores:
 
 
 def _told(found: LengthControlled | None) -> Iterator[str]:
-    if found is not None and found.gap is not None and found.gap > _SAME_WEIGHTS:
+    if found is not None and found.gap is not None and found.gap > SAME_WEIGHTS:
         yield (
-            f"no strength of the penalty gives the published weights; the nearest is {found.strength:.4g}, with a "
-            f"weight {found.gap:.3f} from theirs: the annotations are not those that were published, or scikit-learn "
+            f"no strength of the penalty gives the published weights (the nearest fit is {found.gap:.3f} away), so it "
+            "is cross-validated: the annotations are not those that were published, rows are missing, or scikit-learn "
             "is of another version"
         )
 

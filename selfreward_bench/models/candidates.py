@@ -244,6 +244,8 @@ def _name_of(path: Path) -> str:
     given = path if path.name not in ("", "..") else path.resolve()
     own = _DATED.sub("", re.sub(r"\.(jsonl?|csv|tsv)(\.gz)?$", "", given.name))
     above = [parent.name for parent in given.parents if parent.name]
+    if "evaluators" in given.parts[:-2] and _UNTOLD.fullmatch(own):  # LLMBar's: evaluators/JUDGE/PROMPT/result.json
+        return _name("-".join(given.parts[given.parts.index("evaluators") + 1 : -1]))
     if own == "annotations":
         above = above[1:] or above  # AlpacaEval keeps them in a folder named after the annotator
     told = (name for name in [own, *above[:3]] if not _UNTOLD.fullmatch(name))

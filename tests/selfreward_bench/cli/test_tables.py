@@ -13,7 +13,7 @@ from leaderboards.metrics import BUILT_IN
 from leaderboards.standings import HeadToHead, Rating, Tournament, write_record
 from selfreward_bench import recipes
 from selfreward_bench.cli.console import show
-from selfreward_bench.cli.tables import compact_table, match_table, metric_table
+from selfreward_bench.cli.tables import compact_table, match_table, metric_table, remarks
 from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import EvalResult, Metric
 
@@ -210,3 +210,9 @@ def test_eval_at_80_columns(cli: Cli, terminal: Terminal, monkeypatch: pytest.Mo
         assert (done.exit_code, piped.exit_code) == (0, 0), done.output
         assert_fits(done.stdout.replace("(", " "), 80, piped.stdout.replace("(", " "), *NARROW)
         assert "\x1b" not in piped.stdout
+
+
+def test_what_is_to_be_known_of_numbers_is_told_as_text() -> None:
+    (line,) = remarks([result("M1", "nlp@1", ["mmlu"], notes=("mmlu: 2 of its 57 subjects \x1b[2J",))])
+    assert line.startswith("M1, NLP benchmarks: mmlu: 2 of its 57 subjects")
+    assert "\x1b" not in line

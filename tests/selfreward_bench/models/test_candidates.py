@@ -223,6 +223,7 @@ def test_a_served_model_without_its_kind_and_with_a_key() -> None:
         ("results/claude-2/model_outputs.json", "claude-2"),
         ("results/claude-2/weighted/annotations.json.gz", "claude-2"),
         ("mine/annotations.json", "mine"),
+        ("Natural/evaluators/GPT-4/Swap_CoT/result.json", "GPT-4-Swap_CoT"),
         ("model_outputs.json", "model_outputs"),
         ("out/org__model/results_2026-01-01T00-00-00.json", "org__model"),
         ("judgments/gpt-4_single.jsonl", "gpt-4_single"),
