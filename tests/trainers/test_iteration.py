@@ -123,7 +123,7 @@ def test_vllm_servers_generate_and_judge(
     file = copy.path / "srbench.yaml"
     settings = yaml.safe_load(file.read_text()) | {"engine": engine.model_dump(mode="json")}
     file.write_text(yaml.safe_dump(settings))
-    run_iteration(RunDir.open(copy.path), until="M2", from_stage="M2/candidates")
+    run_iteration(RunDir.open(copy.path), until="M2", from_stage="M2/candidates", preflight=False)
     done = [(run.path / "M2" / "completions.jsonl").read_bytes() for run in (copy, finished)]
     assert done[0] == done[1]
     ours, theirs = (

@@ -357,7 +357,7 @@ def test_a_batch_that_does_not_fit_the_memory_is_halved(
     engine_of: Callable[..., Any], build_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All answers come, batch by batch as planned; what is as large is not tried again, and it is told once."""
-    items = requests(8)
+    items = [replace(r, prompt="once upon a time") for r in requests(8)]
     expected = answers(engine_of(build_model()), items)
     engine = engine_of(build_model())
     attempts = short_of_memory(monkeypatch, rows=3 * items[0].n)
