@@ -25,7 +25,8 @@ from selfreward_bench.models.opening import (
 )
 from selfreward_bench.prices import Budget
 from selfreward_bench.storage.files import write_atomic
-from selfreward_bench.storage.fingerprint import check_checkpoint, weights_fingerprint
+from selfreward_bench.storage.fingerprint import check_checkpoint
+from selfreward_bench.storage.model_files import model_fingerprint
 from selfreward_bench.types import Record
 from trainers import roles
 from trainers.given import load_prompts
@@ -78,11 +79,11 @@ class Helper:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of its weights, and of a chat template that they do not bring; of a served one what it is known by."""
+        """Of all its files, and of a chat template that they do not bring; of a served one what it is known by."""
         if self._source is None:
             return served_fingerprint(self._candidate.text, self._asked)
-        weights, chosen = weights_fingerprint(self._source), self._template
-        return f"{weights}+{chosen.content}" if chosen and chosen.named and not chosen.brought else weights
+        own, chosen = model_fingerprint(self._source), self._template
+        return f"{own}+{chosen.content}" if chosen and chosen.named and not chosen.brought else own
 
     def open(self) -> Engine:
         """Its engine; close it after use."""

@@ -95,9 +95,14 @@ def _files(directory: Path) -> Iterator[tuple[str, Path]]:
         ("config", of.weights, config),
         ("tokenizer", of.tokenizer, of.tokenizer / "tokenizer_config.json"),
     ):
-        if settings.is_file() and _OWN_CODE in settings.read_bytes():
+        if settings.is_file() and _names_code(settings):
             found += [(f"{role} code", file) for file in sorted(place.glob("*.py"))]
     return ((role, file) for role, file in found if file.is_file())
+
+
+def _names_code(settings: Path) -> bool:
+    with os_errors(settings, "read", EngineError), settings.open("rb") as stream:
+        return _OWN_CODE in stream.read(_MAX_JSON_BYTES)
 
 
 def _content_hash(file: Path) -> bytes:

@@ -12,7 +12,7 @@ from selfreward_bench import recipes
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.errors import ConfigError, DataError, EngineError
 from selfreward_bench.prices import Budget, PriceTable
-from selfreward_bench.storage.fingerprint import weights_fingerprint
+from selfreward_bench.storage.model_files import model_fingerprint
 from selfreward_bench.types import Message
 from trainers.serving import Helper, Helpers, ServedRecord, services_of
 
@@ -27,16 +27,18 @@ def helper(role: str, text: str, *settings: str) -> Helper:
 def test_a_local_model_is_known_by_its_weights_wherever_it_lies(tiny_model: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(tiny_model, tmp_path / "copy")
     prints = {helper("judge.model", str(path)).fingerprint for path in (tiny_model, copy)}
-    assert prints == {weights_fingerprint(tiny_model)}
+    assert prints == {model_fingerprint(tiny_model)}
+    (copy / "chat_template.jinja").write_text("{{ messages }}")
+    assert helper("judge.model", str(copy)).fingerprint not in prints
 
 
 def test_a_template_that_stands_in_is_part_of_it(tiny_model: Path, tmp_path: Path) -> None:
     bare = shutil.copytree(tiny_model, tmp_path / "bare")
     (bare / "chat_template.jinja").unlink()
     named = helper("judge.model", str(bare), "chat_template=plain")
-    assert named.fingerprint.startswith(f"{weights_fingerprint(bare)}+")
+    assert named.fingerprint.startswith(f"{model_fingerprint(bare)}+")
     own = helper("judge.model", str(tiny_model), "chat_template=plain")  # which brings one
-    assert own.fingerprint == weights_fingerprint(tiny_model)
+    assert own.fingerprint == model_fingerprint(tiny_model)
 
 
 def test_a_local_model_answers(tiny_model: Path) -> None:
