@@ -96,28 +96,31 @@ def paired_difference(
     n = int(counts.sum())
     if not n:
         return Difference(None, None, None, None, 0, len(gaps))
-    value, p_value = float(sums.sum() / n), None
-    if len(sums) == n > 1 and (step := _step(array(a), array(b), sums)):
+    value = float(sums.sum() / n)
+    half = _is_half(array(b))
+    if len(sums) == n > 1 and not half and _are_answers(array(a), array(b), gaps):
         wins, losses, _ = _votes(sums)
         ends = paired_share_interval(wins, losses, n, level)
-        return Difference(value, step * ends[0], step * ends[1], _binomial(wins, losses), n, len(gaps))
+        return Difference(value, *ends, _binomial(wins, losses), n, len(gaps))
     p_value = sign_flip(sums, seed, n_boot)
     limits = _bounds(array(a), array(b), bounds)
     low, high = mean_bca(sums, counts, seed, n_boot, level, limits)
     if limits is None and low == high:
         low = high = None
-    if low is not None and high is not None and p_value >= 1 - level and (sums != 0).sum() <= _FEW:
+    if low is not None and high is not None and p_value >= 1 - level and not half and (sums != 0).sum() <= _FEW:
         low, high = min(low, 0.0), max(high, 0.0)
     return Difference(value, low, high, p_value, n, len(gaps))
 
 
-def _step(a: Floats, b: Floats, gaps: Floats) -> float:
-    """By how much a sample differs that does: 1 of yes or no, 1/2 of what is held against 1/2; 0 of anything else."""
-    if not gaps.any() or not (is_share(a) and is_share(b)):
-        return 0.0
-    if (b[~np.isnan(b)] == 0.5).all():
-        return 0.5
-    return 0.0 if (a == 0.5).any() or (b == 0.5).any() else 1.0
+def _are_answers(a: Floats, b: Floats, gaps: Floats) -> bool:
+    """Whether both are 0 or 1 throughout, and some differ."""
+    known = np.concatenate([a[~np.isnan(a)], b[~np.isnan(b)]])
+    return bool((np.nan_to_num(gaps) != 0).any() and np.isin(known, (0.0, 1.0)).all())
+
+
+def _is_half(b: Floats) -> bool:
+    """Whether a side is what a win rate is held against; its interval is that of the win rate's other forms."""
+    return bool((b[~np.isnan(b)] == 0.5).all())
 
 
 def mcnemar(
