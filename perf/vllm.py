@@ -1,6 +1,6 @@
 """How far the ``vllm`` engine is from the ``transformers`` engine, and how fast, on one model.
 
-    python perf/vllm.py --command '/opt/vllm/bin/vllm serve' --args '--enforce-eager' [--model DIR] [--prompts 120]
+    SRBENCH_VLLM='/opt/vllm/bin/vllm serve' python perf/vllm.py --args '--enforce-eager' [--model DIR] [--prompts 120]
 
 Texts: greedy ones of both engines; sampled ones of the same seeds asked again, in the same crowd and one by one.
 Log-probabilities: of the grades 0 to 5 (one call), and of choices of several tokens (one call each).
@@ -53,7 +53,6 @@ def farthest(first: dict[str, tuple[float, ...]], second: dict[str, tuple[float,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--command", default="vllm serve")
     parser.add_argument("--args", default="")
     parser.add_argument("--model", type=Path, default=base_path())
     parser.add_argument("--prompts", type=int, default=120)
@@ -66,7 +65,7 @@ def main() -> None:
 
     own = open_engine(EngineConfig(), given.model)
     start = time.perf_counter()
-    other = open_engine(EngineConfig(kind="vllm", command=given.command, args=given.args), given.model)
+    other = open_engine(EngineConfig(kind="vllm", args=given.args), given.model)
     print(f"{other.version}: ready after {time.perf_counter() - start:.0f} s")
     try:
         (a, seconds), (b, theirs) = texts(own, greedy), texts(other, greedy)

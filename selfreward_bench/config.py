@@ -87,7 +87,8 @@ class EngineConfig(Section):
         description="The day that chat templates show (YYYY-MM-DD); a run keeps that of its making; else 2024-07-26.",
     )
     command: str = Field(
-        "vllm serve", description="Kind vllm: the command that starts a server, in an environment of its own."
+        "vllm serve",
+        description="Kind vllm: the command that starts a server; another than vllm serve must equal $SRBENCH_VLLM.",
     )
     args: str = Field("", description="Kind vllm: more arguments of the server, such as --tensor-parallel-size 8.")
     urls: Names = Field((), description="Kind vllm: servers that are there, such as http://10.0.0.5:8000.")

@@ -119,7 +119,8 @@ def test_vllm_servers_generate_and_judge(
     starts = tmp_path / "starts"
     starter = tmp_path / "start.sh"
     starter.write_text(f'echo start >> {starts}\nexec {sys.executable} {program} "$@"\n')
-    engine = copy.config.engine.model_copy(update={"kind": "vllm", "command": f"sh {starter}"})
+    monkeypatch.setenv("SRBENCH_VLLM", f"sh {starter}")
+    engine = copy.config.engine.model_copy(update={"kind": "vllm"})
     file = copy.path / "srbench.yaml"
     settings = yaml.safe_load(file.read_text()) | {"engine": engine.model_dump(mode="json")}
     file.write_text(yaml.safe_dump(settings))

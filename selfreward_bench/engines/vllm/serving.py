@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import secrets
 import shlex
 import shutil
@@ -20,6 +22,8 @@ from selfreward_bench.storage.adapters import adapter_settings, parts
 
 __all__ = ["Serving", "problems", "serving"]
 
+VARIABLE: Final = "SRBENCH_VLLM"  # the command of this machine
+_TRUSTS: Final = re.compile(r"--trust[-_]remote[-_]code", re.IGNORECASE)
 _MODEL: Final = "model"  # what a server of ours calls what it serves
 _ADAPTER: Final = "adapter"
 _RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM reserves room for
@@ -90,24 +94,48 @@ def problems(config: EngineConfig) -> Iterator[str]:
     try:
         for url in config.urls:
             check_url(url)
-        command, _ = (_words(key, text) for key, text in (("command", config.command), ("args", config.args)))
+        command, args = _command(config), _words("args", config.args)
     except ConfigError as error:
         yield str(error)
         return
+    if not config.trust_remote_code and any(_TRUSTS.match(word) for word in args):
+        yield (
+            "engine.args: whether a model may run code that it brings along is said by engine.trust_remote_code=true, "
+            "not by an argument of the server."
+        )
     if not config.urls and not (command and shutil.which(command[0])):
         yield (
             f"engine.command: there is no program {(command or [''])[0]!r}. vLLM is installed into an environment of "
-            "its own, as it needs other versions of torch and transformers (docs/vllm.md). Name it there, such as "
-            "--set engine.command='/opt/vllm/bin/vllm serve', or name servers that run: --set "
+            "its own, as it needs other versions of torch and transformers (docs/vllm.md). Say where: "
+            f"export {VARIABLE}='/opt/vllm/bin/vllm serve', or name servers that run: --set "
             "'engine.urls=[http://127.0.0.1:8000]'."
         )
+
+
+def _command(config: EngineConfig) -> list[str]:
+    """The words of ``engine.command``. A recipe, or a run, of somebody else may hold one, and must start no program:
+    other than ``vllm serve`` it is what ``SRBENCH_VLLM`` says on this machine, which also stands in for ``vllm serve``.
+
+    Raises:
+        ConfigError: it is another command, or no command line.
+    """
+    here, usual = os.environ.get(VARIABLE), EngineConfig.model_fields["command"].default
+    words = _words("command", config.command)
+    if config.command not in (usual, here):
+        raise ConfigError(
+            f"engine.command: {config.command[:200]!r} would run a program with your rights, and a recipe or a run of "
+            f"somebody else can hold it. If you want it, say so on this machine: "
+            f"export {VARIABLE}={shlex.quote(config.command[:200])}"
+        )
+    return _words(VARIABLE, here) if here else words
 
 
 def _words(key: str, text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise ConfigError(f"engine.{key}: {text!r} is no command line ({error}).") from error
+        name = key if key == VARIABLE else f"engine.{key}"
+        raise ConfigError(f"{name}: {text!r} is no command line ({error}).") from error
 
 
 def _started(config: EngineConfig, source: Path) -> Serving:
@@ -138,9 +166,10 @@ def command_line(config: EngineConfig, source: Path, port: int) -> list[str]:
     """What starts a server; ``engine.args`` overrule everything but where it listens and what it calls the model.
 
     Raises:
+        ConfigError: ``engine.command`` is not to be run (see ``_command``).
         EngineError: the checkpoint is an adapter that vLLM does not apply.
     """
-    of, command = parts(source), _words("command", config.command)
+    of, command = parts(source), _command(config)
     weights = str(of.weights.resolve())
     named = [weights] if command[-1] == "serve" else ["--model", weights]
     dtype = _stored_dtype(of.weights) if config.dtype == "auto" else config.dtype

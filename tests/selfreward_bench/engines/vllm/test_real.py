@@ -31,7 +31,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
-        opened = open_engine(EngineConfig(kind="vllm", command=COMMAND, args=ARGS), MICRO)
+        patch.setenv("SRBENCH_VLLM", COMMAND)
+        opened = open_engine(EngineConfig(kind="vllm", args=ARGS), MICRO)
         yield opened
         opened.close()
         assert list(state_directory().iterdir()) == []

@@ -13,7 +13,7 @@ from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import ChoiceRequest, GenerationRequest
 from selfreward_bench.engines.transformers import open_transformers
 from selfreward_bench.engines.vllm.process import state_directory
-from selfreward_bench.engines.vllm.serving import command_line, problems
+from selfreward_bench.engines.vllm.serving import VARIABLE, command_line, problems
 from selfreward_bench.errors import ConfigError, EngineError
 from selfreward_bench.types import Message
 
@@ -43,6 +43,13 @@ def adapter(base: Path, **settings: object) -> Path:
     return directory
 
 
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in is what the environment names."""
+    monkeypatch.setenv(VARIABLE, STAND_IN)
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_a_server_is_started_answers_and_is_ended(state: Path) -> None:
     """The whole way, with the stand-in as the program: its texts are those of the transformers engine."""
     config = EngineConfig(kind="vllm", command=STAND_IN, args="--max-num-seqs 8")
@@ -60,13 +67,36 @@ def test_a_server_is_started_answers_and_is_ended(state: Path) -> None:
         engine.generate([request])
 
 
-def test_a_program_that_fails_is_told_with_its_log() -> None:
-    config = EngineConfig(kind="vllm", command=f"{sys.executable} -c 'raise SystemExit(\"no vllm here\")'")
+def test_a_program_that_fails_is_told_with_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, f"{sys.executable} -c 'raise SystemExit(\"no vllm here\")'")
     with pytest.raises(EngineError, match=r"(?s)ended with exit code 1.*no vllm here"):
-        open_engine(config, MICRO)
+        open_engine(EngineConfig(kind="vllm"), MICRO)
 
 
-def test_the_command_line_says_how_it_is_served(checkpoint: Path) -> None:
+@pytest.mark.parametrize("allowed", [None, "vllm serve", "sh -c 'touch other'"])
+def test_a_recipe_starts_no_program_of_its_choice(
+    allowed: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of somebody else may hold any command; it runs where the environment of this machine says the same."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if allowed is not None:
+        monkeypatch.setenv(VARIABLE, allowed)
+    mark = tmp_path / "ran"
+    config = EngineConfig(kind="vllm", command=f"touch {mark}")
+    for open_it in (lambda: open_engine(config, MICRO), lambda: command_line(config, MICRO, 1)):
+        with pytest.raises(ConfigError, match=rf"export {VARIABLE}='touch "):
+            open_it()
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("args", ["--trust-remote-code", "--dtype auto --TRUST_remote_code=true"])
+def test_arguments_let_no_model_run_code(args: str) -> None:
+    (found, *_) = problems(EngineConfig(kind="vllm", args=args))
+    assert "engine.trust_remote_code=true" in found
+    assert not any("trust" in p for p in problems(EngineConfig(kind="vllm", args=args, trust_remote_code=True)))
+
+
+def test_the_command_line_says_how_it_is_served(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's arguments overrule srbench's, but for where it listens."""
     line = command_line(EngineConfig(kind="vllm", args="--tensor-parallel-size 8 --dtype float16"), checkpoint, 8123)
     assert line[:3] == ["vllm", "serve", str(checkpoint)]
@@ -74,7 +104,8 @@ def test_the_command_line_says_how_it_is_served(checkpoint: Path) -> None:
     assert line[-10:-6] == ["--tensor-parallel-size", "8", "--dtype", "float16"]
     assert line[-6:] == ["--served-model-name", "model", "--host", "127.0.0.1", "--port", "8123"]
     assert line[line.index("--generation-config") + 1] == "vllm"
-    module = command_line(EngineConfig(kind="vllm", command="py -m vllm", dtype="float32"), checkpoint, 1)
+    monkeypatch.setenv(VARIABLE, "py -m vllm")
+    module = command_line(EngineConfig(kind="vllm", dtype="float32"), checkpoint, 1)
     assert module[:5] == ["py", "-m", "vllm", "--model", str(checkpoint)]
     assert module[module.index("--dtype") + 1] == "float32"
 
@@ -107,17 +138,23 @@ def test_an_adapter_that_vllm_applies_otherwise_is_refused(
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"command": "/no/such/vllm serve"}, "there is no program '/no/such/vllm'"),
-        ({"command": ""}, "there is no program ''"),
+        ({"here": "/no/such/vllm serve"}, "there is no program '/no/such/vllm'"),
+        ({"here": "/no/such/vllm serve", "command": "/no/such/vllm serve"}, "there is no program '/no/such/vllm'"),
+        ({"here": "", "command": ""}, "there is no program ''"),
         ({"command": "'vllm"}, "engine.command: .* is no command line"),
+        ({"here": "'vllm"}, f"{VARIABLE}: .* is no command line"),
         ({"command": STAND_IN, "args": "'"}, "engine.args: .* is no command line"),
         ({"command": STAND_IN, "device": "cuda:1"}, "engine.device=cuda:1"),
         ({"command": STAND_IN, "quantize": "nf4"}, "engine.quantize=nf4"),
         ({"urls": ("ftp://host",)}, "engine.urls"),
     ],
 )
-def test_what_cannot_work_is_known_before_any_work(changes: dict[str, object], match: str) -> None:
-    config = EngineConfig.model_validate({"kind": "vllm", **changes})
+def test_what_cannot_work_is_known_before_any_work(
+    changes: dict[str, object], match: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``here`` is what the environment names."""
+    monkeypatch.setenv(VARIABLE, str(changes.get("here", STAND_IN)))
+    config = EngineConfig.model_validate({"kind": "vllm", **{k: v for k, v in changes.items() if k != "here"}})
     (found,) = problems(config)
     with pytest.raises(ConfigError, match=match) as caught:
         open_engine(config, MICRO)
