@@ -375,8 +375,7 @@ class EvalConfig(Section):
     )
     lc_strength: Literal["cv", "published"] = Field(
         "cv",
-        description="AlpacaEval: strength of the length control's penalty: cross-validated, as AlpacaEval does it, or "
-        "that of the model's published weights.",
+        description="AlpacaEval: the length control's penalty: cross-validated, or that of published weights.",
     )
     mt_bench_mode: Literal["single", "pairwise"] = Field(
         "single", description="MT-Bench: grades of single answers, or pairwise against a baseline's answers."

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, overload
 
@@ -260,10 +261,10 @@ def blank_row(pad: int) -> dict[str, Any]:
     return ids | {f"ref_{side}_logps": 0.0 for side in _SIDES}
 
 
-def columns(tokens: Sequence[TokenPair]) -> Iterator[Iterator[list[int]]]:
+def columns(tokens: Sequence[TokenPair]) -> list[Iterator[list[int]]]:
     """The columns of all rows, for ``digest``."""
-    for name in ("prompt_ids", "chosen_ids", "rejected_ids"):
-        yield (preference_row(pair)[name] for pair in tokens)
+    names = ("prompt_ids", "chosen_ids", "rejected_ids")
+    return [map(itemgetter(name), map(preference_row, tokens)) for name in names]
 
 
 def _trainer_class(tokens: Sequence[TokenPair], reference: Path, split: Split, nll_weight: float) -> Any:

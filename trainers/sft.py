@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -172,10 +173,9 @@ def blank_row(pad: int) -> dict[str, list[int]]:
     return {"input_ids": [pad, pad], "labels": [IGNORED, IGNORED]}
 
 
-def columns(turns: Sequence[Turn]) -> Iterator[Iterator[list[int]]]:
+def columns(turns: Sequence[Turn]) -> list[Iterator[list[int]]]:
     """The columns of all rows, for ``digest``."""
-    for name in ("input_ids", "labels"):
-        yield (labelled_row(turn)[name] for turn in turns)
+    return [map(itemgetter(name), map(labelled_row, turns)) for name in ("input_ids", "labels")]
 
 
 def _trainer_class() -> Any:

@@ -6,10 +6,13 @@ Jinja's sandbox keeps it from files and from Python's insides, not from loops wi
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import psutil
@@ -19,6 +22,7 @@ from selfreward_bench.errors import EngineError
 __all__ = ["bound_rendering", "bounded"]
 
 SECONDS: Final = 20.0
+_INTERVAL: Final = 0.05  # seconds between two looks
 MEMORY: Final = 2 << 30  # bytes more than the process had
 
 
@@ -50,30 +54,66 @@ def bounded(what: str, seconds: float = SECONDS, memory: int = MEMORY) -> Iterat
     Raises:
         EngineError: it took longer, or more.
     """
-    ended, lock, thread = threading.Event(), threading.Lock(), threading.get_ident()
-
-    def interrupt() -> None:
-        with lock:
-            if not ended.is_set():
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_OverrunError))
-
-    timer = threading.Timer(seconds, interrupt)
-    timer.daemon = True
-    timer.start()
+    bound = _Bound(threading.get_ident(), time.monotonic() + seconds)
+    _WATCH.begin(bound)
     try:
         with _memory(memory):
             yield
     except _OverrunError:
+        if not bound.broken:  # that of a bound around this one
+            raise
         raise EngineError(f"{what} was still at work after {seconds:g} seconds. {_WAY_OUT}") from None
     except MemoryError:
         raise EngineError(f"{what} took more than {memory >> 20:,} MiB. {_WAY_OUT}") from None
     finally:
-        with lock:
-            ended.set()
-        timer.cancel()
+        _WATCH.end(bound)
 
 
 _WAY_OUT: Final = "It does not end, or wants to do harm: look into it, and mend or replace it (chat_template)."
+
+
+@dataclass(eq=False, slots=True)
+class _Bound:
+    thread: int
+    deadline: float
+    broken: bool = False
+
+
+class _Watch:
+    """One thread that looks, several times a second, whether a bound is broken: a rendering takes microseconds, and a
+    thread of its own for each would take ten times as long.
+    """
+
+    def __init__(self) -> None:
+        self._bounds: set[_Bound] = set()
+        self._lock = threading.Lock()
+        self._process = 0  # whose thread it is: a fork has none
+
+    def begin(self, bound: _Bound) -> None:
+        with self._lock:
+            self._bounds.add(bound)
+            if self._process != os.getpid():
+                self._process = os.getpid()
+                threading.Thread(target=self._look, name="srbench-watchdog", daemon=True).start()
+
+    def end(self, bound: _Bound) -> None:
+        with self._lock:
+            self._bounds.discard(bound)
+            if bound.broken:  # what came too late to be raised is taken back
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(bound.thread), None)
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(_INTERVAL)
+            now = time.monotonic()
+            with self._lock:
+                for bound in [b for b in self._bounds if b.deadline < now and not b.broken]:
+                    bound.broken = True
+                    overrun = ctypes.py_object(_OverrunError)
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(bound.thread), overrun)
+
+
+_WATCH: Final = _Watch()
 
 
 @contextmanager
@@ -84,7 +124,7 @@ def _memory(limit: int) -> Iterator[None]:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = psutil.Process().memory_info().vms + limit
+    wanted = _held.now() + limit
     if soft != resource.RLIM_INFINITY and soft <= wanted:
         yield
         return
@@ -93,3 +133,19 @@ def _memory(limit: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+class _Held:
+    """Address space of this process, in bytes, asked for again after a moment."""
+
+    def __init__(self) -> None:
+        self._bytes, self._until = 0, 0.0
+
+    def now(self) -> int:
+        if time.monotonic() > self._until:
+            self._bytes = int(psutil.Process().memory_info().vms)
+            self._until = time.monotonic() + _INTERVAL
+        return self._bytes
+
+
+_held: Final = _Held()

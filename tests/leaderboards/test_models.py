@@ -96,7 +96,7 @@ def test_models_of_one_file_are_keyed_apart(tmp_path: Path) -> None:
 
 def test_a_model_is_named_only_in_files_that_hold_models(tmp_path: Path) -> None:
     results, outputs = tmp_path / "results_1.json", tmp_path / "outputs.json"
-    results.write_text('{"results": {}}')
+    results.write_text('{"results": {"piqa": {"acc,none": 0.5}}}')
     outputs.write_text('[{"instruction": "a", "output": "b", "generator": "m"}]')
     setting, rows = Setting(RunConfig()), ("nlp", "alpaca-eval")
     assert finished_settings(parse_candidate(f"{outputs}:m"), rows, setting)["alpaca-eval"].finished == Finished(

@@ -68,6 +68,6 @@ def test_what_cannot_be_imported_names_its_package(tmp_path: Path, code: str, to
 @pytest.mark.parametrize("kind", ["./engine.py:open", "os:system", "selfreward_bench.engines.scripted:open_scripted"])
 def test_an_engines_kind_is_a_name_and_nothing_that_runs(kind: str, tmp_path: Path) -> None:
     (tmp_path / "engine.py").write_text("raise SystemExit('it ran')", encoding="utf-8")
-    with pytest.raises(UnknownNameError, match=r"Unknown engine kind .* Known: openai, scripted, transformers"):
+    with pytest.raises(UnknownNameError, match=r"Unknown engine kind .* Known: openai, scripted, transformers, vllm"):
         open_engine(EngineConfig(kind=kind), "x")
-    assert KINDS.names() == ["openai", "scripted", "transformers"]
+    assert KINDS.names() == ["openai", "scripted", "transformers", "vllm"]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import trainers.rendering as rendering
-from trainers.dpo import distinct, fitting, render_pairs
+from trainers import dpo, sft
+from trainers.dpo import TokenPair, distinct, fitting, render_pairs
 from trainers.rendering import Chosen, Turn, Turns, digest, load_tokenizer, render_turns
 
 from .conftest import pairs
@@ -61,3 +62,13 @@ def test_the_digest_is_that_of_the_lists() -> None:
 def test_records_are_taken_one_after_the_other(tiny_model: Path) -> None:
     asked = ((p.id, p.prompt, p.chosen) for p in pairs(4))
     assert len(render_turns(load_tokenizer(tiny_model), asked)) == 4
+
+
+def test_what_is_not_learnt_is_data_too() -> None:
+    """A prompt carries no loss, and a training on other prompts is another one."""
+    mine, other = Turn([5, 6], [7, 1]), Turn([5, 8], [7, 1])
+    assert [list(c) for c in sft.columns([mine])] == [[[5, 6, 7, 1]], [[-100, -100, 7, 1]]]
+    assert digest(*sft.columns([mine])) != digest(*sft.columns([other]))
+    first, second = (TokenPair("p", turn, Turn(turn.prompt, [9, 1])) for turn in (mine, other))
+    assert [list(c) for c in dpo.columns([first])] == [[[5, 6]], [[7, 1]], [[9, 1]]]
+    assert digest(*dpo.columns([first])) != digest(*dpo.columns([second]))

@@ -11,6 +11,7 @@ from selfreward_bench.config import SftConfig
 from selfreward_bench.errors import TrainingError
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from trainers import dpo, sft
+from trainers.batches import Split
 from trainers.resume import ResumeStore
 from trainers.sft import train_sft
 from trainers.stepping import rate_factor
@@ -31,7 +32,7 @@ def private_overrides(trainer: type) -> set[str]:
 
 def test_the_private_methods_that_are_overridden_are_those_of_the_documentation() -> None:
     assert private_overrides(sft._trainer_class()) == set()
-    found = private_overrides(dpo._trainer_class([], Path("reference.jsonl"), 0.0))
+    found = private_overrides(dpo._trainer_class([], Path("reference.jsonl"), Split(8, 8), 0.0))
     assert found == {"_prepare_dataset", "_precompute_ref_logps"}
     table = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
     assert all(f"DPOTrainer.{name}`" in table for name in found)

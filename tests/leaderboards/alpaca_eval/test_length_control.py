@@ -72,7 +72,7 @@ def with_baselines(n: int = 60) -> tuple[Comparisons, Gamed]:
     return found, Gamed(rng.beta(0.2, 2, 2 * n), rng.normal(0, 1, 2 * n), rng.normal(0, 1, 2 * n), np.tile(places, 2))
 
 
-@pytest.mark.parametrize("strength", STRENGTHS[[2, 4, 6]])
+@pytest.mark.parametrize("strength", STRENGTHS[[4, 5, 6]])
 def test_published_weights_tell_the_strength(strength: float, monkeypatch: pytest.MonkeyPatch) -> None:
     found, gamed = with_baselines()
     with monkeypatch.context() as patch:

@@ -10,7 +10,7 @@ import pytest
 
 from leaderboards.harness import evaluate_checkpoint
 from leaderboards.judge_accuracy.micro import JudgeAccuracy
-from leaderboards.metrics import BUILT_IN
+from leaderboards.metrics import BUILT_IN, UNPAIRED
 from selfreward_bench.config import JudgeConfig, RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
@@ -53,13 +53,14 @@ def test_a_judge_that_turns_the_truth_round_is_always_wrong(
     assert metrics["spearman"].value < -0.9
 
 
-def test_every_number_has_a_label_and_fixed_answers_alone_are_paired(
+def test_every_number_has_a_label_and_own_answers_are_compared_without_pairs(
     judge_result: Callable[..., EvalResult], skilled: Skilled
 ) -> None:
     known = BUILT_IN[JudgeAccuracy.key].metrics
     found = judge_result(skilled(0.5)).metrics.keys()
     assert {name for name in found if "/" not in name} <= known.keys()
-    assert not [name for name in JudgeAccuracy.description.paired if name.startswith("own_")]
+    own = [name for name in JudgeAccuracy.description.paired if name.startswith("own_")]
+    assert own == list(UNPAIRED[JudgeAccuracy.key])
     assert {name for name in JudgeAccuracy.description.paired if "/" not in name} <= known.keys() & found
     assert "pairwise_accuracy/sort" in JudgeAccuracy.description.paired
 

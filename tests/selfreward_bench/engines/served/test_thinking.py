@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 import pytest
@@ -101,9 +102,13 @@ def test_an_answer_that_thinks_nothing_stays_as_it_is(text: str) -> None:
 )
 def test_hostile_texts_take_time_in_proportion_to_their_length(piece: str) -> None:
     def seconds(size: int) -> float:
-        start = time.process_time()
-        split_thinking("<think>" + piece * (size // len(piece)) + "x</think>")
-        return time.process_time() - start
+        gc.disable()  # it looks at all that other tests keep
+        try:
+            start = time.thread_time()
+            split_thinking("<think>" + piece * (size // len(piece)) + "x</think>")
+            return time.thread_time() - start
+        finally:
+            gc.enable()
 
     assert seconds(400_000) < 50 * max(seconds(40_000), 0.02)  # 10 is linear, 100 quadratic
 
