@@ -350,8 +350,8 @@ def test_rewards_of_another_model_are_called_rlaif(whole: Any) -> None:
     settings = yaml.read_text()
     assert settings.count("  model: self\n") == 1
     yaml.write_text(settings.replace("  model: self\n", "  model: openai:gpt@https://host/v1#MY_KEY\n"))
-    text = page_of(whole.path).text
-    assert "rewards: RLAIF , judged by openai:gpt@https://host/v1 : no self-reward" in text
+    text = words(page_of(whole.path))
+    assert "rewards: RLAIF, judged by openai:gpt@https://host/v1: no self-reward" in text
     assert "Rewards RLAIF, not self-reward: judge.model openai:gpt@https://host/v1" in text
     yaml.write_text(yaml.read_text().replace("rewards: self", "rewards: random"))
     assert "RLAIF" not in page_of(whole.path).text  # a control asks no judge

@@ -315,7 +315,7 @@ def test_where_nothing_got_a_score_a_script_can_tell(cli: Cli, run: RunDir, monk
     def evaluate(model: Model, settings: dict[str, Setting], *, out_dir: Path, reporter: Any) -> list[EvalResult]:
         found = result(model.name, out_dir)
         scored = 9 if model.name == "M0" else 0
-        metrics = {"quality_sampled": Metric(value=None, n_scored=scored, n_total=10)}
+        metrics = {"quality_sampled": Metric(value=3.0 if scored else None, n_scored=scored, n_total=10)}
         write_record(out_dir / found.benchmark / "result.json", found.model_copy(update={"metrics": metrics}))
         return [found]
 

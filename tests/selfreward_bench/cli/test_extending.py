@@ -90,7 +90,7 @@ def value(found: dict[str, object], metric: str) -> float:
 def test_the_benchmark_runs_in_both_worlds(cli: Cli, models: list[str], world: str) -> None:
     given = ["eval", *models, "--benchmarks", "./mine.py:Capitals", "--world", world]
     planned = cli(*given, "--dry-run")
-    assert re.search(r"first +capitals@1 +to do +8 +\d+", planned.stdout), planned.stdout
+    assert re.search(r"first +capitals@1 +to do +10 +\d+", planned.stdout), planned.stdout
     done = cli(*given)
     assert done.exit_code == 0, done.output
     assert re.search(r"Capitals\n +Capital named +12\.5 % \S+ \S+ +100\.0 %", done.stdout), done.stdout
