@@ -53,6 +53,9 @@ MATCHES: Final = "head-to-head"  # directory of a run's tournament
 TOURNAMENT: Final = "head_to_head.json"
 DRIFT: Final = "drift.json"
 
+_FEW: Final = 12  # decided comparisons
+_LEVEL: Final = 0.05
+
 R = TypeVar("R", bound=Record)
 
 _MAX_BYTES = 8 * 2**20  # a larger file is none of ours
@@ -151,6 +154,19 @@ class HeadToHead(Record):
     positions: Positions | None = None
     reasons: dict[str, int] = Field(default_factory=dict)
     comparability: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def direction(self) -> Literal[-1, 0, 1]:
+        """+1 or -1 where the interval excludes one half, as ``MetricDifference.direction`` does zero, else 0.
+
+        Where few comparisons are decided, an interval drawn from them promises too much: the exact test has to agree.
+        """
+        if self.low is None or self.high is None:
+            return 0
+        if 0 < self.wins + self.losses <= _FEW and (self.sign_p_value is None or self.sign_p_value > _LEVEL):
+            return 0
+        rounding = 1e-6 * (self.high - self.low)
+        return 1 if self.low > 0.5 + rounding else -1 if self.high < 0.5 - rounding else 0
 
 
 class Rating(Record):

@@ -13,7 +13,7 @@ from selfreward_bench.types import Metric
 
 __all__ = ["flipped", "grid", "judge_of", "match", "names", "pairs", "win_rate_cell", "win_rate_change"]
 
-_EVEN = 0.5
+_SIGNS: dict[int, tuple[str, wording.Tone]] = {1: ("▲", "better"), -1: ("▼", "worse"), 0: ("", "neutral")}
 
 
 def pairs(facts: RunFacts) -> Sequence[HeadToHead]:
@@ -78,10 +78,8 @@ def win_rate_cell(found: HeadToHead | None) -> Cell:
 def win_rate_change(found: HeadToHead) -> Change:
     """A win rate as a verdict on two models: better than even, worse, or not shown."""
     cell = win_rate_cell(found)
-    known = found.low is not None and found.high is not None
-    above, below = known and (found.low or 0) > _EVEN, known and (found.high or 1) < _EVEN
-    tone: wording.Tone = "better" if above else "worse" if below else "neutral"
-    return Change(found.b, cell.value, cell.interval, "▲" if above else "▼" if below else "", tone, ("match",))
+    sign, tone = _SIGNS[found.direction]
+    return Change(found.b, cell.value, cell.interval, sign, tone, ("match",))
 
 
 def grid(facts: RunFacts) -> Grid:

@@ -20,7 +20,7 @@ EXPLANATION = (
     "adjusted for there being several (Holm). Detects: the smallest true difference these samples would have shown "
     "four times out of five."
 )
-_EVEN = 0.5
+_ARROWS = {1: "▲ ", -1: "▼ ", 0: ""}
 _SHOWN = 200  # characters of a name
 
 
@@ -182,16 +182,9 @@ def match(pairing: Pairing) -> str:
         return ""
     told = found if found.a == pairing.b.checkpoint else matches.flipped(found)
     rate, interval = wording.number(told.win_rate, "share"), wording.interval(told.low, told.high, "share")
-    arrow = _arrow(told.low, told.high)
+    arrow = _ARROWS[told.direction]
     n = f"{told.n_scored:,}" if told.n_scored == told.n_total else f"{told.n_scored:,} of {told.n_total:,}"
     return (
         f"Head to head on {n} comparisons, {pairing.b.name} wins {told.wins:,}, ties {told.ties:,} and loses "
         f"{told.losses:,}: win rate {arrow}{rate} {interval} (tie = ½). Judge: {told.judge}."
     )
-
-
-def _arrow(low: float | None, high: float | None) -> str:
-    """Of a win rate: only where the interval excludes one half."""
-    if low is None or high is None:
-        return ""
-    return "▲ " if low > _EVEN else "▼ " if high < _EVEN else ""

@@ -8,6 +8,7 @@ import pytest
 
 from leaderboards.standings import (
     Failure,
+    HeadToHead,
     MetricDifference,
     Standings,
     read_failure,
@@ -53,3 +54,24 @@ def test_half_characters_are_refused_and_nothing_is_written(tmp_path: Path) -> N
         write_record(tmp_path / "failure.json", record)
     with pytest.raises(DataError, match="no such file"):
         read_failure(tmp_path / "failure.json")
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "p", "low", "high", "direction"),
+    [
+        (1, 0, 1.0, 0.5 + 4.6e-10, 0.59, 0),  # one of 32 decided: rounding alone keeps the end from one half
+        (4, 0, 0.125, 0.52, 0.61, 0),  # all four one way happen by chance in one of eight
+        (8, 0, 0.0078, 0.56, 0.71, 1),
+        (0, 8, 0.0078, 0.29, 0.44, -1),
+        (60, 30, 0.002, 0.54, 0.69, 1),
+        (60, 30, 0.002, 0.5, 0.69, 0),
+    ],
+)
+def test_a_win_rate_is_told_from_one_half_only_where_it_is(
+    wins: int, losses: int, p: float, low: float, high: float, direction: int
+) -> None:
+    names = {"benchmark": "head-to-head@1", "judge": "j", "a": "M2", "b": "M1"}
+    shares = {"win_rate": 0.5, "low": low, "high": high, "win": 0.0, "tie": 1.0, "loss": 0.0}
+    counts = {"wins": wins, "losses": losses, "n_scored": 99, "n_total": 99, "n_prompts": 99}
+    found = HeadToHead.model_validate(names | shares | counts | {"p_value": p, "sign_p_value": p})
+    assert found.direction == direction
