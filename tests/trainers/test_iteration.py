@@ -113,7 +113,10 @@ def test_from_stage_makes_that_stage_and_the_later_ones_anew(copy: RunDir) -> No
 def test_vllm_servers_generate_and_judge(
     copy: RunDir, finished: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over servers that sample as the own engine does, a round comes to the same; one serves candidates and judge."""
+    """Over servers that sample as the own engine does, a round comes to the same; one serves candidates and judge.
+
+    Other batches round otherwise, so a draw at the border of two tokens may fall to the other one.
+    """
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     program = Path(__file__).parents[1] / "vllm_server.py"
     starts = tmp_path / "starts"
@@ -122,19 +125,26 @@ def test_vllm_servers_generate_and_judge(
     monkeypatch.setenv("SRBENCH_VLLM", f"sh {starter}")
     engine = copy.config.engine.model_copy(update={"kind": "vllm"})
     file = copy.path / "srbench.yaml"
-    settings = yaml.safe_load(file.read_text()) | {"engine": engine.model_dump(mode="json")}
+    settings = yaml.safe_load(file.read_text())
+    settings["config"]["engine"] = engine.model_dump(mode="json")
     file.write_text(yaml.safe_dump(settings))
     run_iteration(RunDir.open(copy.path), until="M2", from_stage="M2/candidates", preflight=False)
-    done = [(run.path / "M2" / "completions.jsonl").read_bytes() for run in (copy, finished)]
-    assert done[0] == done[1]
+    done, made = (
+        {(c.prompt_id, c.index): c.text for c in jsonl.read(run.path / "M2/completions.jsonl", Completion)}
+        for run in (copy, finished)
+    )
+    assert done.keys() == made.keys()
+    same = {key for key in done if done[key] == made[key]}
+    assert len(same) > 0.95 * len(made)
     ours, theirs = (
         {
             (j.prompt_id, j.index): j.score
             for j in jsonl.read(run.path / "M2/judgments.jsonl", Judgment)
-            if j.reason is None
+            if j.reason is None and (j.prompt_id, j.index) in same
         }
         for run in (copy, finished)
     )
+    assert ours
     assert ours == pytest.approx(theirs, abs=1e-4)
     assert starts.read_text() == "start\n"
     assert list((tmp_path / "state" / "srbench" / "servers").iterdir()) == []

@@ -371,8 +371,9 @@ def test_a_batch_that_does_not_fit_the_memory_is_halved(
 
 
 def test_a_request_that_alone_does_not_fit_the_memory_says_the_way_out(
-    engine: Any, monkeypatch: pytest.MonkeyPatch
+    engine_of: Callable[..., Any], build_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    engine = engine_of(build_model())
     short_of_memory(monkeypatch, rows=0)
     with pytest.raises(EngineError, match=r"one request's, do not fit the memory\. Lower max_new_tokens"):
         list(engine.generate(requests(2)))
