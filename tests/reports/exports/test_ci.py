@@ -149,12 +149,12 @@ def test_unlike_conditions_are_told() -> None:
 def test_head_to_head_is_told_from_the_side_of_the_second(first: str, rate: str) -> None:
     other = {"M1": "M2", "M2": "M1"}[first]
     shares = {"win_rate": 0.6, "low": 0.55, "high": 0.7, "p_value": 0.1, "win": 0.5, "tie": 0.2, "loss": 0.3}
-    counts = {"n_scored": 10, "n_total": 12, "n_prompts": 12, "wins": 5, "ties": 2, "losses": 3}
+    counts = {"n_scored": 100, "n_total": 120, "n_prompts": 120, "wins": 50, "ties": 20, "losses": 30}
     match = HeadToHead.model_validate({"benchmark": "h", "judge": "j", "a": first, "b": other, **shares, **counts})
     told = paired.match(pairing().model_copy(update={"head_to_head": match}))
-    wins = 5 if first == "M2" else 3
+    wins = 50 if first == "M2" else 30
     assert told.startswith(
-        f"Head to head on 10 of 12 comparisons, M2 wins {wins}, ties 2 and loses {8 - wins}: win rate {rate}"
+        f"Head to head on 100 of 120 comparisons, M2 wins {wins}, ties 20 and loses {80 - wins}: win rate {rate}"
     )
 
 
