@@ -59,7 +59,7 @@ def main() -> None:
     given = parser.parse_args()
     sampled = requests(given.prompts)
     greedy = [GenerationRequest(r.id, r.prompt, temperature=0.0, max_new_tokens=NEW_TOKENS) for r in sampled]
-    judged = [(Message(role="user", content=f"{r.prompt[-1].content}\nIs this right?"),) for r in sampled]  # type: ignore[union-attr]
+    judged = [(Message(role="user", content=f"{r.prompt[-1].content}\nIs this right?"),) for r in sampled]
     one = [ChoiceRequest(r.id, p, GRADES, assistant_prefix="Score: ") for r, p in zip(sampled, judged, strict=True)]
     many = [ChoiceRequest(r.id, p, WORDS, assistant_prefix="It is") for r, p in zip(sampled, judged, strict=True)]
 

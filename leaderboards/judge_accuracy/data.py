@@ -301,10 +301,10 @@ def llmbar_results(path: Path, data: JudgeData) -> list[Judgment]:
 
 
 def _orders(file: Path, r: _LlmbarResult) -> dict[str, _Call]:
-    calls = r.results[-1] if r.results else None
+    calls: Any = r.results[-1] if r.results else None  # whatever the file has there
     names = {"ab": "swap = False", "ba": "swap = True"}
     try:
-        return {order: _Call.model_validate(calls[name]) for order, name in names.items()}  # type: ignore[index]
+        return {order: _Call.model_validate(calls[name]) for order, name in names.items()}
     except (TypeError, KeyError, ValidationError) as error:
         raise DataError(
             f"{file}: a row's 'results' do not end with a judgment in both orders, as LLMBar's evaluators write."
