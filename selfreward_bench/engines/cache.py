@@ -21,12 +21,18 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no typ
     """Keys and values of one layer, shape (rows, heads, columns, head size), in buffers with room for more columns.
 
     Also right for sliding windows: all columns are kept and the model's own mask hides those outside the window.
+
+    Attributes:
+        columns: how many are written.
+        at: where the next column is to be written, shape (1,), and all of the buffers to be read (``replay``); None
+            where only what is written is read.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._buffers: list[torch.Tensor] = []  # keys, values
-        self._columns = 0
+        self.columns = 0
+        self.at: torch.Tensor | None = None
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         self.dtype, self.device = key_states.dtype, key_states.device
@@ -38,26 +44,46 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers has no typ
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        start, end = self._columns, self._columns + key_states.shape[2]
-        self._reserve(end)
+        if self.at is not None:
+            for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
+                buffer.index_copy_(2, self.at, states)
+            return self._buffers[0], self._buffers[1]
+        start, end = self.columns, self.columns + key_states.shape[2]
+        self.reserve(end)
         for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
             buffer[:, :, start:end] = states
-        self._columns = end
+        self.columns = end
         self.keys, self.values = (b[:, :, :end] for b in self._buffers)
         return self.keys, self.values
 
     def get_seq_length(self) -> int:
-        return self._columns
+        return self.columns
+
+    def blank(self) -> None:
+        """Makes what is not yet written numbers, so that a mask can hide it."""
+        for buffer in self._buffers:
+            buffer[:, :, self.columns :] = 0
+
+    @property
+    def buffer(self) -> torch.Tensor:
+        """The keys, with their room."""
+        return self._buffers[0]
+
+    @property
+    def room(self) -> int:
+        """Columns that the buffers hold."""
+        return int(self._buffers[0].shape[2])
 
     def select(self, rows: torch.Tensor, room: int) -> None:
         """Keeps (or repeats) the given rows, with room for so many further columns."""
-        columns = self._columns
+        columns = self.columns
         self._buffers = [_room(b[:, :, :columns], columns + room, rows) for b in self._buffers]
 
-    def _reserve(self, columns: int) -> None:
+    def reserve(self, columns: int) -> None:
+        """Makes room for so many columns in all."""
         if self._buffers[0].shape[2] < columns:
-            size = max(columns, self._columns + max(GROWTH, self._columns // 2))
-            self._buffers = [_room(b[:, :, : self._columns], size) for b in self._buffers]
+            size = max(columns, self.columns + max(GROWTH, self.columns // 2))
+            self._buffers = [_room(b[:, :, : self.columns], size) for b in self._buffers]
 
 
 class Reread:

@@ -23,6 +23,7 @@ from selfreward_bench.engines.cache import (
 from selfreward_bench.engines.chat import TextDecoder
 from selfreward_bench.engines.loading import LoadedModel
 from selfreward_bench.engines.plan import common_prefix
+from selfreward_bench.engines.replay import FixedStep, replayable
 from selfreward_bench.engines.sampling import draw, uniform
 from selfreward_bench.types import Completion, FinishReason
 
@@ -38,16 +39,19 @@ class Prefilled:
         logits: of the token after each prompt, shape (prompts, vocabulary).
         mask: which columns hold tokens, shape (prompts, columns); None where all do.
         lengths: tokens of each prompt, shape (prompts,).
+        fixed: what takes the next step while the rows stay as they are; None before the first, or where none does.
     """
 
     cache: Any
     logits: torch.Tensor
     mask: torch.Tensor | None
     lengths: torch.Tensor
+    fixed: FixedStep | None = None
 
     def fork(self, rows: Sequence[int], room: int) -> None:
         """Keeps or repeats the given rows, in this order."""
         index = torch.tensor(rows, device=self.logits.device)
+        self.fixed = None
         select_rows(self.cache, index, room)
         self.logits, self.lengths = self.logits[index], self.lengths[index]
         self.mask = None if self.mask is None else self.mask[index]
@@ -65,6 +69,13 @@ class ModelRunner:
         self._takes_use_cache = "use_cache" in accepted
         self._window = window_of(loaded.model.config)
         self.plain = self._cached and holds_plain_attention(loaded.model.config)
+        self._record = self.device.type == "cuda"
+        self.fixed = (  # whether steps have fixed shapes
+            self.device.type == "cuda"
+            and self.plain
+            and self._takes_positions
+            and replayable(loaded.model, self._window)
+        )
 
     def prefill(self, prompts: Sequence[tuple[int, ...]], following: int) -> Prefilled:
         """Reads prompts, their common prefix only once. Shorter ones are padded between prefix and rest.
@@ -106,6 +117,27 @@ class ModelRunner:
         positions = state.lengths[:, None] + torch.arange(new, device=self.device)
         state.lengths = state.lengths + new
         return self._forward(ids, state.mask, positions, state.cache, keep=0)
+
+    def step(self, state: Prefilled, tokens: Sequence[int]) -> torch.Tensor:
+        """Appends a token to every row.
+
+        Returns:
+            Logits after it, shape (rows, vocabulary); the next step may overwrite them.
+        """
+        ids = torch.tensor(tokens, device=self.device)
+        if not self.fixed:
+            return self.extend(state, ids[:, None])[:, -1]
+        if state.fixed is None or not state.fixed.fits(state.cache):
+            state.fixed = None  # its memory, before more is taken
+            for layer in state.cache.layers:
+                layer.reserve(layer.columns + 1)
+            state.fixed = FixedStep(self.model, state.cache, state.mask, state.lengths, self._record)
+        if state.mask is not None:
+            state.mask = torch.cat([state.mask, state.mask.new_ones(len(tokens), 1)], dim=1)
+        state.lengths = state.lengths + 1
+        logits = state.fixed.take(ids)
+        self._record = state.fixed.record
+        return logits
 
     def _shared_prefix(self, prompts: Sequence[tuple[int, ...]], following: int) -> int:
         if len(prompts) == 1 or not self.plain:
@@ -263,4 +295,4 @@ def _decode(
             tokens = [tokens[i] for i in going]
             state.fork(going, room=GROWTH)
             sampler.keep(going)
-        state.logits = runner.extend(state, torch.tensor(tokens, device=runner.device)[:, None])[:, -1]
+        state.logits = runner.step(state, tokens)

@@ -66,6 +66,20 @@ def test_a_text_does_not_depend_on_its_batch_on_the_accelerator() -> None:
     assert share_of_equal(texts(DEVICE, budget=1), texts(DEVICE)) >= 0.98
 
 
+@pytest.mark.skipif(DEVICE != "cuda", reason="steps are recorded on CUDA")
+def test_recorded_steps_say_what_single_ones_say() -> None:
+    found = []
+    for fixed in (True, False):
+        engine = open_engine(EngineConfig.model_validate({"device": DEVICE, "dtype": "float32"}), base_path())
+        runner: Any = engine._runner  # type: ignore[attr-defined]
+        assert runner.fixed, "the base's steps can be recorded"
+        runner.fixed = fixed
+        found.append({c.id: c.text for batch in engine.generate(requests(64)) for c in batch})
+        assert runner._record, "and were"
+        engine.close()
+    assert share_of_equal(*found) >= 0.98
+
+
 def test_the_same_plan_gives_the_same_texts_in_bfloat16() -> None:
     assert texts(DEVICE, "bfloat16") == texts(DEVICE, "bfloat16")
 
