@@ -1,129 +1,219 @@
-"""Tables for a paper: booktabs, the best number of a row in bold, intervals as subscripts.
+r"""Tables for a paper: booktabs, each number over its interval, bold where it is shown to be the best of its row.
 
-Needs ``array``, ``booktabs``, ``graphicx`` (a table wider than the line is scaled down) and, for letters beyond
-English, ``fontenc`` with T1. One main table per run, then one per benchmark.
+Needs ``booktabs`` and, for letters beyond English, ``fontenc`` with T1. Nothing is scaled: a table keeps to the line of
+a paper (``LINE``), and checkpoints that do not fit go on in a further table. One main table per run, then one per
+benchmark, then head to head.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from reports import wording
 from reports.exports.escaping import latex as escaped
-from reports.facts import several, tables
+from reports.exports.escaping import line as one_line
+from reports.facts import matches, measures, several, tables
 from reports.facts.run import ModelFacts, RunFacts
 from reports.facts.tables import Cell, Change, Grid, ResultTable
 from selfreward_bench import __version__
 from selfreward_bench.types import Metric
 
-__all__ = ["render"]
+__all__ = ["LINE", "render"]
+
+LINE: Final = 390.0  # points: a line of NeurIPS, ICLR and 12 point article has as many or more
+_GAP: Final = 4.0  # points between two columns
+_LABEL: Final = 22  # characters of a label in a line
+_NAME: Final = 40  # characters of a column's name
 
 _HEAD: Final = f"""\
-% Made by srbench {__version__}. In the preamble: \\usepackage{{array,booktabs,graphicx}} \\usepackage[T1]{{fontenc}}
+% Made by srbench {__version__}. In the preamble: \\usepackage{{booktabs}} \\usepackage[T1]{{fontenc}}
 """
 _NOTE: Final = (
-    r"Subscripts are 95\,\% intervals, clustered by prompt; the best of a row is bold, which is no test. "
-    r"$\uparrow$ and $\downarrow$: the paired interval of the difference to the checkpoint before excludes zero. "
-    r"$\ast$: not all samples could be scored."
+    r"Below each number its 95\,\% interval, clustered by prompt. Bold: shown to be better than every other number of "
+    r"its row by the interval of the difference. $\uparrow$ and $\downarrow$: the interval of the difference to the "
+    r"checkpoint before excludes zero. $\ast$: not all samples could be scored."
 )
+_MATCHES: Final = (
+    r"From the side of the first named, a tie counting half; below, the 95\,\% interval, clustered by prompt. Bold: "
+    r"shown to be better."
+)
+_SPREAD: Final = r"Mean $\pm$ standard deviation over seeds, or one run with its interval."
+_ARROWS: Final = {"▲": r"{\uparrow}", "▼": r"{\downarrow}"}
 _PREVIOUS: Final = "previous"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """What stands in a cell, line under line.
+
+    Attributes:
+        width: about how wide it is set, in points.
+    """
+
+    lines: tuple[str, ...]
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table before its columns are shared out.
+
+    Attributes:
+        rows: a cell per column, the first being the label; or a title over all columns.
+    """
+
+    caption: str
+    label: str
+    header: tuple[_Stack, ...]
+    rows: tuple[tuple[_Stack, ...] | str, ...]
 
 
 def render(runs: Sequence[RunFacts]) -> str:
     """All tables of all runs."""
-    found = [_HEAD]
+    found: list[_Table] = []
     if len(runs) > 1:
         found += [_grid(grid, i) for i, grid in enumerate(several.compared(several.group(runs)), start=1)]
     for i, facts in enumerate(runs, start=1):
         prefix = f"run{i}-" if len(runs) > 1 else ""
-        if main := _main(facts, prefix):
-            found.append(main)
+        found += _main(facts, prefix)
         found += [_benchmark(facts, t, prefix) for t in tables.results(facts) if t.rows]
-    return "\n".join(found)
+        found += _matches(facts, prefix)
+    return "\n".join([_HEAD, *(text for table in found for text in _floats(table))])
 
 
 # --- tables
 
 
-def _main(facts: RunFacts, prefix: str) -> str:
+def _main(facts: RunFacts, prefix: str) -> Iterator[_Table]:
     """The few metrics that tell each benchmark's story, in one table."""
     keys = [k for k in tables.benchmarks([facts]) if any(k in m.results for m in facts.models)]
     models = [m for m in facts.models if m.results]
     if len(keys) < 2:
-        return ""
-    lines: list[str] = []
+        return
+    rows: list[tuple[_Stack, ...] | str] = []
     for key in keys:
         headlines = tables.result_table(facts, key, tables.headline_metrics(facts, key))
-        lines.append(rf"\multicolumn{{{len(models) + 1}}}{{@{{}}l}}{{\textit{{{escaped(headlines.title)}}}}} \\")
-        lines += _rows(facts, headlines, models, r"\quad ")
-        lines.append(r"\addlinespace")
+        rows += [rf"\textit{{{escaped(headlines.title)}}}", *_rows(facts, headlines, models)]
     caption = f"{escaped(facts.name)}: main results. {_NOTE}"
-    return _float(caption, f"tab:{prefix}main", _header([m.name for m in models]), lines[:-1])
+    yield _Table(caption, f"tab:{prefix}main", _header("Metric", [m.name for m in models]), tuple(rows))
 
 
-def _benchmark(facts: RunFacts, table: ResultTable, prefix: str) -> str:
+def _benchmark(facts: RunFacts, table: ResultTable, prefix: str) -> _Table:
     models = [m for m in facts.models if table.benchmark in m.results]
     judge = f" Judge: {escaped(table.judge)}." if table.judge else ""
-    caption = f"{escaped(facts.name)}: {escaped(table.title)}.{judge}{_unlike(table)} {_NOTE}"
+    unlike = f" Not alike, so nothing is bold: {escaped('; '.join(table.unlike))}." if table.unlike else ""
+    caption = f"{escaped(facts.name)}: {escaped(table.title)}.{judge}{unlike} {_NOTE}"
     label = re.sub(r"[^a-z0-9-]+", "-", table.benchmark.partition("@")[0].lower())
-    return _float(caption, f"tab:{prefix}{label}", _header(table.models), list(_rows(facts, table, models)))
+    rows = tuple(_rows(facts, table, models))
+    return _Table(caption, f"tab:{prefix}{label}", _header("Metric", table.models), rows)
 
 
-def _grid(grid: Grid, number: int) -> str:
+def _matches(facts: RunFacts, prefix: str) -> Iterator[_Table]:
+    """All pairs of checkpoints."""
+    found = matches.grid(facts)
+    if not found.rows:
+        return
+    caption = f"{escaped(facts.name)}: head to head. Judge: {escaped(matches.judge_of(facts))}. {_MATCHES}"
+    header = ("Pair", r"Win rate (\%)", r"Win (\%)", r"Tie (\%)", r"Loss (\%)", "Comparisons")
+    rows = tuple((_label(str(row[0])), *(_cell(cell, bare=True) for cell in row[1:])) for row in found.rows)
+    yield _Table(caption, f"tab:{prefix}head-to-head", tuple(_Stack((h,), _wide(h)) for h in header), rows)
+
+
+def _grid(grid: Grid, number: int) -> _Table:
     """Runs against each other on one metric."""
-    header = " & ".join(escaped(c) for c in grid.columns)
-    lines = [" & ".join(_plain(cell) for cell in row) + r" \\" for row in grid.rows]
-    caption = f"{escaped(grid.title)}. Mean $\\pm$ standard deviation over seeds, or one run with its interval."
-    return _float(caption, f"tab:runs-{number}", header + r" \\", lines, len(grid.columns) - 1)
+    rows = tuple((_label(_text(row[0])), *map(_cell, row[1:])) for row in grid.rows)
+    caption = f"{escaped(grid.title)}. {_SPREAD}"
+    return _Table(caption, f"tab:runs-{number}", _header(grid.columns[0], grid.columns[1:]), rows)
 
 
-def _unlike(table: ResultTable) -> str:
-    return f" Not alike, so nothing is bold: {escaped('; '.join(table.unlike))}." if table.unlike else ""
+def _header(first: str, names: Iterable[str]) -> tuple[_Stack, ...]:
+    cut = (n if len(n) <= _NAME else f"{n[: _NAME - 1]}…" for n in map(one_line, names))
+    return (_Stack((escaped(first),), _wide(first)), *(_Stack((escaped(n),), _wide(n)) for n in cut))
 
 
-def _header(models: Iterable[str]) -> str:
-    return " & ".join(["Metric", *map(escaped, models)]) + r" \\"
+# --- layout
 
 
-def _float(caption: str, label: str, header: str, lines: Sequence[str], columns: int | None = None) -> str:
-    n = header.count(" & ") if columns is None else columns
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"  \centering\footnotesize\setlength{\tabcolsep}{3pt}",
-            rf"  \caption{{{caption}}}",
-            rf"  \label{{{label}}}\vspace{{4pt}}",
-            r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-            rf"  \begin{{tabular}}{{>{{\raggedright}}p{{0.32\linewidth}}{'r' * n}}}",
-            r"    \toprule",
-            f"    {header}",
-            r"    \midrule",
-            *(f"    {line}" for line in lines),
-            r"    \bottomrule",
-            r"  \end{tabular}}",
-            r"\end{table}",
-            "",
-        ]
-    )
+def _floats(table: _Table) -> Iterator[str]:
+    """The table, or several with the same rows where it would be wider than a line."""
+    parts = list(_shares(table))
+    for i, columns in enumerate(parts, start=1):
+        suffix, told = (f"-{i}", f" Part {i} of {len(parts)}.") if len(parts) > 1 else ("", "")
+        lines = [text for row in table.rows for text in _lines(row, columns)]
+        yield "\n".join(
+            [
+                r"\begin{table}",
+                r"  \centering\footnotesize\setlength{\tabcolsep}{2pt}",
+                rf"  \caption{{{table.caption}{told}}}",
+                rf"  \label{{{table.label}{suffix}}}\vspace{{4pt}}",
+                rf"  \begin{{tabular}}{{@{{}}l{'r' * (len(columns) - 1)}@{{}}}}",
+                r"    \toprule",
+                *(f"    {line}" for line in _lines(table.header, columns)),
+                r"    \midrule",
+                *(f"    {line}" for line in lines),
+                r"    \bottomrule",
+                r"  \end{tabular}",
+                r"\end{table}",
+                "",
+            ]
+        )
+
+
+def _shares(table: _Table) -> Iterator[tuple[int, ...]]:
+    """Which columns stand beside the labels in each part; at least one in each."""
+    rows = [table.header, *(row for row in table.rows if not isinstance(row, str))]
+    widths = [max(row[i].width for row in rows) for i in range(len(table.header))]
+    part, room = [0], LINE - widths[0]
+    for i, width in enumerate(widths[1:], start=1):
+        if len(part) > 1 and room < width + _GAP:
+            yield tuple(part)
+            part, room = [0], LINE - widths[0]
+        part.append(i)
+        room -= width + _GAP
+    yield tuple(part)
+
+
+def _lines(row: Sequence[_Stack] | str, columns: Sequence[int]) -> list[str]:
+    """A row of cells as lines of a table; a title's line has room above."""
+    if isinstance(row, str):
+        return [r"\addlinespace", rf"\multicolumn{{{len(columns)}}}{{@{{}}l}}{{{row}}} \\"]
+    cells = [row[i].lines for i in columns]
+    height = max(map(len, cells))
+    return [" & ".join(c[k] if k < len(c) else "" for c in cells).strip() + r" \\" for k in range(height)]
+
+
+def _wide(text: str) -> float:
+    """About how wide a text is set in 8 point type: small letters 4.1 points on average, capitals more."""
+    wide = (unicodedata.east_asian_width(c) in "WF" for c in text)
+    return sum(8.5 if w else 6.0 if c.isupper() or c in "mw%" else 4.1 for w, c in zip(wide, text, strict=True))
+
+
+def _label(text: str, unit: str = "") -> _Stack:
+    """A label in lines, with the unit behind it."""
+    parts = textwrap.wrap(one_line(text) + (f" ({unit})" if unit else ""), _LABEL) or [""]
+    lines = (escaped(p) if i == 0 else rf"\quad {escaped(p)}" for i, p in enumerate(parts))
+    return _Stack(tuple(lines), max(_wide(p) + 8 * bool(i) for i, p in enumerate(parts)))
 
 
 # --- rows and numbers
 
 
-def _rows(facts: RunFacts, table: ResultTable, models: Sequence[ModelFacts], indent: str = "") -> Iterable[str]:
+def _rows(facts: RunFacts, table: ResultTable, models: Sequence[ModelFacts]) -> Iterator[tuple[_Stack, ...]]:
     for row in table.rows:
-        shown = wording.info(table.benchmark, row.metric)
-        found = [_metric(m, table.benchmark, row.metric) for m in models]
-        best = _best(found, shown.better, shown.unit) if not table.unlike else set()
-        per_cent = r" (\%)" if shown.unit in ("share", "percent") else ""
-        cells = [
-            _number(x, shown.unit, i in best, tables.metric_cell(facts, m, table.benchmark, row.metric).changes)
-            for i, (m, x) in enumerate(zip(models, found, strict=True))
-        ]
-        yield " & ".join([f"{indent}{escaped(row.label)}{per_cent}", *cells]) + r" \\"
+        unit = wording.info(table.benchmark, row.metric).unit
+        found = {m.name: _metric(m, table.benchmark, row.metric) for m in models}
+        best = "" if table.unlike else _best(facts, table.benchmark, row.metric, found)
+        changes = (tables.metric_cell(facts, m, table.benchmark, row.metric).changes for m in models)
+        cells = (
+            _number(found[m.name], unit, m.name == best, change) for m, change in zip(models, changes, strict=True)
+        )
+        yield _label(row.label, "%" if unit in ("share", "percent") else ""), *cells
 
 
 def _metric(model: ModelFacts, benchmark: str, metric: str) -> Metric | None:
@@ -131,45 +221,61 @@ def _metric(model: ModelFacts, benchmark: str, metric: str) -> Metric | None:
     return result.metrics.get(metric) if result else None
 
 
-def _best(found: Sequence[Metric | None], better: int, unit: str) -> set[int]:
-    """Which are best, as far as the digits shown can tell; nothing where there is no better, or no other."""
-    values = {i: m.value for i, m in enumerate(found) if m is not None and m.value is not None}
-    values = {i: v for i, v in values.items() if math.isfinite(v)}
-    if not better or len(values) < 2:
-        return set()
-    best = wording.number(better * max(better * v for v in values.values()), unit)
-    return {i for i, v in values.items() if wording.number(v, unit) == best}
+def _best(facts: RunFacts, benchmark: str, metric: str, found: Mapping[str, Metric | None]) -> str:
+    """The one that is shown to be better than every other of its row; empty where none is."""
+    there = [n for n, m in found.items() if m is not None and m.value is not None and math.isfinite(m.value)]
+    for name in there if len(there) > 1 else ():
+        if all(measures.shown_better(facts, benchmark, metric, name, other) for other in there if other != name):
+            return name
+    return ""
 
 
-def _number(metric: Metric | None, unit: str, bold: bool, changes: Sequence[Change]) -> str:
+def _number(metric: Metric | None, unit: str, bold: bool, changes: Sequence[Change]) -> _Stack:
     if metric is None or metric.value is None or not math.isfinite(metric.value):
-        return "--"
-    value = _math(wording.number(metric.value, unit))
-    interval = _math(wording.interval(metric.low, metric.high, unit)).strip("[]")
-    arrows = {"▲": r"{\uparrow}", "▼": r"{\downarrow}"}
-    before = "".join(arrows.get(c.arrow, "") for c in changes if _PREVIOUS in c.roles)
+        return _Stack(("--",), 9.0)
+    less = -1 if unit == "characters" else 0  # nobody needs a tenth of a character
+    shown = wording.number(metric.value, unit, extra_digits=less)
+    interval = wording.interval(metric.low, metric.high, unit, extra_digits=less)
+    before = "".join(_ARROWS.get(c.arrow, "") for c in changes if _PREVIOUS in c.roles)
     above = r"^{\ast}" if metric.n_scored < metric.n_total else ""
-    below = f"_{{[{interval}]}}" if interval else ""
-    return f"${before}{_bold(value) if bold else value}{above}{below}$"
+    value = rf"\mathbf{{{_math(shown)}}}" if bold else _math(shown)
+    return _stack(f"${before}{value}{above}$", len(shown) + 2 * bool(before or above), interval)
 
 
-def _bold(value: str) -> str:
-    return rf"\mathbf{{{value}}}"
+def _stack(value: str, characters: int, below: str) -> _Stack:
+    """A number over its interval, which is set in 7 point type; brackets, commas and points are half as wide."""
+    if not below:
+        return _Stack((value,), 4.5 * characters)
+    narrow = sum(c in "[],." for c in below)
+    width = max(4.5 * characters, 4.0 * (len(below) - narrow) + 2.6 * narrow)
+    return _Stack((value, rf"{{\scriptsize$[{_math(below).strip('[]')}]$}}"), width)
 
 
 def _math(number: str) -> str:
-    """A formatted number for math mode: its own minus, and no spaces behind commas."""
+    """A formatted number for math mode: its own minus, commas within numbers and between them told apart."""
     plain = number.removesuffix(" %").replace("\u2212", "-")
-    return re.sub(r",(?=\d)", "{,}", plain).replace(", ", ",")
+    return re.sub(r",(?=\d)", "{,}", plain).replace(", ", r",\,")
 
 
-def _plain(cell: str | Cell | Change) -> str:
-    """A cell of text, or a finished number with its interval or spread."""
+def _cell(cell: str | Cell | Change, *, bare: bool = False) -> _Stack:
+    """A cell of text, or a finished number over its interval or with its spread.
+
+    Args:
+        bare: without per cent signs, which stand in the header; a change for the better is bold.
+    """
     if isinstance(cell, str):
-        return escaped(cell)
+        shown = cell.removesuffix(" %") if bare else cell
+        return _Stack((escaped(shown),), _wide(shown))
     if isinstance(cell, Change):
-        return escaped(cell.text)
-    bounds = cell.interval.startswith("[")
-    spread = f"$_{{{_math(cell.interval)}}}$" if bounds else f" {escaped(cell.interval)}".rstrip()
-    missing = f" ({escaped(cell.scored)})" if cell.scored else ""
-    return f"{escaped(cell.value)}{spread}{missing}"
+        number = _math(cell.value)
+        value = f"$\\mathbf{{{number}}}$" if cell.tone == "better" else f"${number}$"
+        return _stack(value, len(cell.value), cell.interval)
+    missing = f" ({cell.scored})" if cell.scored else ""
+    if cell.interval.startswith("["):
+        return _stack(escaped(f"{cell.value}{missing}"), len(cell.value) + len(missing), cell.interval)
+    told = f"{cell.value} {cell.interval}".strip() + missing
+    return _Stack((escaped(told),), _wide(told))
+
+
+def _text(cell: str | Cell | Change) -> str:
+    return cell if isinstance(cell, str) else cell.value

@@ -1,22 +1,28 @@
 """Writes a checkpoint's results into its Hugging Face model card, with the hub's own classes and without its network.
 
 Two places of ``README.md`` are srbench's: results of ``model-index`` whose dataset type begins with ``srbench/``, and
-what stands between two marks in the text. Everything else is kept; comments in the YAML block are lost, as the hub's
-classes do not know them. Results belong to weights: only those evaluated with exactly these are written.
+what stands between two marks in the text. Base model, licence and language are filled in where the card lacks them and
+they are known. Everything else is kept; comments in the YAML block are lost, as the hub's classes do not know them.
+Results belong to weights: only those evaluated with exactly these are written, and of each benchmark the numbers that
+tell its story, so that a card stays a page or two.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from leaderboards import descriptions
 from leaderboards.comparing.records import conditions
+from leaderboards.standings import HeadToHead
 from reports import wording
+from reports.exports import card_origin
 from reports.exports.escaping import line, markdown
+from reports.facts import matches, tables
 from reports.facts.run import RunFacts
 from selfreward_bench import __version__
 from selfreward_bench.errors import DataError
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult as CardResult
     from huggingface_hub import ModelCard, ModelCardData
 
-__all__ = ["CARD", "results_of", "updated", "write"]
+__all__ = ["CARD", "Written", "matches_of", "results_of", "updated", "write"]
 
 CARD: Final = "README.md"
 BEGIN: Final = "<!-- srbench results: begin (replaced by `srbench report --model-card`) -->"
@@ -40,29 +46,65 @@ _INDEX: Final = "model-index"
 _MAX_BYTES: Final = 8 * 2**20
 _HAS_BLOCK: Final = re.compile(r"\s*---(?:\r\n|\r|\n)")
 _EMPTY_BLOCK: Final = "---\n\n---\n"
+_NLP: Final = "nlp"
+_MOST: Final = 12  # tasks of the NLP benchmarks
+#: task -> lm-eval's name of the number that is its score
+_OF_TASKS: Final = {
+    **dict.fromkeys(("arc_easy", "arc_challenge", "hellaswag", "piqa", "openbookqa"), "acc_norm"),
+    **dict.fromkeys(("siqa", "mmlu", "micro_choice"), "acc"),
+    **dict.fromkeys(("gsm8k", "nq_open", "micro_sort", "micro_fact"), "exact_match"),
+}
 
 
-def write(runs: Sequence[RunFacts], checkpoint: Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a card.
+
+    Attributes:
+        path: where it is.
+        missing: metadata that the hub asks for and nobody knows here.
+    """
+
+    path: Path
+    missing: tuple[str, ...]
+
+
+def write(runs: Sequence[RunFacts], checkpoint: Path) -> Written:
     """Writes the card of a checkpoint; one that is not there is made.
-
-    Returns:
-        Where the card is.
 
     Raises:
         EngineError: the directory holds no checkpoint.
         DataError: no run has results of its weights, or the card cannot be read, mended or written.
     """
-    results = results_of(runs, model_fingerprint(checkpoint))
+    fingerprint = model_fingerprint(checkpoint)
+    results = results_of(runs, fingerprint)
     if not results:
         raise DataError(
             f"{wording.listing([facts.name for facts in runs])} has no results of the weights in {checkpoint}. "
             f"Evaluate them: srbench eval --checkpoint {checkpoint}; then give the directory the results are in."
         )
     path = checkpoint / CARD
-    content = updated(_read(path), results, str(path))
+    origin = card_origin.origin(_having(runs, fingerprint), checkpoint)
+    content = updated(_read(path), results, str(path), matches_of(runs, fingerprint), origin.known)
     write_atomic(path, content.encode())
     _check(_load(path), results, str(path))
-    return path
+    front = _parse(content, str(path))[1]
+    return Written(path, tuple(key for key in origin.unknown if not front.get(key)))
+
+
+def _having(runs: Sequence[RunFacts], fingerprint: str) -> list[tuple[RunFacts, str]]:
+    """The runs that evaluated a model, and what they call it."""
+    wanted = (fingerprint, weights_in(fingerprint))
+    return [(f, m.name) for f in runs for m in f.models if any(r.fingerprint in wanted for r in m.results.values())]
+
+
+def matches_of(runs: Sequence[RunFacts], fingerprint: str) -> list[HeadToHead]:
+    """A model against the others of the first run that compared it, from its side."""
+    for facts, name in _having(runs, fingerprint):
+        others = [n for n in matches.names(facts) if n != name]
+        if found := [p for n in others if (p := matches.match(facts, name, n)) is not None]:
+            return found
+    return []
 
 
 def results_of(runs: Sequence[RunFacts], fingerprint: str) -> list[EvalResult]:
@@ -80,11 +122,19 @@ def results_of(runs: Sequence[RunFacts], fingerprint: str) -> list[EvalResult]:
     return sorted(found.values(), key=lambda r: descriptions.place(r.benchmark))
 
 
-def updated(content: str, results: Sequence[EvalResult], place: str = CARD) -> str:
+def updated(
+    content: str,
+    results: Sequence[EvalResult],
+    place: str = CARD,
+    held: Sequence[HeadToHead] = (),
+    known: Mapping[str, Any] | None = None,
+) -> str:
     """A card's text with the results in it; what srbench wrote before is replaced.
 
     Args:
         place: what messages call the card.
+        held: the model against others.
+        known: metadata that are filled in where the card has none.
 
     Raises:
         DataError: its YAML block or its marks are damaged.
@@ -93,14 +143,15 @@ def updated(content: str, results: Sequence[EvalResult], place: str = CARD) -> s
     name = str(results[0].checkpoint) if results else "model"
     data = _data(card)
     data.eval_results = data.model_name = None  # passed through the hub's class, others' entries would lose fields
-    for key, value in front.items():
+    told = dict(front) | {key: value for key, value in (known or {}).items() if not front.get(key)}
+    for key, value in told.items():
         data[key] = value  # as it stands: the class makes tags unique, for one
     data[_INDEX] = _merged(front.get(_INDEX) or [], name, list(_card_results(results)))
-    card.text = _with_block(card.text, _block(results), place)
+    card.text = _with_block(card.text, _block(results, held), place)
     made = str(card)
     again, kept = _parse(made, place)
     _check(again, results, place)
-    if {k: v for k, v in kept.items() if k != _INDEX} != {k: v for k, v in front.items() if k != _INDEX}:
+    if {k: v for k, v in kept.items() if k != _INDEX} != {k: v for k, v in told.items() if k != _INDEX}:
         raise DataError(f"{place}: the YAML block cannot be written again as it was. It is left alone; simplify it.")
     return made
 
@@ -174,20 +225,28 @@ def _card_results(results: Sequence[EvalResult]) -> Iterator[CardResult]:
                 task_type="text-generation",
                 dataset_type=f"{_OWN}{line(result.benchmark)}",
                 dataset_name=line(wording.title(result.benchmark)),
+                dataset_config=line(name) if _is_nlp(result) else None,
                 dataset_args={k: v for k, v in stated.items() if v is not None},
-                metric_type=line(name),
+                metric_type=_OF_TASKS.get(name, line(name)) if _is_nlp(result) else line(name),
                 metric_name=line(shown.label),
                 metric_value=metric.value,
                 metric_args=_numbers(metric) | {"unit": shown.unit},
             )
 
 
+def _is_nlp(result: EvalResult) -> bool:
+    """Whether its metrics are tasks."""
+    return wording.family(result.benchmark) == _NLP
+
+
 def _metrics(result: EvalResult) -> Iterator[tuple[str, Metric]]:
-    """The metrics that are no parts of others and have a value, in the order of their table."""
-    for name in descriptions.in_table(result.benchmark, result.metrics):
-        metric = result.metrics[name]
-        if "/" not in name and metric.value is not None and math.isfinite(metric.value):
-            yield name, metric
+    """The metrics that tell its story and have a value; of the NLP benchmarks the tasks."""
+    there = [name for name, m in result.metrics.items() if m.value is not None and math.isfinite(m.value)]
+    wanted: Iterable[str] = tables.headlines(result.benchmark, there)
+    if _is_nlp(result):
+        whole = [n for n in descriptions.in_table(result.benchmark, there) if "/" not in n and n != "truncated_prompts"]
+        wanted = whole[:_MOST]
+    yield from ((name, result.metrics[name]) for name in wanted)
 
 
 def _numbers(metric: Metric) -> dict[str, float | int]:
@@ -214,27 +273,40 @@ def _is_own(result: Mapping[str, Any]) -> bool:
 # --- text
 
 
-def _block(results: Sequence[EvalResult]) -> str:
+def _block(results: Sequence[EvalResult], held: Sequence[HeadToHead]) -> str:
     lines = [BEGIN, "", "## Evaluation", ""]
+    lines += ["| Benchmark | Judge | Metric | Value | 95% interval | Scored |", "|---|---|---|--:|---|--:|"]
     for result in results:
-        lines += [f"### {markdown(wording.title(result.benchmark))}", ""]
-        if result.judge:
-            lines += [f"Judge: {markdown(result.judge)}", ""]
-        lines += ["| Metric | Value | 95% interval | Scored |", "|---|--:|---|--:|"]
-        lines += [_line(result.benchmark, name, metric) for name, metric in _metrics(result)]
-        lines.append("")
+        who = f"{markdown(wording.title(result.benchmark))} | {markdown(result.judge or wording.NOTHING)}"
+        lines += [_line(who, result.benchmark, name, metric) for name, metric in _metrics(result)]
+    lines += ["", *_matches(held)]
     fingerprint = results[0].fingerprint if results else ""
     lines.append(
         f"Evaluated by srbench {markdown(__version__)} with the weights `{fingerprint[:32]}`; intervals are clustered "
-        "by prompt. Numbers of unlike judges, prompts or data are not comparable."
+        "by prompt. Numbers of unlike judges, prompts or data are not comparable. All numbers: `srbench report RUN "
+        "--format csv`."
     )
     return "\n".join([*lines, "", END])
 
 
-def _line(benchmark: str, name: str, metric: Metric) -> str:
+def _line(who: str, benchmark: str, name: str, metric: Metric) -> str:
     shown = wording.info(benchmark, name)
     value, interval = wording.number(metric.value, shown.unit), wording.interval(metric.low, metric.high, shown.unit)
-    return f"| {markdown(shown.label)} | {value} | {interval} | {wording.scored(metric)} |"
+    return f"| {who} | {markdown(shown.label)} | {value} | {interval} | {wording.scored(metric)} |"
+
+
+def _matches(held: Sequence[HeadToHead]) -> list[str]:
+    """The model against others, a line each."""
+    if not held:
+        return []
+    lines = ["### Head to head", "", f"Judge: {markdown(wording.listing(list(dict.fromkeys(p.judge for p in held))))}"]
+    lines += ["", "| Against | Win rate (tie = ½) | Win | Tie | Loss | Comparisons |", "|---|---|--:|--:|--:|--:|"]
+    for p in held:
+        shares = (wording.number(x, "share") for x in (p.win, p.tie, p.loss))
+        scored = wording.scored(Metric(value=None, n_scored=p.n_scored, n_total=p.n_total))
+        cells = (markdown(p.b), matches.win_rate_change(p).text, *shares, scored)
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _with_block(text: str, block: str, place: str) -> str:

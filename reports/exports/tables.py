@@ -20,7 +20,7 @@ from reports import wording
 from reports.exports import latex
 from reports.exports.escaping import markdown as escaped
 from reports.exports.escaping import spreadsheet
-from reports.facts import several, tables
+from reports.facts import matches, several, tables
 from reports.facts.run import RunFacts
 from reports.facts.tables import Cell, Change, Grid, ResultTable
 from selfreward_bench import __version__
@@ -39,6 +39,7 @@ class Fact:
         value, low, high: as stored: a share is 0..1, a percent 0..100.
         unit: of the three; see ``selfreward_bench.types.MetricInfo``.
         comparability: hash of what two numbers of one metric must share to be compared.
+        against: of a head-to-head number, the other checkpoint; else empty.
     """
 
     run: str
@@ -54,6 +55,7 @@ class Fact:
     judge: str
     comparability: str
     fingerprint: str
+    against: str = ""
 
 
 def render(runs: Sequence[RunFacts], format: str) -> str:
@@ -74,6 +76,7 @@ def facts_of(runs: Sequence[RunFacts]) -> Iterator[Fact]:
             for model in facts.models:
                 if key in model.results:
                     yield from _facts(name, model.name, model.results[key])
+        yield from _match_facts(name, facts)
 
 
 def names_of(runs: Sequence[RunFacts]) -> list[str]:
@@ -106,6 +109,29 @@ def _facts(run: str, checkpoint: str, result: EvalResult) -> Iterator[Fact]:
         )
 
 
+def _match_facts(run: str, facts: RunFacts) -> Iterator[Fact]:
+    """Each pair of checkpoints once, from the side of the first, and the ratings that come of all pairs."""
+    held = facts.tournament
+    weights = dict(held.checkpoints) if held else {}
+    weights = {m.name: m.fingerprint or "" for m in facts.models} | weights
+    for p in matches.pairs(facts):
+        stated = hash_json(dict(p.comparability))[:16]
+        net = (p.net_win.value, p.net_win.low, p.net_win.high) if p.net_win else (None, None, None)
+        shares = {name: (share, None, None) for name, share in (("win", p.win), ("tie", p.tie), ("loss", p.loss))}
+        for metric, numbers in {"win_rate": (p.win_rate, p.low, p.high), "net_win": net, **shares}.items():
+            value, low, high = map(_finite, numbers)
+            if value is not None:
+                counts = (p.n_scored, p.n_total, p.judge, stated, weights.get(p.a, ""), p.b)
+                yield Fact(run, p.a, p.benchmark, metric, value, low, high, "share", *counts)
+    if held is None:
+        return
+    stated = hash_json(dict(held.comparability))[:16]
+    for r in held.ratings:
+        value, low, high = map(_finite, (r.rating, r.low, r.high))
+        judged = (r.n_scored, r.n_total, held.judge, stated, weights.get(r.checkpoint, ""))
+        yield Fact(run, r.checkpoint, held.benchmark, "rating", value, low, high, "rating", *judged)
+
+
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
@@ -136,9 +162,7 @@ def as_json(runs: Sequence[RunFacts]) -> str:
             for d in (facts.standings.differences if facts.standings else ())
         ],
         "head_to_head": [
-            {"run": name, **h.model_dump(mode="json")}
-            for name, facts in named
-            for h in (facts.tournament.pairs if facts.tournament else ())
+            {"run": name, **h.model_dump(mode="json")} for name, facts in named for h in matches.pairs(facts)
         ],
         "missing": [{"run": name, "reason": gap} for name, facts in named for gap in facts.gaps],
     }
@@ -149,7 +173,7 @@ def as_json(runs: Sequence[RunFacts]) -> str:
 
 
 def as_markdown(runs: Sequence[RunFacts]) -> str:
-    """A table per benchmark and run, the paired differences, and what is missing."""
+    """A table per benchmark and run, the paired differences, head to head, and what is missing."""
     lines = ["# Results", ""]
     if len(runs) > 1:
         lines += _several(runs)
@@ -158,6 +182,7 @@ def as_markdown(runs: Sequence[RunFacts]) -> str:
         for table in tables.results(facts):
             lines += _table(table)
         lines += _differences(facts)
+        lines += _matches(facts)
         lines += [f"- Missing: {escaped(gap)}" for gap in facts.gaps] + [""] * bool(facts.gaps)
     return "\n".join([*lines, f"{_NOTE} Made by srbench {__version__}.", ""])
 
@@ -228,6 +253,23 @@ def _difference(found: MetricDifference, facts: RunFacts) -> list[str]:
     n = f"{found.n:,}" if found.n == found.n_total else f"{found.n:,} of {found.n_total:,}"
     between = f"{found.a} \u2212 {found.b}"
     return [escaped(label), escaped(between), tables.change_of(found, facts).text, n]
+
+
+def _matches(facts: RunFacts) -> list[str]:
+    """All pairs of checkpoints, and their ratings."""
+    found = matches.grid(facts)
+    if not found.rows:
+        return []
+    lines = ["### Head to head", "", f"Judge: {escaped(matches.judge_of(facts))}", ""]
+    lines += [*_rows([escaped(c) for c in found.columns], [[_cell(c) for c in row] for row in found.rows]), ""]
+    lines += [escaped(found.note), ""]
+    ratings = facts.tournament.ratings if facts.tournament else ()
+    told = [
+        f"{escaped(r.checkpoint)} {wording.number(r.rating, 'rating')} "
+        f"{wording.interval(r.low, r.high, 'rating')}".rstrip()
+        for r in ratings
+    ]
+    return [*lines, f"Bradley-Terry ratings: {', '.join(told)}", ""] if told else lines
 
 
 FORMATS: Final[dict[str, Callable[[Sequence[RunFacts]], str]]] = {

@@ -95,10 +95,7 @@ class _Contest:
         """``a`` against ``b``, from whichever side it was compared."""
         if self.benchmark == measures.HEAD_TO_HEAD:
             return measures.match_evidence(self.facts, a, b)
-        found = measures.evidence(self.facts, self.benchmark, self.metric, a, b)
-        if found is None and (turned := measures.evidence(self.facts, self.benchmark, self.metric, b, a)):
-            return replace(turned, change=tables.turned(self.facts, self.benchmark, self.metric, b, a))
-        return measures.weighed(self.facts, [found], a, b)[0] if found else None
+        return measures.held_against(self.facts, self.benchmark, self.metric, a, b)
 
     def is_better(self, a: str, b: str) -> bool:
         """Whether that is shown."""

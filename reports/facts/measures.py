@@ -28,11 +28,13 @@ __all__ = [
     "Length",
     "counted",
     "evidence",
+    "held_against",
     "label",
     "length",
     "length_metric",
     "match_evidence",
     "short_title",
+    "shown_better",
     "value",
     "weighed",
     "win_rate",
@@ -144,6 +146,20 @@ def _told(facts: RunFacts, found: MetricDifference) -> Evidence:
     note = "" if found.paired else "unpaired: each answered differently"
     change = tables.change_of(found, facts)
     return Evidence(found.benchmark, found.metric, label(found.benchmark, found.metric), told, change, note)
+
+
+def held_against(facts: RunFacts, benchmark: str, metric: str, a: str, b: str) -> Evidence | None:
+    """What was compared of one metric, from whichever side; a gain that does not count is marked."""
+    found = evidence(facts, benchmark, metric, a, b)
+    if found is None and (turned := evidence(facts, benchmark, metric, b, a)):
+        return replace(turned, change=tables.turned(facts, benchmark, metric, b, a))
+    return weighed(facts, [found], a, b)[0] if found else None
+
+
+def shown_better(facts: RunFacts, benchmark: str, metric: str, a: str, b: str) -> bool:
+    """Whether ``a`` is shown to be better than ``b`` by one metric."""
+    found = held_against(facts, benchmark, metric, a, b)
+    return found is not None and found.counts and found.change.tone == "better"
 
 
 def match_evidence(facts: RunFacts, a: str, b: str) -> Evidence | None:

@@ -6,12 +6,13 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from selfreward_bench.cli import options
 from selfreward_bench.cli.console import Columns, counted, say, show
+from selfreward_bench.cli.machine import Json, emit
 
 if TYPE_CHECKING:
     from selfreward_bench.sources.directory import DataDir, State
@@ -105,6 +106,7 @@ def pull(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Accepts the licences and asks nothing; for scripts.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Shows licences and sizes, and gets nothing.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Get sets of benchmark files from where they are published.
 
@@ -125,6 +127,11 @@ def pull(
     chosen = select(names)
     root = (DataDir.find(data_dir).root or default_root()).absolute()
     plan = data_pull.plan([file for data in chosen for file in data.wanted(with_verification)], root)
+    if as_json:
+        if not dry_run:
+            raise typer.BadParameter("--json belongs to --dry-run")
+        emit("data pull --dry-run", **_plan_numbers(chosen, with_verification, root, plan))
+        return
     _announce(chosen, with_verification, root, plan)
     if dry_run or not plan.files or not (yes or _agreed(plan)):
         return
@@ -141,6 +148,7 @@ def status(
     verify: Annotated[bool, typer.Option("--verify", help="Hashes every file; otherwise only sizes are looked at.")] = (
         False
     ),
+    as_json: Json = False,
 ) -> None:
     """Show which benchmark files are there, and under which licence.
 
@@ -150,13 +158,21 @@ def status(
     Examples:
       srbench data status
       srbench data status --verify
+      srbench data status --json
     """
     from selfreward_bench.sources.directory import DataDir, default_root
     from selfreward_bench.sources.published import sets
 
     found = DataDir.find(data_dir)
-    say(f"Data directory: {(found.root or default_root()).absolute()}{_presence(found)}\n")
     states = {data: {file: found.state(file, verify=verify) for file in data.files} for data in sets().values()}
+    if as_json:
+        told = [_status_numbers(data, states[data]) for data in states]
+        directory = str((found.root or default_root()).absolute())
+        emit("data status", directory=directory, present=not _presence(found), verified=verify, sets=told)
+        if verify and any(one["differing"] for one in told):
+            raise typer.Exit(1)
+        return
+    say(f"Data directory: {(found.root or default_root()).absolute()}{_presence(found)}\n")
     header = ("SET", "FILES", "VERIFICATION", "SIZE", "STATE", "LICENCE")
     show(Columns(header, [_status_row(data, states[data]) for data in states], right=(1, 2, 3)))
     others = {file: data.name for data in states for file, state in states[data].items() if state == "other"}
@@ -266,6 +282,43 @@ def _status_row(data: DataSet, states: Mapping[DataFile, State]) -> tuple[str, .
         _summary([states[file] for file in needed], list(states.values())),
         data.licence,
     )
+
+
+def _status_numbers(data: DataSet, states: Mapping[DataFile, State]) -> dict[str, Any]:
+    """A set for programs."""
+    needed = data.wanted()
+    return {
+        "name": data.name,
+        "state": _summary([states[file] for file in needed], list(states.values())),
+        "bytes": sum(file.size for file in needed),
+        "licence": data.licence,
+        "commercial": data.commercial,
+        "files": [{"path": f.path, "state": states[f], "verification": f.verification} for f in data.files],
+        "differing": [file.path for file, state in states.items() if state == "other"],
+    }
+
+
+def _plan_numbers(chosen: Sequence[DataSet], verification: bool, root: Path, plan: Plan) -> dict[str, Any]:
+    """What would be got, for programs."""
+    wanted = {data: data.wanted(verification) for data in chosen}
+    return {
+        "directory": str(root),
+        "sets": [
+            {
+                "name": data.name,
+                "files": len(files),
+                "bytes": sum(file.size for file in files),
+                "licence": data.licence,
+                "commercial": data.commercial,
+                "sources": list(dict.fromkeys(file.source for file in files)),
+            }
+            for data, files in wanted.items()
+        ],
+        "kept": plan.kept,
+        "to_get": [{"path": file.path, "bytes": file.size} for file in plan.files],
+        "replaced": [file.path for file in plan.replaced],
+        "bytes": plan.size,
+    }
 
 
 def _presence(found: DataDir) -> str:

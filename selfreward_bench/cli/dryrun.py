@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 _TOTALS = ("generations", "judgments", "steps")
 
 
-def show_dry_run(run: RunDir, until: str | None, from_stage: str | None, prices: PriceTable | None = None) -> None:
+def show_dry_run(
+    run: RunDir, until: str | None, from_stage: str | None, prices: PriceTable | None = None, *, as_json: bool = False
+) -> None:
     """Prints the plan, and what it takes on this machine as far as the base is known.
 
     Args:
         prices: of served models in the run's roles.
+        as_json: for programs.
     """
     from selfreward_bench.cli.requirements import show_requirements
     from trainers.calls import role_calls
@@ -30,6 +33,9 @@ def show_dry_run(run: RunDir, until: str | None, from_stage: str | None, prices:
     from trainers.requirements import require
 
     plan = make_plan(run, until=until, from_stage=from_stage)
+    if as_json:
+        _emit(run, plan, prices)
+        return
     show_plan(plan)
     if plan.until is None:
         return
@@ -38,6 +44,35 @@ def show_dry_run(run: RunDir, until: str | None, from_stage: str | None, prices:
         show_requirements(require(run, find_machine(run.path), plan=plan))
     except EngineError as error:
         show(f"Memory, tokens and disk are not told: {error}")
+
+
+def _emit(run: RunDir, plan: Plan, prices: PriceTable | None) -> None:
+    from selfreward_bench.cli.machine import emit
+    from selfreward_bench.cli.requirements import as_json
+    from trainers.fitting import find_machine
+    from trainers.requirements import require
+
+    needs, problem = None, None
+    if plan.until is not None:
+        try:
+            needs = as_json(require(run, find_machine(run.path), plan=plan), prices)
+        except EngineError as error:
+            problem = str(error)
+    stages = [
+        {
+            "name": stage.name,
+            "status": stage.status,
+            "unit": stage.unit,
+            "work": stage.work.number,
+            "work_is_exact": stage.work.exact,
+            "done": stage.done,
+            "seconds": stage.seconds,
+            "seconds_from": stage.source,
+        }
+        for stage in plan.stages
+    ]
+    told = {"until": plan.until, "seconds": plan.seconds, "stages": stages, "needs": needs, "problem": problem}
+    emit("run-iteration --dry-run", run=str(run.path), **told)
 
 
 def show_plan(plan: Plan) -> None:

@@ -10,6 +10,7 @@ import typer
 from selfreward_bench.cli import costs, options
 from selfreward_bench.cli.console import Columns, say, show
 from selfreward_bench.cli.failures import interruptible
+from selfreward_bench.cli.machine import Json, emit
 from selfreward_bench.cli.runs import Wanted, command
 from selfreward_bench.errors import SrbenchError
 
@@ -86,6 +87,7 @@ def evaluate(
     ] = None,
     recipe: options.Recipe = None,
     change: options.Set = None,
+    as_json: Json = False,
 ) -> None:
     """Score checkpoints on AlpacaEval, MT-Bench, NLP benchmarks, IFEval, head to head, and as judges.
 
@@ -128,10 +130,10 @@ def evaluate(
         concurrency=concurrency,
     )
     if dry_run:
-        _show_plan(session.plan(), table)
+        (_emit_plan if as_json else _show_plan)(session.plan(), table)
         return
     with interruptible(_same_command(context)):
-        done = scoring.run_session(session, full=full, report=not no_report)
+        done = scoring.run_session(session, full=full, report=not no_report, as_json=as_json)
     if done.errors:
         raise SrbenchError(_told(done.errors))
     only_answers = not done.results and len(session.asked.candidates) == 1  # head-to-head, until another one comes
@@ -178,11 +180,43 @@ def _show_plan(planned: Sequence[Planned], table: PriceTable | None) -> None:
             show(f"{p.model}, {p.benchmark}: {p.problem}")
 
 
+def _emit_plan(planned: Sequence[Planned], table: PriceTable | None) -> None:
+    """The same for programs."""
+    from selfreward_bench.prices import Usage
+
+    def cost(name: str, calls: Calls) -> float | None:
+        known = table is not None and not costs.is_unbounded(calls)
+        return table.cost(name, Usage(calls.prompt_tokens, calls.completion_tokens)) if known and table else None
+
+    rows = [
+        {
+            "model": p.model,
+            "benchmark": p.benchmark,
+            "state": _state(p),
+            "problem": p.problem or None,
+            "answers": _numbers(p.plan.answers),
+            "judgments": _numbers(p.plan.judgments),
+            "bytes": _bytes(p.plan),
+            "served": [{"model": name, **_numbers(calls), "cost": cost(name, calls)} for name, calls in p.served],
+        }
+        for p in planned
+    ]
+    emit("eval --dry-run", currency=table.currency if table else None, planned=rows)
+
+
+def _numbers(calls: Calls) -> dict[str, int | None]:
+    """Calls, and at most how many tokens they read and write together; null where nobody knows."""
+    return {"calls": calls.calls, "tokens": None if costs.is_unbounded(calls) else _tokens(calls)}
+
+
+def _state(planned: Planned) -> str:
+    return "done" if planned.current else "impossible" if planned.problem else "to do"
+
+
 def _plan_row(planned: Planned) -> tuple[str, ...]:
-    state = "done" if planned.current else "impossible" if planned.problem else "to do"
     both = (planned.plan.answers, planned.plan.judgments)
     numbers = [n for c in both for n in (f"{c.calls:,}", "?" if costs.is_unbounded(c) else f"{_tokens(c):,}")]
-    return (planned.model, planned.benchmark, state, *("" if n == "0" else n for n in numbers))
+    return (planned.model, planned.benchmark, _state(planned), *("" if n == "0" else n for n in numbers))
 
 
 def _tokens(calls: Calls) -> int:

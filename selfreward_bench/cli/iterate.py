@@ -10,6 +10,7 @@ from selfreward_bench.cli import costs, options
 from selfreward_bench.cli.console import say
 from selfreward_bench.cli.environment import use_threads
 from selfreward_bench.cli.failures import interruptible
+from selfreward_bench.cli.machine import Json
 from selfreward_bench.cli.runs import Wanted, command, open_run, peek_run
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def run_iteration(
     max_cost: costs.MaxCost = None,
     replay: costs.Replay = False,
     concurrency: costs.Concurrency = 32,
+    as_json: Json = False,
 ) -> None:
     """Make the next model of a run: M1, then M2, then M3.
 
@@ -58,7 +60,7 @@ def run_iteration(
     Examples:
       srbench run-iteration runs/first
       srbench run-iteration runs/first --until M3
-      srbench run-iteration runs/first --dry-run
+      srbench run-iteration runs/first --dry-run --json
       srbench run-iteration runs/first --from-stage M2/pairs
       srbench run-iteration runs/second --recipe micro --seed 1
       srbench run-iteration runs/first --until M3 --prices prices.yaml --max-cost 9
@@ -68,13 +70,15 @@ def run_iteration(
     from trainers.launchers import require_one_process
 
     wanted = Wanted(recipe, change or (), seed, judge, with_baseline)
+    if as_json and not dry_run:
+        raise typer.BadParameter("--json belongs to --dry-run")
     if dry_run:
         from selfreward_bench.cli.checks import check_config
         from selfreward_bench.cli.dryrun import show_dry_run
 
         peeked = peek_run(run, wanted)
         check_config(peeked.config)
-        show_dry_run(peeked, until, from_stage, costs.price_table(prices))
+        show_dry_run(peeked, until, from_stage, costs.price_table(prices), as_json=as_json)
         return
     require_one_process()  # before the first of several takes the run
     opened = open_run(run, wanted)

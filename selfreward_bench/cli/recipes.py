@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from selfreward_bench.cli.console import Columns, say, show
+from selfreward_bench.cli.machine import Json, emit
 
 
 def recipes(
@@ -21,6 +22,7 @@ def recipes(
         ),
     ] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Shows the JSON schema of recipes, for editors.")] = False,
+    as_json: Json = False,
 ) -> None:
     """List the recipes, or show one with every setting.
 
@@ -34,9 +36,13 @@ def recipes(
     """
     from selfreward_bench import recipes as library
 
-    if source + explain + schema > 1:
-        raise typer.BadParameter("give one of --source, --explain and --schema")
-    if schema:
+    if source + explain + schema + as_json > 1:
+        raise typer.BadParameter("give one of --source, --explain, --schema and --json")
+    if as_json and name is None:
+        emit("recipes", recipes=[{"name": one, "about": about} for one, about in library.describe().items()])
+    elif as_json:
+        emit("recipes NAME", name=name, settings=library.load(name).model_dump(mode="json"))
+    elif schema:
         _print_schema(name)
     elif explain:
         _explain(name)

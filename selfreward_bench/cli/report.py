@@ -67,7 +67,10 @@ def report(
     if model_card is not None:
         from reports.exports import model_card as cards
 
-        say(f"The model card: {cards.write(_collect(runs), model_card)}")
+        written = cards.write(_collect(runs), model_card)
+        say(f"The model card: {written.path}")
+        if written.missing:
+            say(f"Not known here, for you to write into its first lines: {', '.join(written.missing)}.")
     elif format is not Format.html:
         _write_export(_collect(runs), format, output)
     elif len(runs) == 1 and output is None:

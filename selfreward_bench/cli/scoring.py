@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from selfreward_bench.cli.console import say, show, stdout
 from selfreward_bench.cli.environment import use_threads
@@ -44,14 +44,24 @@ def open_session(checkpoints: Sequence[str], run: Path | None, wanted: Wanted, *
     return prepare(candidates, config, **options)
 
 
-def run_session(session: Session, *, full: bool, report: bool) -> Evaluation:
-    """Evaluates, prints the results and renews the report."""
+def run_session(session: Session, *, full: bool, report: bool, as_json: bool = False) -> Evaluation:
+    """Evaluates, prints the results and renews the report.
+
+    Args:
+        full: all metrics.
+        as_json: for programs: all metrics as they are stored.
+    """
+    from selfreward_bench.cli.machine import emit
     from selfreward_bench.cli.progress import RichReporter
     from selfreward_bench.cli.tables import compact_table, match_table, metric_table, remarks
 
     root, services = session.asked.root, session.asked.services
     with RichReporter() as reporter:
         done = session.run(reporter)
+    if as_json:
+        page = str(write_report(root)) if report else None
+        emit("eval", root=str(root), report=page, errors=list(done.errors), **_stored(done))
+        return done
     if done.results:
         show(metric_table(done.results) if full else compact_table(done.results, stdout().width))
     if done.tournament:
@@ -62,6 +72,15 @@ def run_session(session: Session, *, full: bool, report: bool) -> Evaluation:
         say(f"\nThe report: {write_report(root)}")
     say(f"The results are in {root}.")
     return done
+
+
+def _stored(done: Evaluation) -> dict[str, Any]:
+    """Results and matches as their files hold them."""
+    matches = done.tournament
+    return {
+        "results": [r.model_dump(mode="json") for r in done.results],
+        "head_to_head": matches and matches.model_dump(mode="json"),
+    }
 
 
 def _what(checkpoints: Sequence[str], run: Path | None, wanted: Wanted) -> tuple[RunDir | None, list[Candidate]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from selfreward_bench.cli import options
 from selfreward_bench.cli.console import KEPT, Columns, duration, listed, say, show
+from selfreward_bench.cli.machine import Json, emit
 from selfreward_bench.cli.runs import command
 
 if TYPE_CHECKING:
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 _SHOWN_COUNTS = 6
 
 
-def status(run: options.Run) -> None:
+def status(run: options.Run, as_json: Json = False) -> None:
     """Show how far a run is, and what comes next.
 
     \b
     Examples:
       srbench status runs/first
+      srbench status runs/first --json
     """
     from selfreward_bench.storage.origin import read_fork
     from selfreward_bench.storage.rundir import RunDir
@@ -32,6 +34,9 @@ def status(run: options.Run) -> None:
 
     opened = RunDir.open(run)
     config = opened.config
+    if as_json:
+        emit("status", **_numbers(opened))
+        return
     show(f"{run}: recipe {config.name}, seed {config.seed}, {_rewards(config)}, models {', '.join(models(config))}")
     for role in others(config):
         say(f"{role}: {shown(config, role)}")
@@ -42,6 +47,47 @@ def status(run: options.Run) -> None:
     if any("*" in row[2] for row in rows if row):
         show("* of the process that finished the stage; an earlier one had begun it")
     say(f"\n{_next(opened)}")
+
+
+def _numbers(run: RunDir) -> dict[str, Any]:
+    """The same for programs; what a stage counted as it stands in its file."""
+    from selfreward_bench.storage.origin import read_fork
+    from trainers.plan import next_model
+    from trainers.roles import others, shown
+    from trainers.stages import models, stages
+
+    config, origin = run.config, read_fork(run.path)
+    return {
+        "run": str(run.path),
+        "recipe": config.name,
+        "seed": config.seed,
+        "rewards": config.rewards,
+        "signal": config.signal,
+        "models": models(config),
+        "roles": {role: shown(config, role) for role in others(config)},
+        "forked_from": origin and {"parent": origin.parent, "at": origin.at, "kept": list(origin.kept)},
+        "stages": [found for spec in stages(config) if (found := _stage(run, spec))],
+        "next": next_model(run),
+    }
+
+
+def _stage(run: RunDir, spec: StageSpec) -> dict[str, Any] | None:
+    """One stage; None where nobody asked for it."""
+    from trainers.plan import stage_work
+
+    row, stage = _row(run, spec), run.finished_stage(spec.name)
+    if row is None:
+        return None
+    done = stage.done if stage else None
+    return {
+        "name": spec.name,
+        "state": row[1],
+        "unit": spec.unit,
+        "seconds": done.seconds if done else None,
+        "resumed": done.resumed if done else False,
+        "counts": dict(stage.counts) if stage and done else {},
+        "made": stage_work(run, spec) if row[1] == "partial" else None,
+    }
 
 
 def _rewards(config: RunConfig) -> str:

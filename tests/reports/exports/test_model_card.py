@@ -11,6 +11,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from leaderboards.nlp.tasks import TASKS
 from leaderboards.standings import write_record
 from reports.exports import model_card
 from reports.facts import run as facts
@@ -83,9 +84,9 @@ def store(run: Path, model: str, fingerprint: str, value: float | None, judge: s
 
 
 def write(builder: Any, checkpoint: Path) -> str:
-    path = model_card.write([facts.collect(builder.path)], checkpoint)
-    assert path == checkpoint / "README.md"
-    return path.read_bytes().decode()
+    written = model_card.write([facts.collect(builder.path)], checkpoint)
+    assert written.path == checkpoint / "README.md"
+    return written.path.read_bytes().decode()
 
 
 def front_of(text: str) -> dict[str, Any]:
@@ -110,10 +111,11 @@ def test_the_hub_reads_the_results(evaluated: Any, checkpoint: Path) -> None:
 def test_everything_else_in_the_card_stays(evaluated: Any, checkpoint: Path) -> None:
     (checkpoint / "README.md").write_text(CARD, encoding="utf-8")
     text = write(evaluated, checkpoint)
-    assert {k: v for k, v in front_of(text).items() if k != "model-index"} == front_of(CARD)
+    kept = {k: v for k, v in front_of(text).items() if k != "model-index"}
+    assert kept == front_of(CARD) | {"language": "en"}  # filled in: the card did not say it
     assert text.split("---\n", 2)[2].startswith(CARD.split("---\n", 2)[2].rstrip())
-    assert r"Judge: gpt-4 \<b\>\|x" in text
-    assert "| True quality, sampled | 3.40 | [3.30, 3.50] | 509 of 512 |" in text
+    who = r"| Answer quality (micro-world) | gpt-4 \<b\>\|x | True quality, sampled |"
+    assert f"{who} 3.40 | [3.30, 3.50] | 509 of 512 |" in text
 
 
 def test_writing_again_replaces_only_what_was_written(evaluated: Any, checkpoint: Path) -> None:
@@ -185,6 +187,65 @@ def test_results_of_other_weights_are_not_written(builder: Any, checkpoint: Path
 def test_a_directory_without_weights_is_no_checkpoint(evaluated: Any, tmp_path: Path) -> None:
     with pytest.raises(EngineError):
         write(evaluated, tmp_path)
+
+
+def test_a_card_says_what_it_was_made_from(evaluated: Any, checkpoint: Path, tmp_path: Path) -> None:
+    base = tmp_path / "hub" / "models--them--base-7b" / "snapshots" / ("0" * 40)
+    base.mkdir(parents=True)
+    (base / "README.md").write_text("---\nlicense: llama3.1\nlanguage: [en, de]\ntags: [x]\n---\n", encoding="utf-8")
+    header = evaluated.path / "srbench.yaml"
+    header.write_text(header.read_text().replace("base: micro", f"base: {base}"), encoding="utf-8")
+    front = front_of(write(evaluated, checkpoint))
+    assert {k: v for k, v in front.items() if k != "model-index"} == {
+        "base_model": "them/base-7b",
+        "base_model_relation": "finetune",
+        "license": "llama3.1",
+        "language": ["en", "de"],
+    }
+
+
+def test_what_is_not_known_is_told_and_not_guessed(evaluated: Any, checkpoint: Path) -> None:
+    header = evaluated.path / "srbench.yaml"
+    header.write_text(header.read_text().replace("base: micro", "base: them/base-7b"), encoding="utf-8")
+    (checkpoint / "README.md").write_text("---\nlanguage: de\n---\n", encoding="utf-8")
+    written = model_card.write([facts.collect(evaluated.path)], checkpoint)
+    assert written.missing == ("license",)
+    front = front_of(written.path.read_text("utf-8"))
+    assert (front["base_model"], front["language"]) == ("them/base-7b", "de")
+
+
+def test_the_embedded_base_is_srbenchs_own(evaluated: Any, checkpoint: Path) -> None:
+    written = model_card.write([facts.collect(evaluated.path)], checkpoint)
+    assert written.missing == ()
+    front = front_of(written.path.read_text("utf-8"))
+    assert "base_model" not in front
+    assert (front["license"], front["language"]) == ("apache-2.0", "en")
+
+
+def test_a_hostile_card_of_a_base_gives_nothing(evaluated: Any, checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text('---\nlicense: {a: [1]}\nlanguage: "x\\u202ey"\n---\n', encoding="utf-8")
+    header = evaluated.path / "srbench.yaml"
+    header.write_text(header.read_text().replace("base: micro", f"base: {tmp_path}"), encoding="utf-8")
+    written = model_card.write([facts.collect(evaluated.path)], checkpoint)
+    assert written.missing == ("base_model", "license", "language")
+
+
+def test_a_card_has_a_pages_worth_of_numbers(full: Any, checkpoint: Path) -> None:
+    fingerprint = weights_fingerprint(checkpoint)
+    for path in full.path.rglob("*.json"):
+        path.write_text(path.read_text("utf-8").replace('"f-M2"', f'"{fingerprint}"'), encoding="utf-8")
+    text = write(full, checkpoint)
+    assert len(text.split(model_card.BEGIN)[1].splitlines()) < 60
+    assert "| M1 | ▲ 58.0 % [54.0, 62.0] | 30.0 % | 56.0 % | 14.0 % | 250 of 256 |" in text
+    assert "| M3 | ▼ 42.0 % [38.0, 46.0] | 14.0 % | 56.0 % | 30.0 % | 250 of 256 |" in text
+    index = front_of(text)["model-index"][0]["results"]
+    of_nlp = {(r["dataset"]["config"], m["type"]) for r in index for m in r["metrics"] if "config" in r["dataset"]}
+    assert {("gsm8k", "exact_match"), ("mmlu", "acc"), ("micro_choice", "acc")} <= of_nlp
+
+
+def test_tasks_stand_under_lm_evals_own_names() -> None:
+    known = {name: task.main.partition(",")[0] for name, task in TASKS.items()}
+    assert {name: model_card._OF_TASKS[name] for name in known} == known
 
 
 def test_hostile_names_end_neither_block_nor_table(builder: Any, checkpoint: Path) -> None:

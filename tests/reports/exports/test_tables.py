@@ -60,7 +60,7 @@ def test_csv_has_a_line_per_number(whole: Any) -> None:
         "fingerprint": "f-M2",
     }
     assert [float(found[k]) for k in ("value", "low", "high")] == pytest.approx([3.3, 3.2, 3.4])
-    assert len(lines) == len({(x["checkpoint"], x["benchmark"], x["metric"]) for x in lines})
+    assert len(lines) == len({(x["checkpoint"], x["benchmark"], x["metric"], x["against"]) for x in lines})
     assert {x["checkpoint"] for x in lines} == {"M1", "M2", "M3"}
 
 
@@ -149,9 +149,9 @@ def test_hostile_markdown_is_whole_tables(builder: Any, runs: int) -> None:
 def tabulars(text: str) -> list[tuple[int, list[str]]]:
     """Each table's number of columns and its rows."""
     found = []
-    for spec, body in re.findall(r"\\begin\{tabular\}\{(.*)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL):
+    for spec, body in re.findall(r"\\begin\{tabular\}\{([^\n]*)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL):
         rows = [x.strip() for x in body.split("\n") if x.strip().endswith(r"\\")]
-        found.append((1 + len(re.search(r"(r*)$", spec)[1]), rows))  # type: ignore[index]  # it matches anything
+        found.append((len(re.fullmatch(r"@\{\}(lr*)@\{\}", spec)[1]), rows))  # type: ignore[index]  # else it fails
     return found
 
 
@@ -176,14 +176,16 @@ def check_structure(text: str) -> None:
 def test_latex_has_a_main_table_and_one_per_benchmark(whole: Any) -> None:
     text = tables.render(collect(whole), "latex")
     check_structure(text)
-    assert re.findall(r"\\label\{(.*?)\}", text) == ["tab:main", "tab:micro-quality", "tab:micro-judge-accuracy"]
+    assert re.findall(r"\\label\{(.*?)\}", text) == [
+        *("tab:main", "tab:micro-quality", "tab:micro-judge-accuracy", "tab:head-to-head")
+    ]
     assert r"\toprule" in text
     main = text.split(r"\end{table}")[0]
-    assert (
-        r"True quality, sampled & $3.00^{\ast}_{[2.90,3.10]}$ & $3.30^{\ast}_{[3.20,3.40]}$ & "
-        r"$\mathbf{3.60}^{\ast}_{[3.50,3.70]}$ \\"
-    ) in main
-    assert r"Pairwise accuracy, human ranks (tie = $\frac{1}{2}$) (\%)" in main
+    assert r"True quality, sampled & $3.00^{\ast}$ & $3.30^{\ast}$ & $3.60^{\ast}$ \\" in main
+    below = (r"{\scriptsize$[2.90,\,3.10]$}", r"{\scriptsize$[3.20,\,3.40]$}", r"{\scriptsize$[3.50,\,3.70]$}")
+    assert f"\n    & {' & '.join(below)} " in main
+    assert r"Pairwise accuracy, & $75.0" in main
+    assert r"\quad human ranks (tie =" in main
 
 
 def test_arrows_stand_for_paired_differences_to_the_checkpoint_before(
@@ -199,17 +201,73 @@ def test_arrows_stand_for_paired_differences_to_the_checkpoint_before(
         ]
     )
     text = tables.render(collect(builder), "latex")
-    assert r"& ${\uparrow}\mathbf{2.00}^{\ast}_{[1.90,2.10]}$ & $1.50^{\ast}_{[1.40,1.60]}$ \\" in text
+    assert r"& ${\uparrow}2.00^{\ast}$ & $1.50^{\ast}$ \\" in text
 
 
-def test_best_is_what_the_metric_calls_better(builder: Any) -> None:
-    numbers = {"M1": (0.20, 20.0), "M2": (0.101, 20.0), "M3": (0.1009, 30.0)}
-    for model, (cut, chars) in numbers.items():
-        builder.result(model, truncated_sampled=cut, chars_sampled=chars)
+def test_bold_is_what_is_shown_to_be_better_than_all_others(builder: Any, difference: Callable[..., Any]) -> None:
+    numbers = {"M1": (0.20, 1.0, 20.0), "M2": (0.10, 2.0, 20.0), "M3": (0.05, 3.0, 30.0)}
+    for model, (cut, quality, chars) in numbers.items():
+        builder.result(model, truncated_sampled=cut, quality_sampled=quality, chars_sampled=chars)
+    pairs = (("M2", "M1"), ("M3", "M2"), ("M3", "M1"))
+    builder.standings(
+        [
+            *(difference(a, b, 1.0, 0.5, 1.5, "quality_sampled") for a, b in pairs),
+            *(difference(a, b, 5.0, 1.0, 9.0, "chars_sampled") for a, b in pairs),
+            difference("M3", "M1", -0.15, -0.2, -0.1, "truncated_sampled"),
+            difference("M3", "M2", -0.05, -0.11, 0.01, "truncated_sampled"),
+        ]
+    )
     text = tables.render(collect(builder), "latex")
     rows = {line.split(" & ")[0].strip(): line for _, lines in tabulars(text) for line in lines}
-    assert [r"\mathbf" in cell for cell in rows[r"Truncated, sampled (\%)"].split(" & ")[1:]] == [False, True, True]
-    assert r"\mathbf" not in rows["Answer length, sampled"]
+    bold = {name: [r"\mathbf" in cell for cell in line.split(" & ")[1:]] for name, line in rows.items()}
+    assert bold["True quality, sampled"] == [False, False, True]
+    assert bold[r"Truncated, sampled (\%)"] == [False, False, False]  # the least, and not shown to be less than M2's
+    assert bold["Answer length, sampled"] == [False, False, False]  # longer is not better
+
+
+def test_bold_can_be_an_earlier_checkpoint(builder: Any, difference: Callable[..., Any]) -> None:
+    for model, quality in (("M1", 3.0), ("M2", 2.0)):
+        builder.result(model, quality_sampled=quality)
+    builder.standings([difference("M2", "M1", -1.0, -1.5, -0.5, "quality_sampled")])
+    text = tables.render(collect(builder), "latex")
+    assert r"True quality, sampled & $\mathbf{3.00}^{\ast}$ & ${\downarrow}2.00^{\ast}$ \\" in text
+
+
+def test_no_table_is_wider_than_the_line_nor_scaled(builder: Any) -> None:
+    names = [f"checkpoint-{n}" for n in range(9)]
+    for model in names:
+        builder.result(model, ALPACA, win_rate=50.0, avg_length=1805.0)
+    text = tables.render(collect(builder), "latex")
+    assert "resizebox" not in text
+    check_structure(text)
+    headers = [rows[0].removesuffix(r" \\").split(" & ") for _, rows in tabulars(text)]
+    assert [name for header in headers for name in header[1:]] == names
+    assert {header[0] for header in headers} == {"Metric"}
+    assert [len(header) - 1 for header in headers] == [6, 3]
+    assert f"Part 2 of {len(headers)}." in text
+
+
+def test_head_to_head_is_in_every_format(full: Any) -> None:
+    runs = collect(full)
+    lines = [x for x in lines_of(tables.render(runs, "csv")) if x["benchmark"] == "head-to-head@1"]
+    (found,) = (x for x in lines if (x["checkpoint"], x["against"], x["metric"]) == ("M3", "M1", "win_rate"))
+    assert [float(found[k]) for k in ("value", "low", "high")] == [0.58, 0.54, 0.62]
+    assert (found["n_scored"], found["n_total"], found["judge"], found["fingerprint"]) == (
+        *("250", "256", "judge-x", "f-M3"),
+    )
+    assert {(x["checkpoint"], x["value"]) for x in lines if x["metric"] == "rating"} >= {("M0", "900.0")}
+    as_json = json.loads(tables.render(runs, "json"))
+    assert {(h["a"], h["b"]) for h in as_json["head_to_head"]} >= {("M3", "M1")}
+    markdown = tables.render(runs, "markdown")
+    assert "| M3 vs M1 | ▲ 58.0 % [54.0, 62.0] | 30.0 % | 56.0 % | 14.0 % | 250 of 256 |" in markdown
+    assert "Bradley-Terry ratings: M0 900 [880, 920]" in markdown
+    latex = tables.render(runs, "latex")
+    assert r"M3 vs M1 & $\mathbf{58.0}$ & 30.0 & 56.0 & 14.0 & 250 of 256 \\" in latex
+
+
+def test_the_oracles_matches_count_where_there_was_no_tournament(whole: Any) -> None:
+    found = json.loads(tables.render(collect(whole), "json"))
+    assert [(h["a"], h["b"], h["judge"]) for h in found["head_to_head"]] == [("M3", "M1", "oracle")]
 
 
 def test_nothing_is_best_among_unlike_numbers(builder: Any) -> None:
@@ -224,7 +282,8 @@ def test_thousands_and_missing_numbers(builder: Any) -> None:
     builder.result("M1", ALPACA, avg_length=-1234.5, win_rate=None)
     builder.result("M2", ALPACA, avg_length=math.pi)
     text = tables.render(collect(builder), "latex")
-    assert r"$-1{,}234.5^{\ast}_{[-1{,}234.6,-1{,}234.4]}$" in text
+    assert r"$-1{,}234^{\ast}$" in text
+    assert r"{\scriptsize$[-1{,}235,\,-1{,}234]$}" in text
     assert r"Win rate (\%) & -- & -- \\" in text
 
 
@@ -241,7 +300,7 @@ def test_hostile_latex_is_whole_and_inert(builder: Any, runs: int) -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX engine is installed")
 def test_latex_compiles(builder: Any, whole: Any, tmp_path: Path) -> None:
     body = tables.render(collect(hostile(other(builder, "second")), whole), "latex")
-    head = r"\documentclass{article}\usepackage{array,booktabs,graphicx}\usepackage[T1]{fontenc}\begin{document}"
+    head = r"\documentclass{article}\usepackage{booktabs}\usepackage[T1]{fontenc}\begin{document}"
     (tmp_path / "x.tex").write_text(f"{head}\n{body}\n\\end{{document}}\n", encoding="utf-8")
     command = ["pdflatex", "-draftmode", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "x.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

@@ -54,7 +54,9 @@ def test_no_commands_own_help_loads_what_the_command_needs() -> None:
     assert not loaded & (HEAVY | LIGHT - {"pydantic"})  # Typer itself checks a command's parameters with pydantic
 
 
-@pytest.mark.parametrize("command", ["status", "report", "report --format csv", "report --format latex"])
+@pytest.mark.parametrize(
+    "command", ["status", "status --json", "report", "report --format csv", "report --format latex"]
+)
 def test_reading_a_run_loads_no_torch(tmp_path: Path, command: str) -> None:
     RunDir.create(tmp_path / "run", recipes.load("micro"))
     assert not modules_of(*command.split(), str(tmp_path / "run")) & HEAVY
