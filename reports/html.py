@@ -32,7 +32,7 @@ __all__ = ["render", "sections", "write"]
 
 _SCRIPTS: Final = (
     *("d3.min.js", "plot.umd.min.js", "charts.js", "page.js"),
-    *("diff.min.js", "browser.js", "samples.js", "pairs.js", "open.js"),
+    *("diff.min.js", "browser.js", "sampled.js", "scatter.js", "download.js", "samples.js", "pairs.js", "open.js"),
 )
 
 

@@ -1,36 +1,41 @@
 "use strict";
 // Samples: two checkpoints' answers side by side, filtered by what became of them.
 const Samples = (() => {
-  const { Browser, compared, fill, labelled, later, load, make, option, shownChange, shownValue, terms } = browsing;
+  const { Browser, fill, later, load, option, shownChange, shownValue, terms } = browsing;
+  const { ANSWER, BESIDE, CHARS, FLAGS, FLAG, PROMPT, VALUE, detail, title } = sampled;
 
-  const TRUNCATED = 1;
-  const UNPARSED = 2;
-  const DISAGREEING = 4;
+  const count = (n) => n.toLocaleString("en");
 
   return class Samples {
     constructor(root, index) {
       this.index = index.benchmarks;
+      this.points = index.points;
       this.browser = new Browser(root, this);
-      const { group, a, b, kind, query, marks } = this.browser.controls;
+      this.picture = new Scatter(root.querySelector(".overview"), (picked) => this.pick(picked));
+      const { group, a, b, kind, category, length, query, marks } = this.browser.controls;
       fill(
         group,
         this.index.flatMap((bench, i) => bench.groups.map((g, k) => option(`${i}/${k}`, `${bench.title}: ${g.label}`))),
       );
       group.addEventListener("change", () => this.open(...group.value.split("/").map(Number)));
       for (const select of [a, b]) select.addEventListener("change", () => this.recount());
-      kind.addEventListener("change", () => this.browser.refresh());
+      for (const select of [category, length]) select.addEventListener("change", () => this.recount());
+      kind.addEventListener("change", () => this.draw());
       query.addEventListener("input", later(() => this.recount()));
       marks.addEventListener("change", () => this.browser.show());
       root.querySelector("[data-action=swap]").addEventListener("click", () => {
         [a.value, b.value] = [b.value, a.value];
         this.recount();
       });
+      for (const format of ["csv", "json"]) {
+        root.querySelector(`[data-action=${format}]`).addEventListener("click", () => download[format](this.listed()));
+      }
     }
 
     // A benchmark's metric; the checkpoints stay where both benchmarks have them.
     async open(i, k, pair, wanted) {
       const bench = this.index[i];
-      const { group, a, b } = this.browser.controls;
+      const { group, a, b, category, length } = this.browser.controls;
       const kept = this.bench ? this.pair.map((n) => bench.checkpoints.indexOf(this.bench.checkpoints[n])) : [-1];
       const turn = (this.turn = (this.turn ?? 0) + 1);
       const blob = await load(bench.blob);
@@ -42,11 +47,26 @@ const Samples = (() => {
       for (const [select, at] of [[a, first], [b, second]]) {
         fill(select, bench.checkpoints.map((name, n) => option(n, name)), at);
       }
+      const named = new Map();
+      for (const s of this.own()) named.set(s[2], (named.get(s[2]) ?? 0) + 1);
+      const parts = [...named].map(([n, found]) => option(n, `${blob.names[n] || "none"} (${count(found)})`));
+      fill(category, [option("", "All"), ...parts], "");
+      category.closest("label").hidden = parts.length < 2;
+      length.closest("label").hidden = !this.own().some((s) => s[4].some((side) => side?.[CHARS] > 0));
       this.recount(wanted);
     }
 
     get pair() {
       return [Number(this.browser.controls.a.value), Number(this.browser.controls.b.value)];
+    }
+
+    get names() {
+      return this.pair.map((n) => this.bench.checkpoints[n]);
+    }
+
+    // The samples of the chosen metric.
+    own() {
+      return this.blob.samples.filter((s) => s[1] === this.number);
     }
 
     match(sample, a, b) {
@@ -61,45 +81,81 @@ const Samples = (() => {
       const [a, b] = this.pair;
       const sides = [sample[4][a], sample[4][b]];
       const match = this.match(sample, a, b);
-      const values = match ? match.values : sides.map((s) => s?.[0] ?? null);
-      const flags = sides.reduce((all, s) => all | (s?.[7] ?? 0), match?.flags ?? 0);
+      const values = match ? match.values : sides.map((s) => s?.[VALUE] ?? null);
+      const flags = sides.reduce((all, s) => all | (s?.[FLAGS] ?? 0), match?.flags ?? 0);
       const known = values[0] !== null && values[1] !== null;
       const change = known ? values[1] - values[0] : null;
       const middle = this.group.middle;
       const flipped = known && middle !== null && (values[0] - middle) * (values[1] - middle) < 0;
       const gain = change === null ? 0 : Math.sign(change) * this.group.better;
-      return { sample, sides, match, values, change, flags, flipped, gain };
+      const chars = sides.map((s) => s?.[CHARS] ?? null);
+      return { sample, sides, match, values, change, flags, flipped, gain, chars, prompt: this.prompt(sides) };
+    }
+
+    prompt(sides) {
+      return sides.map((s) => (s ? this.blob.texts[s[PROMPT]] : "")).find(Boolean) ?? "";
     }
 
     recount(wanted) {
+      const { kind, category, length } = this.browser.controls;
       const query = terms(this.browser.controls.query.value);
-      this.all = this.blob.samples
-        .filter((s) => s[1] === this.number)
-        .map((s) => this.seen(s))
-        .filter((x) => (x.sides[0] || x.sides[1]) && query.every((term) => this.found(x, term)));
+      const all = this.own().map((s) => this.seen(s)).filter((x) => x.sides[0] || x.sides[1]);
+      const lengths = this.lengths(all);
+      fill(length, lengths.map(([name, label]) => option(name, label)), wanted || !length.value ? "all" : length.value);
+      const long = (lengths.find(([name]) => name === length.value) ?? lengths[0])[2];
+      this.all = all.filter(
+        (x) => (!category.value || x.sample[2] === Number(category.value)) && long(x) && query.every((term) => this.found(x, term)),
+      );
       const size = (x) => (x.change === null ? -1 : Math.abs(x.change)); // what is not scored comes last
       this.all.sort((x, y) => size(y) - size(x));
       const kinds = this.kinds();
-      const { kind } = this.browser.controls;
       const chosen = wanted || !kind.value ? "all" : kind.value;
-      fill(kind, kinds.map(([name, label, test]) => option(name, `${label} (${this.all.filter(test).length.toLocaleString("en")})`)), chosen);
-      const sample = wanted ?? this.browser.items[this.browser.at]?.sample;
+      fill(kind, kinds.map(([name, label, test]) => option(name, `${label} (${count(this.all.filter(test).length)})`)), chosen);
       this.tests = Object.fromEntries(kinds.map(([name, , test]) => [name, test]));
+      this.draw(wanted ?? this.browser.items[this.browser.at]?.sample);
+    }
+
+    // The picture of what the filters leave, and the list; what was picked in a former picture is let go.
+    draw(sample = this.browser.items[this.browser.at]?.sample) {
+      this.picked = null;
+      this.picture.show(this.filtered(), this.group, this.names);
       this.browser.refresh(this.all.find((x) => x.sample === sample));
     }
 
+    pick(picked) {
+      this.picked = picked;
+      this.browser.refresh();
+    }
+
     kinds() {
-      const [a, b] = this.pair.map((n) => this.bench.checkpoints[n]);
+      const [a, b] = this.names;
       const duel = this.all.some((x) => x.match);
       return [
         ["all", "All", () => true],
         ["flipped", "Flipped", (x) => x.flipped],
         ["regressed", duel ? `${a} won` : "Regressed", (x) => x.gain < 0],
         ["improved", duel ? `${b} won` : "Improved", (x) => x.gain > 0],
-        ["disagreeing", "Orders disagree", (x) => x.flags & DISAGREEING],
-        ["unparsed", "Failed to parse", (x) => x.flags & UNPARSED],
-        ["truncated", "Truncated", (x) => x.flags & TRUNCATED],
+        ["disagreeing", "Orders disagree", (x) => x.flags & FLAG.disagreeing],
+        ["unparsed", "Failed to parse", (x) => x.flags & FLAG.unparsed],
+        ["truncated", "Truncated", (x) => x.flags & FLAG.truncated],
         ["unscored", "Not scored", (x) => x.values.includes(null)],
+      ];
+    }
+
+    // By how the two answers' lengths compare, and by thirds of the longer one's.
+    lengths(all) {
+      const both = (test) => (x) => x.chars[0] !== null && x.chars[1] !== null && test(x.chars[1] + 1, x.chars[0] + 1);
+      const longer = (x) => Math.max(...x.chars.map((n) => n ?? -1));
+      const sorted = all.map(longer).filter((n) => n >= 0).sort((m, n) => m - n);
+      const [first, second] = [1, 2].map((k) => sorted[Math.floor((k * sorted.length) / 3)] ?? 0);
+      return [
+        ["all", "Any", () => true],
+        ["grown", "B 1.5 times as long, or more", both((b, a) => b >= 1.5 * a)],
+        ["shrunk", "B two thirds as long, or less", both((b, a) => 1.5 * b <= a)],
+        ["alike", "Alike", both((b, a) => b < 1.5 * a && 1.5 * b > a)],
+        ["short", `The longer up to ${count(first)} characters`, (x) => longer(x) >= 0 && longer(x) <= first],
+        ["middle", `… ${count(first + 1)} to ${count(second)}`, (x) => longer(x) > first && longer(x) <= second],
+        ["long", `… above ${count(second)}`, (x) => longer(x) > second],
       ];
     }
 
@@ -107,31 +163,43 @@ const Samples = (() => {
       if (x.sample[0].toLowerCase().includes(term)) return true;
       if (this.blob.names[x.sample[2]].toLowerCase().includes(term)) return true;
       const within = (i) => i >= 0 && this.blob.lower[i].includes(term);
-      return x.sides.some((s) => s && (within(s[2]) || within(s[3]) || s[4].some((i, k) => k % 2 && within(i))));
+      return x.sides.some((s) => s && (within(s[PROMPT]) || within(s[ANSWER]) || s[BESIDE].some((i, k) => k % 2 && within(i))));
+    }
+
+    // What is listed now, for a file.
+    listed() {
+      const { kind, category, length, query } = this.browser.controls;
+      const chosen = { kind, category, length };
+      const filters = Object.entries(chosen).map(([name, select]) => [name, select.selectedOptions[0]?.textContent ?? ""]);
+      return {
+        bench: this.bench, group: this.group, names: this.names, blob: this.blob, items: this.browser.items, points: this.points,
+        filters: Object.fromEntries([...filters, ["search", query.value]]),
+      };
     }
 
     // --- what the browser asks for
 
-    items() {
+    filtered() {
       return this.all.filter(this.tests[this.browser.controls.kind.value]);
     }
 
+    items() {
+      return this.picked ? this.filtered().filter((x) => this.picked.has(x)) : this.filtered();
+    }
+
     counted(n) {
-      const total = this.blob.samples.filter((s) => s[1] === this.number).length;
-      return `${n.toLocaleString("en")} of ${total.toLocaleString("en")} samples, the largest difference first`;
+      return `${count(n)} of ${count(this.own().length)} samples, the largest difference first`;
     }
 
     headings() {
-      const [a, b] = this.pair.map((n) => this.bench.checkpoints[n]);
-      return ["Sample", a, b, "Change"];
+      return ["Sample", ...this.names, "Change"];
     }
 
     line(x) {
-      const prompt = x.sides.map((s) => (s ? this.blob.texts[s[2]] : "")).find(Boolean) ?? "";
-      const about = [this.blob.names[x.sample[2]], prompt.slice(0, 80)].filter(Boolean).join(" \u00b7 ");
+      const about = [this.blob.names[x.sample[2]], x.sample[0]].filter(Boolean).join(" \u00b7 ");
       const tone = x.gain > 0 ? "better" : x.gain < 0 ? "worse" : "";
       return [
-        ["name", x.sample[0]],
+        ["name", title(x)],
         ["kind", about],
         ["value", shownValue(this.group, x.values[0])],
         ["value", shownValue(this.group, x.values[1])],
@@ -140,111 +208,25 @@ const Samples = (() => {
     }
 
     label(x) {
-      const [a, b] = this.pair.map((n) => this.bench.checkpoints[n]);
+      const [a, b] = this.names;
       const [first, second] = x.values.map((v) => (v === null ? "not scored" : shownValue(this.group, v)));
       const change = x.change === null ? "" : `, difference ${shownChange(this.group, x.change)}`;
-      return `${x.sample[0]} ${this.blob.names[x.sample[2]]}: ${a} ${first}, ${b} ${second}${change}`;
+      return `${title(x)} ${this.blob.names[x.sample[2]]}: ${a} ${first}, ${b} ${second}${change}`;
     }
 
     address(x) {
-      const [a, b] = this.pair.map((n) => this.bench.checkpoints[n]);
-      return `#sample=${[this.bench.key, x.sample[0], a, b].map(encodeURIComponent).join("/")}`;
+      return `#sample=${[this.bench.key, x.sample[0], ...this.names].map(encodeURIComponent).join("/")}`;
     }
 
     detail(x, marks) {
-      const { texts } = this.blob;
-      const names = this.pair.map((n) => this.bench.checkpoints[n]);
-      const prompts = x.sides.map((s) => (s && texts[s[2]]) || "");
-      const same = !prompts[0] || !prompts[1] || prompts[0] === prompts[1];
-      const head = make("h3", "", x.sample[0], make("small", "", this.said(x)));
-      head.classList.add("text");
-      const asked = same
-        ? [labelled("div", "asked", "Prompt", prompts[0] || prompts[1] || "The prompt\u2019s text is not in the run\u2019s files.")]
-        : prompts.map((p, k) => labelled("div", "asked", `Prompt of ${names[k]} (they differ)`, p));
-      const answers = x.sides.map((s) => (s && s[3] >= 0 ? texts[s[3]] : null));
-      const [first, second, note] = compared(answers[0], answers[1], marks);
-      const panes = [first, second].map((nodes, k) => this.pane(x, k, names[k], answers[k], nodes));
-      const equal = answers[0] !== null && answers[0] === answers[1] ? "The two answers are the same." : note;
-      return [
-        head,
-        ...asked,
-        ...this.beside(x, names),
-        make("div", "sides", ...panes),
-        equal ? make("p", "caption", equal) : null,
-        x.match ? this.verdicts(x) : null,
-        this.numbers(x, names),
-        x.sample[3] ? make("p", "caption", "To keep the file small, only the beginning of these texts is here.") : null,
-      ].filter(Boolean);
+      return detail(this, x, marks);
     }
 
-    said(x) {
-      const told = [
-        this.blob.names[x.sample[2]],
-        this.group.label,
-        x.change === null ? "" : shownChange(this.group, x.change),
-        x.flipped ? "flipped" : "",
-        x.flags & DISAGREEING ? "the orders disagree" : "",
-      ];
-      return ` ${told.filter(Boolean).join(" \u00b7 ")}`;
-    }
-
-    beside(x, names) {
-      const seen = new Set();
-      const found = [];
-      x.sides.forEach((side, k) => {
-        for (let i = 0; side && i < side[4].length; i += 2) {
-          const key = `${side[4][i]}/${side[4][i + 1]}`;
-          if (seen.has(key)) continue;
-          seen.add(key);
-          const label = this.blob.names[side[4][i]];
-          found.push(labelled("div", "beside", k && seen.size > 1 && x.sides[0] ? `${label} (${names[k]})` : label, this.blob.texts[side[4][i + 1]]));
-        }
-      });
-      return found.length > 1 ? [make("div", "sides plain", ...found)] : found;
-    }
-
-    pane(x, k, name, answer, nodes) {
-      const side = x.sides[k];
-      const value = x.values[k] === null ? "not scored" : shownValue(this.group, x.values[k]);
-      const head = make("h4", "", `${"AB"[k]} \u00b7 ${name} `, make("b", "", value));
-      if (side && side[7] & TRUNCATED) head.append(make("span", "flag", "truncated"));
-      if (side && side[7] & UNPARSED) head.append(make("span", "flag", "failed to parse"));
-      const pane = make("div", "pane", head);
-      if (!side) return make("div", "pane", head, make("p", "empty", `${name} was not scored on this sample.`));
-      if (side[1]) pane.append(make("p", "reason", `Reason: ${side[1]}`));
-      if (answer !== null) pane.append(make("p", "text", ...(answer ? nodes : [make("i", "empty", "an empty answer")])));
-      else if (!side[5].length) pane.append(make("p", "empty", "No answer."));
-      for (let i = 0; i < side[5].length; i += 2) {
-        pane.append(labelled("div", "words", this.blob.names[side[5][i]], this.blob.texts[side[5][i + 1]]));
-      }
-      return pane;
-    }
-
-    verdicts(x) {
-      const { reason, judged } = x.match;
-      const found = [];
-      for (let i = 0; i < judged.length; i += 2) {
-        found.push(labelled("div", "words", this.blob.names[judged[i]], this.blob.texts[judged[i + 1]]));
-      }
-      return make("div", "verdicts", reason ? make("p", "reason", `Reason: ${reason}`) : null, make("div", "sides plain", ...found));
-    }
-
-    numbers(x, names) {
-      const rows = new Map();
-      x.sides.forEach((side, k) => {
-        for (let i = 0; side && i < side[6].length; i += 2) {
-          const label = this.blob.names[side[6][i]];
-          rows.set(label, Object.assign(rows.get(label) ?? ["\u2014", "\u2014"], { [k]: side[6][i + 1] }));
-        }
-      });
-      if (!rows.size) return null;
-      const head = make("tr", "", make("th", "", "Measure"), ...names.map((n) => make("th", "", n)));
-      const body = [...rows].map(([label, values]) => {
-        const title = make("th", "", label);
-        title.scope = "row";
-        return make("tr", "", title, ...values.map((v) => make("td", "", v)));
-      });
-      return make("table", "measures", make("thead", "", head), make("tbody", "", ...body));
+    // Holds another checkpoint against A.
+    against(n) {
+      this.browser.controls.b.value = String(n);
+      this.recount();
+      this.browser.detail.focus({ preventScroll: true });
     }
 
     // --- links: #sample=BENCHMARK/ID/A/B; without an id, the list of that benchmark and pair

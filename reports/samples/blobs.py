@@ -192,6 +192,8 @@ def _side(side: Side | None, pool: TextPool, names: TextPool, benchmark: str, sh
         _labelled(side.judged, pool, names, shorten),
         numbers,
         side.flags,
+        side.chars,
+        side.points,
     ]
 
 

@@ -21,6 +21,10 @@ __all__ = ["LIMIT", "conversation", "name", "number", "objects", "said", "shown"
 LIMIT: Final = 8_000  # characters of one text that are kept
 _NAME: Final = 200
 _MAX_LINES: Final = 100_000
+_MAX_VERDICT: Final = 2**16  # characters of one that is read as JSON
+_VERDICT: Final = frozenset({"justification", "probs", "mass", "logprobs"})
+_LITTLE: Final = 0.5
+_CHOICES: Final = 8
 _PLAIN_RUN: Final = re.compile(r"[^\n\t\x20-\x7e]+")
 
 
@@ -53,7 +57,7 @@ def objects(path: Path, gaps: list[str], place: str) -> Iterator[dict[str, Any]]
         gaps.append(f"{place}: {_lines(len(damaged))} damaged and left out (the first: line {damaged[0]:,}).")
 
 
-def _object(line: bytes) -> dict[str, Any] | None:
+def _object(line: bytes | str) -> dict[str, Any] | None:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError):
@@ -103,11 +107,32 @@ def conversation(messages: object) -> str:
 
 
 def said(raw: object) -> str:
-    """What a judge generated; of one that weighs its grades, their distribution in words."""
-    text = shown(raw)
-    if not text.startswith('{"probs"') or (values := _object(text.encode())) is None:
-        return text
+    """What a judge generated, as text; of one that weighs its verdicts, the distribution in words."""
+    values = _object(raw) if isinstance(raw, str) and raw.startswith("{") and len(raw) < _MAX_VERDICT else None
+    return (_weighed(values) if values else "") or shown(raw)
+
+
+def _weighed(values: Mapping[str, Any]) -> str:
+    """A verdict that ``judges.pointwise`` or a weighing annotator stored; empty for anything else."""
+    if not values.keys() <= _VERDICT:
+        return _by_log(values)
+    told = [shown(values.get("justification")).strip()]
     shares = values.get("probs")
-    known = [(g, number(p)) for g, p in shares.items()] if isinstance(shares, dict) else []
-    told = [f"{name(grade)}: {wording.number(share, 'share')}" for grade, share in known if share is not None]
-    return f"Weighed grades {', '.join(told)}" if told else text
+    grades = [(g, number(p)) for g, p in shares.items()] if isinstance(shares, Mapping) else []
+    if known := [f"{name(grade)}: {wording.number(share, 'share')}" for grade, share in grades if share is not None]:
+        told.append(f"Weighed grades {', '.join(known)}")
+    mass = number(values.get("mass"))
+    if mass is not None and mass < _LITTLE:
+        told.append(f"Only {wording.number(mass, 'share')} of the probability lay on grades.")
+    return "\n".join(filter(None, told))
+
+
+def _by_log(values: Mapping[str, Any]) -> str:
+    """The choices of an annotator that was asked for log-probabilities: ``{"m": -0.1, "M": -2.4}``."""
+    logs = {choice: number(value) for choice, value in values.items()}
+    if not 2 <= len(logs) <= _CHOICES or any(p is None and values[c] is not None for c, p in logs.items()):
+        return ""
+    if any(p is not None and p > 0 for p in logs.values()):
+        return ""
+    told = (f"{name(c)}: {wording.number(0.0 if p is None else math.exp(p), 'share')}" for c, p in logs.items())
+    return f"Weighed choices {', '.join(told)}"

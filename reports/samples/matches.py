@@ -45,7 +45,9 @@ def matched(facts: RunFacts, label: str, gaps: list[str]) -> SampleSet | None:
     samples = []
     for prompt_id in dict.fromkeys(i for found in answers for i in found):
         sides = {
-            k: Side(None, prompt=prompts.get(prompt_id, ""), answer=found[0], flags=TRUNCATED * found[1])
+            k: Side(
+                None, prompt=prompts.get(prompt_id, ""), answer=found[0], flags=TRUNCATED * found[1], chars=found[2]
+            )
             for k in range(len(names))
             if (found := answers[k].get(prompt_id))
         }
@@ -104,11 +106,15 @@ def _match(stored: Sequence[tuple[Stored, Pair]], low: int, names: Sequence[str]
     return Match(sum(shares) / len(shares) if complete and shares else None, reason, tuple(judged), flags)
 
 
-def _answers(folder: Path, place: str, gaps: list[str]) -> dict[str, tuple[str, bool]]:
-    """Prompt id -> answer, and whether it was cut."""
+def _answers(folder: Path, place: str, gaps: list[str]) -> dict[str, tuple[str, bool, int]]:
+    """Prompt id -> answer, whether it was cut, and its length."""
     rows = files.objects(folder / "answers.jsonl", gaps, f"{place}/eval/{folder.name}/answers.jsonl")
     return {
-        str(v.get("prompt_id")): (files.shown(v.get("text")), v.get("finish_reason") == "length")
+        str(v.get("prompt_id")): (
+            files.shown(v.get("text")),
+            v.get("finish_reason") == "length",
+            len(text) if isinstance(text := v.get("text"), str) else 0,
+        )
         for v in rows
         if v.get("index") == 0
     }

@@ -41,6 +41,8 @@ class Side:
         numbers: further measures.
         flags: ``TRUNCATED``, ``UNPARSED``, ``DISAGREEING``.
         better: which of two judged responses people ranked higher (0, 1), as far as this side's score tells.
+        chars: length of the whole answer.
+        points: what the micro-world's oracle gave points for (``reports.samples.points``); None where nobody can say.
     """
 
     value: float | None
@@ -52,6 +54,8 @@ class Side:
     numbers: Mapping[str, float | None] = field(default_factory=dict)
     flags: int = 0
     better: int | None = None
+    chars: int | None = None
+    points: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

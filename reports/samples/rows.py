@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from leaderboards.standings import SCORES
 from reports import wording
-from reports.samples import files
+from reports.samples import files, points
 from reports.samples.records import DISAGREEING, TRUNCATED, UNPARSED, Side
 from selfreward_bench.micro import data_path
 
@@ -23,6 +23,8 @@ _ORDERS: Final = {
     "judge-accuracy": {"ab": "Judge, response 1 shown first", "ba": "Judge, response 2 shown first"},
 }
 _MAX_NUMBERS: Final = 8
+_MICRO: Final = "micro-"
+_GRADES: Final = ("quality", "alpaca-eval")  # whose answers the oracle grades from 0 to 5
 
 
 class RowReader:
@@ -31,6 +33,7 @@ class RowReader:
     def __init__(self, folder: Path, key: str, place: str, gaps: list[str]) -> None:
         self.folder, self.place, self.gaps = folder, place, gaps
         self.family = wording.family(key)
+        self.graded = key.startswith(_MICRO) and self.family in _GRADES
         self.rows: dict[str, Mapping[str, Any]] = {}
         self.answers: dict[str, Mapping[str, Any]] = {}
 
@@ -64,6 +67,7 @@ class RowReader:
             for values in files.objects(self.folder / name, self.gaps, f"{self.place}/{name}"):
                 kept: dict[str, Any] = {
                     "text": files.shown(values.get("text")),
+                    "chars": len(text) if isinstance(text := values.get("text"), str) else None,
                     "finish_reason": values.get("finish_reason"),
                 }
                 self.answers[f"{prefix}{values.get('prompt_id')}/{values.get('index')}"] = kept
@@ -73,15 +77,20 @@ class RowReader:
         measures = _mapping(detail.get("measures"))
         stored = self.answers.get(sample_id) or self.answers.get(f"{sample_id}/0") or {}
         reason = files.name(values.get("reason"))
+        answer = _first_text(stored.get("text"), detail.get("response"), detail.get("answer"))
+        prompt = self._prompt(values, detail)
+        grade = detail.get("grade") if "grade" in detail else values.get("value")
         side = Side(
             value=files.number(values.get("value")),
             reason=reason,
-            prompt=self._prompt(values, detail),
-            answer=_first_text(stored.get("text"), detail.get("response"), detail.get("answer")),
+            prompt=prompt,
+            answer=answer,
             beside=tuple(_beside(detail)),
             judged=tuple(self._judged(detail)),
             numbers=self._numbers(measures, metric, detail),
             flags=_flags(measures, reason, stored.get("finish_reason") == "length"),
+            chars=stored.get("chars") or _length(measures, answer),
+            points=points.given(prompt, answer, files.number(grade)) if self.graded else None,
         )
         return self._pair(sample_id, side) if self.family == "judge-accuracy" else side
 
@@ -151,6 +160,13 @@ def _flags(measures: Mapping[str, Any], reason: str, cut: bool) -> int:
     lost = any(files.number(v) for n, v in measures.items() if n == "parse_failures" or n.endswith("/no_answer"))
     disagreeing = 0 in (measures.get("order_agreement"), measures.get("consistency"))
     return TRUNCATED * truncated | UNPARSED * (lost or reason in _UNREAD) | DISAGREEING * disagreeing
+
+
+def _length(measures: Mapping[str, Any], answer: str | None) -> int | None:
+    """Characters of an answer, as the benchmark counted them; a row may keep no more than its beginning."""
+    counted = (files.number(v) for n, v in measures.items() if n in ("avg_length", "chars") or n.startswith("chars_"))
+    length = next((n for n in counted if n is not None), None)
+    return int(length) if length is not None else None if answer is None else len(answer)
 
 
 def _is_truncation(metric: str) -> bool:

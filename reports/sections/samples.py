@@ -17,7 +17,7 @@ from reports.page import rendering
 from reports.page.section import Section
 from reports.samples import blobs as sample_blobs
 from reports.samples import collect as samples
-from reports.samples import files
+from reports.samples import files, points
 from reports.samples.blobs import Packed
 from reports.samples.records import Sample, SampleSet
 
@@ -33,6 +33,7 @@ class _Pane:
 
     name: str
     value: str
+    points: str
     text: str
     words: tuple[tuple[str, str], ...]
 
@@ -73,6 +74,7 @@ def build(runs: Sequence[RunFacts]) -> Section | None:
 def _index(packed: Sequence[Packed]) -> dict[str, Any]:
     """What the script knows before it unpacks a benchmark."""
     return {
+        "points": points.POINTS,
         "benchmarks": [
             {
                 "key": p.benchmark,
@@ -83,7 +85,7 @@ def _index(packed: Sequence[Packed]) -> dict[str, Any]:
                 "start": p.start,
             }
             for i, p in enumerate(packed)
-        ]
+        ],
     }
 
 
@@ -133,6 +135,7 @@ def _pane(of: SampleSet, sample: Sample, number: int, value: str) -> _Pane:
     return _Pane(
         of.checkpoints[number],
         value,
+        "" if side is None or side.points is None else points.told(side.points),
         wording.clip(side.answer or "", _STATIC_CHARACTERS) if side else "",
         tuple((label, wording.clip(text, _STATIC_CHARACTERS)) for label, text in judged),
     )

@@ -83,11 +83,16 @@ def wait_for(page: Page, selector: str, *, count: int | None = None, text: str |
 
 
 def names(page: Page, browser: str = SAMPLES) -> list[str]:
-    return page.locator(f"{browser} .entry .name").all_text_contents()
+    return [called(text) for text in page.locator(f"{browser} .entry .name").all_text_contents()]
 
 
 def chosen(page: Page, browser: str = SAMPLES) -> str:
-    return page.locator(f"{browser} [aria-selected=true] .name").text_content() or ""
+    return called(page.locator(f"{browser} [aria-selected=true] .name").text_content() or "")
+
+
+def called(title: str) -> str:
+    """The id of a sample whose title, its prompt, is "What is ID?"."""
+    return "evil" if "onerror" in title else re.sub(r"^What is (.*)\?$", r"\1", title)
 
 
 def shown(page: Page, browser: str = SAMPLES) -> str:
@@ -111,7 +116,7 @@ def test_the_largest_difference_comes_first_with_both_answers_and_their_differen
     assert names(page)[:4] == ["gain", "loss", "drift", "cut/short & odd?"]
     assert names(page)[-1] == "lost"
     assert page.locator(f"{SAMPLES} [aria-selected=true] .hidden").text_content() == (
-        "gain koala: M1 10.0 %, M3 90.0 %, difference +80.0"
+        "What is gain? koala: M1 10.0 %, M3 90.0 %, difference +80.0"
     )
     panes = page.locator(f"{SAMPLES} .pane")
     assert panes.nth(0).locator("del").all_text_contents() == ["there"]
@@ -219,7 +224,7 @@ def test_a_link_leads_to_one_sample_and_survives_a_reload(open_page: OpenPage, r
 def test_hostile_texts_are_text(open_page: OpenPage, report: Path) -> None:
     page = samples(open_page, report, fragment="#sample=alpaca-eval@1/evil/M1/M3")
     text = shown(page)
-    assert text.count("<img src=x onerror=alert(1)><script>alert(2)</script> [U+202E]gnp.exe {{ 7*191 }}") == 3
+    assert text.count("<img src=x onerror=alert(1)><script>alert(2)</script> [U+202E]gnp.exe {{ 7*191 }}") == 3  # title
     assert page.locator(f"{SAMPLES} :is(img, .detail script)").count() == 0
     assert "The two answers are the same." in text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,34 @@ def test_a_weighing_judge_is_told_in_words() -> None:
     raw = json.dumps({"probs": {"0": 0.25, "5": 0.75}, "mass": 0.99})
     assert sample_files.said(raw) == "Weighed grades 0: 25.0 %, 5: 75.0 %"
     assert sample_files.said('{"probs": broken') == '{"probs": broken'
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (
+            {"justification": " Missing: 5.\n", "probs": {"0": 0.6, "1": 0.4}, "mass": 0.9},
+            "Missing: 5.\nWeighed grades 0: 60.0 %, 1: 40.0 %",
+        ),
+        (
+            {"justification": "Good.", "probs": {"0": 1.0}, "mass": 0.015},
+            "Good.\nWeighed grades 0: 100.0 %\nOnly 1.5 % of the probability lay on grades.",
+        ),
+        ({"justification": "It goes on and"}, "It goes on and"),
+        ({"justification": "Good.", "logprobs": ["-inf", "nan"]}, "Good."),
+        ({"m": math.log(0.25), "M": math.log(0.75)}, "Weighed choices m: 25.0 %, M: 75.0 %"),
+        ({"m": None, "M": -1e-9}, "Weighed choices m: 0.0 %, M: 100.0 %"),
+    ],
+)
+def test_the_judges_words_are_text_and_not_json(raw: dict[str, Any], told: str) -> None:
+    assert sample_files.said(json.dumps(raw)) == told
+
+
+@pytest.mark.parametrize(
+    "raw", ['{"score": 4}', '{"a": "b", "c": "d"}', '{"m": 2, "M": 3}', "[1]", "{", '{"x": {}}', "{}"]
+)
+def test_json_that_a_judge_wrote_itself_stays_as_it_is(raw: str) -> None:
+    assert sample_files.said(raw) == raw
 
 
 def test_other_questions_under_the_same_id_stand_apart(run: SampleRun) -> None:
