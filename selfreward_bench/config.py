@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -36,8 +36,28 @@ Optim = Literal[
 Spec = Annotated[str, Field(min_length=1, max_length=1000)]
 Judge = Annotated[Spec, BeforeValidator(lambda given: "self" if given == "current" else given)]
 _SECRET_HEADER = re.compile(r"auth|key|token|cookie|secret", re.IGNORECASE)
+_NO_LOSS = {
+    "aot": "sorts the pairs of a forward pass, so it would change with micro_batch_size and the processes",
+    "aot_unpaired": "sorts the answers of a forward pass, so it would change with micro_batch_size and the processes",
+    "sft": "has no preference in it; nll_weight adds it to a preference loss",
+}
 _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 JudgeMode = Literal["sampled", "expected", "reasoned"]
+
+
+def _refuse_loss(name: object) -> object:
+    if isinstance(name, str) and name in _NO_LOSS:
+        raise ValueError(f"TRL's loss {name} {_NO_LOSS[name]}. Choose another one")
+    return name
+
+
+Loss = Annotated[
+    Literal[
+        "sigmoid", "hinge", "ipo", "robust", "exo_pair", "nca_pair", "bco_pair", "sppo_hard", "apo_zero", "apo_down",
+        "discopop", "sigmoid_norm",
+    ],
+    BeforeValidator(_refuse_loss),
+]  # fmt: skip
 RANKS = "ranks"  # as a reviewer: nobody, and grades are made of human ranks
 WORDS = frozenset({"current", "self", "base", RANKS})  # no other model, where a setting names who does something
 
@@ -51,6 +71,20 @@ class Section(BaseModel):
     """Base of all sections: unknown keys refused, values immutable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    later: ClassVar[frozenset[str]] = frozenset()  # settings that were added when runs were there already
+
+    def recorded(self) -> dict[str, Any]:
+        """What stages and trainings keep of these settings: without later ones at their defaults, so that what was
+        made before these were there is still what it was."""
+        values = self.model_dump(mode="json")
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name in self.later and value == field.default:
+                del values[name]
+            elif isinstance(value, Section):
+                values[name] = value.recorded()
+        return values
 
 
 class Sampling(Section):
@@ -251,8 +285,16 @@ class SftConfig(Section):
 class DpoConfig(Section):
     """Direct preference optimisation from M_t with M_t as reference."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"loss", "label_smoothing"})
+
     beta: Positive = Field(
         0.1, description="DPO's beta: how strongly the policy is held to the reference (paper: 0.1)."
+    )
+    loss: Loss = Field(
+        "sigmoid", description="TRL's preference loss (docs/training.md); ipo and sigmoid_norm are means per token."
+    )
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        0.0, description="Share of pairs taken to be the wrong way round; of sigmoid (cDPO), robust and exo_pair."
     )
     nll_weight: NotNegative = Field(
         0.0, description="Weight of an added negative log-likelihood of the chosen answers (paper: none)."
@@ -282,6 +324,14 @@ class DpoConfig(Section):
     save_dtype: SaveDtype = Field("base", description="Type of the saved weights; base: that of the base, by tensor.")
 
     _fits = model_validator(mode="after")(_fits_together)
+
+    @model_validator(mode="after")
+    def _smoothing_fits(self) -> DpoConfig:
+        if self.label_smoothing and self.loss not in ("sigmoid", "robust", "exo_pair"):
+            raise ValueError(f"label_smoothing does nothing in the loss {self.loss}; set it to 0")
+        if self.loss == "exo_pair" and not self.label_smoothing:
+            raise ValueError("the loss exo_pair needs a label_smoothing above 0 (its authors: 0.001)")
+        return self
 
 
 class LoraConfig(Section):
@@ -344,7 +394,16 @@ class CandidatesConfig(Section):
 class PairsConfig(Section):
     """Which candidates become preferences."""
 
-    strategy: str = Field("best-worst", description="best-worst: highest against lowest mean score (paper).")
+    later: ClassVar[frozenset[str]] = frozenset({"rho"})
+
+    strategy: str = Field(
+        "best-worst",
+        description="best-worst (paper), best-random, all-above-gap or length-aware (docs/training.md).",
+    )
+    rho: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0,
+        description="length-aware: scores this close, as a part of their range, are alike and length decides.",
+    )
     min_gap: NotNegative = Field(
         0.0, description="Least gap between the two scores; 0 drops exact ties only, as the paper does."
     )

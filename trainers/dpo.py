@@ -21,11 +21,13 @@ from selfreward_bench.errors import DataError, LoopViolation, TrainingError
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import PreferencePair, Record
+from trainers import losses
 from trainers.bases import load_model
 from trainers.batches import Rows, Split
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
 from trainers.launchers import Tell, join_processes, without_settings
 from trainers.lora import forget_reference, frozen_dtype
+from trainers.pairs import numbered
 from trainers.rendering import (
     Chosen,
     Turn,
@@ -96,7 +98,7 @@ def train_dpo(
 ) -> TrainResult:
     """Trains ``policy`` on the pairs, against itself as reference, and writes ``out_dir/checkpoint``.
 
-    The loss is the sigmoid loss, mean over the pairs of a step, plus ``nll_weight`` times the mean negative
+    The loss is ``config.loss``, mean over the pairs of a step, plus ``nll_weight`` times the mean negative
     log-likelihood per chosen token of the step. Dropout is off: policy and reference must agree at the first step.
     Arguments, and how it continues and ends, are as in ``train_sft``.
 
@@ -121,8 +123,7 @@ def train_dpo(
     args = arguments(
         TrlDpoConfig,
         **training_arguments(config, out_dir / "resume", seed),
-        beta=config.beta,
-        loss_type=["sigmoid"],  # TRL's "sft" beside it would be a mean per micro batch
+        **losses.trl_settings(config),  # TRL's "sft" beside it would be a mean per micro batch
         precompute_ref_log_probs=True,
         disable_dropout=True,
     )
@@ -141,7 +142,7 @@ def train_dpo(
         )
         split, blank = split_of(args, config), blank_row(tokenizer.pad_token_id)
         with quiet_libraries(), tiles(args):
-            trainer = _trainer_class(tokens, out_dir / "reference.jsonl", split, config.nll_weight)(
+            trainer = _trainer_class(tokens, out_dir / "reference.jsonl", split, config)(
                 model=loaded.model, args=args, train_dataset=sample(blank), processing_class=tokenizer
             )
         forget_reference(trainer.model)
@@ -154,7 +155,7 @@ def train_dpo(
             parent=model_name(source),
             parent_fingerprint=fingerprint,
             stage="dpo",
-            recipe=config.model_dump(mode="json"),
+            recipe=config.recorded(),
             counts={"pairs": len(tokens), "truncated": truncated, "equal": equal, "steps": steps},
         )
         finish(trainer, frame, loaded, (t.chosen for t in tokens), card, config.save_dtype)
@@ -169,14 +170,20 @@ def first_loss_tolerance(policy: Path, config: DpoConfig, lora: LoraConfig | Non
     return FIRST_LOSS_TOLERANCE_BF16 if half else FIRST_LOSS_TOLERANCE
 
 
-def check_first_step(result: TrainResult, tolerance: float = FIRST_LOSS_TOLERANCE) -> None:
+def check_first_step(
+    result: TrainResult, tolerance: float = FIRST_LOSS_TOLERANCE, config: DpoConfig | None = None
+) -> None:
     """Checks that the training began at its reference: before any update the DPO loss is ln 2, pair by pair.
+
+    Another loss is checked twice: the pairs' margins as always, and the loss itself against what it is worth there.
 
     Args:
         tolerance: in nats; batches of other shapes round differently (``first_loss_tolerance``).
+        config: what was trained; None is the sigmoid loss.
 
     Raises:
-        LoopViolation: the reference log-probabilities are not those of the model that was trained.
+        LoopViolation: the reference log-probabilities are not those of the model that was trained, or another loss was
+            computed.
     """
     loss = result.first_dpo_loss
     if loss is None or not abs(loss - math.log(2)) <= tolerance:
@@ -185,18 +192,26 @@ def check_first_step(result: TrainResult, tolerance: float = FIRST_LOSS_TOLERANC
             f"log-probabilities are not those of the model that was trained. Delete {result.log_path.parent} and train "
             "again; if it happens again, the policy's directory was changed while it was in use."
         )
+    if config is None or config.loss == losses.SIGMOID:
+        return
+    value, known = result.first_step.get("preference_loss"), losses.at_reference(config)
+    if value is None or not abs(value - known) <= tolerance * max(1.0, known):
+        raise LoopViolation(
+            f"The first {config.loss} loss is {value}, not {known:.6f}, which it is where the policy is the reference: "
+            "this TRL computes another loss. Install the versions of constraints.txt, or take dpo.loss: sigmoid."
+        )
 
 
 def render_pairs(tokenizer: Any, pairs: Sequence[PreferencePair]) -> Sequence[TokenPair]:
     """Renders the pairs, in their order.
 
     Raises:
-        DataError: two pairs have one id, or one cannot be rendered.
+        DataError: a pair is there twice, or one cannot be rendered.
     """
-    if len({p.id for p in pairs}) < len(pairs):
-        raise DataError("Two preference pairs have the same prompt_id, so their references could be confused.")
+    if len({(p.prompt_id, p.chosen_index, p.rejected_index) for p in pairs}) < len(pairs):
+        raise DataError("Two preference pairs have the same prompt_id and answers, so a pair would count twice.")
     records = ((p.id, p.prompt, answer) for p in pairs for answer in (p.chosen, p.rejected))
-    return _TokenPairs([p.id for p in pairs], render_turns(tokenizer, records))
+    return _TokenPairs(numbered(p.id for p in pairs), render_turns(tokenizer, records))
 
 
 class _TokenPairs(Sequence[TokenPair]):
@@ -267,7 +282,7 @@ def columns(tokens: Sequence[TokenPair]) -> list[Iterator[list[int]]]:
     return [map(itemgetter(name), map(preference_row, tokens)) for name in names]
 
 
-def _trainer_class(tokens: Sequence[TokenPair], reference: Path, split: Split, nll_weight: float) -> Any:
+def _trainer_class(tokens: Sequence[TokenPair], reference: Path, split: Split, config: DpoConfig) -> Any:
     """TRL's trainer on finished ids, with the reference on disk and the loss weighed over the whole step."""
     import torch
     from trl import DPOTrainer
@@ -301,13 +316,18 @@ def _trainer_class(tokens: Sequence[TokenPair], reference: Path, split: Split, n
 
         def weigh(self, loss: Any, output: Any, inputs: Any) -> Any:
             chosen = inputs["completion_mask"].chunk(2)[0]
+            loss = losses.smoothed(loss, _margins(output, inputs, self.beta), config)
             loss = loss * chosen.any(1).sum() / self._pairs
-            if nll_weight > 0:
-                loss = loss - nll_weight * output.log_probs.chunk(2)[0].sum() / self._chosen_tokens
+            if config.nll_weight > 0:
+                loss = loss - config.nll_weight * output.log_probs.chunk(2)[0].sum() / self._chosen_tokens
             return loss * self.args.world_size
 
-        def measure(self, output: Any, inputs: Any) -> dict[str, Any]:
-            return _pair_sums(output, inputs, self.beta)
+        def measure(self, output: Any, inputs: Any, loss: Any) -> dict[str, Any]:
+            sums = _pair_sums(output, inputs, self.beta)
+            if config.loss != losses.SIGMOID:
+                experts = self.router_aux_loss_coef * output.aux_loss if self.aux_loss_enabled else 0
+                sums["preference_loss"] = (loss - experts) * sums["pairs"]
+            return sums
 
         def means(self, sums: dict[str, float]) -> dict[str, float]:
             accuracy = sums.pop("right") / sums.pop("trained")
@@ -316,6 +336,14 @@ def _trainer_class(tokens: Sequence[TokenPair], reference: Path, split: Split, n
             return {**shown, "mean_token_accuracy": accuracy}
 
     return Trainer
+
+
+def _margins(output: Any, inputs: Any, beta: float) -> Any:
+    """Beta times the difference of each pair's log-ratios, shape (pairs,)."""
+    ratios = [
+        logp - inputs[f"ref_{side}_logps"] for side, logp in zip(_SIDES, output.log_probs.sum(1).chunk(2), strict=True)
+    ]
+    return beta * (ratios[0] - ratios[1])
 
 
 def _pair_sums(output: Any, inputs: Any, beta: float) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def _identity(base: Path, config: RunConfig) -> dict[str, str]:
     return {
         "weights": hash_json([(t.name, t.dtype, t.shape) for t in found]),
         "files": hash_json([(p.name, hash_file(p)) for p in files]),
-        "settings": hash_json(config.model_dump(mode="json", exclude={"name", "eval", "track"})),
+        "settings": hash_json({k: v for k, v in config.recorded().items() if k not in ("name", "eval", "track")}),
         **({"chat_template": Chosen(config.chat_template).key} if config.chat_template else {}),
         "srbench": __version__,
         **{name: metadata.version(name) for name in libraries if find_spec(name)},

@@ -282,7 +282,7 @@ class _Loop(Workshop):
             "dpo",
             records,
             {"pairs": self.outputs(f"{model}/pairs")["pairs.jsonl"]},
-            self.config.dpo.model_dump(),
+            self.config.dpo.recorded(),
         )
         return self.conclude(model, [f"{model}/{s}" for s in ("prompts", "candidates", "judgments", "pairs", "train")])
 
@@ -388,7 +388,7 @@ class _Loop(Workshop):
             "completions": self.outputs(f"{model}/candidates")["completions.jsonl"],
             "judgments": self.outputs(f"{model}/judgments")["judgments.jsonl"],
         }
-        settings = {"rewards": self.config.signal, **self.config.pairs.model_dump()}
+        settings = {"rewards": self.config.signal, **self.config.pairs.recorded()}
         with self.stage(f"{model}/pairs", inputs, settings) as stage:
             if stage:
                 self.reporter.started(stage.name, None, "pairs")
@@ -449,7 +449,7 @@ class _Loop(Workshop):
                 )
                 if kind == "dpo":
                     tolerance = first_loss_tolerance(checkpoint_of(self.run, parent), self.config.dpo, lora)
-                    check_first_step(result, tolerance)
+                    check_first_step(result, tolerance, self.config.dpo)
                 made = {"checkpoint": self.fingerprint(model), "files": files_fingerprint(result.checkpoint)}
                 stage.finish(_training_counts(result, len(records)), made)
 

@@ -1,11 +1,12 @@
 """Preference pairs: of a prompt's candidates, one that M_t's judge prefers and one that it does not.
 
-A candidate that was truncated, is empty, repeats an earlier one or has no parsed judgment is in no pair. A prompt whose
-two are rated alike gives no pair. Each loss is counted.
+A candidate that was truncated, is empty, repeats an earlier one or has no parsed judgment is in no pair. Two that are
+rated alike are no pair. Each loss is counted.
 """
 
 from __future__ import annotations
 
+import random
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from selfreward_bench.seeding import derive_seed
 from selfreward_bench.types import Completion, Message, PreferencePair, Prompt, Reward
 from trainers.candidates import by_prompt
 
-__all__ = ["STRATEGIES", "Candidate", "PairResult", "best_worst", "make_pairs"]
+__all__ = ["STRATEGIES", "Candidate", "Draw", "PairResult", "make_pairs", "numbered"]
 
 _EPSILON: Final = 1e-9  # means of the same grades in another order differ by less than this
 
@@ -40,18 +41,71 @@ class PairResult:
     counts: dict[str, float]
 
 
-Strategy = Callable[[Sequence[Candidate]], tuple[Candidate, Candidate]]
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What a strategy may go by besides the candidates.
+
+    Attributes:
+        config: the settings of pairs.
+        random: of this prompt alone, seeded.
+    """
+
+    config: PairsConfig
+    random: random.Random
 
 
-def best_worst(candidates: Sequence[Candidate]) -> tuple[Candidate, Candidate]:
+Matched = Sequence[tuple[Candidate, Candidate]]
+Strategy = Callable[[Sequence[Candidate], Draw], Matched]
+
+
+def best_worst(candidates: Sequence[Candidate], draw: Draw) -> Matched:
     """The highest reward against the lowest (paper); among equals the lowest index."""
-    best = max(candidates, key=lambda c: (c.score, -c.index))
-    worst = min(candidates, key=lambda c: (c.score, c.index))
-    return best, worst
+    return [(_best(candidates), min(candidates, key=lambda c: (c.score, c.index)))]
 
 
-#: (chosen, rejected) out of at least two candidates whose texts differ
-STRATEGIES: Final[dict[str, Strategy]] = {"best-worst": best_worst}
+def best_random(candidates: Sequence[Candidate], draw: Draw) -> Matched:
+    """The highest reward against one of the others, whichever is drawn: a rejected answer that is no extreme."""
+    best = _best(candidates)
+    return [(best, draw.random.choice([c for c in candidates if c is not best]))]
+
+
+def all_above_gap(candidates: Sequence[Candidate], draw: Draw) -> Matched:
+    """Every two of them whose rewards are ``min_gap`` apart (RS-DPO, arXiv 2402.10038), the widest gap first."""
+    least = max(draw.config.min_gap - _EPSILON, _EPSILON)
+    matched = [(a, b) for a in candidates for b in candidates if a.score - b.score > least]
+    return sorted(matched, key=lambda m: (m[1].score - m[0].score, m[0].index, m[1].index)) or best_worst(
+        candidates, draw
+    )
+
+
+def length_aware(candidates: Sequence[Candidate], draw: Draw) -> Matched:
+    """Of those whose reward is near the highest the shortest, of those near the lowest the longest.
+
+    Near is within ``rho`` of the range of rewards (Meta-Rewarding's length control, arXiv 2407.19594): 0 decides equals
+    alone.
+
+    >>> few = [Candidate(0, "short", 4.0), Candidate(1, "much longer", 4.1), Candidate(2, "x", 1.0)]
+    >>> [(a.index, b.index) for a, b in length_aware(few, Draw(PairsConfig(rho=0.1), random.Random(0)))]
+    [(0, 2)]
+    """
+    high, low = max(c.score for c in candidates), min(c.score for c in candidates)
+    near = draw.config.rho * (high - low) + _EPSILON
+    chosen = min((c for c in candidates if c.score >= high - near), key=lambda c: (len(c.text), -c.score, c.index))
+    rejected = max((c for c in candidates if c.score <= low + near), key=lambda c: (len(c.text), -c.score, -c.index))
+    return [(chosen, rejected)]
+
+
+def _best(candidates: Sequence[Candidate]) -> Candidate:
+    return max(candidates, key=lambda c: (c.score, -c.index))
+
+
+#: (chosen, rejected), one or more, out of at least two candidates whose texts differ
+STRATEGIES: Final[dict[str, Strategy]] = {
+    "best-worst": best_worst,
+    "best-random": best_random,
+    "all-above-gap": all_above_gap,
+    "length-aware": length_aware,
+}
 
 
 def make_pairs(
@@ -62,16 +116,16 @@ def make_pairs(
     *,
     run_seed: int = 0,
 ) -> PairResult:
-    """At most one pair per prompt.
+    """The pairs of each prompt that the strategy names: one at most, but for ``all-above-gap``.
 
     Where ``max_pairs`` is set and exceeded, a seeded draw decides which pairs stay; the largest gaps would be the pairs
     where the judge errs most.
 
     Returns:
         The pairs with counts. Of candidates: ``truncated``, ``empty``, ``unparsed``, ``duplicate`` (the first of these
-        that applies). Of prompts: ``prompts``, ``too_few`` (fewer than two usable candidates), ``tied``, ``below_gap``,
-        ``over_max``, ``pairs``, ``pair_share``. Of pairs: ``mean_gap``, ``chosen_chars``, ``rejected_chars`` (means;
-        not there without pairs).
+        that applies). Of prompts: ``prompts``, ``too_few`` (fewer than two usable candidates), ``tied``, ``below_gap``.
+        Of pairs: ``over_max``, ``pairs``, ``pair_share`` (per prompt), ``mean_gap``, ``chosen_chars``,
+        ``rejected_chars`` (means; not there without pairs).
 
     Raises:
         UnknownNameError: no such strategy.
@@ -85,9 +139,7 @@ def make_pairs(
     answers = by_prompt(prompts, completions)
     for prompt in prompts:
         usable = _usable(answers[prompt.id], scores, lost)
-        pair = _pair(prompt, usable, config, lost)
-        if pair:
-            pairs.append(pair)
+        pairs += _pairs(prompt, usable, Draw(config, _random(run_seed, prompt)), lost)
     kept = _drawn(pairs, config.max_pairs, run_seed)
     lost["over_max"] = len(pairs) - len(kept)
     return PairResult(kept, _counts(len(prompts), kept, lost))
@@ -121,20 +173,27 @@ def _usable(answers: Sequence[Completion], scores: Mapping[str, float | None], l
     return list(usable.values())
 
 
-def _pair(
-    prompt: Prompt, usable: Sequence[Candidate], config: PairsConfig, lost: Counter[str]
-) -> PreferencePair | None:
+def _random(run_seed: int, prompt: Prompt) -> random.Random:
+    return random.Random(derive_seed(run_seed, "pairs/strategy", prompt.id))
+
+
+def _pairs(prompt: Prompt, usable: Sequence[Candidate], draw: Draw, lost: Counter[str]) -> list[PreferencePair]:
     if len(usable) < 2:
         lost["too_few"] += 1
-        return None
-    chosen, rejected = STRATEGIES[config.strategy](usable)
-    gap = chosen.score - rejected.score
-    if gap <= _EPSILON:
-        lost["tied"] += 1
-        return None
-    if gap < config.min_gap - _EPSILON:
-        lost["below_gap"] += 1
-        return None
+        return []
+    pairs = []
+    for chosen, rejected in STRATEGIES[draw.config.strategy](usable, draw):
+        gap = chosen.score - rejected.score
+        if gap <= _EPSILON:
+            lost["tied"] += 1
+        elif gap < draw.config.min_gap - _EPSILON:
+            lost["below_gap"] += 1
+        else:
+            pairs.append(_pair(prompt, chosen, rejected))
+    return pairs
+
+
+def _pair(prompt: Prompt, chosen: Candidate, rejected: Candidate) -> PreferencePair:
     return PreferencePair(
         prompt_id=prompt.id,
         prompt=prompt.messages,
@@ -147,13 +206,27 @@ def _pair(
     )
 
 
+def numbered(ids: Iterable[str]) -> list[str]:
+    """Names that are one pair's each: a prompt's first pair has the prompt's id, the others a number behind it.
+
+    >>> numbered(["a", "b", "a", "a"])
+    ['a', 'b', 'a#1', 'a#2']
+    """
+    seen: Counter[str] = Counter()
+    names = []
+    for name in ids:
+        names.append(f"{name}#{seen[name]}" if seen[name] else name)
+        seen[name] += 1
+    return names
+
+
 def _drawn(pairs: Sequence[PreferencePair], limit: int | None, run_seed: int) -> list[PreferencePair]:
     """``limit`` pairs by a seeded draw, in their order."""
     if limit is None or len(pairs) <= limit:
         return list(pairs)
-    drawn = sorted(pairs, key=lambda p: derive_seed(run_seed, "pairs/draw", p.id))[:limit]
-    ids = {p.id for p in drawn}
-    return [p for p in pairs if p.id in ids]
+    ids = numbered(p.prompt_id for p in pairs)
+    drawn = set(sorted(ids, key=lambda name: derive_seed(run_seed, "pairs/draw", name))[:limit])
+    return [pair for pair, name in zip(pairs, ids, strict=True) if name in drawn]
 
 
 def _counts(n_prompts: int, pairs: Sequence[PreferencePair], lost: Counter[str]) -> dict[str, float]:

@@ -179,7 +179,8 @@ class _Flight:
         pairs = [_pair(f"q{i}", _QUESTIONS[i], *side) for i, side in enumerate(sides)]
         with self._step("one step of DPO"):
             result = self._train("dpo", self._made("M1"), pairs, self.room / "M2")
-            check_first_step(result, first_loss_tolerance(self._made("M1"), self.config.dpo, self.config.lora))
+            tolerance = first_loss_tolerance(self._made("M1"), self.config.dpo, self.config.lora)
+            check_first_step(result, tolerance, self.config.dpo)
 
     def ask_again(self) -> None:
         """The model after DPO answers, too."""

@@ -183,7 +183,7 @@ def _trainer_class() -> Any:
     from trl import SFTTrainer
 
     class Trainer(ExactTrainer, SFTTrainer):  # type: ignore[misc]  # TRL has no types
-        def measure(self, output: Any, inputs: Any) -> dict[str, Any]:
+        def measure(self, output: Any, inputs: Any, loss: Any) -> dict[str, Any]:
             real = (inputs["labels"] != IGNORED).any(1)
             return {
                 "tokens": inputs["attention_mask"][real].sum(),

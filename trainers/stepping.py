@@ -83,11 +83,12 @@ class ExactTrainer:
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_sealing(trainer))
 
-    def measure(self, output: Any, inputs: Any) -> dict[str, Any]:
+    def measure(self, output: Any, inputs: Any, loss: Any) -> dict[str, Any]:
         """Sums over one micro batch, as tensors; ``tokens`` among them.
 
         Args:
             output: what the model returned: TRL's per-token figures, 0 where no label is.
+            loss: TRL's own, of this micro batch.
         """
         raise NotImplementedError
 
@@ -150,7 +151,7 @@ class ExactTrainer:
                 loss = parent.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
         finally:
             hook.remove()
-        for name, value in self.measure(outputs[0], inputs).items():
+        for name, value in self.measure(outputs[0], inputs, loss.detach()).items():
             self._sums[name] = self._sums.get(name, 0) + value.detach().float()
         return self.weigh(loss, outputs[0], inputs)
 

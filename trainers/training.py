@@ -213,7 +213,7 @@ def plan_of(
     attn_implementation: str | None = None,
 ) -> dict[str, Any]:
     """Everything the weights depend on, flat, so that a difference can be named."""
-    settings = {f"{stage}.{key}": value for key, value in config.model_dump(mode="json").items()}
+    settings = {f"{stage}.{key}": value for key, value in config.recorded().items()}
     if lora:
         settings |= {f"lora.{key}": value for key, value in lora.model_dump(mode="json").items()}
     if attn_implementation:

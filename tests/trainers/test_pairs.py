@@ -9,7 +9,7 @@ import pytest
 from selfreward_bench.config import PairsConfig
 from selfreward_bench.errors import DataError, UnknownNameError
 from selfreward_bench.types import Completion, Message, Prompt, Reward
-from trainers.pairs import STRATEGIES, PairResult, make_pairs
+from trainers.pairs import STRATEGIES, PairResult, make_pairs, numbered
 
 PROMPT = Prompt(id="p", messages=(Message(role="user", content="Name a red food."),))
 
@@ -134,7 +134,76 @@ def test_rewards_are_joined_by_id() -> None:
 def test_a_strategy_is_one_function_and_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'best-worst'"):
         pairs_of(("a", 1.0), strategy="best-wurst")
-    monkeypatch.setitem(STRATEGIES, "first-last", lambda candidates: (candidates[0], candidates[-1]))
+    monkeypatch.setitem(STRATEGIES, "first-last", lambda candidates, draw: [(candidates[0], candidates[-1])])
     result = pairs_of(("a", 1.0), ("b", 2.0), ("c", 0.0), strategy="first-last")
     assert result.pairs[0].chosen[0].content == "a"
     assert pairs_of(("a", 1.0), ("b", 2.0), strategy="first-last").counts["tied"] == 1  # never against the reward
+
+
+# --- other strategies
+
+FOUR = (("a long answer", 4.0), ("short", 3.8), ("tiny", 1.0), ("the longest answer of all", 1.3))
+
+
+def indices(result: PairResult) -> list[tuple[int, int]]:
+    return [(p.chosen_index, p.rejected_index) for p in result.pairs]
+
+
+def test_the_default_strategy_records_what_it_always_did() -> None:
+    assert PairsConfig().recorded() == {"strategy": "best-worst", "min_gap": 0.0, "max_pairs": None}
+    assert PairsConfig(rho=0.2).recorded()["rho"] == 0.2
+
+
+def test_best_random_keeps_the_best_and_draws_the_other_by_seed() -> None:
+    prompts = [PROMPT.model_copy(update={"id": f"p{i}"}) for i in range(60)]
+    completions = [answer(k, f"answer {k}", prompt=p.id) for p in prompts for k in range(4)]
+    rewards = [reward(c.index, float(-c.index), c.prompt_id) for c in completions]
+    config = PairsConfig(strategy="best-random")
+    found = indices(make_pairs(prompts, completions, rewards, config, run_seed=1))
+    assert {best for best, _ in found} == {0}
+    assert {other for _, other in found} == {1, 2, 3}  # not the worst alone
+    assert found == indices(make_pairs(prompts[::-1], completions, rewards, config, run_seed=1))[::-1]
+    assert found != indices(make_pairs(prompts, completions, rewards, config, run_seed=2))
+
+
+def test_best_random_counts_a_drawn_equal_as_tied() -> None:
+    result = pairs_of(("a", 3.0), ("b", 3.0), strategy="best-random")
+    assert (result.pairs, result.counts["tied"]) == ([], 1)
+
+
+def test_all_pairs_above_the_gap_the_widest_first() -> None:
+    result = pairs_of(*FOUR, strategy="all-above-gap", min_gap=2.5)
+    assert indices(result) == [(0, 2), (1, 2), (0, 3), (1, 3)]
+    assert (result.counts["pairs"], result.counts["pair_share"]) == (4, 4.0)
+    assert indices(pairs_of(*FOUR, strategy="all-above-gap")) == [(0, 2), (1, 2), (0, 3), (1, 3), (3, 2), (0, 1)]
+
+
+def test_without_any_such_pair_the_prompt_is_counted_as_lost() -> None:
+    assert pairs_of(("a", 3.0), ("b", 2.5), strategy="all-above-gap", min_gap=1.0).counts["below_gap"] == 1
+    assert pairs_of(("a", 3.0), ("b", 3.0), strategy="all-above-gap").counts["tied"] == 1
+
+
+def test_several_pairs_of_a_prompt_are_drawn_one_by_one() -> None:
+    config = {"strategy": "all-above-gap", "max_pairs": 4}
+    found = indices(pairs_of(*FOUR, **config))
+    assert len(found) == 4
+    assert [pair for pair in indices(pairs_of(*FOUR, strategy="all-above-gap")) if pair in found] == found
+    assert pairs_of(*FOUR, **config).counts["over_max"] == 2
+
+
+@pytest.mark.parametrize(("rho", "pair"), [(0.0, (0, 2)), (0.05, (0, 2)), (0.1, (1, 3)), (1.0, (2, 3))])
+def test_length_decides_among_scores_that_are_near(rho: float, pair: tuple[int, int]) -> None:
+    """A range of 3: 0.1 of it is 0.3, so 4.0 and 3.8 are alike, and 1.0 and 1.3."""
+    result = pairs_of(*FOUR, strategy="length-aware", rho=rho)
+    if rho == 1.0:  # everything is alike: the shortest and the longest, which is no preference of the judge's
+        assert (result.pairs, result.counts["tied"]) == ([], 1)
+    else:
+        assert indices(result) == [pair]
+
+
+def test_the_length_aware_pair_of_equals_is_tied() -> None:
+    assert pairs_of(("a", 3.0), ("bb", 3.0), strategy="length-aware", rho=0.1).counts["tied"] == 1
+
+
+def test_a_pair_of_a_prompt_has_a_name_of_its_own() -> None:
+    assert numbered(["a", "b", "a"]) == ["a", "b", "a#1"]
