@@ -33,7 +33,7 @@ from trainers.rewards import Oracle
 from trainers.stages import BASELINE, check_model, models, parent_of, stages
 from trainers.tracking import tracking_of
 from trainers.training import TrainResult
-from trainers.workshop import StopBefore, Workshop, base_directory, checkpoint_of
+from trainers.workshop import BASE_FILES, StopBefore, Workshop, base_directory, checkpoint_of
 
 
 @dataclass(frozen=True)
@@ -451,6 +451,8 @@ class _Loop(Workshop):
                     tolerance = first_loss_tolerance(checkpoint_of(self.run, parent), self.config.dpo, lora)
                     check_first_step(result, tolerance, self.config.dpo)
                 made = {"checkpoint": self.fingerprint(model), "files": files_fingerprint(result.checkpoint)}
+                if parent == "M0":
+                    made[BASE_FILES] = files_fingerprint(checkpoint_of(self.run, parent))
                 stage.finish(_training_counts(result, len(records)), made)
 
     def conclude(self, model: str, names: list[str]) -> Iteration:

@@ -11,7 +11,7 @@ from selfreward_bench.config import RunConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import Engine
 from selfreward_bench.engines.templates import Chosen, of_run
-from selfreward_bench.errors import LoopViolation
+from selfreward_bench.errors import IncompatibleRunError, LoopViolation
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
 from selfreward_bench.micro import base_path
 from selfreward_bench.models.opening import Services
@@ -23,10 +23,11 @@ from trainers import rewards, roles
 from trainers.rendering import local_directory
 from trainers.rewards import Oracle
 from trainers.serving import Helpers
-from trainers.stages import served_file
+from trainers.stages import BASELINE, served_file
 
-__all__ = ["StopBefore", "Workshop", "base_directory", "checkpoint_of"]
+__all__ = ["BASE_FILES", "StopBefore", "Workshop", "base_directory", "checkpoint_of"]
 
+BASE_FILES = "base_files"  # among what a training from M0 left: ``files_fingerprint`` of the base
 _COMPUTED = ("reviews", "prompts", "candidates", "judgments", "train")  # stages whose numbers a model's kernels decide
 
 
@@ -129,9 +130,22 @@ class Workshop:
         if model not in self.fingerprints:
             directory = checkpoint_of(self.run, model)
             found = weights_fingerprint(directory)
-            self.run.check_weights(model, found, files_fingerprint(directory))
+            beside = files_fingerprint(directory)
+            self.run.check_weights(model, found, beside)
+            if model == "M0":
+                self._check_base(directory, beside)
             self.fingerprints[model] = found
         return self.fingerprints[model]
+
+    def _check_base(self, directory: Path, found: str) -> None:
+        """What stands beside the base's weights (a template, say) is what it was when the run's models came of it."""
+        for model in (BASELINE, "M1"):
+            stage = self.run.finished_stage(f"{model}/train")
+            if stage and stage.outputs.get(BASE_FILES, found) != found:
+                raise IncompatibleRunError(
+                    f"The base {directory} has another configuration, tokenizer or chat template than when {model} was "
+                    f"trained from it. Put back what was there, or train anew: --from-stage {model}/train"
+                )
 
     def engine(self, model: str) -> Engine:
         """The engine on a model's weights, or on the one that has a role; one is open at a time."""

@@ -12,13 +12,13 @@ import yaml
 
 from selfreward_bench import recipes
 from selfreward_bench.errors import ConfigError, IncompatibleRunError, LoopViolation, TrainingError
-from selfreward_bench.micro import data_path
+from selfreward_bench.micro import base_path, data_path
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.storage.origin import read_fork
 from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import Completion, Judgment, PreferencePair, RankedPrompt
-from trainers import checks
+from trainers import checks, workshop
 from trainers.forking import fork
 from trainers.iteration import first_change, next_model, run_iteration
 from trainers.workshop import checkpoint_of
@@ -198,6 +198,13 @@ def test_nothing_is_made_from_files_that_no_stage_left(copy: RunDir) -> None:
     template.write_text("{{ 'Be brief.' }}" + template.read_text())
     with pytest.raises(IncompatibleRunError, match="M1/checkpoint has another configuration, tokenizer or chat templ"):
         run_iteration(copy, until="M2", from_stage="M2/prompts")
+
+
+def test_nothing_goes_on_from_a_base_that_renders_otherwise(copy: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = workshop.files_fingerprint
+    monkeypatch.setattr(workshop, "files_fingerprint", lambda d: "edited" if d == base_path() else real(d))
+    with pytest.raises(IncompatibleRunError, match=r"(?s)chat template than when SFT was.*--from-stage SFT/train"):
+        run_iteration(copy, until="M2")
 
 
 def test_no_usable_pair_stops_with_the_counts(copy: RunDir) -> None:
