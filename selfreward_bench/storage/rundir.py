@@ -43,6 +43,7 @@ _M = TypeVar("_M", bound="_Marker")
 
 _CONFIG_FILE = "srbench.yaml"
 _LOCK_FILE = ".lock"
+_CHECKPOINT = "checkpoint"
 #: runs whose lock the caller of this code keeps; other threads have a context of their own
 _KEPT: ContextVar[frozenset[Path]] = ContextVar("kept locks", default=frozenset())
 _TRAINING = "train"  # the stage that leaves a checkpoint
@@ -154,14 +155,27 @@ class RunDir:
         Within ``kept_lock`` there is nothing more to take.
 
         Raises:
-            IncompatibleRunError: another process (or this one) is writing.
+            IncompatibleRunError: another process (or this one) is writing, or a directory in it is a link out of it.
             DataError: the operating system refuses.
         """
         if self.path.resolve() in _KEPT.get():
             yield
             return
+        self._refuse_links_out()
         with writer_lock(self.path / _LOCK_FILE):
             yield
+
+    def _refuse_links_out(self) -> None:
+        """Directories are written into; a checkpoint is only read, or replaced as a whole."""
+        root = self.path.resolve()
+        for pattern in ("*", "*/*", "*/*/*"):
+            for found in self.path.glob(pattern):
+                leads_out = found.is_symlink() and found.is_dir() and root not in found.resolve().parents
+                if leads_out and found.name != _CHECKPOINT:
+                    raise IncompatibleRunError(
+                        f"{found} is a link to a directory outside the run, where nothing is written. Put the "
+                        "directory itself in its place."
+                    )
 
     @contextmanager
     def kept_lock(self) -> Iterator[None]:

@@ -50,6 +50,25 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
+@pytest.mark.parametrize("place", ["M2", "M2/eval", "M2/eval/mt-bench@1", "head-to-head"])
+def test_nothing_is_written_through_a_link_to_a_directory(run: RunDir, tmp_path: Path, place: str) -> None:
+    (tmp_path / "outside").mkdir()
+    link = run.path / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(tmp_path / "outside")
+    with pytest.raises(IncompatibleRunError, match="link to a directory outside the run"), run.lock():
+        pass
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def test_a_checkpoint_may_lie_elsewhere(run: RunDir, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (run.path / "M1").mkdir()
+    (run.path / "M1" / "checkpoint").symlink_to(tmp_path / "outside")
+    with run.lock():
+        pass
+
+
 # --- the directory
 
 
