@@ -9,15 +9,16 @@ from pathlib import Path
 from leaderboards.base import Benchmark, Calls, Plan, Setting
 from leaderboards.drift.session import DIRECTORY, asked_of_each
 from leaderboards.harness import is_current, open_benchmark
+from leaderboards.head_to_head.preferences import PairsCheck, pairs_of
 from leaderboards.head_to_head.tournament import HeadToHead
 from leaderboards.models import SELF, Opened
-from leaderboards.suites import HEAD_TO_HEAD, World
+from leaderboards.suites import HEAD_TO_HEAD, PAIRS, World
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.models.bounds import total
 from selfreward_bench.models.candidates import Candidate
 from selfreward_bench.models.opening import asked_of_served
 
-__all__ = ["Entry", "Planned", "plan_drift", "plan_matches", "plan_row"]
+__all__ = ["Entry", "Planned", "check_of", "has_pairs", "plan_drift", "plan_matches", "plan_pairs", "plan_row"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,30 @@ def plan_matches(matches: HeadToHead, answering: Sequence[Entry], giving: int = 
     asked = [(e.candidate.text, each) for e in answering]
     served = asked_of_served([*asked, (matches.judge.address or matches.judge.name, plan.judgments)])
     return Planned("all pairs", HEAD_TO_HEAD, False, plan, served=served)
+
+
+def has_pairs(entry: Entry) -> bool:
+    """Whether it is a model of a run that was trained on preference pairs."""
+    run, model = entry.candidate.run, entry.candidate.model
+    return run is not None and model is not None and pairs_of(run, model).is_file()
+
+
+def check_of(entry: Entry, setting: Setting) -> PairsCheck:
+    """The judge's look at the pairs of a model that has some; errors as of ``PairsCheck``."""
+    return PairsCheck(entry.candidate.run or Path(), str(entry.candidate.model), setting)
+
+
+def plan_pairs(entry: Entry, setting: Setting) -> Planned:
+    """The plan of a judge's look at a model's pairs. What is stored of it is not looked into."""
+    name = entry.opened.model.name
+    try:
+        check = check_of(entry, setting)
+        plan = check.plan()
+    except SrbenchError as error:
+        return Planned(name, PAIRS, False, Plan(), str(error))
+    plan = replace(plan, judgments=_asked_for(plan.judgments, setting, bool(check.judge.address)))
+    served = asked_of_served([(check.judge.address or check.judge.name, plan.judgments)])
+    return Planned(name, PAIRS, False, plan, served=served)
 
 
 def plan_drift(answering: Sequence[Entry], setting: Setting, world: World) -> Planned:

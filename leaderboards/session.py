@@ -22,8 +22,8 @@ from leaderboards.head_to_head.finished import holds_annotations, holds_answers,
 from leaderboards.head_to_head.tournament import HeadToHead
 from leaderboards.health.run import write_health
 from leaderboards.models import ORACLE, SELF, as_self, finished_settings, judge_role, open_candidate
-from leaderboards.planning import Entry, Planned, plan_drift, plan_matches, plan_row
-from leaderboards.suites import HEAD_TO_HEAD, World, bounded, default_config, run_of
+from leaderboards.planning import Entry, Planned, check_of, has_pairs, plan_drift, plan_matches, plan_pairs, plan_row
+from leaderboards.suites import HEAD_TO_HEAD, NO_ROWS, PAIRS, World, bounded, default_config, run_of
 from selfreward_bench.config import JudgeRequest, RunConfig
 from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError, did_you_mean
 from selfreward_bench.models.candidates import SERVED, Candidate, parse_candidates
@@ -187,6 +187,7 @@ class Session:
         planned = [plan_row(e, name, setting) for e in self._entries for name, setting in e.settings.items()]
         if self._matches:
             planned.append(plan_matches(self._matches, self._answering, len(self._giving)))
+        planned += [plan_pairs(e, self.setting) for e in self._entries if PAIRS in self.names and has_pairs(e)]
         if self._wants_drift and len(self._answering) > 1:
             planned.append(plan_drift(self._answering, self.setting, self.world))
         return planned
@@ -263,6 +264,7 @@ class Session:
                     tournament = self._matches.hold(shown)
                 elif annotated := self._annotated:
                     tournament = score_annotations(annotated, root / standings.MATCHES)
+            self._check_pairs(shown, errors)
             if self.judge and self.judge.engine:
                 self.judge.engine.close()
             with _noting(errors, "drift"):
@@ -283,6 +285,17 @@ class Session:
                 self._matches.take(model, entry.candidate.path, entry.candidate.model)
         entry.opened.close()
 
+    def _check_pairs(self, reporter: Reporter, errors: list[str]) -> None:
+        """The judge's view of what each model was trained on."""
+        if PAIRS not in self.names:
+            return
+        trained = [entry for entry in self._entries if has_pairs(entry)]
+        if not trained:
+            errors.append(f"{PAIRS}: none of these models was trained on preference pairs of a run.")
+        for entry in trained:
+            with _noting(errors, f"{entry.candidate.name}: {PAIRS}"):
+                check_of(entry, self.setting).run(reporter)
+
     def _drift(self, reporter: Reporter) -> None:
         """Each model as a judge of all models' answers, where several have answered and judged in this call."""
         if not self._wants_drift:
@@ -302,7 +315,7 @@ class Session:
     def _entry(self, candidate: Candidate) -> Entry:
         opened = open_candidate(candidate, self.asked.services)
         setting = replace(self.setting, judge=as_self(self.judge, opened))
-        rows = [n for n in self.names if not _is_match(n)]
+        rows = [n for n in self.names if _is_row(n)]
         settings = dict.fromkeys(rows, setting)
         if candidate.kind == "finished":
             compared = self._asked_for_matches and (holds_answers(candidate.path) or holds_annotations(candidate.path))
@@ -313,7 +326,7 @@ class Session:
     def _check_keys(self) -> None:
         """Two benchmarks of one key would take each other's place."""
         named: dict[str, str] = {}
-        for name in (n for n in self.names if not _is_match(n)):
+        for name in filter(_is_row, self.names):
             key = open_benchmark(name).key
             if other := named.get(key.casefold()):
                 raise ConfigError(f"{other} and {name} both keep their results as {key}. Evaluate them one by one.")
@@ -352,6 +365,11 @@ def _is_done(folder: Path) -> bool:
 def _is_match(name: str) -> bool:
     """Whether a benchmark's name is head-to-head, which is no row of its own; ``head-to-head:FILE`` has a file."""
     return name.partition(":")[0] == HEAD_TO_HEAD
+
+
+def _is_row(name: str) -> bool:
+    """Whether it is a benchmark of one model."""
+    return name.partition(":")[0] not in NO_ROWS
 
 
 @contextmanager
@@ -393,4 +411,4 @@ def _request(config: RunConfig, judge: str) -> JudgeRequest:
 def _all_rows(world: World) -> list[str]:
     """All rows that need no file of their own."""
     rows = dict.fromkeys(suites.NAMES[world].values())
-    return [row for row in rows if row not in (HEAD_TO_HEAD, "judge-accuracy-jsonl")]
+    return [row for row in rows if row not in (*NO_ROWS, "judge-accuracy-jsonl")]

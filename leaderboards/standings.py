@@ -23,6 +23,9 @@ from selfreward_bench.storage.files import os_errors, write_atomic
 from selfreward_bench.types import EvalResult, Metric, Record
 
 __all__ = [
+    "CHOSEN",
+    "PAIRS",
+    "REJECTED",
     "AuthorScore",
     "DriftJudge",
     "DriftMatrix",
@@ -51,6 +54,9 @@ FAILURE: Final = "failure.json"
 STANDINGS: Final = "standings.json"
 MATCHES: Final = "head-to-head"  # directory of a run's tournament
 TOURNAMENT: Final = "head_to_head.json"
+PAIRS: Final = "pairs"  # in it, of what each model was trained on: CHOSEN held against REJECTED
+CHOSEN: Final = "chosen"
+REJECTED: Final = "rejected"
 DRIFT: Final = "drift.json"
 
 _FEW: Final = 12  # decided comparisons

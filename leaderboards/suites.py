@@ -20,6 +20,8 @@ __all__ = [
     "AFTER_ITERATION",
     "HEAD_TO_HEAD",
     "NAMES",
+    "NO_ROWS",
+    "PAIRS",
     "SUITES",
     "Suite",
     "World",
@@ -35,6 +37,9 @@ __all__ = [
 World = Literal["micro", "real"]
 
 HEAD_TO_HEAD: Final = "head-to-head"
+PAIRS: Final = "pairs"
+#: what is of several models, or of what a model was trained on: no rows of `leaderboards.harness.BENCHMARKS`
+NO_ROWS: Final = (HEAD_TO_HEAD, PAIRS)
 
 #: what a user calls srbench's own benchmarks -> their rows in `leaderboards.harness.BENCHMARKS`
 NAMES: Final[dict[World, dict[str, str]]] = {
@@ -45,6 +50,7 @@ NAMES: Final[dict[World, dict[str, str]]] = {
         "mt-bench": "micro-mt-bench",
         "nlp": "micro-nlp",
         HEAD_TO_HEAD: HEAD_TO_HEAD,
+        PAIRS: PAIRS,
     },
     "real": {
         "alpaca-eval": "alpaca-eval",
@@ -52,6 +58,7 @@ NAMES: Final[dict[World, dict[str, str]]] = {
         "nlp": "nlp",
         "ifeval": "ifeval",
         HEAD_TO_HEAD: HEAD_TO_HEAD,
+        PAIRS: PAIRS,
         "judge-accuracy": "judge-accuracy-oasst",
         "judge-accuracy-oasst": "judge-accuracy-oasst",
         "judge-accuracy-llmbar": "judge-accuracy-llmbar",

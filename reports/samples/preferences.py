@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from reports import wording
+from reports.facts.pairs_check import judged
 from reports.facts.run import RunFacts
 from reports.samples import files
 from reports.samples.blobs import TextPool
@@ -44,11 +45,16 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Iteration:
-    """What one model was trained on; ``total`` counts all pairs, ``pairs`` are those that are shown."""
+    """What one model was trained on; ``total`` counts all pairs, ``pairs`` are those that are shown.
+
+    Attributes:
+        judged: what an independent judge said of some, in a sentence; empty where nobody was asked.
+    """
 
     model: str
     total: int
     pairs: tuple[Pair, ...]
+    judged: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ def collect(runs: Sequence[RunFacts]) -> tuple[list[Iteration], list[str]]:
         for model in facts.models:
             label = f"{files.name(facts.name)} · {files.name(model.name)}" if len(runs) > 1 else files.name(model.name)
             if iteration := _iteration(Path(facts.path) / model.name, label, gaps):
-                found.append(iteration)
+                found.append(replace(iteration, judged=judged(Path(facts.path), model.name, gaps)))
     return found, gaps
 
 
