@@ -3,6 +3,7 @@
 #   make quickstart    install srbench and train M1, M2 and M3 of the embedded micro-world
 #   make test          lint, then all tests           make test-fast   without the slow ones
 #   make test-vllm     the vllm engine with the real vLLM (for CPUs, 3.5 GB, in an environment of its own)
+#   make test-ray      replicas over a local Ray (270 MB, installed beside the rest)
 #   make lint          ruff, mypy, import-linter      make docs        renews docs/cli.md, docs/settings.md, the schema
 #   make perf          speed of engine, client, length control, statistics, report, evaluation
 #   make perf-micro    the experiment over seeds and rewards (an hour)
@@ -27,7 +28,7 @@ SEEDS ?= $(if $(SRBENCH_DATA_DIR),oasst:$(SRBENCH_DATA_DIR)/oasst/en_100_tree.js
 SOURCES := selfreward_bench trainers leaderboards reports srbench
 
 .DELETE_ON_ERROR:
-.PHONY: quickstart test test-fast test-vllm lint docs gallery perf perf-micro real micro-base clean
+.PHONY: quickstart test test-fast test-vllm test-ray lint docs gallery perf perf-micro real micro-base clean
 
 quickstart: $(STAMP)
 	$(BIN)/srbench quickstart
@@ -41,6 +42,10 @@ test-fast: $(DEV_STAMP)
 test-vllm: $(DEV_STAMP) $(VLLM_STAMP)
 	SRBENCH_TEST_VLLM="$(abspath $(VLLM_VENV))/bin/python -m vllm.entrypoints.openai.api_server" \
 	  $(RUN) -m pytest tests/selfreward_bench/engines/vllm/test_real.py
+
+test-ray: $(DEV_STAMP)
+	@$(PIP) -e '.[dev,ray]'
+	$(RUN) -m pytest tests/trainers/test_cluster.py
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .

@@ -135,6 +135,19 @@ class EngineConfig(Section):
         return {key: value for key, value in found.items() if value is not None}
 
 
+class ClusterConfig(Section):
+    """Replicas of the engine over the machines of a Ray cluster (docs/cluster.md)."""
+
+    address: Annotated[str, Field(min_length=1, max_length=300)] | None = Field(
+        None,
+        description="null: this machine alone; auto: the cluster it is in; another must equal $RAY_ADDRESS.",
+    )
+    replicas: PositiveInt = Field(1, description="How many engines generate and judge at once.")
+    gpus_per_replica: Annotated[int, Field(ge=0)] = Field(
+        1, description="GPUs of one replica, all of one machine; 0: it computes on CPUs."
+    )
+
+
 class SeedConfig(Section):
     """The human seed data: IFT (instruction, answer) and EFT (ranked responses).
 
@@ -478,6 +491,9 @@ class RunConfig(Section):
         (), description="Experiment trackers that are told each training step: tensorboard, wandb, trackio, mlflow."
     )
     engine: EngineConfig = Field(EngineConfig(), description="Which engine generates and judges.")
+    cluster: ClusterConfig | None = Field(
+        None, description="Replicas of the engine over machines, by Ray; null: one engine, in this process."
+    )
     seeds: SeedConfig = Field(SeedConfig(), description="The human seed data: IFT and EFT.")
     judge: JudgeConfig = Field(JudgeConfig(), description="The LLM-as-a-Judge that rewards and is measured.")
     sft: SftConfig = Field(SftConfig(), description="Supervised fine-tuning of M0: M1 and the SFT baseline.")
@@ -494,6 +510,8 @@ class RunConfig(Section):
         return "rlaif" if self.rewards == "self" and self.judge.model != "self" else self.rewards
 
     def with_changeable(self, other: RunConfig) -> RunConfig:
-        """These settings, but for those on which no stage depends (the evaluation, trackers): they are the other's."""
+        """These settings, but for those on which no stage depends (the evaluation, trackers, replicas): they are the
+        other's."""
         judge = self.judge.model_copy(update={"request": other.judge.request})
-        return self.model_copy(update={"eval": other.eval, "judge": judge, "track": other.track})
+        free = {"eval": other.eval, "judge": judge, "track": other.track, "cluster": other.cluster}
+        return self.model_copy(update=free)

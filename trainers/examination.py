@@ -44,6 +44,7 @@ STAGE: Final = "M0/check"
 _LIBRARIES: Final = ("torch", "transformers", "trl")
 _GIB: Final = 2**30
 _MODEL_BYTES: Final = 4  # of a parameter, in float32
+_APART: Final = ("name", "eval", "track", "cluster")  # settings that the examination does not depend on
 _DESCRIBING: Final = ("*.json", "*.jinja", "*.model", "*.txt")  # files beside the weights
 
 
@@ -156,7 +157,7 @@ def _identity(base: Path, config: RunConfig) -> dict[str, str]:
     return {
         "weights": hash_json([(t.name, t.dtype, t.shape) for t in found]),
         "files": hash_json([(p.name, hash_file(p)) for p in files]),
-        "settings": hash_json({k: v for k, v in config.recorded().items() if k not in ("name", "eval", "track")}),
+        "settings": hash_json({k: v for k, v in config.recorded().items() if k not in _APART}),
         **({"chat_template": Chosen(config.chat_template).key} if config.chat_template else {}),
         "srbench": __version__,
         **{name: metadata.version(name) for name in libraries if find_spec(name)},

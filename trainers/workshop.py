@@ -163,6 +163,7 @@ class Workshop:
             checkpoint_of(self.run, model),
             threads=self.config.threads,
             chat_template=self.chat_template(model),
+            cluster=self.config.cluster,
         )
 
     def chat_template(self, model: str) -> str | None:

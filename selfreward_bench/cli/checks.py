@@ -47,6 +47,10 @@ def config_problems(config: RunConfig, rewards: bool = True, files: bool = True)
         from selfreward_bench.engines.vllm.serving import problems
 
         yield from problems(config.engine)
+    if config.cluster:
+        from selfreward_bench.engines.replicas import problems as replica_problems
+
+        yield from replica_problems(config.engine, config.cluster)
     try:
         judge = load_judge_prompt(config.judge.prompt)
         if rewards and judge.kind != "pointwise":

@@ -61,7 +61,7 @@ class Wanted:
     def over(self, config: RunConfig) -> RunConfig:
         """What they make of a run's own configuration.
 
-        A recipe counts for all but the evaluation and trackers, which the options alone can change.
+        A recipe counts for all but the evaluation, trackers and replicas, which the options alone can change.
 
         Raises:
             ConfigError, UnknownNameError: as in ``config``.
@@ -101,8 +101,8 @@ def make_run(path: Path, wanted: Wanted) -> RunDir:
 def open_run(path: Path, wanted: Wanted, *, make: bool = True) -> RunDir:
     """Opens a run; one that is not there is made when settings for it are given.
 
-    Settings that no stage depends on (``eval``, ``track``) and that are given for a run that is there take the place of
-    its own.
+    Settings that no stage depends on (``eval``, ``track``, ``cluster``) and that are given for a run that is there take
+    the place of its own.
 
     Args:
         make: whether anything is written; without, there must be a run, and its settings change for this call only.
@@ -171,12 +171,14 @@ def _differences(present: RunConfig, asked: RunConfig) -> dict[str, str]:
 
 
 def _refuse_unless_changeable(run: RunDir, changes: Mapping[str, str]) -> None:
-    if refused := [text for key, text in changes.items() if not key.startswith(("eval.", "judge.request.", "track"))]:
+    free = ("eval.", "judge.request.", "track", "cluster")
+    if refused := [text for key, text in changes.items() if not key.startswith(free)]:
         listing = "\n".join(refused)
         raise ConfigError(
             f"{run.path} was made with other settings than the ones given now:\n{listing}\n"
             "Leave the options away to go on with it, or make another run with them (`srbench init`). Only settings of "
-            "the evaluation (eval, judge.request) and trackers (track) can change in a run that is there."
+            "the evaluation (eval, judge.request), trackers (track) and replicas (cluster) can change in a run that is "
+            "there."
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from selfreward_bench.config import EngineConfig
+from selfreward_bench.config import ClusterConfig, EngineConfig
 from selfreward_bench.engines.base import Engine
 from selfreward_bench.plugins import Table
 
@@ -25,7 +25,12 @@ RENDER_NOTHING = frozenset({"openai", "scripted"})  # a server renders for itsel
 
 
 def open_engine(
-    config: EngineConfig, model: str | Path, *, threads: int | None = None, chat_template: str | None = None
+    config: EngineConfig,
+    model: str | Path,
+    *,
+    threads: int | None = None,
+    chat_template: str | None = None,
+    cluster: ClusterConfig | None = None,
 ) -> Engine:
     """Opens the engine ``config.kind`` on a model.
 
@@ -35,6 +40,7 @@ def open_engine(
         threads: CPU threads of this process; None leaves them as they are.
         chat_template: what renders messages instead of the model's own template (``templates``); an engine that
             renders nothing itself is not told.
+        cluster: has replicas of the engine work, wherever Ray puts them; None has one work, in this process.
 
     Raises:
         UnknownNameError: there is no such kind.
@@ -42,5 +48,9 @@ def open_engine(
         EngineError: the model cannot be loaded.
         ConfigError: there is no such template, or it cannot be used with this model.
     """
+    if cluster is not None:
+        from selfreward_bench.engines.replicas import open_replicas
+
+        return open_replicas(config, cluster, model, threads=threads, chat_template=chat_template)
     rendering = {} if chat_template is None or config.kind in RENDER_NOTHING else {"chat_template": chat_template}
     return cast(Engine, KINDS.load(config.kind).value(config, model, threads=threads, **rendering))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from selfreward_bench.engines.base import GenerationRequest
+
 MAX_ROWS = 1024  # rows of one batch; more gain nothing (perf/engine.py) and make the unit of resuming larger
 
 
@@ -24,6 +26,11 @@ class Job:
     length: int
     rows: int
     new: int
+
+
+def answer_jobs(asked: Sequence[tuple[GenerationRequest, Sequence[int]]]) -> list[Job]:
+    """The jobs of requests, each with its prompt's token ids."""
+    return [Job(i, r.id, len(p), rows=r.n, new=r.max_new_tokens) for i, (r, p) in enumerate(asked)]
 
 
 def plan_batches(

@@ -14,6 +14,7 @@ import torch
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest
 from selfreward_bench.engines.chat import PromptEncoder
 from selfreward_bench.engines.decode import ModelRunner, Prefilled
+from selfreward_bench.engines.plan import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,14 @@ def scorables(encoder: PromptEncoder, requests: Sequence[ChoiceRequest], *, more
             shared, choices = encoder.continuations(request, prompt)
             items.append(Scorable(request.id, tuple(prompt[:shared]), tuple(map(tuple, choices)), len(prompt)))
     return [s for s in items if encoder.fits(len(s.context), max(map(len, s.choices)) + more)]
+
+
+def choice_jobs(items: Sequence[Scorable]) -> list[Job]:
+    """The jobs of choice requests, as ``score_batch`` reads them."""
+    return [
+        Job(i, s.id, len(s.context), rows=max(1, s.long_choices), new=max(map(len, s.choices)) - 1)
+        for i, s in enumerate(items)
+    ]
 
 
 def score_batch(runner: ModelRunner, items: Sequence[Scorable]) -> list[ChoiceLogprobs]:

@@ -22,8 +22,8 @@ from selfreward_bench.engines.base import (
 from selfreward_bench.engines.chat import PromptEncoder, TextDecoder
 from selfreward_bench.engines.decode import ModelRunner, generate_batch
 from selfreward_bench.engines.loading import LoadedModel, load_model, release_memory
-from selfreward_bench.engines.plan import Job, plan_batches, tokens_of
-from selfreward_bench.engines.scoring import scorables, score_batch
+from selfreward_bench.engines.plan import Job, answer_jobs, plan_batches, tokens_of
+from selfreward_bench.engines.scoring import choice_jobs, scorables, score_batch
 from selfreward_bench.errors import EngineError
 from selfreward_bench.types import Completion
 
@@ -72,13 +72,12 @@ class TransformersEngine:
         prompts = self._encoder.encode(requests, [r.max_new_tokens for r in requests])
         asked = [(r, p) for r, p in zip(requests, prompts, strict=True) if p is not None]
         self.failures = failures_after(self.failures, requests, {r.id for r, _ in asked})
-        jobs = [Job(i, r.id, len(p), rows=r.n, new=r.max_new_tokens) for i, (r, p) in enumerate(asked)]
 
         def answer(batch: list[Job]) -> list[Completion]:
             chosen = [asked[j.index] for j in batch]
             return generate_batch(runner, self._decoder, self._eos, [r for r, _ in chosen], [p for _, p in chosen])
 
-        return self._run(answer, self._plan(jobs, done))
+        return self._run(answer, self._plan(answer_jobs(asked), done))
 
     def choice_logprobs(
         self, requests: Sequence[ChoiceRequest], done: Collection[str] = ()
@@ -92,15 +91,17 @@ class TransformersEngine:
         check_choices(requests)
         items = scorables(self._encoder, requests)
         self.failures = failures_after(self.failures, requests, {s.id for s in items})
-        jobs = [
-            Job(i, s.id, len(s.context), rows=max(1, s.long_choices), new=max(map(len, s.choices)) - 1)
-            for i, s in enumerate(items)
-        ]
-        return self._run(lambda batch: score_batch(runner, [items[j.index] for j in batch]), self._plan(jobs, done))
+        batches = self._plan(choice_jobs(items), done)
+        return self._run(lambda batch: score_batch(runner, [items[j.index] for j in batch]), batches)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text by itself, without control tokens."""
         return len(self._encoder.tokenize([(text.encode("utf-8", "replace").decode("utf-8"), True)])[0])
+
+    @property
+    def equal_lengths(self) -> bool:
+        """Whether a batch may hold prompts of one length only, as the model cannot mask padding."""
+        return not self._open().plain
 
     @property
     def changes(self) -> Mapping[str, int]:
@@ -134,8 +135,7 @@ class TransformersEngine:
         return replace(request, stop=(*request.stop, *self._stop))
 
     def _plan(self, jobs: Sequence[Job], done: Collection[str]) -> list[list[Job]]:
-        plain = self._open().plain
-        batches = plan_batches(jobs, self.tokens_per_batch, equal_lengths=not plain)
+        batches = plan_batches(jobs, self.tokens_per_batch, equal_lengths=self.equal_lengths)
         return [b for b in batches if not all(j.id in done for j in b)]
 
     def _run(self, answer: Callable[[list[Job]], list[T]], batches: Sequence[list[Job]]) -> Iterator[list[T]]:

@@ -132,7 +132,8 @@ class RunDir:
         return cls(path, recipes.resolve([recipes.Layer(recipes.current(config), inner, layer.problems)], str(file)))
 
     def change_settings(self, config: RunConfig) -> None:
-        """Keeps other settings on which no stage depends: the evaluation's (``eval``, ``judge.request``), ``track``.
+        """Keeps other settings on which no stage depends: the evaluation's (``eval``, ``judge.request``), ``track``,
+        ``cluster``.
 
         Args:
             config: the run's own but for those.
@@ -143,7 +144,7 @@ class RunDir:
             DataError: the operating system refuses.
         """
         if config != self.config.with_changeable(config):
-            raise ValueError("only the settings of the evaluation and of trackers can change in a run that is there")
+            raise ValueError("only the settings of the evaluation, of trackers and of replicas can change in a run")
         with self.lock():
             write_atomic(self.path / _CONFIG_FILE, _config_text(config).encode())
         self.config = config
@@ -438,8 +439,8 @@ def _config_text(config: RunConfig) -> str:
     values = {"format": FORMAT, "srbench": __version__, "config": config.model_dump(mode="json")}
     return (
         "# The resolved configuration of this run. Stages that are done or begun hold on to what they were made with:\n"
-        "# a change here is refused by them, unless they are made anew with --from-stage. Only `eval` and\n"
-        "# `judge.request` may change.\n"
+        "# a change here is refused by them, unless they are made anew with --from-stage. Only `eval`,\n"
+        "# `judge.request`, `track` and `cluster` may change.\n"
         f"{recipes.dump_values(values)}"
     )
 

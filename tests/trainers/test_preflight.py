@@ -213,7 +213,8 @@ def test_what_changes_is_examined_again(tmp_path: Path, flights: list[Path], cha
     examine_run(run, base, reporter=told)
     assert told.skipped == [False, False]
     run.config = run.config.model_copy(update={"eval": run.config.eval.model_copy(update={"limit": 3})})
-    examine_run(run, base, reporter=told)  # the evaluation's settings do not count
+    run.config = recipes.change(run.config, ["cluster.replicas=4"])
+    examine_run(run, base, reporter=told)  # the evaluation's settings do not count, nor those of replicas
     assert told.skipped == [False, False, True]
 
 

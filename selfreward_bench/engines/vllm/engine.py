@@ -11,12 +11,10 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
-
-import transformers
 
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines.base import (
@@ -29,16 +27,13 @@ from selfreward_bench.engines.base import (
 )
 from selfreward_bench.engines.chat import PromptEncoder, TextDecoder
 from selfreward_bench.engines.decode import Row
-from selfreward_bench.engines.loading import cause, end_ids, open_tokenizer, quiet, usable_positions
-from selfreward_bench.engines.plan import Job, plan_batches
+from selfreward_bench.engines.files import read_files
+from selfreward_bench.engines.plan import Job, answer_jobs, plan_batches
 from selfreward_bench.engines.scoring import Scorable, scorables
-from selfreward_bench.engines.templates import Ends, give_template
 from selfreward_bench.engines.vllm.client import AT_ONCE
 from selfreward_bench.engines.vllm.serving import Serving, serving
 from selfreward_bench.errors import EngineError
 from selfreward_bench.sources.hub import model_directory
-from selfreward_bench.storage.adapters import parts
-from selfreward_bench.storage.fingerprint import check_checkpoint
 from selfreward_bench.types import Completion
 
 T = TypeVar("T")
@@ -56,17 +51,6 @@ _PLAIN: Final = {
 }
 
 
-@dataclass(frozen=True)
-class _Files:
-    """What is read of a model here: everything but its weights."""
-
-    tokenizer: Any
-    context: int | None
-    eos: frozenset[int]
-    stop: tuple[str, ...]
-    vocabulary: int
-
-
 class VllmEngine:
     """An ``Engine`` over vLLM servers.
 
@@ -80,7 +64,7 @@ class VllmEngine:
 
     def __init__(self, config: EngineConfig, model: str | Path, chat_template: str | None = None) -> None:
         source = model_directory(model)
-        files = _read(config, source, chat_template)
+        files = read_files(config, source, chat_template)
         self.name = f"vllm:{model}"
         self.failures: Mapping[str, str] = {}
         self._eos, self._stop, self._vocabulary = files.eos, files.stop, files.vocabulary
@@ -104,13 +88,12 @@ class VllmEngine:
         prompts = self._encoder.encode(requests, [r.max_new_tokens for r in requests])
         asked = [(r, p) for r, p in zip(requests, prompts, strict=True) if p is not None]
         self.failures = failures_after(self.failures, requests, {r.id for r, _ in asked})
-        jobs = [Job(i, r.id, len(p), rows=r.n, new=r.max_new_tokens) for i, (r, p) in enumerate(asked)]
 
         def calls(job: Job) -> Iterator[Callable[[], Completion]]:
             request, prompt = asked[job.index]
             return (partial(self._sample, request, prompt, index) for index in range(request.n))
 
-        return self._run(jobs, done, calls)
+        return self._run(answer_jobs(asked), done, calls)
 
     def choice_logprobs(
         self, requests: Sequence[ChoiceRequest], done: Collection[str] = ()
@@ -220,23 +203,3 @@ class VllmEngine:
         finally:
             for future in (f for batch in waiting for f in batch):
                 future.cancel()
-
-
-def _read(config: EngineConfig, source: Path, chat_template: str | None) -> _Files:
-    if not source.is_dir():
-        raise EngineError(f"Model {str(source)!r} is not a directory. Give one in Hugging Face layout, or a hub id.")
-    check_checkpoint(source)
-    of = parts(source)
-    try:
-        with quiet():
-            tokenizer = open_tokenizer(of, config)
-            settings = transformers.AutoConfig.from_pretrained(
-                str(of.weights), trust_remote_code=config.trust_remote_code
-            )
-            eos = end_ids(source, settings, tokenizer)
-    except Exception as error:  # whatever a broken checkpoint causes
-        raise EngineError(f"Model {str(source)!r} cannot be read: {cause(error)}") from error
-    ends = give_template(tokenizer, chat_template) if chat_template is not None else Ends()
-    vocabulary = int(settings.get_text_config().vocab_size)
-    eos |= {i for i in ends.ids if 0 <= i < vocabulary}
-    return _Files(tokenizer, usable_positions(settings), eos, ends.texts, vocabulary)

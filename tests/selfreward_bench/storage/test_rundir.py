@@ -157,7 +157,7 @@ def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
 
 
 def test_only_the_evaluation_changes_in_a_run_that_is_there(run: RunDir) -> None:
-    run.change_settings(recipes.change(run.config, ["eval.limit=3", "track=[wandb]"]))
+    run.change_settings(recipes.change(run.config, ["eval.limit=3", "track=[wandb]", "cluster.replicas=4"]))
     assert RunDir.open(run.path).config == run.config
     assert (run.config.eval.limit, run.config.track) == (3, ("wandb",))
     with pytest.raises(ValueError, match="only the settings of the evaluation"):
