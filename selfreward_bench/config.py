@@ -8,9 +8,18 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -58,6 +67,8 @@ Loss = Annotated[
     ],
     BeforeValidator(_refuse_loss),
 ]  # fmt: skip
+Rehearsed = Literal["own", "contrast", "soft", "eft", "renewed"]
+OF_PEOPLE = frozenset({"eft", "renewed"})  # what is rehearsed is made of human seed data, used again
 RANKS = "ranks"  # as a reviewer: nobody, and grades are made of human ranks
 WORDS = frozenset({"current", "self", "base", RANKS})  # no other model, where a setting names who does something
 
@@ -423,6 +434,40 @@ class PairsConfig(Section):
     max_pairs: PositiveInt | None = Field(None, description="Most pairs of a round, by a seeded draw; null keeps all.")
 
 
+def _kinds(given: object) -> object:
+    """``none`` is no kind, and a word is the list of it alone; a kind that comes twice counts once."""
+    if isinstance(given, str):
+        return () if given == "none" else (given,)
+    return tuple(dict.fromkeys(given)) if isinstance(given, list | tuple) else given
+
+
+_KIND_SCHEMA = {"enum": list(get_args(Rehearsed))}
+
+
+class RehearsalConfig(Section):
+    """Judgments that are trained beside the preferences, so that the model does not unlearn to judge."""
+
+    what: Annotated[
+        tuple[Rehearsed, ...],
+        BeforeValidator(_kinds),
+        WithJsonSchema({"anyOf": [{"enum": ["none", *get_args(Rehearsed)]}, {"type": "array", "items": _KIND_SCHEMA}]}),
+    ] = Field(
+        (),
+        description="none, or of own, contrast, soft (the model's own), eft, renewed (human seed data), one or a list.",
+    )
+    weight: Positive = Field(
+        1.0, description="Weight of their mean negative log-likelihood per token, beside DPO's loss."
+    )
+    size: PositiveInt = Field(64, description="Judgments per optimizer step, over all processes.")
+    alone: bool = Field(
+        False, description="Control: the pairs carry no loss, and the judgments alone are trained in as many steps."
+    )
+
+    def made_of(self) -> dict[str, Any]:
+        """What decides which judgments there are; the rest is how they are trained."""
+        return self.model_dump(include={"what", "size"})
+
+
 class EvalConfig(Section):
     """How checkpoints are evaluated. Lengths are for real models; the micro recipes set shorter ones."""
 
@@ -502,7 +547,12 @@ class RunConfig(Section):
     prompts: PromptsConfig = Field(PromptsConfig(), description="New prompts by self-instruct.")
     candidates: CandidatesConfig = Field(CandidatesConfig(), description="Answers of M_t to the new prompts.")
     pairs: PairsConfig = Field(PairsConfig(), description="Which candidates become preferences.")
+    rehearsal: RehearsalConfig = Field(
+        RehearsalConfig(), description="Judgments that are trained beside the preferences."
+    )
     eval: EvalConfig = Field(EvalConfig(), description="How checkpoints are evaluated.")
+
+    later: ClassVar[frozenset[str]] = frozenset({"rehearsal"})
 
     @property
     def signal(self) -> str:

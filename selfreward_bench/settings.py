@@ -128,7 +128,7 @@ def _kind(node: Mapping[str, Any]) -> str:
     if isinstance(node["type"], list):
         return " or ".join(_kind({**node, "type": kind}) for kind in node["type"])
     if node["type"] == "array":
-        return f"list of {_kind(node['items'])}s"
+        return f"list of {_kind(node['items'])}" + ("" if "enum" in node["items"] else "s")
     if node["type"] == "object" and "properties" not in node:
         return "fields"
     bounds = ", ".join(f"{sign} {node[bound]:g}" for bound, sign in _BOUNDS.items() if bound in node)

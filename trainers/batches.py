@@ -78,18 +78,29 @@ class StepBatches:
     Args:
         lengths: of the records; the row after them (index ``len(lengths)``) is the blank one.
         epoch: asked for the epoch whenever one begins, so that a resumed training meets the same batches.
+        beside: micro batches that a step has besides, of rows counted from the blank one; it is given the step's
+            number, counted over all epochs.
     """
 
-    def __init__(self, lengths: Sequence[int], split: Split, seed: int, epoch: Callable[[], int]) -> None:
-        self._lengths, self._split, self._seed, self._epoch = lengths, split, seed, epoch
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        split: Split,
+        seed: int,
+        epoch: Callable[[], int],
+        beside: Callable[[int], list[list[int]]] = lambda step: [],
+    ) -> None:
+        self._lengths, self._split, self._seed, self._epoch, self._beside = lengths, split, seed, epoch, beside
         self.steps = -(-len(lengths) // split.batch)
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[list[list[list[int]]]]:
-        for records in step_records(self._lengths, self._split.batch, self._seed, self._epoch()):
-            yield [self._split.deal(records, self._lengths, blank=len(self._lengths))]
+        epoch, blank = self._epoch(), len(self._lengths)
+        for at, records in enumerate(step_records(self._lengths, self._split.batch, self._seed, epoch)):
+            beside = [[blank + 1 + row for row in micro] for micro in self._beside(epoch * self.steps + at)]
+            yield [self._split.deal(records, self._lengths, blank) + beside]
 
 
 class Rows:
@@ -99,17 +110,29 @@ class Rows:
         count: of records.
         row: of one record.
         blank: the row after them, of which no token counts.
+        beside: the rows after that one, of what a step has besides.
     """
 
-    def __init__(self, count: int, row: Callable[[int], dict[str, Any]], blank: dict[str, Any]) -> None:
-        self._count, self._row, self._blank = count, row, blank
+    def __init__(
+        self,
+        count: int,
+        row: Callable[[int], dict[str, Any]],
+        blank: dict[str, Any],
+        beside: Callable[[int], dict[str, Any]] | None = None,
+    ) -> None:
+        self._count, self._row, self._blank, self._beside = count, row, blank, beside
 
     def __len__(self) -> int:
         return self._count + 1
 
     def __getitem__(self, step: list[list[int]]) -> list[list[dict[str, Any]]]:
         """The rows of a step's micro batches."""
-        return [[self._row(at) if at < self._count else self._blank for at in micro] for micro in step]
+        return [[self._made(at) for at in micro] for micro in step]
+
+    def _made(self, at: int) -> dict[str, Any]:
+        if self._beside is not None and at > self._count:
+            return self._beside(at - self._count - 1)
+        return self._row(at) if at < self._count else self._blank
 
 
 def step_records(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[list[int]]:

@@ -21,13 +21,14 @@ from selfreward_bench.errors import DataError, LoopViolation, TrainingError
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import PreferencePair, Record
-from trainers import losses
+from trainers import losses, rehearsing
 from trainers.bases import load_model
 from trainers.batches import Rows, Split
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
 from trainers.launchers import Tell, join_processes, without_settings
 from trainers.lora import forget_reference, frozen_dtype
 from trainers.pairs import numbered
+from trainers.rehearsing import Rehearsal
 from trainers.rendering import (
     Chosen,
     Turn,
@@ -95,12 +96,16 @@ def train_dpo(
     date: str | None = None,
     track: Tracking | None = None,
     attn_implementation: str | None = None,
+    rehearsal: Rehearsal | None = None,
 ) -> TrainResult:
     """Trains ``policy`` on the pairs, against itself as reference, and writes ``out_dir/checkpoint``.
 
     The loss is ``config.loss``, mean over the pairs of a step, plus ``nll_weight`` times the mean negative
-    log-likelihood per chosen token of the step. Dropout is off: policy and reference must agree at the first step.
-    Arguments, and how it continues and ends, are as in ``train_sft``.
+    log-likelihood per chosen token of the step, plus what is rehearsed (``trainers.rehearsing``). Dropout is off:
+    policy and reference must agree at the first step. Arguments, and how it goes on and ends, are as in ``train_sft``.
+
+    Args:
+        rehearsal: judgments that are trained beside the pairs.
 
     Raises:
         TrainingError: no usable pair, a policy that cannot be trained, a loss that is no number.
@@ -128,7 +133,12 @@ def train_dpo(
         disable_dropout=True,
     )
     data = digest((t.id for t in tokens), *columns(tokens))
+    split = split_of(args, config)
+    rehearsed = rehearsal and rehearsing.render(
+        tokenizer, rehearsal, source, config.max_length, split, seed, trust_remote_code
+    )
     plan = plan_of("dpo", fingerprint, data, config, lora, seed, attn_implementation)
+    plan |= rehearsed.plan() if rehearsed else {}
     frame = open_frame(args, out_dir, plan, tell)
     if not frame.finished:
         loaded = load_model(
@@ -140,15 +150,22 @@ def train_dpo(
             attn_implementation=attn_implementation,
             tell=tell,
         )
-        split, blank = split_of(args, config), blank_row(tokenizer.pad_token_id)
+        blank = blank_row(tokenizer.pad_token_id)
+        kind = _trainer_class(tokens, out_dir / "reference.jsonl", split, config)
         with quiet_libraries(), tiles(args):
-            trainer = _trainer_class(tokens, out_dir / "reference.jsonl", split, config)(
+            trainer = (rehearsing.joined(kind, rehearsed) if rehearsed else kind)(
                 model=loaded.model, args=args, train_dataset=sample(blank), processing_class=tokenizer
             )
         forget_reference(trainer.model)
-        rows = Rows(len(tokens), lambda at: preference_row(tokens[at]) | trainer.reference(at), blank)
+        beside = {"beside": rehearsed.deal} if rehearsed else {}
+        rows = Rows(
+            len(tokens),
+            lambda at: preference_row(tokens[at]) | trainer.reference(at),
+            blank,
+            rehearsed.row if rehearsed else None,
+        )
         trackers = Trackers(track if trainer.is_world_process_zero() else None, out_dir, plan, tell)
-        trainer.attach(rows, [len(t) for t in tokens], split, frame, seed, progress, trackers)
+        trainer.attach(rows, [len(t) for t in tokens], split, frame, seed, progress, trackers, **beside)
         steps = run_steps(trainer, frame, trust_remote_code)
         card = ModelCard(
             name=out_dir.name,
@@ -156,12 +173,13 @@ def train_dpo(
             parent_fingerprint=fingerprint,
             stage="dpo",
             recipe=config.recorded(),
-            counts={"pairs": len(tokens), "truncated": truncated, "equal": equal, "steps": steps},
+            counts={"pairs": len(tokens), "truncated": truncated, "equal": equal, "steps": steps}
+            | ({"rehearsed": len(rehearsed.turns)} if rehearsed else {}),
         )
         finish(trainer, frame, loaded, (t.chosen for t in tokens), card, config.save_dtype)
         del trainer, loaded
         release_memory()
-    return read_result(frame, truncated, started, equal)
+    return read_result(frame, truncated, started, equal, len(rehearsed.turns) if rehearsed else 0)
 
 
 def first_loss_tolerance(policy: Path, config: DpoConfig, lora: LoraConfig | None) -> float:
@@ -309,7 +327,8 @@ def _trainer_class(tokens: Sequence[TokenPair], reference: Path, split: Split, c
 
         def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
             steps, items = super().get_batch_samples(epoch_iterator, num_batches, device)
-            chosen = [batch["completion_mask"].chunk(2)[0] for step in steps for batch in step]
+            masks = [batch["completion_mask"] for step in steps for batch in step if "completion_mask" in batch]
+            chosen = [mask.chunk(2)[0] for mask in masks]
             own = torch.tensor([[mask.any(1).sum(), mask.sum()] for mask in chosen], device=device).sum(0)
             self._pairs, self._chosen_tokens = self.accelerator.reduce(own, reduction="sum").tolist()
             return steps, items

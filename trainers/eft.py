@@ -19,7 +19,7 @@ from selfreward_bench.judges.prompts import JudgePrompt
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.types import Example, Judgment, Message, RankedPrompt
 
-__all__ = ["EftResult", "build_eft", "graded_by_rank"]
+__all__ = ["EftResult", "build_eft", "graded_by_rank", "thinned"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def build_eft(
         for index, review in chosen.items():
             examples.append(_example(prompt, index, review.text, judge_prompt))
             scores.append(review.score)
-    kept = _thinned([e.id for e in examples], scores, config.eft_flatten, run_seed)
+    kept = thinned([e.id for e in examples], scores, config.eft_flatten, run_seed)
     result = EftResult([examples[i] for i in kept], _counts(counts, scores, [scores[i] for i in kept]))
     if not kept:
         raise DataError(_nothing_left(result.counts, judge_prompt))
@@ -173,8 +173,11 @@ def _example(prompt: RankedPrompt, index: int, review: str, judge_prompt: JudgeP
     )
 
 
-def _thinned(ids: Sequence[str], scores: Sequence[float], factor: float | None, run_seed: int) -> list[int]:
-    """Positions that stay; which ones of a too common score is a seeded draw."""
+def thinned(ids: Sequence[str], scores: Sequence[float], factor: float | None, run_seed: int) -> list[int]:
+    """Positions that stay, where a score is thinned to ``factor`` times the median of the other scores' counts.
+
+    Which ones of a too common score stay is a seeded draw; without a factor all do.
+    """
     histogram = Counter(scores)
     if factor is None or len(histogram) < 2:
         return list(range(len(ids)))

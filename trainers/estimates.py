@@ -108,6 +108,7 @@ def _works_alike(run: RunDir, other: RunDir) -> bool:
         steps = (c.sft.batch_size, c.sft.max_length, c.dpo.batch_size, c.dpo.max_length)
         engine = c.engine.model_copy(update={"date": None})
         helpers = (c.prompts.writer, c.seeds.reviewer)
-        return (c.base, engine, c.threads, c.judge, helpers, c.candidates.sampling, c.prompts.sampling, steps)
+        beside = c.rehearsal.made_of()
+        return (c.base, engine, c.threads, c.judge, helpers, c.candidates.sampling, c.prompts.sampling, steps, beside)
 
     return traits(run) == traits(other)

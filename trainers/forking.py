@@ -54,7 +54,7 @@ def fork(run: RunDir, path: Path, config: RunConfig, changes: Mapping[str, tuple
             f"The new settings change what stands before {at}, which a fork would keep:\n{told}\nFork at that stage, "
             "or leave the setting as it is."
         ) from error
-    kept = list(_finished_before(run, at))
+    kept = list(_finished_before(run, config, at))
     if not kept:
         raise ConfigError(f"Nothing of {run.path} would be kept. Make a run of its own: srbench init {path} ...")
     record = Fork(
@@ -74,8 +74,9 @@ def fork(run: RunDir, path: Path, config: RunConfig, changes: Mapping[str, tuple
     return record
 
 
-def _finished_before(run: RunDir, at: str) -> Iterator[StageSpec]:
-    for spec in stages(run.config):
+def _finished_before(run: RunDir, config: RunConfig, at: str) -> Iterator[StageSpec]:
+    """Stages of the new run; it may have others than the parent (a rehearsal)."""
+    for spec in stages(config):
         if spec.name == at:
             return
         if run.finished_stage(spec.name):

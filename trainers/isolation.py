@@ -20,6 +20,7 @@ from selfreward_bench.config import DpoConfig, EngineConfig, LoraConfig, SftConf
 from selfreward_bench.errors import TrainingError
 from selfreward_bench.progress import Reporter
 from trainers.launchers import Tell
+from trainers.rehearsing import Rehearsal
 from trainers.tracking import Tracking
 from trainers.training import TrainProgress, TrainResult
 
@@ -39,6 +40,7 @@ def run_training(
     engine: EngineConfig = EngineConfig(),  # noqa: B008  # frozen
     lora: LoraConfig | None = None,
     track: Tracking | None = None,
+    rehearsal: Rehearsal | None = None,
     isolate: bool | None = None,
 ) -> TrainResult:
     """Trains ``parent`` on the records: ``kind`` is ``sft`` (Example) or ``dpo`` (PreferencePair).
@@ -48,6 +50,7 @@ def run_training(
         engine: how the run's models are read: ``trust_remote_code``, ``date``, ``attn_implementation``.
         lora: trains an adapter; None trains all weights.
         track: the experiment trackers that are told each step.
+        rehearsal: judgments that DPO trains beside the pairs.
         isolate: whether in a process of its own; None decides by whether an accelerator is there.
 
     Raises:
@@ -60,6 +63,8 @@ def run_training(
         "date": engine.date,
         "attn_implementation": engine.attn_implementation,
     }
+    if rehearsal:
+        options["rehearsal"] = rehearsal
     task = _Task(kind, parent, list(records), config, out_dir, threads, chat_template, options)
     if isolate if isolate is not None else _has_accelerator():
         return _in_own_process(task, watch)

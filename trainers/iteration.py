@@ -23,17 +23,20 @@ from selfreward_bench.storage.files import write_atomic
 from selfreward_bench.storage.model_files import files_fingerprint
 from selfreward_bench.storage.rundir import RunDir, hash_json
 from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, Prompt, Reward
-from trainers import candidates, checks, eft, given, learning, pairs, prompts, rewards, roles, seeds
+from trainers import candidates, checks, eft, given, learning, pairs, prompts, rehearsal, rewards, roles, seeds
 from trainers.checkpoints import logit_probe, read_card
 from trainers.dpo import check_first_step, first_loss_tolerance
 from trainers.examination import examine_run
 from trainers.isolation import run_training
 from trainers.launchers import one_process
+from trainers.rehearsing import Rehearsal
 from trainers.rewards import Oracle
 from trainers.stages import BASELINE, check_model, models, parent_of, stages
 from trainers.tracking import tracking_of
 from trainers.training import TrainResult
 from trainers.workshop import BASE_FILES, StopBefore, Workshop, base_directory, checkpoint_of
+
+_REHEARSAL_LOSSES = ("first_rehearsal_loss", "final_rehearsal_loss")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,9 @@ class Iteration:
         judge: who judged instead of the parent; None where nobody did.
         warnings: what makes it doubtful that this round taught anything (``trainers.learning``).
         lora: as in ``ModelCard``.
+        rehearsal: judgments trained beside the preferences: ``what``, ``weight``, ``size`` and ``alone`` as in the
+            recipe, and ``from_the_model`` and ``from_people``: how many are the model's own work, and how many are made
+            of human seed data used again. None where there were none.
     """
 
     model: str
@@ -58,6 +64,7 @@ class Iteration:
     warnings: tuple[str, ...] = ()
     lora: dict[str, Any] | None = None
     judge: str | None = None
+    rehearsal: dict[str, Any] | None = None
 
 
 def finished_models(run: RunDir) -> list[str]:
@@ -277,14 +284,48 @@ class _Loop(Workshop):
         path = self.path(model, "pairs.jsonl")
         records = jsonl.read(path, PreferencePair)
         checks.check_pairs(path, model, records, jsonl.read(self.path(model, "completions.jsonl"), Completion))
-        self.train(
-            model,
-            "dpo",
-            records,
-            {"pairs": self.outputs(f"{model}/pairs")["pairs.jsonl"]},
-            self.config.dpo.recorded(),
-        )
-        return self.conclude(model, [f"{model}/{s}" for s in ("prompts", "candidates", "judgments", "pairs", "train")])
+        names = ["prompts", "candidates", "judgments", "pairs"]
+        inputs: dict[str, str] = {"pairs": self.outputs(f"{model}/pairs")["pairs.jsonl"]}
+        settings: dict[str, object] = self.config.dpo.recorded()
+        if self.config.rehearsal.what:
+            self.rehearse(model, parent, len(records))
+            names.append("rehearsal")
+            inputs["rehearsal"] = self.outputs(f"{model}/rehearsal")["rehearsal.jsonl"]
+            settings["rehearsal"] = self.config.rehearsal.model_dump()
+        self.train(model, "dpo", records, inputs, settings)
+        return self.conclude(model, [f"{model}/{s}" for s in (*names, "train")])
+
+    def rehearse(self, model: str, parent: str, pairs: int) -> None:
+        """Judgments that are trained beside the pairs."""
+        section, kinds = self.config.seeds, self.config.rehearsal.what
+        inputs = {name: self.outputs(f"{model}/{name}")[file] for name, file in rehearsal.READ.items()}
+        inputs["model"] = self.fingerprint(parent)
+        settings: dict[str, object] = {"rehearsal": self.config.rehearsal.made_of(), "flatten": section.eft_flatten}
+        settings |= {"judge": self.config.judge.without_request(), "rows": rehearsal.rows_wanted(self.config, pairs)}
+        ranked = seeds.load_eft(section, self.config.seed) if "renewed" in kinds else []
+        if ranked:
+            inputs["ranked"], settings["samples"] = hash_json(ranked), section.eft_samples
+        if "eft" in kinds:
+            inputs["eft"] = self.outputs("M1/eft")["eft.jsonl"]
+        with self.stage(f"{model}/rehearsal", inputs, settings) as stage:
+            if stage:
+                counts = rehearsal.write_rehearsal(
+                    self.judge(parent, stage.name),
+                    kinds,
+                    rehearsal.Source(
+                        jsonl.read(self.path(model, "prompts.jsonl"), Prompt),
+                        jsonl.read(self.path(model, "completions.jsonl"), Completion),
+                        jsonl.read(self.path(model, "judgments.jsonl"), Judgment, allow_empty=True),
+                        ranked,
+                        jsonl.read(self.path("M1", "eft.jsonl"), Example) if "eft" in kinds else [],
+                        section,
+                    ),
+                    wanted=rehearsal.rows_wanted(self.config, pairs),
+                    directory=stage.directory,
+                    run_seed=self.config.seed,
+                    reporter=self.reporter,
+                )
+                self.finish(stage, counts, "rehearsal.jsonl")
 
     def earlier_prompts(self, model: str) -> list[Prompt]:
         """The prompts of all earlier rounds, which new ones must not repeat."""
@@ -446,6 +487,7 @@ class _Loop(Workshop):
                     engine=self.config.engine,
                     lora=lora,
                     track=tracking_of(self.run, model),
+                    rehearsal=self.rehearsed(model) if kind == "dpo" else None,
                 )
                 if kind == "dpo":
                     tolerance = first_loss_tolerance(checkpoint_of(self.run, parent), self.config.dpo, lora)
@@ -454,6 +496,21 @@ class _Loop(Workshop):
                 if parent == "M0":
                     made[BASE_FILES] = files_fingerprint(checkpoint_of(self.run, parent))
                 stage.finish(_training_counts(result, len(records)), made)
+
+    def rehearsed(self, model: str) -> Rehearsal | None:
+        """What a preference training rehearses."""
+        if not self.config.rehearsal.what:
+            return None
+        examples = jsonl.read(self.path(model, "rehearsal.jsonl"), Example)
+        return Rehearsal(tuple(examples), self.config.rehearsal)
+
+    def rehearsal_record(self, model: str) -> dict[str, Any] | None:
+        stage = self.run.finished_stage(f"{model}/rehearsal")
+        if stage is None or not self.config.rehearsal.what:
+            return None
+        people = int(stage.counts["of_people"])
+        told = {"from_the_model": int(stage.counts["examples"]) - people, "from_people": people}
+        return self.config.rehearsal.model_dump(mode="json") | told
 
     def conclude(self, model: str, names: list[str]) -> Iteration:
         """Checks the new weights against the parent's and writes ``iteration.json``, last."""
@@ -487,6 +544,7 @@ class _Loop(Workshop):
             warnings=(*(self.pair_warnings(model) if parent != "M0" else ()), *learnt),
             lora=card.lora if (card := read_card(checkpoint_of(self.run, model))) else None,
             judge=roles.shown(self.config, roles.JUDGE) if parent != "M0" and self.config.signal == "rlaif" else None,
+            rehearsal=self.rehearsal_record(model),
         )
         kept = {key: value for key, value in asdict(iteration).items() if value is not None}
         write_atomic(path, (json.dumps(kept, indent=2, allow_nan=False) + "\n").encode())
@@ -498,8 +556,10 @@ def _training_counts(result: TrainResult, records: int) -> dict[str, float]:
         "records": records,
         "truncated": result.truncated,
         **({} if result.first_dpo_loss is None else {"equal": result.equal}),
+        **({"rehearsed": result.rehearsed} if result.rehearsed else {}),
         "steps": result.steps,
         "tokens": result.tokens,
         "first_loss": result.first_loss,
         "final_loss": result.final_loss,
+        **(dict(zip(_REHEARSAL_LOSSES, result.rehearsal_losses, strict=True)) if result.rehearsal_losses else {}),
     }

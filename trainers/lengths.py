@@ -60,7 +60,8 @@ class Measured:
 @dataclass(frozen=True, slots=True)
 class Lengths:
     """At most so many tokens have: the ``context`` that asks for a new prompt, a new ``prompt``, one with its answer
-    (``answered``), what a judge reads (``judged``), and the longest example of ``ift`` and of all of ``sft``."""
+    (``answered``), what a judge reads (``judged``), the longest example of ``ift`` and of all of ``sft``, and a
+    judgment that is rehearsed (0 where none is)."""
 
     ift: int
     sft: int
@@ -68,6 +69,7 @@ class Lengths:
     prompt: int
     answered: int
     judged: int
+    rehearsed: int = 0
 
 
 def measure(config: RunConfig, directory: Path | None) -> Measured:
@@ -130,6 +132,7 @@ def bounds(config: RunConfig, measured: Measured, positions: int | None) -> Leng
         prompt=min(prompt, _before(most, answer)),
         answered=min(prompt + answer, config.dpo.max_length, most),
         judged=min(judged, _before(most, written_by_judge(config))),
+        rehearsed=min(judged + written_by_judge(config), config.dpo.max_length, most) if config.rehearsal.what else 0,
     )
 
 

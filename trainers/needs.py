@@ -27,6 +27,7 @@ TITLES = {
     "prompts": "prompts",
     "candidates": "candidates",
     "judgments": "judgments",
+    "rehearsal": "rehearsed judgments",
     "reference": "DPO's reference",
     "dpo": "DPO",
 }
@@ -110,6 +111,7 @@ def training_pass(kind: str, config: RunConfig, d: Dimensions, measured: Measure
     preferences = kind in ("dpo", "reference")
     section: SftConfig | DpoConfig = config.dpo if preferences else config.sft
     length = {"baseline": lengths.ift, "sft": lengths.sft}.get(kind, lengths.answered)
+    length = max(length, lengths.rehearsed) if kind == "dpo" else length
     sequences, records = 2 if preferences else 1, section.micro_batch_size or section.batch_size
     if section.micro_tokens:
         records = max(1, min(records, section.micro_tokens // (sequences * length)))
@@ -131,6 +133,9 @@ def _asked(kind: str, config: RunConfig, lengths: Lengths) -> _Asked:
         return _Asked(lengths.prompt, config.candidates.count, config.candidates.sampling.max_new_tokens)
     if kind == "reviews":
         return _Asked(lengths.judged, config.seeds.eft_samples, config.judge.sampling.max_new_tokens)
+    if kind == "rehearsal" and (sampled := {"soft", "renewed"} & set(config.rehearsal.what)):
+        most = max({"soft": config.judge.samples, "renewed": config.seeds.eft_samples}[name] for name in sampled)
+        return _Asked(lengths.judged, most, config.judge.sampling.max_new_tokens)
     rows = config.judge.samples if config.judge.mode == "sampled" else 1
     return _Asked(lengths.judged, rows, written_by_judge(config))
 

@@ -16,6 +16,7 @@ from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.storage.rundir import RunDir, StageStatus
 from trainers import roles
 from trainers.estimates import Rate, rates, token_counts
+from trainers.rehearsal import rows_wanted
 from trainers.stages import BASELINE, StageSpec, check_model, models, stages
 
 __all__ = [
@@ -241,6 +242,9 @@ def _work(run: RunDir, spec: StageSpec, seeds: _SeedCounts, anew: Collection[str
         )
     if kind == "pairs":
         return _most_pairs(run, model, anew), "pairs", ""
+    if kind == "rehearsal":
+        most = rows_wanted(config, _most_pairs(run, model, anew).number)
+        return Amount(most, exact=False), "examples", f"{' + '.join(config.rehearsal.what)}"
     answers = asked.times(config.candidates.count)
     if kind == "candidates":
         return answers, "generations", f"{asked} prompts x {config.candidates.count}"

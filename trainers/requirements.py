@@ -27,6 +27,7 @@ from trainers.fitting import Machine, Shortage, shortages
 from trainers.lengths import Lengths, Measured, bounds, written_by_judge
 from trainers.needs import Need, needs, saved_width
 from trainers.plan import Plan, StagePlan, make_plan, stage_kind, tokens_per_unit
+from trainers.rehearsal import most_asked
 
 __all__ = ["Disk", "Host", "Load", "Requirements", "Throughput", "Tokens", "require"]
 
@@ -226,6 +227,9 @@ def _load(
         each = (config.seeds.eft_samples if kind == "reviews" else config.judge.samples) if sampled else 1
         read = units * lengths.judged // each
         written = units * (config.judge.sampling.max_new_tokens if sampled else written_by_judge(config))
+    elif kind == "rehearsal":
+        asked = most_asked(config, units)
+        read, written = asked * lengths.judged, asked * config.judge.sampling.max_new_tokens
     else:
         return Load(stage)
     seen = known.get(kind)
@@ -252,7 +256,8 @@ def _training_load(
     elif seen and len(seen) == len(means[kind]):
         total = sum(span.mean * span.count * repeats for span, repeats in seen)
         each, about = total / sum(span.count * repeats for span, repeats in seen), True
-    read = round(stage.remaining * section.batch_size * each)
+    beside = lengths.rehearsed * config.rehearsal.size if kind == "dpo" and kind not in known else 0
+    read = round(stage.remaining * (section.batch_size * each + beside))
     flops = memory.training_flops(
         d.active, read, checkpointing=section.gradient_checkpointing, frozen=d.adapted is not None
     )

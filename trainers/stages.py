@@ -38,6 +38,7 @@ _TRAINED = (
     "tracking.json",
     "reference.jsonl",
 )
+_REHEARSED = ("rehearsal.jsonl", *(f"rehearsal.{name}.jsonl" for name in ("own", "soft", "contrast", "renewed")))
 
 
 def served_file(stage: str) -> str:
@@ -69,6 +70,7 @@ def stages(config: RunConfig) -> list[StageSpec]:
             StageSpec(f"M{i}/candidates", ("completions.jsonl",), "completions"),
             StageSpec(f"M{i}/judgments", ("judgments.jsonl", served_file("judgments")), "judgments"),
             StageSpec(f"M{i}/pairs", ("pairs.jsonl", "rewards.jsonl"), "pairs"),
+            *([StageSpec(f"M{i}/rehearsal", _REHEARSED, "examples")] if config.rehearsal.what else []),
             StageSpec(f"M{i}/train", _TRAINED, "steps"),
         ]
     return listed

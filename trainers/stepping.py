@@ -63,6 +63,7 @@ class ExactTrainer:
         seed: int,
         progress: Callable[[TrainProgress], None] | None,
         trackers: Trackers,
+        beside: Callable[[int], list[list[int]]] = lambda step: [],
     ) -> None:
         """Sets what a training of these records needs.
 
@@ -70,10 +71,11 @@ class ExactTrainer:
             rows: of the records, and the blank one.
             lengths: tokens of each record; of a preference pair, of its longer sequence.
             trackers: told each step, by the first process.
+            beside: as in ``StepBatches``.
         """
         from transformers import PrinterCallback
 
-        self.batches = StepBatches(lengths, split, seed, lambda: self._step() // self.batches.steps)
+        self.batches = StepBatches(lengths, split, seed, lambda: self._step() // self.batches.steps, beside)
         self._rows, self._frame, self._progress, self.trackers = rows, frame, progress, trackers
         self.interruption = Interruption()
         self.saving = False  # from a step's line in the log to the seal on its state
@@ -151,9 +153,13 @@ class ExactTrainer:
                 loss = parent.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
         finally:
             hook.remove()
-        for name, value in self.measure(outputs[0], inputs, loss.detach()).items():
-            self._sums[name] = self._sums.get(name, 0) + value.detach().float()
+        self.tally(self.measure(outputs[0], inputs, loss.detach()))
         return self.weigh(loss, outputs[0], inputs)
+
+    def tally(self, sums: dict[str, Any]) -> None:
+        """Adds a micro batch's sums to the step's."""
+        for name, value in sums.items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach().float()
 
     def training_step(self, model: Any, inputs: list[Any], num_items_in_batch: Any = None) -> Any:
         """The passes of a step; processes share their gradients in the last."""

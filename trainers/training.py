@@ -74,6 +74,8 @@ class TrainResult:
         first_step: all metrics of the first step.
         truncated: records left out because they exceed ``max_length`` tokens.
         equal: pairs left out because their answers are the same tokens; 0 for SFT.
+        rehearsed: judgments that were there to be rehearsed beside pairs; each step has some of them.
+        rehearsal_losses: of the rehearsed judgments in the first and in the last step, in nats per token.
         seconds: wall time of this call only.
         tokens: tokens the model read, prompts included, padding not.
     """
@@ -88,6 +90,8 @@ class TrainResult:
     seconds: float
     tokens: int
     equal: int = 0
+    rehearsed: int = 0
+    rehearsal_losses: tuple[float, float] | None = None
 
     @property
     def first_dpo_loss(self) -> float | None:
@@ -312,14 +316,14 @@ def check_weights_finite(model: Any) -> None:
             )
 
 
-def read_result(frame: Frame, truncated: int, started: float, equal: int = 0) -> TrainResult:
+def read_result(frame: Frame, truncated: int, started: float, equal: int = 0, rehearsed: int = 0) -> TrainResult:
     """The result of a finished training, from its log."""
     lines = frame.log.read()
-    first = lines[0]
+    first, last = lines[0], lines[-1]
     return TrainResult(
         steps=len(lines),
         first_loss=first["loss"],
-        final_loss=lines[-1]["loss"],
+        final_loss=last["loss"],
         first_step=first,
         truncated=truncated,
         log_path=frame.log.path,
@@ -327,4 +331,6 @@ def read_result(frame: Frame, truncated: int, started: float, equal: int = 0) ->
         seconds=time.perf_counter() - started,
         tokens=sum(int(line["tokens"]) for line in lines),
         equal=equal,
+        rehearsed=rehearsed,
+        rehearsal_losses=(first["rehearsal_loss"], last["rehearsal_loss"]) if rehearsed else None,
     )

@@ -28,7 +28,8 @@ from trainers.stages import BASELINE, served_file
 __all__ = ["BASE_FILES", "StopBefore", "Workshop", "base_directory", "checkpoint_of"]
 
 BASE_FILES = "base_files"  # among what a training from M0 left: ``files_fingerprint`` of the base
-_COMPUTED = ("reviews", "prompts", "candidates", "judgments", "train")  # stages whose numbers a model's kernels decide
+#: stages whose numbers a model's kernels decide
+_COMPUTED = ("reviews", "prompts", "candidates", "judgments", "rehearsal", "train")
 
 
 def base_directory(config: RunConfig) -> Path:

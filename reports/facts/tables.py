@@ -388,7 +388,12 @@ _WORK: Final = (
     *("all_equal", "flattened", "too_few", "tied", "below_gap", "over_max", "prompts", "examples", "pairs"),
     *("pair_share", "mean_gap", "records", "equal", "steps", "tokens"),
 )
-_IN_LINEAGE: Final = ("first_loss", "final_loss")  # of one batch each; the means of tenths stand there
+_IN_LINEAGE: Final = (
+    "first_loss",
+    "final_loss",
+    "first_rehearsal_loss",
+    "final_rehearsal_loss",
+)  # of one batch each; the means of tenths stand there
 
 
 def stage_rows(stages: Iterable[Stage]) -> list[tuple[str, str, str, str]]:

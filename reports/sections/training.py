@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +32,12 @@ _OUTCOMES: Final = ("too_few", "tied", "below_gap", "over_max")
 _CURVES: Final[Mapping[str, tuple[tuple[str, ...], Mapping[str, Any]]]] = {
     "Loss": (("loss", "dpo_loss"), {"y": "nats"}),
     "Reward margin": (("rewards/margins", "rewards/chosen", "rewards/rejected"), {"y": "beta times nats", "zero": 0}),
+    "Loss of the rehearsed judgments": (("rehearsal_loss",), {"y": "nats per token"}),
     "Pairs in the right order": (("rewards/accuracies",), {"y": "share", "domain": (0, 1)}),
     "Log-probability of the answers": (("logps/chosen", "logps/rejected"), {"y": "nats"}),
     "Tokens guessed right": (("mean_token_accuracy",), {"y": "share", "domain": (0, 1)}),
 }
-_TOLD_IN_LINE: Final = ("loss", "dpo_loss", "rewards/margins", "rewards/accuracies")
+_TOLD_IN_LINE: Final = ("loss", "dpo_loss", "rehearsal_loss", "rewards/margins", "rewards/accuracies")
 _NO_CURVE: Final = ("step", "epoch", "tokens")
 _HASH: Final = 12  # characters of a hash
 _MAX_CHECKS: Final = 12
@@ -116,6 +118,7 @@ def _lineage(facts: RunFacts) -> Iterator[Grid]:
     )
     if rows:
         yield Grid("Lineage", columns, rows, note)
+    yield from _rehearsals(facts)
     doubts = tuple((m.name, text) for m in facts.models for text in _warnings(m))
     if doubts:
         yield Grid("Doubts of the loop", ("Model", "What was noticed"), doubts, "Warnings, which stopped nothing.")
@@ -124,6 +127,26 @@ def _lineage(facts: RunFacts) -> Iterator[Grid]:
     if names:
         rows = tuple((m, *(found.get(n, wording.NOTHING) for n in names)) for m, found in checks.items() if found)
         yield Grid("Checks of the loop", ("Model", *names), rows, "What the loop found when it checked itself.")
+
+
+def _rehearsals(facts: RunFacts) -> Iterator[Grid]:
+    """What judging was trained beside the preferences, and whose work it is."""
+    rows = []
+    for model in facts.models:
+        told = {k.removeprefix("rehearsal."): v for k, v in model.iteration.items() if k.startswith("rehearsal.")}
+        if "what" in told:
+            names = ("from_the_model", "from_people", "weight", "size", "alone")
+            told["alone"] = {"true": "yes", "false": "no"}.get(told.get("alone", ""), wording.NOTHING)
+            what = wording.clip(re.sub(r'[\[\]"]', "", told["what"]), 60)
+            rows.append((model.name, what, *(wording.clip(told.get(n, wording.NOTHING), 20) for n in names)))
+    columns = ("Model", "Rehearsed", "The model's own", "Of human seed data", "Weight", "Judgments a step", "Alone")
+    note = (
+        "Judgments that were trained beside the preferences. The model's own (own, contrast, soft) hold nothing that "
+        "it did not say itself; those of human seed data (eft, renewed) use people's work again, and a gain in judging "
+        "may come from there. Alone: a control, in which the pairs carried no loss."
+    )
+    if rows:
+        yield Grid("Rehearsal", columns, tuple(rows), note)
 
 
 def _warnings(model: ModelFacts) -> list[str]:

@@ -221,6 +221,9 @@ def _made(model: ModelFacts, facts: RunFacts) -> _Made:
     if (n := counts.get("pairs", {}).get("pairs")) is not None:
         prompts = counts["pairs"].get("prompts")
         parts.append(f"{n:,.0f} preference pairs" + (f" from {prompts:,.0f} prompts" if prompts else ""))
+    if n := counts.get("rehearsal", {}).get("examples"):
+        people = counts["rehearsal"].get("of_people", 0)
+        parts.append(f"{n:,.0f} rehearsed judgments" + (f" ({people:,.0f} of human seed data)" if people else ""))
     if not parts and (n := counts.get("train", {}).get("records")):
         parts.append(f"{n:,.0f} examples")
     begun = [s.name for s in model.stages if s.status == "partial"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.storage.origin import read_fork
 from selfreward_bench.storage.rundir import RunDir
-from selfreward_bench.types import Completion, Judgment, PreferencePair, RankedPrompt
+from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, RankedPrompt
 from trainers import checks, workshop
 from trainers.forking import fork
 from trainers.iteration import first_change, next_model, run_iteration
@@ -283,6 +284,34 @@ def test_a_fork_keeps_what_its_settings_do_not_touch(copy: RunDir, tmp_path: Pat
     assert json.loads((new.path / "M2/pairs.stage.json").read_text())["identity"]["settings"]["min_gap"] == 0.3
     assert files(copy) == before
     assert read_fork(new.path) == made
+
+
+def test_a_rehearsal_is_a_stage_of_its_own_and_says_whose_work_it_is(
+    copy: RunDir, finished: RunDir, tmp_path: Path
+) -> None:
+    """What the round made before it is kept; without one nothing is recorded of it."""
+    rehearsed = ["rehearsal.what=[own, eft]", "rehearsal.size=6"]
+    made = fork(copy, tmp_path / "new", recipes.change(copy.config, rehearsed), {}, None)
+    assert (made.at, made.kept[-1]) == ("M2/rehearsal", "M2/pairs")
+    run = RunDir.open(tmp_path / "new")
+    (iteration,) = run_iteration(run, until="M2")
+    stage, trained = run.finished_stage("M2/rehearsal"), run.finished_stage("M2/train")
+    assert stage is not None
+    assert trained is not None
+    assert trained.inputs["rehearsal"] == stage.outputs["rehearsal.jsonl"]
+    kinds = Counter(e.source for e in jsonl.read(run.path / "M2/rehearsal.jsonl", Example))
+    assert (kinds["own"], kinds["eft"]) == (stage.counts["own"], stage.counts["eft"])
+    told = {"what": ["own", "eft"], "weight": 1.0, "size": 6, "alone": False}
+    told |= {"from_the_model": kinds["own"], "from_people": kinds["eft"]}
+    assert iteration.rehearsal == told
+    assert json.loads((run.path / "M2/iteration.json").read_text())["rehearsal"] == told
+    assert trained.counts["rehearsed"] == sum(kinds.values())
+    assert trained.counts["first_rehearsal_loss"] > 0
+    assert run_iteration(run, until="M2") == []
+    assert first_change(RunDir(run.path, recipes.change(run.config, ["rehearsal.weight=2"]))) == "M2/train"
+    assert first_change(RunDir(run.path, recipes.change(run.config, ["rehearsal.size=7"]))) == "M2/rehearsal"
+    before = [(finished.path / "M2" / name).read_text() for name in ("train.stage.json", "iteration.json")]
+    assert not [text for text in before if "rehears" in text]
 
 
 def test_a_fork_with_the_settings_of_its_parent_becomes_its_parent(copy: RunDir, tmp_path: Path) -> None:

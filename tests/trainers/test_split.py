@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from selfreward_bench.config import DpoConfig, SftConfig
+from selfreward_bench.config import DpoConfig, RehearsalConfig, SftConfig
 from trainers.dpo import train_dpo
+from trainers.rehearsing import Rehearsal
 from trainers.sft import train_sft
 
 from .conftest import examples, make_model, pairs
@@ -34,6 +35,7 @@ DPO = DpoConfig(
     batch_size=8,
     max_length=64,
 )
+REHEARSED = {"rehearsed": Rehearsal(tuple(examples(11)), RehearsalConfig(what=("own",), size=5, weight=0.7))}
 N = 17  # two whole steps of 8 and one of a single record: the second process has none of it
 
 
@@ -42,7 +44,7 @@ def train(kind: str, base: Path, out: Path, micro: int | None = None, tokens: in
     if kind == "sft":
         train_sft(base, examples(N), SFT.model_copy(update=split), out, seed=5)
     else:
-        train_dpo(base, pairs(N), DPO.model_copy(update=split), out, seed=5)
+        train_dpo(base, pairs(N), DPO.model_copy(update=split), out, seed=5, rehearsal=REHEARSED.get(kind))
     return out
 
 
@@ -52,7 +54,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("base") / "model", initializer_range=0.2)
 
 
-@pytest.fixture(scope="module", params=["sft", "dpo"])
+@pytest.fixture(scope="module", params=["sft", "dpo", "rehearsed"])
 def whole(request: pytest.FixtureRequest, base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return request.param, train(request.param, base, tmp_path_factory.mktemp("whole") / request.param)
 
@@ -102,7 +104,7 @@ def test_a_budget_of_tokens_changes_nothing(
 
     monkeypatch.setattr(Split, "deal", counted)
     assert_same(undivided, train(kind, base, tmp_path / kind, tokens=tokens))
-    assert passes[-1] == 1  # the step of a single record
+    assert passes[-1] == 1 or kind == "rehearsed"  # the step of a single record, which has judgments beside it
     assert len(set(passes)) > 1
 
 
@@ -111,11 +113,12 @@ def test_the_incomplete_step_counts_its_own_records_alike(whole: tuple[str, Path
     kind, _ = whole
     given: Any = examples(13) if kind == "sft" else pairs(13)
     function: Any = train_sft if kind == "sft" else train_dpo
+    options: Any = {} if kind == "sft" else {"rehearsal": REHEARSED.get(kind)}
     found = []
     for micro in (8, 4):
         section: Any = SFT if kind == "sft" else DPO
         config = section.model_copy(update={"micro_batch_size": micro, "epochs": 1.0})
-        function(base, given, config, tmp_path / f"{micro}", seed=5)
+        function(base, given, config, tmp_path / f"{micro}", seed=5, **options)
         found.append(log(tmp_path / f"{micro}")[-1])
     assert found[0]["grad_norm"] == pytest.approx(found[1]["grad_norm"], rel=1e-4)
     assert found[0]["loss"] == pytest.approx(found[1]["loss"], abs=1e-5)
@@ -128,7 +131,7 @@ import torch
 torch.set_num_threads(1)
 from tests.trainers.test_split import train
 base, out = Path(sys.argv[1]), Path(sys.argv[2])
-for kind in ("sft", "dpo"):
+for kind in ("sft", "dpo", "rehearsed"):
     train(kind, base, out / kind, 2)
     train(kind, base, out / "tokens" / kind, tokens=40)
 """

@@ -248,3 +248,24 @@ def test_several_runs_stand_apart(builder: Any) -> None:
 
 def test_a_run_without_models_renders(builder: Any) -> None:
     assert "Nothing has been trained yet." in text_of(section_of(builder))
+
+
+def test_a_rehearsal_says_whose_work_it_is(builder: Any) -> None:
+    told = {"what": ["own", "eft"], "weight": 1.0, "size": 64, "alone": False}
+    record = told | {"from_the_model": 700, "from_people": 650}
+    builder.stage("M2", "rehearsal", {"examples": 1350, "own": 700, "eft": 650, "of_people": 650})
+    log(builder, "M2", [{"step": i, "loss": 3.0, "dpo_loss": 0.6, "rehearsal_loss": 2.0 / i} for i in (1, 2)])
+    iteration(builder, "M2", parent="M1", fingerprint="two", rehearsal=record)
+    iteration(builder, "M3", parent="M2", fingerprint="three")
+    section = section_of(builder)
+    text = text_of(section)
+    assert "M2 own, eft 700 650 1 64 no" in text
+    assert "use people's work again" in text
+    assert [r["y"] for r in chart(section, "Loss of the rehearsed judgments").rows] == [2, 1]
+    iteration(builder, "M2", parent="M1", fingerprint="two", rehearsal={"what": HOSTILE[0], "weight": HOSTILE[1]})
+    assert not {"script", "img"} & set(Parsed(str(section_of(builder).body)).tags)
+
+
+def test_without_a_rehearsal_there_is_no_table_of_it(builder: Any) -> None:
+    iteration(builder, "M2", parent="M1", fingerprint="two")
+    assert "Rehears" not in str(section_of(builder).body)

@@ -1,0 +1,338 @@
+"""What a round rehearses beside its preferences: judgments, as examples like those of EFT (judge prompt, review).
+
+DPO on answers wears down the judge, which is the same weights (docs/micro-world.md). A kind of rehearsal says where the
+judgments come from: ``own``, ``contrast`` and ``soft`` from the model alone, ``eft`` and ``renewed`` from human seed
+data used again. Each is one function and a row in ``KINDS``; ``trainers.rehearsing`` trains what they make.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from selfreward_bench.config import OF_PEOPLE, RunConfig, SeedConfig
+from selfreward_bench.errors import DataError
+from selfreward_bench.judges import pointwise
+from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
+from selfreward_bench.judges.prompts import JudgePrompt
+from selfreward_bench.progress import Reporter
+from selfreward_bench.seeding import derive_seed
+from selfreward_bench.storage import jsonl
+from selfreward_bench.types import Completion, Example, Judgment, Message, Prompt, RankedPrompt
+from trainers import eft, rewards
+from trainers.similar import nearest
+
+__all__ = ["KINDS", "READ", "Source", "most_asked", "rows_wanted", "write_rehearsal"]
+
+#: what the round's stages before it made, and is read
+READ: Final = {"candidates": "completions.jsonl", "judgments": "judgments.jsonl", "pairs": "pairs.jsonl"}
+_SPARE: Final = 2  # as many are asked about as are wanted, where some turn out to be of no use
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a round has that can be rehearsed.
+
+    Attributes:
+        prompts, completions: of the round.
+        judgments: what the stage ``judgments`` holds; those of another judge than the parent are left alone.
+        ranked: the seed's ranked responses; read for ``renewed``.
+        examples: the seed's EFT examples; read for ``eft``.
+        seeds: how these were made, and how far a score is thinned.
+    """
+
+    prompts: Sequence[Prompt]
+    completions: Sequence[Completion]
+    judgments: Sequence[Judgment]
+    ranked: Sequence[RankedPrompt]
+    examples: Sequence[Example]
+    seeds: SeedConfig
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    example: Example
+    score: float
+
+
+def rows_wanted(config: RunConfig, pairs: int) -> int:
+    """Judgments that a round's training has room for: so many that none need come twice."""
+    steps = math.ceil(config.dpo.epochs * math.ceil(pairs / config.dpo.batch_size))
+    return steps * config.rehearsal.size
+
+
+def most_asked(config: RunConfig, rows: int) -> int:
+    """Judgments that are asked at most for a rehearsal of so many rows."""
+    section = config.rehearsal
+    share = math.ceil(rows / max(len(section.what), 1))
+    each = config.judge.samples if config.judge.mode == "sampled" else 1
+    asked = {"soft": share * config.judge.samples, "contrast": share * each}
+    asked["renewed"] = _SPARE * share * config.seeds.eft_samples
+    own_work = {"own", "soft", "contrast"} & set(section.what)
+    unrewarded = _SPARE * share * each if own_work and config.signal != "self" else 0
+    return unrewarded + sum(asked.get(kind, 0) for kind in section.what)
+
+
+def write_rehearsal(
+    judge: PointwiseJudge,
+    kinds: Sequence[str],
+    source: Source,
+    *,
+    wanted: int,
+    directory: Path,
+    run_seed: int,
+    reporter: Reporter,
+) -> dict[str, float]:
+    """Writes ``rehearsal.jsonl``: of each kind an equal share of ``wanted``, as far as there are as many.
+
+    Scores of each kind are thinned as EFT's are (``seeds.eft_flatten``); what is left over is drawn by the seed.
+
+    Args:
+        judge: the parent, asked as the recipe's judge is.
+
+    Returns:
+        ``examples``; of each kind how many; ``judgments`` (asked for the rehearsal alone), ``unparsed`` of them;
+        ``order_wrong``: made-up pairs whose order the parent got wrong; ``of_people``: examples made of human seed
+        data; the histogram of all scores, ``score_4``; ``tokens`` written.
+
+    Raises:
+        DataError: there is nothing to rehearse.
+    """
+    seed = derive_seed(run_seed, judge.stage)  # each round draws anew
+    desk = _Desk(judge, source, math.ceil(wanted / len(kinds)), directory, seed, reporter)
+    rows = {kind: desk.drawn(kind, KINDS[kind](desk)) for kind in kinds}
+    for kind in (kind for kind in kinds if not rows[kind]):
+        reporter.message(f"Warning: {judge.stage}: of rehearsal kind {kind!r} nothing could be made.")
+    examples = [row.example for kind in kinds for row in rows[kind]]
+    if not examples:
+        raise DataError(
+            f"{judge.stage}: nothing can be rehearsed ({', '.join(kinds)}): {desk.told()}. Where the model's judgments "
+            "do not parse, look at the judge (docs/judges.md) or rehearse eft; or set rehearsal.what=none."
+        )
+    jsonl.write(directory / "rehearsal.jsonl", examples)
+    scores = Counter(row.score for found in rows.values() for row in found)
+    return {
+        "examples": len(examples),
+        **{kind: len(rows[kind]) for kind in kinds},
+        **{name: desk.counts[name] for name in ("judgments", "unparsed", "order_wrong", "tokens")},
+        "of_people": sum(len(rows[kind]) for kind in kinds if kind in OF_PEOPLE),
+        **{f"score_{score:g}": scores[score] for score in sorted(scores)},
+    }
+
+
+# --- the kinds
+
+
+def own(desk: _Desk) -> Iterator[_Row]:
+    """The parent's judgments of its own answers of this round, as they stand."""
+    for item, judgment in desk.judged:
+        if row := desk.row("own", item, desk.review(judgment)):
+            yield row
+
+
+def soft(desk: _Desk) -> Iterator[_Row]:
+    """The parent's own critiques, behind each a grade drawn so that its mean is that of several sampled judgments."""
+    first = {item.id: row for item, j in desk.judged if (row := desk.row("soft", item, desk.review(j)))}
+    drawn = {row.example.id for row in desk.drawn("soft", first.values())}
+    chosen = [(item, judgment) for item, judgment in desk.judged if f"soft/{item.id}" in drawn]
+    means = desk.sampled("soft", [item for item, _ in chosen])
+    for item, judgment in chosen:
+        if item.id in means:
+            grade = _between(means[item.id], item.id, desk.seed, desk.prompt.grades)
+            if row := desk.row("soft", item, desk.review(judgment, grade)):
+                yield row
+
+
+def contrast(desk: _Desk) -> Iterator[_Row]:
+    """Pairs whose order is known without anybody: an answer, and the answer to a similar other prompt in its place.
+
+    Both are reviewed by the parent, and kept where the order comes out right.
+    """
+    answers: dict[str, list[tuple[JudgeItem, Judgment]]] = {}
+    for item, judgment in desk.judged:
+        answers.setdefault(item.prompt_id, []).append((item, judgment))
+    names = sorted(answers, key=lambda name: derive_seed(desk.seed, "contrast", name))
+    near = nearest([answers[name][0][0].messages[-1].content for name in names])
+    made = []
+    for name, other in zip(names, near, strict=True):
+        rng = random.Random(derive_seed(desk.seed, "contrast/answers", name))
+        right, judgment = rng.choice(answers[name])
+        wrong = rng.choice(answers[names[other]])[0] if other is not None else right
+        if wrong.response not in {item.response for item, _ in answers[name]}:
+            made.append((right, judgment, replace(right, index=right.index + _ELSEWHERE, response=wrong.response)))
+    made = made[: desk.wanted]  # each that is kept gives two judgments
+    asked = desk.ask("contrast", desk.judge, [item for *_, item in made])
+    found = {f"{j.prompt_id}/{j.index}": j for j in reversed(asked)}  # of several samples the first
+    for right, judgment, wrong in made:
+        against = found[wrong.id]
+        if judgment.score is None or against.score is None:
+            continue
+        if judgment.score <= against.score:
+            desk.counts["order_wrong"] += 1
+            continue
+        pair = [desk.row("contrast", right, desk.review(judgment)), desk.row("contrast", wrong, desk.review(against))]
+        yield from (row for row in pair if row and None not in pair)
+
+
+def seed_examples(desk: _Desk) -> Iterator[_Row]:
+    """The seed's judging examples again, as M1 was trained on them."""
+    for example in desk.source.examples:
+        score = desk.prompt.read(example.completion[-1].content, truncated=False).score
+        if score is not None:
+            yield _Row(example.model_copy(update={"id": f"eft/{example.id}"}), score)
+
+
+def renewed(desk: _Desk) -> Iterator[_Row]:
+    """The seed's ranked responses reviewed anew by the parent, kept where the order agrees with people."""
+    bare: list[RankedPrompt] = []
+    size = 0
+    for prompt in sorted(desk.source.ranked, key=lambda p: derive_seed(desk.seed, "renewed", p.id)):
+        if size >= _SPARE * desk.wanted:
+            break
+        without = tuple(r.model_copy(update={"review": None}) for r in prompt.responses)
+        bare.append(prompt.model_copy(update={"responses": without}))
+        size += len(without)
+    items = [JudgeItem(p.id, i, p.messages, r.text) for p in bare for i, r in enumerate(p.responses)]
+    judge = replace(desk.judge, mode="sampled", samples=desk.source.seeds.eft_samples)
+    reviews = desk.ask("renewed", judge, items)
+    try:
+        made = eft.build_eft(bare, reviews, desk.prompt, desk.source.seeds, desk.seed).examples
+    except DataError:  # none is left; the counts say so
+        return
+    for example in made:
+        score = desk.prompt.read(example.completion[-1].content, truncated=False).score
+        if score is not None:
+            yield _Row(example.model_copy(update={"id": f"renewed/{example.id}", "source": "renewed"}), score)
+
+
+Kind = Callable[["_Desk"], Iterable[_Row]]
+
+#: what can be rehearsed (``rehearsal.what``)
+KINDS: Final[dict[str, Kind]] = {
+    "own": own,
+    "contrast": contrast,
+    "soft": soft,
+    "eft": seed_examples,
+    "renewed": renewed,
+}
+_ELSEWHERE: Final = 1_000_000  # added to an answer's index where another prompt's answer stands in its place
+
+
+# --- what all kinds need
+
+
+class _Desk:
+    """One round's rehearsal in the making: the judge, what there is, and how many of a kind are wanted."""
+
+    def __init__(
+        self, judge: PointwiseJudge, source: Source, wanted: int, directory: Path, seed: int, reporter: Reporter
+    ) -> None:
+        self.judge, self.source, self.wanted, self.seed = judge, source, wanted, seed
+        self.counts: Counter[str] = Counter()
+        self._directory, self._reporter = directory, reporter
+
+    @property
+    def prompt(self) -> JudgePrompt:
+        return self.judge.prompt
+
+    @cached_property
+    def judged(self) -> list[tuple[JudgeItem, Judgment]]:
+        """The round's answers with the parent's judgment of each, where it has a grade; of several samples the first.
+
+        Where the parent gave no rewards (a control, another judge), it is asked about some of its answers now.
+        """
+        items = rewards.judge_items(self.source.prompts, self.source.completions)
+        found = [j for j in self.source.judgments if j.judge == self.judge.key]
+        if not found:
+            chosen = _some(self.seed, "own", [item.id for item in items], _SPARE * self.wanted)
+            found = self.ask("own", self.judge, [item for item in items if item.id in chosen])
+        graded: dict[str, Judgment] = {}
+        for judgment in sorted(found, key=lambda j: j.sample):
+            if judgment.score is not None:
+                graded.setdefault(f"{judgment.prompt_id}/{judgment.index}", judgment)
+        return [(item, graded[item.id]) for item in items if item.id in graded]
+
+    def ask(self, name: str, judge: PointwiseJudge, items: Sequence[JudgeItem]) -> list[Judgment]:
+        """The judge's judgments, in the order of the items; what a stage that was cut off left is not asked again."""
+        path = self._directory / f"rehearsal.{name}.jsonl"
+        if not items:
+            jsonl.write(path, [])
+            return []
+        counts = rewards.write_items(judge, items, path=path, reporter=self._reporter, stage=judge.stage)
+        self.counts["judgments"] += int(counts["judgments"])
+        self.counts["unparsed"] += int(counts["judgments"] - counts["parsed"])
+        self.counts["tokens"] += int(counts["tokens"])
+        return jsonl.read(path, Judgment)
+
+    def sampled(self, name: str, items: Sequence[JudgeItem]) -> dict[str, float]:
+        """The mean score of ``judge.samples`` sampled judgments of each item that got one."""
+        judgments = self.ask(name, replace(self.judge, mode="sampled"), items)
+        return {r.id: r.score for r in pointwise.rewards(judgments) if r.score is not None}
+
+    def review(self, judgment: Judgment, grade: float | None = None) -> str | None:
+        """A judgment as a text that holds its grade; with another ``grade``, that one behind the same critique.
+
+        None where the text would not be read as the grade.
+        """
+        if judgment.score is None:
+            return None
+        if grade is None and self.judge.mode == "sampled":
+            return judgment.raw.strip()
+        if self.judge.mode == "sampled":
+            prefix = self.prompt.assistant_prefix or self.prompt.verdict(judgment.score)
+            critique = judgment.raw.rpartition(prefix)[0].rstrip()
+        else:
+            critique = str(json.loads(judgment.raw).get("justification", "")).rstrip()
+        told = _nearest(judgment.score, self.prompt.grades) if grade is None else grade
+        return f"{critique}\n{self.prompt.verdict(told)}".lstrip("\n")
+
+    def row(self, kind: str, item: JudgeItem, review: str | None) -> _Row | None:
+        """An example of judging; None where there is no review, or it cannot be read."""
+        score = self.prompt.read(review, truncated=False).score if review else None
+        if review is None or score is None:
+            return None
+        example = Example(
+            id=f"{kind}/{item.id}",
+            prompt=self.prompt.render(item.messages, response=item.response),
+            completion=(Message(role="assistant", content=review),),
+            source=kind,
+        )
+        return _Row(example, score)
+
+    def drawn(self, kind: str, rows: Iterable[_Row]) -> list[_Row]:
+        """At most ``wanted`` of the rows, in their order, no score far more common than the others."""
+        found = list(rows)
+        ids = [row.example.id for row in found]
+        even = eft.thinned(ids, [row.score for row in found], self.source.seeds.eft_flatten, self.seed)
+        kept = _some(self.seed, f"{kind}/drawn", [ids[at] for at in even], self.wanted)
+        return [row for row in found if row.example.id in kept]
+
+    def told(self) -> str:
+        """The counts in words."""
+        return ", ".join(f"{name} {count:,}" for name, count in self.counts.items()) or "there is nothing"
+
+
+def _some(seed: int, label: str, ids: Sequence[str], most: int) -> set[str]:
+    """A seeded draw."""
+    return set(sorted(ids, key=lambda name: derive_seed(seed, label, name))[:most])
+
+
+def _nearest(score: float, grades: Sequence[float]) -> float:
+    return min(grades, key=lambda grade: abs(grade - score))
+
+
+def _between(mean: float, name: str, seed: int, grades: Sequence[float]) -> float:
+    """One of the two grades around a mean, drawn so that the mean is kept."""
+    below = max((g for g in grades if g <= mean), default=grades[0])
+    above = min((g for g in grades if g >= mean), default=grades[-1])
+    if below == above:
+        return below
+    drawn = random.Random(derive_seed(seed, "soft/grade", name)).random()
+    return above if drawn < (mean - below) / (above - below) else below
