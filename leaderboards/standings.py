@@ -41,6 +41,7 @@ __all__ = [
     "keys_of",
     "read_drift",
     "read_failure",
+    "read_record",
     "read_result",
     "read_standings",
     "read_tournament",
@@ -341,7 +342,7 @@ def read_result(path: Path) -> EvalResult:
     Raises:
         DataError: it cannot be read, or is no such record.
     """
-    found = _read(path, EvalResult)
+    found = read_record(path, EvalResult)
     if found.description is not None:
         descriptions.learn(found.benchmark, found.description)
     return found
@@ -349,22 +350,22 @@ def read_result(path: Path) -> EvalResult:
 
 def read_failure(path: Path) -> Failure:
     """A ``failure.json``; raises DataError as ``read_result`` does."""
-    return _read(path, Failure)
+    return read_record(path, Failure)
 
 
 def read_standings(run_path: Path) -> Standings:
     """A run's ``standings.json``; raises DataError as ``read_result`` does."""
-    return _read(run_path / STANDINGS, Standings)
+    return read_record(run_path / STANDINGS, Standings)
 
 
 def read_tournament(directory: Path) -> Tournament:
     """A ``head_to_head.json``; raises DataError as ``read_result`` does."""
-    return _read(directory / TOURNAMENT, Tournament)
+    return read_record(directory / TOURNAMENT, Tournament)
 
 
 def read_drift(path: Path) -> DriftMatrix:
     """A ``drift.json``; raises DataError as ``read_result`` does."""
-    return _read(path, DriftMatrix)
+    return read_record(path, DriftMatrix)
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -382,7 +383,8 @@ def write_record(path: Path, record: Record) -> None:
     write_atomic(path, content + b"\n")
 
 
-def _read(path: Path, model: type[R]) -> R:
+def read_record(path: Path, model: type[R]) -> R:
+    """One record as ``write_record`` writes it; raises DataError as ``read_result`` does."""
     with os_errors(path, "read"), path.open("rb") as stream:
         content = stream.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:

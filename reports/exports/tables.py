@@ -20,7 +20,7 @@ from reports import wording
 from reports.exports import latex
 from reports.exports.escaping import markdown as escaped
 from reports.exports.escaping import spreadsheet
-from reports.facts import matches, several, tables
+from reports.facts import matches, people, several, tables
 from reports.facts.run import RunFacts
 from reports.facts.tables import Cell, Change, Grid, ResultTable
 from selfreward_bench import __version__
@@ -77,6 +77,7 @@ def facts_of(runs: Sequence[RunFacts]) -> Iterator[Fact]:
                 if key in model.results:
                     yield from _facts(name, model.name, model.results[key])
         yield from _match_facts(name, facts)
+        yield from _human_facts(name, facts)
 
 
 def names_of(runs: Sequence[RunFacts]) -> list[str]:
@@ -132,6 +133,19 @@ def _match_facts(run: str, facts: RunFacts) -> Iterator[Fact]:
         yield Fact(run, r.checkpoint, held.benchmark, "rating", value, low, high, "rating", *judged)
 
 
+def _human_facts(run: str, facts: RunFacts) -> Iterator[Fact]:
+    """What the majority of people said of each pair, from the side of the first."""
+    found = facts.human
+    if found is None:
+        return
+    judge, stated = f"{len(found.raters)} people", hash_json([found.sheet, found.source])[:16]
+    for p in found.pairs:
+        for metric, m in (("win", p.win), ("tie", p.tie), ("loss", p.loss), ("net_win", p.net_win)):
+            value, low, high = map(_finite, (m.value, m.low, m.high))
+            counts = (m.n_scored, m.n_total, judge, stated, found.checkpoints.get(p.a, ""), p.b)
+            yield Fact(run, p.a, "human", metric, value, low, high, "share", *counts)
+
+
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
@@ -164,6 +178,9 @@ def as_json(runs: Sequence[RunFacts]) -> str:
         "head_to_head": [
             {"run": name, **h.model_dump(mode="json")} for name, facts in named for h in matches.pairs(facts)
         ],
+        "human": [
+            {"run": name, **facts.human.model_dump(mode="json")} for name, facts in named if facts.human is not None
+        ],
         "missing": [{"run": name, "reason": gap} for name, facts in named for gap in facts.gaps],
     }
     return json.dumps(found, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
@@ -183,6 +200,7 @@ def as_markdown(runs: Sequence[RunFacts]) -> str:
             lines += _table(table)
         lines += _differences(facts)
         lines += _matches(facts)
+        lines += _people(facts)
         lines += [f"- Missing: {escaped(gap)}" for gap in facts.gaps] + [""] * bool(facts.gaps)
     return "\n".join([*lines, f"{_NOTE} Made by srbench {__version__}.", ""])
 
@@ -270,6 +288,18 @@ def _matches(facts: RunFacts) -> list[str]:
         for r in ratings
     ]
     return [*lines, f"Bradley-Terry ratings: {', '.join(told)}", ""] if told else lines
+
+
+def _people(facts: RunFacts) -> list[str]:
+    """What people said."""
+    if facts.human is None:
+        return []
+    lines = ["### Human evaluation", ""]
+    for grid in people.grids(facts.human):
+        lines += [f"#### {escaped(grid.title)}", "", escaped(grid.note), ""]
+        rows = [[_cell(c) for c in row] for row in grid.rows]
+        lines += [*_rows([escaped(c) for c in grid.columns], rows), ""]
+    return lines
 
 
 FORMATS: Final[dict[str, Callable[[Sequence[RunFacts]], str]]] = {

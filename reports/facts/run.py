@@ -17,6 +17,8 @@ from typing import Any, Final, TypeVar
 from pydantic import Field
 
 from leaderboards import chain, standings
+from leaderboards.human import records as people
+from leaderboards.human.records import HumanEvaluation
 from leaderboards.standings import DRIFT, FAILURE, RESULT, TOURNAMENT, DriftMatrix, Failure, Standings, Tournament
 from reports import wording
 from selfreward_bench import recipes
@@ -108,6 +110,7 @@ class RunFacts(Record):
         standings: paired differences between the checkpoints; None where they were not compared.
         tournament: all pairs of checkpoints under one judge.
         drift: the checkpoints as judges of the same responses.
+        human: what people said of pairs of checkpoints.
         gaps: what is missing, unreadable or out of date, in words.
     """
 
@@ -120,6 +123,7 @@ class RunFacts(Record):
     standings: Standings | None = None
     tournament: Tournament | None = None
     drift: DriftMatrix | None = None
+    human: HumanEvaluation | None = None
     gaps: tuple[str, ...] = ()
 
     @property
@@ -146,7 +150,7 @@ def collect(run_path: Path) -> RunFacts:
     names = reader.ordered(reader.model_names())
     models = tuple(reader.model(name) for name in names)
     compared = reader.standings(models)
-    tournament, drift = reader.tournament(models), reader.drift(models)
+    tournament, drift, human = reader.tournament(models), reader.drift(models), reader.human(models)
     config = header.get("config")
     settings = _flatten(config if isinstance(config, dict) else {})
     if not models:
@@ -161,6 +165,7 @@ def collect(run_path: Path) -> RunFacts:
         standings=compared,
         tournament=tournament,
         drift=drift,
+        human=human,
         gaps=tuple(reader.gaps),
     )
 
@@ -277,6 +282,16 @@ class _Reader:
         found = self._try(partial(standings.read_drift, path)) if path else None
         if found is not None and self._is_old({j.name: j.fingerprint for j in found.judges if j.fingerprint}, models):
             self.gaps.append("The drift matrix is of other weights than the results and is left out.")
+            return None
+        return found
+
+    def human(self, models: Iterable[ModelFacts]) -> HumanEvaluation | None:
+        """What people said, where that is of the weights beside it."""
+        if not (self.root / people.DIRECTORY / people.RESULT).is_file():
+            return None
+        found = self._try(lambda: people.read_human(self.root))
+        if found is not None and self._is_old({n: f for n, f in found.checkpoints.items() if f}, models):
+            self.gaps.append("The human evaluation is of other weights than the results and is left out.")
             return None
         return found
 

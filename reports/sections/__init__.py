@@ -13,6 +13,7 @@ SECTIONS: Final = (
     "nlp",
     "ifeval",
     "head_to_head",
+    "human",
     "judge_accuracy",
     "benchmarks",
     "training",

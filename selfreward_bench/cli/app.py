@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Score checkpoints on AlpacaEval, MT-Bench, NLP benchmarks, IFEval, head to head, and as judges.",
     ),
     "compare": ("compare:compare", "Compare two evaluated checkpoints, sample by sample."),
+    "human": ("human:app", "Let people compare two models' answers, blind, and score what they say."),
     "report": ("report:report", "Build the report of one run or several: a page, or tables."),
     "recipes": ("recipes:recipes", "List the recipes, or show one with every setting."),
     "validate": ("validate:validate", "Check recipes, judge prompts and data files."),

@@ -7,6 +7,7 @@ model, and nothing here knows of training seeds: two runs of one recipe differ b
 
 from __future__ import annotations
 
+from selfreward_bench.stats.agreement import fleiss_kappa, krippendorff_alpha
 from selfreward_bench.stats.intervals import (
     bootstrap_interval,
     mean_interval,
@@ -40,8 +41,10 @@ __all__ = [
     "WinLoss",
     "bootstrap_interval",
     "detectable_difference",
+    "fleiss_kappa",
     "holm",
     "kendall_tau_b",
+    "krippendorff_alpha",
     "mcnemar",
     "mean_interval",
     "paired_difference",

@@ -16,13 +16,14 @@ from typer.testing import CliRunner, Result
 
 from leaderboards import standings
 from leaderboards.base import row, summarise
+from leaderboards.micro import test_prompts as prompts_of
 from selfreward_bench import recipes
 from selfreward_bench.cli.app import app
 from selfreward_bench.cli.environment import _THREADS
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.storage.rundir import RunDir
-from selfreward_bench.types import EvalResult
+from selfreward_bench.types import Completion, EvalResult
 
 from ...reports.conftest import builder, full, whole  # noqa: F401 - runs that a report has something to say of
 
@@ -119,6 +120,21 @@ def store_results(run: Path) -> None:
             seconds=1.0,
         )
         standings.write_record(folder / standings.RESULT, result)
+
+
+def store_answers(run: Path) -> None:
+    """M1's and M2's answers to the first of the micro-world's prompts."""
+    for model in ("M1", "M2"):
+        folder = run / model / "eval" / "micro-quality@1"
+        folder.mkdir(parents=True, exist_ok=True)
+        texts = [(p.id, f"={model[1:]} would say {i} <b>") for i, p in enumerate(prompts_of(recipes.load("micro")))]
+        jsonl.write(
+            folder / "answers.jsonl",
+            [
+                Completion(prompt_id=p, index=0, text=text, n_tokens=1, finish_reason="stop", seed=0)
+                for p, text in texts[:60]
+            ],
+        )
 
 
 @pytest.fixture

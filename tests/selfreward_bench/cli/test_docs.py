@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from leaderboards.human.records import read_key
 from selfreward_bench import recipes
 from selfreward_bench.bases.findings import Examination
 from selfreward_bench.cli.app import COMMANDS, load
@@ -19,7 +20,7 @@ from selfreward_bench.storage.origin import Fork
 from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import EvalResult, Example, Message, Metric
 
-from .conftest import Cli, store_results
+from .conftest import Cli, store_answers, store_results
 
 ROOT = Path(__file__).parents[3]
 TEXT = render()
@@ -103,6 +104,14 @@ def test_every_example_runs(cli: Cli, quick: Any, monkeypatch: pytest.MonkeyPatc
         few = [Example(id=f"e{n}", prompt=turns[0], completion=turns[1]) for n in range(10)]
         monkeypatch.setattr("trainers.seeds.load_ift", lambda *_: few)
         monkeypatch.setattr("trainers.seeds.load_eft", lambda *_: [])
+    if command[0] == "human":
+        store_answers(Path("runs/first"))
+    if command[:2] == ["human", "score"]:
+        cli("human", "sheet", "runs/first", "--pairs", "M2:M1", "--n", "9")
+        key = read_key(Path("runs/first"))
+        for rater in "abc":
+            rows = "\n".join(f"{key.sheet},{item.id},1" for item in key.items)
+            Path(f"{rater}.csv").write_text(f"sheet,item,choice\n{rows}", encoding="utf-8")
     done = cli(*command)
     assert done.exit_code == 0, done.output
     assert done.stdout
