@@ -41,9 +41,14 @@ def sample_pairs(path: Path, limit: int | None, seed: int) -> list[PreferencePai
         DataError: the file cannot be read.
     """
     pairs = jsonl.read(path, PreferencePair)
-    drawn = sorted(pairs, key=lambda p: derive_seed(seed, "eval/pairs", p.id))[: limit or MOST]
-    ids = {p.id for p in drawn}
-    return [p for p in pairs if p.id in ids]
+    drawn = sorted(pairs, key=lambda p: derive_seed(seed, "eval/pairs", _name(p)))[: limit or MOST]
+    names = {_name(p) for p in drawn}
+    return [p for p in pairs if _name(p) in names]
+
+
+def _name(pair: PreferencePair) -> str:
+    """A prompt can have several pairs."""
+    return f"{pair.prompt_id}/{pair.chosen_index}-{pair.rejected_index}"
 
 
 class PairsCheck:
@@ -68,7 +73,7 @@ class PairsCheck:
         self.directory = root / MATCHES / PAIRS / model
         self.path = pairs_of(root, model)
         self.pairs = sample_pairs(self.path, setting.config.eval.limit, setting.config.seed)
-        self.prompts: Sequence[Prompt] = [Prompt(id=p.id, messages=p.prompt) for p in self.pairs]
+        self.prompts: Sequence[Prompt] = [Prompt(id=_name(p), messages=p.prompt) for p in self.pairs]
 
     def plan(self) -> Plan:
         """Judgments, nothing of it done yet; nobody answers."""
@@ -99,7 +104,7 @@ class PairsCheck:
         return found
 
     def _entry(self, side: str) -> Entry:
-        texts = {p.id: (p.chosen if side == CHOSEN else p.rejected)[-1].content for p in self.pairs}
+        texts = {_name(p): (p.chosen if side == CHOSEN else p.rejected)[-1].content for p in self.pairs}
         answers = {
             i: Completion(prompt_id=i, index=0, text=text, n_tokens=0, finish_reason="stop", seed=0)
             for i, text in texts.items()

@@ -79,6 +79,15 @@ def test_pairs_that_were_made_anew_since_are_told_and_not_shown(run: RunDir) -> 
     assert "other pairs were judged" in gaps[0]
 
 
+def test_a_prompt_can_have_several_pairs(run: RunDir) -> None:
+    path = run.path / "M2" / "pairs.jsonl"
+    first = jsonl.read(path, PreferencePair)[0]
+    other = first.model_copy(update={"chosen": first.rejected, "rejected": first.chosen, "chosen_index": 1})
+    jsonl.write(path, [first, other])
+    evaluate(f"{run.path}:M2", benchmarks="pairs")
+    assert "better in 1, the rejected one in 1 and" in judged(run.path, "M2", [])
+
+
 def test_models_without_pairs_are_an_error(run: RunDir) -> None:
     assert "none of these models" in evaluate(f"{run.path}:M1", benchmarks="pairs").errors[0]
 
