@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -43,12 +43,14 @@ class Evaluation:
         results: one per model and benchmark that went well, in the order asked for.
         errors: what went wrong, in words; the other results are there all the same.
         tournament: all pairs of the models that answered, where head-to-head was asked for and there were two.
+        preferences: of models whose training pairs were judged, in this call: chosen held against rejected.
     """
 
     root: Path
     results: tuple[EvalResult, ...]
     errors: tuple[str, ...] = ()
     tournament: Tournament | None = None
+    preferences: Mapping[str, Tournament] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -82,8 +84,8 @@ class Evaluation:
     @property
     def is_scored(self) -> bool:
         """Whether anything got a score: a sample of any benchmark, or a comparison of two models."""
-        pairs = self.tournament.pairs if self.tournament else ()
-        return any(p.n_scored for p in pairs) or any(map(_is_scored, self.results))
+        held = [*([self.tournament] if self.tournament else []), *self.preferences.values()]
+        return any(p.n_scored for h in held for p in h.pairs) or any(map(_is_scored, self.results))
 
     @property
     def benchmarks(self) -> tuple[str, ...]:

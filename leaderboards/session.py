@@ -23,6 +23,7 @@ from leaderboards.head_to_head.tournament import HeadToHead
 from leaderboards.health.run import write_health
 from leaderboards.models import ORACLE, SELF, as_self, finished_settings, judge_role, open_candidate
 from leaderboards.planning import Entry, Planned, check_of, has_pairs, plan_drift, plan_matches, plan_pairs, plan_row
+from leaderboards.standings import Tournament
 from leaderboards.suites import HEAD_TO_HEAD, NO_ROWS, PAIRS, World, bounded, default_config, run_of
 from selfreward_bench.config import JudgeRequest, RunConfig
 from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError, did_you_mean
@@ -264,7 +265,7 @@ class Session:
                     tournament = self._matches.hold(shown)
                 elif annotated := self._annotated:
                     tournament = score_annotations(annotated, root / standings.MATCHES)
-            self._check_pairs(shown, errors)
+            preferences = self._check_pairs(shown, errors)
             if self.judge and self.judge.engine:
                 self.judge.engine.close()
             with _noting(errors, "drift"):
@@ -272,7 +273,7 @@ class Session:
             with _noting(errors, "comparison"):
                 compare(root)
                 write_health(root)
-            return Evaluation(root, tuple(self._results()), tuple(errors), tournament)
+            return Evaluation(root, tuple(self._results()), tuple(errors), tournament, preferences)
 
     def _evaluate(self, entry: Entry, reporter: Reporter, errors: list[str]) -> None:
         model = entry.opened.model
@@ -285,16 +286,16 @@ class Session:
                 self._matches.take(model, entry.candidate.path, entry.candidate.model)
         entry.opened.close()
 
-    def _check_pairs(self, reporter: Reporter, errors: list[str]) -> None:
+    def _check_pairs(self, reporter: Reporter, errors: list[str]) -> dict[str, Tournament]:
         """The judge's view of what each model was trained on."""
-        if PAIRS not in self.names:
-            return
-        trained = [entry for entry in self._entries if has_pairs(entry)]
-        if not trained:
+        found: dict[str, Tournament] = {}
+        trained = [entry for entry in self._entries if has_pairs(entry)] if PAIRS in self.names else []
+        if PAIRS in self.names and not trained:
             errors.append(f"{PAIRS}: none of these models was trained on preference pairs of a run.")
         for entry in trained:
             with _noting(errors, f"{entry.candidate.name}: {PAIRS}"):
-                check_of(entry, self.setting).run(reporter)
+                found[entry.candidate.name] = check_of(entry, self.setting).run(reporter)
+        return found
 
     def _drift(self, reporter: Reporter) -> None:
         """Each model as a judge of all models' answers, where several have answered and judged in this call."""

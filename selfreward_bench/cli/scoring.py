@@ -53,7 +53,7 @@ def run_session(session: Session, *, full: bool, report: bool, as_json: bool = F
     """
     from selfreward_bench.cli.machine import emit
     from selfreward_bench.cli.progress import RichReporter
-    from selfreward_bench.cli.tables import compact_table, match_table, metric_table, remarks
+    from selfreward_bench.cli.tables import compact_table, match_table, metric_table, preference_table, remarks
 
     root, services = session.asked.root, session.asked.services
     with RichReporter() as reporter:
@@ -66,6 +66,8 @@ def run_session(session: Session, *, full: bool, report: bool, as_json: bool = F
         show(metric_table(done.results) if full else compact_table(done.results, stdout().width))
     if done.tournament:
         show("", *match_table(done.tournament))
+    if done.preferences:
+        show("", *preference_table(done.preferences))
     for remark in remarks(done.results, services.budget, services.replay):
         show("\n" + remark)
     if report:
@@ -80,6 +82,7 @@ def _stored(done: Evaluation) -> dict[str, Any]:
     return {
         "results": [r.model_dump(mode="json") for r in done.results],
         "head_to_head": matches and matches.model_dump(mode="json"),
+        "pairs": {model: held.model_dump(mode="json") for model, held in done.preferences.items()},
     }
 
 

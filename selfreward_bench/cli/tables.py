@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from selfreward_bench.cli.console import Columns, visible
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from leaderboards.metrics import MetricInfo
-    from leaderboards.standings import Tournament
+    from leaderboards.standings import HeadToHead, Tournament
     from selfreward_bench.prices import Budget
     from selfreward_bench.types import EvalResult, Metric
 
@@ -102,17 +102,33 @@ def match_table(tournament: Tournament) -> list[RenderableType]:
 
     from reports import wording
 
+    table = _matches((f"{pair.a} against {pair.b}", pair) for pair in tournament.pairs)
+    ratings = ", ".join(f"{r.checkpoint} {wording.number(r.rating, 'rating')}" for r in tournament.ratings)
+    title = Text(visible(f"Head to head, judge: {tournament.judge}"), "bold")
+    return [title, table, f"Bradley-Terry ratings: {ratings}"]
+
+
+def preference_table(found: Mapping[str, Tournament]) -> list[RenderableType]:
+    """What a judge said of the pairs that models were trained on."""
+    from rich.text import Text
+
+    judge = next(iter(found.values())).judge
+    table = _matches((f"{model}: {p.a} against {p.b}", p) for model, held in found.items() for p in held.pairs)
+    return [Text(visible(f"Preference pairs, judge: {judge}"), "bold"), table]
+
+
+def _matches(named: Iterable[tuple[str, HeadToHead]]) -> Columns:
+    from reports import wording
+
     table = Columns(("", "WIN", "TIE", "LOSS", "WIN - LOSS", "SCORED"), right=range(1, 6), heads=1)
-    for pair in tournament.pairs:
+    for name, pair in named:
         net = pair.net_win
         shares = [wording.number(share, "share") for share in (pair.win, pair.tie, pair.loss)]
         value = wording.number(net.value, "share", signed=True) if net else ""
         interval = wording.interval(net.low, net.high, "share", signed=True) if net else ""
         scored = f"{pair.n_scored:,}/{pair.n_total:,}"
-        table.add(f"{pair.a} against {pair.b}", *shares, f"{value} {interval}", scored)
-    ratings = ", ".join(f"{r.checkpoint} {wording.number(r.rating, 'rating')}" for r in tournament.ratings)
-    title = Text(visible(f"Head to head, judge: {tournament.judge}"), "bold")
-    return [title, table, f"Bradley-Terry ratings: {ratings}"]
+        table.add(name, *shares, f"{value} {interval}", scored)
+    return table
 
 
 def _row(found: Sequence[EvalResult], names: Sequence[str], metric: str, details: Collection[str]) -> tuple[str, ...]:

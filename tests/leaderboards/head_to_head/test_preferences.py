@@ -55,6 +55,8 @@ def run(tmp_path: Path) -> RunDir:
 def test_an_evaluation_asks_about_what_each_model_was_trained_on(run: RunDir) -> None:
     found = evaluate([f"{run.path}:M1", f"{run.path}:M2"], benchmarks="pairs")
     assert not found.errors
+    assert found.is_scored
+    assert [(m, h.pairs[0].wins, h.pairs[0].losses) for m, h in found.preferences.items()] == [("M2", 5, 2)]
     gaps: list[str] = []
     told = judged(run.path, "M2", gaps)
     assert "Of 8 drawn at random, micro-oracle@1" in told
