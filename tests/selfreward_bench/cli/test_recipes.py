@@ -88,7 +88,7 @@ def test_an_own_recipe_is_explained_and_cannot_steer_the_terminal(cli: Cli) -> N
     assert found["* name"][0].startswith('"[red]x\\u001b[2J\\u202e')
     assert ":smile:yyy" in found["* name"][0]
     assert found["* name"][0].endswith("yyy...")
-    assert len(text) < 30_000
+    assert len(text) < 40_000  # the explained settings themselves take 31,000
     assert found["* base"][0] == '" "'
     assert found["  seed"][0] == "0"
 
