@@ -163,7 +163,11 @@ def _environment(command: Sequence[str]) -> dict[str, str | None]:
     paths = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
     if "site-packages" not in _ROOT.parts:
         paths.insert(0, str(_ROOT))
-    found: dict[str, str | None] = {"PYTHONPATH": os.pathsep.join(paths) or None, "PYTHONSAFEPATH": "1"}
+    found: dict[str, str | None] = {
+        "PYTHONPATH": os.pathsep.join(paths) or None,
+        "PYTHONSAFEPATH": "1",
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # processes begun anew would find addresses of those before them
+    }
     if "--standalone" in command and "GLOO_SOCKET_IFNAME" not in os.environ:  # all are on this machine
         names = (n for n, found in psutil.net_if_addrs().items() if any(a.address == "127.0.0.1" for a in found))
         found["GLOO_SOCKET_IFNAME"] = next(names, None)

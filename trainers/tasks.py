@@ -22,7 +22,19 @@ from trainers.rehearsing import Rehearsal
 from trainers.tracking import Tracking
 from trainers.training import TrainProgress, TrainResult
 
-__all__ = ["COUNTED", "EVENTS", "RESTARTS", "STOP", "TASK", "Task", "add_event", "read_events", "read_task", "train", "write_task"]
+__all__ = [
+    "COUNTED",
+    "EVENTS",
+    "RESTARTS",
+    "STOP",
+    "TASK",
+    "Task",
+    "add_event",
+    "read_events",
+    "read_task",
+    "train",
+    "write_task",
+]
 
 TASK: Final = "task.json"
 EVENTS: Final = "events.jsonl"

@@ -34,7 +34,7 @@ def test_what_is_made_of_the_code_is_current(name: str) -> None:
 
 def test_settings_are_told_with_their_full_keys() -> None:
     lines = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8").splitlines()
-    assert sum(line.startswith("## ") for line in lines) == 12
+    assert sum(line.startswith("## ") for line in lines) == 14
     assert {line.count(" | ") for line in lines if line.startswith("| ")} == {3}
     assert [line.split("`")[1] for line in lines if line.startswith("| `")] == [s.key for s in settings() if s.name]
 
