@@ -377,6 +377,23 @@ class LoraConfig(Section):
     )
 
 
+class TrainConfig(Section):
+    """Which processes train; numbers depend on it by rounding alone."""
+
+    launch: Annotated[str, Field(min_length=1, max_length=2000)] | None = Field(
+        None, description="null: this process; auto: one for each device; or a launcher, such as torchrun ..."
+    )
+    processes: PositiveInt | None = Field(
+        None, description="How many processes there must be; null: as many as the launcher starts."
+    )
+
+    @model_validator(mode="after")
+    def _is_launched(self) -> TrainConfig:
+        if self.launch is None and self.processes not in (None, 1):
+            raise ValueError(f"processes {self.processes} need something that starts them: set launch, such as auto")
+        return self
+
+
 class PromptsConfig(Section):
     """New prompts by self-instruct."""
 
@@ -544,6 +561,7 @@ class RunConfig(Section):
     sft: SftConfig = Field(SftConfig(), description="Supervised fine-tuning of M0: M1 and the SFT baseline.")
     dpo: DpoConfig = Field(DpoConfig(), description="Direct preference optimisation from M_t, its own reference.")
     lora: LoraConfig | None = Field(None, description="Low-rank adapters; null: all weights are trained.")
+    train: TrainConfig = Field(TrainConfig(), description="The processes of SFT and DPO (docs/training.md).")
     prompts: PromptsConfig = Field(PromptsConfig(), description="New prompts by self-instruct.")
     candidates: CandidatesConfig = Field(CandidatesConfig(), description="Answers of M_t to the new prompts.")
     pairs: PairsConfig = Field(PairsConfig(), description="Which candidates become preferences.")
@@ -552,7 +570,7 @@ class RunConfig(Section):
     )
     eval: EvalConfig = Field(EvalConfig(), description="How checkpoints are evaluated.")
 
-    later: ClassVar[frozenset[str]] = frozenset({"rehearsal"})
+    later: ClassVar[frozenset[str]] = frozenset({"rehearsal", "train"})
 
     @property
     def signal(self) -> str:
@@ -560,8 +578,8 @@ class RunConfig(Section):
         return "rlaif" if self.rewards == "self" and self.judge.model != "self" else self.rewards
 
     def with_changeable(self, other: RunConfig) -> RunConfig:
-        """These settings, but for those on which no stage depends (the evaluation, trackers, replicas): they are the
-        other's."""
+        """These settings, but for those on which no stage depends (the evaluation, trackers, replicas, the processes of
+        trainings): they are the other's."""
         judge = self.judge.model_copy(update={"request": other.judge.request})
         free = {"eval": other.eval, "judge": judge, "track": other.track, "cluster": other.cluster}
-        return self.model_copy(update=free)
+        return self.model_copy(update=free | {"train": other.train})

@@ -1,4 +1,5 @@
-"""Runs one training: in this process on a CPU, in a process of its own where an accelerator's memory is at stake.
+"""Runs one training: in this process on a CPU, in a process of its own where an accelerator's memory is at stake, in
+those of a launcher where the recipe names one (``trainers.launched``).
 
 A framework does not give all of an accelerator's memory back before its process ends, and an engine was open in this
 one. On a CPU the memory does come back, and a process of its own would cost its imports (about 10 s) for each model.
@@ -10,17 +11,19 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from selfreward_bench.config import DpoConfig, EngineConfig, LoraConfig, SftConfig
+from selfreward_bench.config import DpoConfig, EngineConfig, LoraConfig, SftConfig, TrainConfig
 from selfreward_bench.errors import TrainingError
 from selfreward_bench.progress import Reporter
-from trainers.launchers import Tell
+from trainers.commands import AUTO, command_line
+from trainers.launched import launched
 from trainers.rehearsing import Rehearsal
+from trainers.tasks import Task
+from trainers.tasks import train as do
 from trainers.tracking import Tracking
 from trainers.training import TrainProgress, TrainResult
 
@@ -41,6 +44,7 @@ def run_training(
     lora: LoraConfig | None = None,
     track: Tracking | None = None,
     rehearsal: Rehearsal | None = None,
+    train: TrainConfig = TrainConfig(),  # noqa: B008  # frozen
     isolate: bool | None = None,
 ) -> TrainResult:
     """Trains ``parent`` on the records: ``kind`` is ``sft`` (Example) or ``dpo`` (PreferencePair).
@@ -51,38 +55,29 @@ def run_training(
         lora: trains an adapter; None trains all weights.
         track: the experiment trackers that are told each step.
         rehearsal: judgments that DPO trains beside the pairs.
+        train: the processes that do it.
         isolate: whether in a process of its own; None decides by whether an accelerator is there.
 
     Raises:
         TrainingError: training stopped; also when its process ended without a word.
+        ConfigError: ``train.launch`` cannot be used.
         KeyboardInterrupt: interrupted, with the state of the last step saved.
     """
     watch = _Watch(reporter, stage)
-    options: dict[str, Any] = {"seed": seed, "lora": lora, "track": track} | {
+    options: dict[str, Any] = {
+        "seed": seed,
         "trust_remote_code": engine.trust_remote_code,
         "date": engine.date,
         "attn_implementation": engine.attn_implementation,
     }
-    if rehearsal:
-        options["rehearsal"] = rehearsal
-    task = _Task(kind, parent, list(records), config, out_dir, threads, chat_template, options)
+    task = Task(
+        kind, parent, list(records), config, out_dir, threads, chat_template, lora, track, rehearsal, train, options
+    )
+    if command := command_line(train, _devices() if train.launch == AUTO else 1):
+        return launched(task, command, watch, watch.tell)
     if isolate if isolate is not None else _has_accelerator():
         return _in_own_process(task, watch)
-    return _train(task, watch, watch.tell)
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """What is trained; ``options`` are keywords of ``train_sft`` and ``train_dpo``."""
-
-    kind: str
-    parent: str | Path
-    records: Sequence[Any]
-    config: Any
-    out_dir: Path
-    threads: int | None
-    chat_template: str | None
-    options: dict[str, Any]
+    return do(task, watch, watch.tell)
 
 
 class _Watch:
@@ -105,22 +100,13 @@ def _has_accelerator() -> bool:
     return bool(torch.accelerator.is_available())
 
 
-def _train(task: _Task, progress: Callable[[TrainProgress], None], tell: Tell) -> TrainResult:
+def _devices() -> int:
     import torch
 
-    if task.threads:
-        torch.set_num_threads(task.threads)
-    options = task.options | {"progress": progress, "tell": tell}
-    if task.kind == "dpo":
-        from trainers.dpo import train_dpo
-
-        return train_dpo(Path(task.parent), task.records, task.config, task.out_dir, **options)
-    from trainers.sft import train_sft
-
-    return train_sft(task.parent, task.records, task.config, task.out_dir, chat_template=task.chat_template, **options)
+    return max(1, torch.accelerator.device_count())
 
 
-def _in_own_process(task: _Task, watch: _Watch) -> TrainResult:
+def _in_own_process(task: Task, watch: _Watch) -> TrainResult:
     """Ctrl-C is passed on: the first asks the training to save and stop after its step, a second stops it at once."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
@@ -162,11 +148,11 @@ def _in_own_process(task: _Task, watch: _Watch) -> TrainResult:
             child.terminate()
 
 
-def _child(connection: Connection, task: _Task) -> None:
+def _child(connection: Connection, task: Task) -> None:
     if hasattr(os, "setsid"):
         os.setsid()  # a terminal's Ctrl-C goes to the parent alone, which passes it on
     try:
-        connection.send(_train(task, connection.send, connection.send))
+        connection.send(do(task, connection.send, connection.send))
     except BrokenPipeError:  # the parent is gone; what was saved is kept
         sys.exit(1)
     except BaseException as error:

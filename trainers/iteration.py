@@ -25,6 +25,7 @@ from selfreward_bench.storage.rundir import RunDir, hash_json
 from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, Prompt, Reward
 from trainers import candidates, checks, eft, given, learning, pairs, prompts, rehearsal, rewards, roles, seeds
 from trainers.checkpoints import logit_probe, read_card
+from trainers.commands import require as require_launch
 from trainers.dpo import check_first_step, first_loss_tolerance
 from trainers.examination import examine_run
 from trainers.isolation import run_training
@@ -118,6 +119,7 @@ def run_iteration(
             return []
         check_model(run.config, last)
         if last not in finished_models(run):
+            require_launch(run.config.train)
             loop.helpers.check()  # what is wrong with names, keys and seed data is said first: it takes no time
             loop.seed_ift()
             examine_run(run, base_directory(run.config), flight=preflight, reporter=loop.reporter)
@@ -488,6 +490,7 @@ class _Loop(Workshop):
                     lora=lora,
                     track=tracking_of(self.run, model),
                     rehearsal=self.rehearsed(model) if kind == "dpo" else None,
+                    train=self.config.train,
                 )
                 if kind == "dpo":
                     tolerance = first_loss_tolerance(checkpoint_of(self.run, parent), self.config.dpo, lora)

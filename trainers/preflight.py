@@ -236,6 +236,7 @@ class _Flight:
             chat_template=self._template(parent),
             engine=self.config.engine,
             lora=self.config.lora,
+            train=self.config.train,
         )
         if weights_fingerprint(result.checkpoint) == weights_fingerprint(parent):
             self._refuse(f"A step of {kind.upper()} leaves the weights of {self._architecture} as they are.")

@@ -33,6 +33,7 @@ _TRAINED = (
     "eval",
     "checkpoint",
     "resume",
+    "launched",
     "plan.json",
     "log.jsonl",
     "tracking.json",

@@ -78,6 +78,7 @@ class ExactTrainer:
         self.batches = StepBatches(lengths, split, seed, lambda: self._step() // self.batches.steps, beside)
         self._rows, self._frame, self._progress, self.trackers = rows, frame, progress, trackers
         self.interruption = Interruption()
+        self._agreed = False  # of several processes: one of them was interrupted, and all know
         self.saving = False  # from a step's line in the log to the seal on its state
         self._sums: dict[str, Any] = {}
         self._started: tuple[float, int] | None = None
@@ -193,9 +194,15 @@ class ExactTrainer:
                 self._progress(TrainProgress(self._step(), trainer.state.max_steps, metrics, self._rate(metrics)))
         except KeyboardInterrupt:
             self.interruption.wanted = True
-        if self.interruption.wanted:
+        if self.stopped:
             trainer.control.should_save = trainer.control.should_training_stop = True
         self.saving = bool(trainer.control.should_save)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the training is to end before its last step; of several processes one alone cannot say so."""
+        trainer: Any = self
+        return self._agreed if trainer.args.world_size > 1 else self.interruption.wanted
 
     def seal(self) -> None:
         """Marks the state that was just saved as whole, once the log of its steps is on the disk too."""
@@ -223,11 +230,12 @@ class ExactTrainer:
         import torch
 
         trainer: Any = self
-        stacked = torch.stack(list(self._sums.values()))
-        values: list[float] = trainer.accelerator.reduce(stacked, reduction="sum").tolist()
-        names = list(self._sums)
-        self._sums = {}
-        return dict(zip(names, values, strict=True))
+        sums, self._sums = self._sums, {}
+        wanted = torch.full_like(next(iter(sums.values())), float(self.interruption.wanted))
+        stacked = torch.stack([*sums.values(), wanted])
+        *values, interrupted = trainer.accelerator.reduce(stacked, reduction="sum").tolist()
+        self._agreed = interrupted > 0
+        return dict(zip(sums, values, strict=True))
 
     def _rate(self, metrics: dict[str, float]) -> float:
         started, seen = self._started or (time.perf_counter(), 0)

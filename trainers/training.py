@@ -136,12 +136,14 @@ def training_arguments(config: SftConfig | DpoConfig, resume: Path, seed: int) -
 
 
 def _micro(config: SftConfig | DpoConfig) -> int:
-    """Most examples of a forward pass."""
+    """Most examples of a forward pass; without a setting a process takes its share of a step in one."""
     import os
 
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    micro = config.micro_batch_size or config.batch_size // processes
-    if micro < 1 or config.batch_size % (micro * processes):
+    processes = int(os.environ.get("WORLD_SIZE") or "1")
+    micro = config.micro_batch_size
+    if micro is None:
+        return -(-config.batch_size // processes)
+    if config.batch_size % (micro * processes):
         raise ConfigError(
             f"batch_size {config.batch_size} cannot be made of micro batches of {micro} on {processes} process(es). "
             "Choose a micro_batch_size such that batch_size is a multiple of micro_batch_size x processes."
@@ -302,7 +304,7 @@ def run_steps(trainer: Any, frame: Frame, trust_remote_code: bool = False) -> in
         finally:
             frame.log.flush()
             forget_optimizers()
-        if trainer.interruption.wanted:
+        if trainer.stopped:
             raise KeyboardInterrupt
     return int(trainer.state.global_step)
 

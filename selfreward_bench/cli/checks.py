@@ -32,6 +32,7 @@ def config_problems(config: RunConfig, rewards: bool = True, files: bool = True)
     from selfreward_bench.engines import KINDS
     from selfreward_bench.engines.templates import check_template
     from selfreward_bench.judges.prompts import load_judge_prompt
+    from trainers.commands import problems as launch_problems
     from trainers.pairs import STRATEGIES
     from trainers.roles import problems as role_problems
     from trainers.trackers import require_trackers
@@ -51,6 +52,7 @@ def config_problems(config: RunConfig, rewards: bool = True, files: bool = True)
         from selfreward_bench.engines.replicas import problems as replica_problems
 
         yield from replica_problems(config.engine, config.cluster)
+    yield from launch_problems(config.train)
     try:
         judge = load_judge_prompt(config.judge.prompt)
         if rewards and judge.kind != "pointwise":

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from selfreward_bench.config import EngineConfig
+from selfreward_bench.engines.processes import Program, end_abandoned
 from selfreward_bench.engines.vllm.client import KEY_VARIABLE, Client, Served, check_url
-from selfreward_bench.engines.vllm.process import Server, end_abandoned
 from selfreward_bench.errors import ConfigError, EngineError
 from selfreward_bench.storage.adapters import adapter_settings, parts
 
@@ -142,7 +142,8 @@ def _started(config: EngineConfig, source: Path) -> Serving:
     end_abandoned()
     key, port = secrets.token_urlsafe(24), _free_port()
     command = command_line(config, source, port)
-    server = Server(command, name=str(source), environment={**_ENVIRONMENT, KEY_VARIABLE: key})
+    title, environment = f"The vLLM server of {source}", {**_ENVIRONMENT, KEY_VARIABLE: key}
+    server = Program(command, title=title, setting="engine.command", environment=environment)
     client = Client(f"http://127.0.0.1:{port}", key)
 
     def stop() -> None:

@@ -11,8 +11,8 @@ import pytest
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import ChoiceRequest, GenerationRequest
+from selfreward_bench.engines.processes import state_directory
 from selfreward_bench.engines.transformers import open_transformers
-from selfreward_bench.engines.vllm.process import state_directory
 from selfreward_bench.engines.vllm.serving import VARIABLE, command_line, problems
 from selfreward_bench.errors import ConfigError, EngineError
 from selfreward_bench.types import Message

@@ -1,4 +1,4 @@
-"""Servers as processes: started, watched, ended with all that they started, also after srbench was killed."""
+"""Programs of srbench's: started, watched, ended with all that they started, also after srbench was killed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from selfreward_bench.engines.vllm.process import Server, end_abandoned, state_directory
-from selfreward_bench.errors import EngineError
+from selfreward_bench.engines.processes import Program, end_abandoned, state_directory
+from selfreward_bench.errors import EngineError, TrainingError
 
 # a server that has a worker in its group, as vLLM has; it says the worker's number
 WITH_WORKER = (
@@ -27,12 +27,12 @@ WITH_WORKER = (
 # a srbench that starts such a server and waits to be killed
 OWNER = (
     "import sys, time\n"
-    "from selfreward_bench.engines.vllm.process import Server\n"
-    "server = Server([sys.executable, '-c', sys.argv[1]], name='M1', environment={})\n"
+    "from selfreward_bench.engines.processes import Program\n"
+    "server = Program([sys.executable, '-c', sys.argv[1]], title='M1', setting='x', environment={})\n"
     "print(server.log, flush=True)\n"
     "time.sleep(600)\n"
 )
-REPOSITORY = Path(__file__).parents[4]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +41,12 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return state_directory()
 
 
-def start(program: str) -> Server:
-    return Server([sys.executable, "-c", program], name="M1", environment={})
+# torchrun gives each of its workers a session of its own
+WITH_WORKER_APART = WITH_WORKER.replace("600)'])", "600)'], start_new_session=True)")
+
+
+def start(program: str) -> Program:
+    return Program([sys.executable, "-c", program], title="The server of M1", setting="engine.command", environment={})
 
 
 def wait_for(what: Callable[[], object]) -> None:
@@ -69,8 +73,9 @@ def record_of(log: Path) -> dict[str, object]:
     return found
 
 
-def test_close_ends_the_server_and_its_workers(state: Path) -> None:
-    server = start(WITH_WORKER)
+@pytest.mark.parametrize("program", [WITH_WORKER, WITH_WORKER_APART])
+def test_close_ends_the_server_and_its_workers(program: str, state: Path) -> None:
+    server = start(program)
     worker, first = worker_of(server.log), int(str(record_of(server.log)["pid"]))
     server.close()
     assert not runs(worker)
@@ -96,15 +101,27 @@ def test_a_server_that_is_never_ready_is_ended() -> None:
     assert not runs(worker)
 
 
+def test_a_log_of_ones_own_is_written_on_and_stays(tmp_path: Path) -> None:
+    log = tmp_path / "own.log"
+    log.write_text("before\n")
+    program = Program(
+        [sys.executable, "-c", "print('more')"], title="It", setting="x", environment={}, log=log, error=TrainingError
+    )
+    with pytest.raises(TrainingError, match=r"(?s)It ended with exit code 0\..*before.*more"):
+        program.wait_until(lambda: False, 60)
+    assert log.read_text() == "before\nmore\n"
+    assert list(state_directory().iterdir()) == []
+
+
 def test_a_program_that_is_not_there_is_told(state: Path) -> None:
     with pytest.raises(EngineError, match=r"engine\.command cannot be started"):
-        Server(["/no/such/program"], name="M1", environment={})
+        Program(["/no/such/program"], title="M1", setting="engine.command", environment={})
     assert list(state.iterdir()) == []
 
 
-def killed_owner() -> Path:
+def killed_owner(program: str) -> Path:
     """The log of a server whose srbench was killed."""
-    owner = subprocess.Popen([sys.executable, "-c", OWNER, WITH_WORKER], stdout=subprocess.PIPE, cwd=REPOSITORY)
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, program], stdout=subprocess.PIPE, cwd=REPOSITORY)
     assert owner.stdout
     log = Path(owner.stdout.readline().decode().strip())
     worker_of(log)
@@ -115,9 +132,10 @@ def killed_owner() -> Path:
 
 
 @pytest.mark.parametrize("first_is_gone", [False, True])
-def test_what_a_killed_srbench_left_is_ended_at_the_next_start(state: Path, first_is_gone: bool) -> None:
+@pytest.mark.parametrize("program", [WITH_WORKER, WITH_WORKER_APART])
+def test_what_a_killed_srbench_left_is_ended_at_the_next_start(state: Path, first_is_gone: bool, program: str) -> None:
     """Also where the server's first process was killed and its workers run on."""
-    log = killed_owner()
+    log = killed_owner(program)
     worker, first = worker_of(log), int(str(record_of(log)["pid"]))
     assert runs(worker)
     if first_is_gone:

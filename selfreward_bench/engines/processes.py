@@ -1,8 +1,10 @@
-"""A server as a process of srbench's: in a group of its own, watched until it is ready, ended with all that it began.
+"""A program that srbench starts: in a group of its own, watched, ended with all that it began.
 
-A vLLM server is several processes; to kill the first leaves workers that hold the accelerator's memory. So the group is
-ended, by whoever can: ``Server.close``, the end of this process, or, where srbench was killed, the next start of any
-server (``end_abandoned``). What is needed for that is in a file per server in the user's state directory.
+A vLLM server is several processes, and so is a training that a launcher starts; to kill the first leaves workers that
+hold the accelerators' memory. So all are ended, by whoever can: ``Program.close``, the end of this process, or, where
+srbench was killed, the next start of any program (``end_abandoned``). What is needed for that is in a file per program
+in the user's state directory. A launcher may give its workers groups of their own; they are known by a variable in
+their environment.
 """
 
 from __future__ import annotations
@@ -25,12 +27,12 @@ from typing import Final
 import psutil
 
 from selfreward_bench.engines.served.faults import clean
-from selfreward_bench.errors import EngineError
-from selfreward_bench.storage.files import os_errors, write_atomic
+from selfreward_bench.errors import EngineError, SrbenchError
+from selfreward_bench.storage.files import open_own, os_errors, write_atomic
 
-__all__ = ["Server", "end_abandoned", "state_directory"]
+__all__ = ["Program", "end_abandoned", "last_lines", "state_directory"]
 
-_MARK: Final = "SRBENCH_SERVER"  # an environment variable by which all processes of a server are known
+_MARK: Final = "SRBENCH_SERVER"  # an environment variable by which all processes of a program are known
 _TITLE: Final = "VLLM::"  # what vLLM calls its processes, which overwrites command line and environment
 _SAME_START: Final = 2.0  # seconds by which a start time may differ: it is rounded
 _SAME_BOOT: Final = 60.0  # seconds by which the time of the machine's start may move when its clock is set
@@ -42,14 +44,14 @@ _log = logging.getLogger(__name__)
 
 
 def state_directory() -> Path:
-    """Where it is written which servers were started: ``$XDG_STATE_HOME/srbench/servers`` (``~/.local/state``)."""
+    """Where it is written which programs were started: ``$XDG_STATE_HOME/srbench/servers`` (``~/.local/state``)."""
     named = Path(os.environ.get("XDG_STATE_HOME") or "")
     return (named if named.is_absolute() else Path("~/.local/state").expanduser()) / "srbench" / "servers"
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """A server that was started.
+    """A program that was started.
 
     Attributes:
         pid: of its first process, and of the group and session of all.
@@ -100,11 +102,11 @@ class _Record:
 
     def members(self) -> list[psutil.Process]:
         """What still runs of it: nothing where its number now belongs to another group."""
-        found = [p for p in psutil.process_iter() if _group_of(p.pid) == (self.pid, self.pid)]
-        first = next((p for p in found if p.pid == self.pid), None)
+        every = list(psutil.process_iter())
+        first = next((p for p in every if p.pid == self.pid), None)
         if first is not None and not self._is_first(first):
             return []
-        return [p for p in found if _runs(p) and (p is first or self._is_mine(p))]
+        return [p for p in every if p is first or self._is_mine(p) if _runs(p)]
 
     def _is_first(self, process: psutil.Process) -> bool:
         try:
@@ -118,7 +120,8 @@ class _Record:
         try:
             if process.create_time() < self.started - _SAME_START:
                 return False
-            if "".join(process.cmdline()).startswith(_TITLE) or process.name().startswith(_TITLE):
+            titled = "".join(process.cmdline()).startswith(_TITLE) or process.name().startswith(_TITLE)
+            if titled and _group_of(process.pid) == (self.pid, self.pid):
                 return True
             return process.environ().get(_MARK) == self.mark
         except (psutil.Error, OSError):
@@ -141,28 +144,46 @@ def _group_of(pid: int) -> tuple[int, int] | None:
         return None
 
 
-class Server:
-    """A running server.
+class Program:
+    """A running program.
 
     Args:
         command: its command line.
-        name: of what it serves, for messages.
+        title: what it is, for messages: ``The vLLM server of M1``.
+        setting: that names the command.
         environment: what it finds beside this process's own variables; None takes one away.
+        log: where it writes; a file in the user's state directory if None, which goes when it was ended as it should.
+        error: what is raised.
 
     Raises:
-        EngineError: the program cannot be started.
+        EngineError: the program cannot be started; or what ``error`` says.
     """
 
-    def __init__(self, command: Sequence[str], *, name: str, environment: Mapping[str, str | None]) -> None:
-        self.name = name
-        self._keep_log = False
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        title: str,
+        setting: str,
+        environment: Mapping[str, str | None],
+        log: Path | None = None,
+        error: type[SrbenchError] = EngineError,
+    ) -> None:
+        self._title, self._error = title, error
+        self._keep_log = log is not None
         folder = state_directory()
-        with os_errors(folder, "prepare", EngineError):
+        with os_errors(folder, "prepare", error):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor, log = tempfile.mkstemp(prefix="server-", suffix=".log", dir=folder)
-        self.log = Path(log)
-        self._record = self.log.with_suffix(".json")
-        known = {**os.environ, **environment, _MARK: self.log.stem}
+            descriptor, name = tempfile.mkstemp(prefix="server-", suffix=".log", dir=folder)
+        own = Path(name)
+        self._record = own.with_suffix(".json")
+        self.log = log or own
+        if log:
+            own.unlink()
+            os.close(descriptor)
+            with os_errors(log, "write", error):
+                descriptor = open_own(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        known = {**os.environ, **environment, _MARK: own.stem}
         try:
             self._process = subprocess.Popen(  # noqa: S603  # the user names the program
                 list(command),
@@ -172,9 +193,9 @@ class Server:
                 env={key: value for key, value in known.items() if value is not None},
                 start_new_session=True,
             )
-        except OSError as error:
+        except OSError as cause:
             self.log.unlink(missing_ok=True)
-            raise EngineError(f"engine.command cannot be started: {clean(error)}") from error
+            raise error(f"{setting} cannot be started: {clean(cause)}") from cause
         finally:
             os.close(descriptor)
         self._end = weakref.finalize(self, _end_own, self._process, self._record)  # also when this process ends
@@ -191,13 +212,13 @@ class Server:
                 pid=pid,
                 started=psutil.Process(pid).create_time(),
                 command=tuple(command),
-                mark=self.log.stem,
+                mark=self._record.stem,
                 host=socket.gethostname(),
                 boot=psutil.boot_time(),
                 owner=me.pid,
                 owner_started=me.create_time(),
             )
-        raise EngineError(self._told("ended at once"))
+        raise self._error(self._told("ended at once"))
 
     def wait_until(self, ready: Callable[[], bool], timeout: float) -> None:
         """Returns when it is ready.
@@ -210,15 +231,19 @@ class Server:
             self.check()
             if time.monotonic() > end:
                 self.close(keep_log=True)
-                raise EngineError(self._told(f"is not ready after {timeout:g} s (engine.start_timeout) and was ended"))
+                raise self._error(self._told(f"is not ready after {timeout:g} s (engine.start_timeout) and was ended"))
             time.sleep(_POLL)
 
     def check(self) -> None:
         """Raises EngineError where it has ended, with the end of its log."""
-        code = self._process.poll()
+        code = self.exit_code()
         if code is not None:
             self.close(keep_log=True)
-            raise EngineError(self._told(f"ended with exit code {code}"))
+            raise self._error(self._told(f"ended with exit code {code}"))
+
+    def exit_code(self) -> int | None:
+        """That of its first process; None while it runs."""
+        return self._process.poll()
 
     def close(self, *, keep_log: bool = False) -> None:
         """Ends it and all it started.
@@ -232,11 +257,11 @@ class Server:
             self.log.unlink(missing_ok=True)
 
     def _told(self, what: str) -> str:
-        return f"The vLLM server of {self.name} {what}. The end of its log ({self.log}):\n{_last_lines(self.log)}"
+        return f"{self._title} {what}. The end of its log ({self.log}):\n{last_lines(self.log)}"
 
 
 def end_abandoned() -> int:
-    """Ends servers whose srbench was killed; how many there were. Others' and those of other machines stay."""
+    """Ends programs whose srbench was killed; how many there were. Others' and those of other machines stay."""
     ended = 0
     for file in sorted(state_directory().glob("server-*.json")):
         record = _Record.read(file)
@@ -245,14 +270,14 @@ def end_abandoned() -> int:
         if record and record.is_of_this_start and record.members():
             _end(record.members)
             ended += 1
-            _log.warning("Ended a vLLM server (process %d) that a killed srbench had left running.", record.pid)
+            _log.warning("Ended a program (process %d) that a killed srbench had left running.", record.pid)
         for left in (file, file.with_suffix(".log")):
             left.unlink(missing_ok=True)
     return ended
 
 
 def _end_own(process: subprocess.Popen[bytes], file: Path) -> None:
-    """Ends a server of this process."""
+    """Ends a program of this process."""
     record = _Record.read(file)
 
     def members() -> list[psutil.Process]:
@@ -270,12 +295,18 @@ def _end_own(process: subprocess.Popen[bytes], file: Path) -> None:
 
 def _end(members: Callable[[], list[psutil.Process]]) -> None:
     """Asks processes to end, and kills those that do not."""
+    asked: dict[int, psutil.Process] = {}  # one that is ending no longer shows what it is
+
+    def left() -> list[psutil.Process]:
+        asked.update({process.pid: process for process in members()})
+        return [process for process in asked.values() if process.is_running() and _runs(process)]
+
     for how, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
-        for process in members():
+        for process in left():
             with contextlib.suppress(psutil.Error):
                 process.send_signal(how)
         end = time.monotonic() + patience
-        while members():
+        while left():
             if time.monotonic() > end:
                 break
             time.sleep(_POLL)
@@ -283,7 +314,7 @@ def _end(members: Callable[[], list[psutil.Process]]) -> None:
             return
 
 
-def _last_lines(file: Path) -> str:
+def last_lines(file: Path) -> str:
     """The end of a log, fit for a message."""
     try:
         with file.open("rb") as stream:

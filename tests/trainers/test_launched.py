@@ -1,0 +1,261 @@
+"""A training by processes that a launcher starts: the same result, its errors as ours, killed and gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from selfreward_bench.config import DpoConfig, RehearsalConfig, SftConfig, TrainConfig
+from selfreward_bench.errors import DataError, SrbenchError, TrainingError
+from selfreward_bench.progress import Silent
+from trainers import launched
+from trainers.isolation import run_training
+from trainers.rehearsing import Rehearsal
+from trainers.tasks import Task, add_event, read_events, read_task, write_task
+from trainers.tracking import Tracking
+from trainers.training import TrainResult
+
+from .conftest import examples, pairs
+
+CONFIG = SftConfig(
+    learning_rate=1e-3, final_learning_rate=1e-4, epochs=2.0, batch_size=4, dropout=0.1, max_length=64, save_every=3
+)
+TWO = TrainConfig(launch="auto", processes=2)
+
+
+class Steps(Silent):
+    """A reporter that acts after these numbers of steps."""
+
+    def __init__(self, action: Any = None, *at: int) -> None:
+        self.seen, self._action, self._at = 0, action, at
+        self.messages: list[str] = []
+
+    def advanced(self, amount: int = 1) -> None:
+        self.seen += amount
+        if self.seen in self._at:
+            self._action()
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def train(
+    base: Path, out: Path, reporter: Any = None, config: SftConfig = CONFIG, train: TrainConfig = TWO, n: int = 17
+) -> TrainResult:
+    return run_training(
+        "sft",
+        base,
+        examples(n),
+        config,
+        out,
+        seed=1,
+        threads=1,
+        reporter=reporter or Steps(),
+        stage="SFT/train",
+        train=train,
+    )
+
+
+def task(base: Path, out: Path, **changes: Any) -> Task:
+    values: dict[str, Any] = {
+        "kind": "sft",
+        "parent": base,
+        "records": examples(4),
+        "config": CONFIG,
+        "out_dir": out,
+        "threads": 1,
+        "chat_template": None,
+        "options": {"seed": 1, "date": "2031-02-03"},
+    }
+    return Task(**values | changes)
+
+
+def test_a_task_is_read_as_it_was_written(tmp_path: Path) -> None:
+    track = Tracking(("tensorboard",), "group", "run/M1", tmp_path / "tracking")
+    sent = task(tmp_path, tmp_path / "out", track=track, train=TWO, threads=None, chat_template="plain")
+    assert read_task(write_task(sent, tmp_path)) == Task(
+        **{name: getattr(sent, name) for name in Task.__slots__} | {"parent": str(tmp_path)}
+    )
+    rehearsal = Rehearsal(tuple(examples(2)), RehearsalConfig(what=("eft",)))
+    preferences = task(tmp_path, tmp_path, kind="dpo", records=pairs(3), config=DpoConfig(), rehearsal=rehearsal)
+    read = read_task(write_task(preferences, tmp_path))
+    assert (read.records, read.rehearsal) == (preferences.records, rehearsal)
+
+
+def test_events_are_read_in_whole_lines(tmp_path: Path) -> None:
+    add_event(tmp_path, step=1)
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write('torn\n{"start": 0, "st')
+    found, offset = read_events(tmp_path, 0)
+    assert found == [{"start": 0, "step": 1}]
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write('ep": 2}\n')
+    assert read_events(tmp_path, offset)[0] == [{"start": 0, "step": 2}]
+
+
+# a launcher of another kind: it is given "-m trainers.worker TASK", and does what a test says
+STAND_IN = """
+import json, os, pathlib, sys, time
+folder = pathlib.Path(sys.argv[-1]).parent
+def event(**what):
+    with (folder / "events.jsonl").open("a") as file:
+        file.write(json.dumps({"start": 0, **what}) + "\\n")
+"""
+
+
+def launch(out: Path, program: str, reporter: Any = None) -> TrainResult:
+    reporter = reporter or Steps()
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "log.jsonl").write_text("".join(json.dumps({"step": n, "loss": 1.0, "tokens": 5}) + "\n" for n in (1, 2)))
+    (out.parent / "launcher.py").write_text(STAND_IN + program)
+    command = [sys.executable, str(out.parent / "launcher.py")]
+    return launched.launched(task(out, out), command, lambda progress: reporter.advanced(), reporter.message)
+
+
+def test_progress_messages_and_the_result_arrive_once(tmp_path: Path) -> None:
+    reporter = Steps()
+    program = """
+assert sys.argv[1:3] == ["-m", "trainers.worker"]
+event(tell="one GPU of 8"); event(tell="one GPU of 8")
+event(step=1, steps=2); event(start=1, step=1, steps=2); event(start=1, step=2, steps=2)
+event(start=1, result={"truncated": 3, "equal": 1, "rehearsed": 0})
+"""
+    result = launch(tmp_path / "out", program, reporter)
+    assert (result.steps, result.truncated, result.equal, result.tokens) == (2, 3, 1, 10)
+    assert reporter.seen == 2
+    assert reporter.messages == ["one GPU of 8", "A process of the training ended, and its launcher starts them anew."]
+    assert not (tmp_path / "out" / "launched").exists()
+
+
+@pytest.mark.parametrize(
+    ("event", "kind"),
+    [
+        ({"error": "Record 'e1' is odd.", "kind": "DataError"}, DataError),
+        ({"error": "Unknown thing.", "kind": "UnknownNameError"}, SrbenchError),
+        ({"error": "Not ours.", "kind": "os.system"}, TrainingError),
+    ],
+)
+def test_errors_arrive_as_they_were_raised(event: dict[str, str], kind: type[SrbenchError], tmp_path: Path) -> None:
+    with pytest.raises(kind) as caught:
+        launch(tmp_path / "out", f"event(**{event}); event(error='later', kind='DataError'); sys.exit(1)")
+    assert str(caught.value) == event["error"]
+
+
+def test_an_end_without_a_word_tells_the_end_of_the_log(tmp_path: Path) -> None:
+    program = "event(result={'truncated': 0, 'equal': 0, 'rehearsed': 0}); print('\\x1b[31mout of memory'); sys.exit(9)"
+    with pytest.raises(TrainingError, match=r"(?s)exit code 9 .*launch\.log.*out of memory") as caught:
+        launch(tmp_path / "out", program)
+    assert "\x1b" not in str(caught.value)
+
+
+def test_the_first_ctrl_c_asks_and_the_second_ends_all(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    polite = """
+event(step=4, steps=9)
+while not (folder / "stop").exists(): time.sleep(0.01)
+event(stopped=True); sys.exit(130)
+"""
+    with pytest.raises(KeyboardInterrupt):
+        launch(tmp_path / "a" / "out", polite, Steps(interrupt, 1))
+    deaf = """
+import subprocess
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+event(tell=str(child.pid)); event(step=4, steps=9)
+while not (folder / "stop").exists(): time.sleep(0.01)
+event(step=5, steps=9); time.sleep(600)
+"""
+    reporter = Steps(interrupt, 1, 2)
+    with pytest.raises(KeyboardInterrupt):
+        launch(tmp_path / "b" / "out", deaf, reporter)
+    assert not runs(int(reporter.messages[0]))
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_other_processes_than_the_recipe_says_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainers import worker
+
+    def outcome(**environment: str) -> tuple[int, dict[str, Any]]:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return worker.main(tmp_path / "task.json"), read_events(tmp_path, 0)[0][-1]
+
+    monkeypatch.setattr(worker, "train", lambda *args: pytest.fail("trained"))
+    write_task(task(tmp_path, tmp_path / "out", train=TrainConfig(launch="torchrun", processes=8)), tmp_path)
+    code, event = outcome(WORLD_SIZE="4", RANK="1")
+    assert (code, event["kind"]) == (1, "ConfigError")
+    assert "train.processes is 8, but what train.launch starts is a training of 4 process(es)" in event["error"]
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    with pytest.raises(SystemExit):  # what only the user can mend is not begun again
+        outcome()
+    monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT")
+    write_task(task(tmp_path, tmp_path / "out", train=TrainConfig(launch="srun")), tmp_path)
+    monkeypatch.setattr(worker, "train", lambda *args: TrainResult(1, 1.0, 1.0, {}, 0, tmp_path, tmp_path, 0.0, 0))
+    assert outcome(WORLD_SIZE="1", RANK="0")[0] == 0
+    code, event = outcome()
+    assert (code, event["kind"]) == (1, "ConfigError")
+    assert "several trainings of one process each" in event["error"]
+
+
+def workers_of(out: Path) -> list[psutil.Process]:
+    """The processes that train, torchrun left out."""
+    wanted = [str(out / "launched" / "task.json"), "trainers.worker"]
+    found = []
+    for process in psutil.process_iter():
+        try:
+            line = process.cmdline()
+        except psutil.Error:
+            continue
+        if line[-1:] == wanted[:1] and "torch.distributed.run" not in line:
+            found.append(process)
+    return found
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_replaced_and_a_stopped_training_goes_on_to_the_same_bytes(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    """Two processes, with dropout: undisturbed, and with a worker killed (-9), then Ctrl-C, then gone on with."""
+    undisturbed = train(tiny_model, tmp_path / "whole" / "SFT")
+    assert undisturbed.steps == 10
+    out = tmp_path / "disturbed" / "SFT"
+
+    def disturb() -> None:
+        if reporter.seen == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+            return
+        found = workers_of(out)
+        assert len(found) == 2
+        found[1].kill()
+
+    restarting = TrainConfig(launch="torchrun --standalone --nproc-per-node 2 --max-restarts 1", processes=2)
+    reporter = Steps(disturb, 4, 7)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_model, out, reporter, train=restarting)
+    assert reporter.messages == ["A process of the training ended, and its launcher starts them anew."]
+    assert workers_of(out) == []
+    assert 7 <= max(int(p.name.partition("-")[2]) for p in (out / "resume").iterdir()) < 10
+    ended = train(tiny_model, out, train=restarting)
+    for file in ("log.jsonl", "plan.json", "checkpoint/model.safetensors", "checkpoint/README.md"):
+        assert (out / file).read_bytes() == (undisturbed.checkpoint.parent / file).read_bytes(), file
+    assert ended.first_step == undisturbed.first_step
+    assert sorted(p.name for p in out.iterdir()) == ["checkpoint", "log.jsonl", "plan.json"]
