@@ -15,9 +15,11 @@ from leaderboards import standings, suites
 from leaderboards.base import Benchmark, JudgeRole, Setting
 from leaderboards.chain import keep_order
 from leaderboards.comparing.run import compare
+from leaderboards.course import Course
 from leaderboards.drift.session import drift, needed
 from leaderboards.evaluation import Evaluation, Names, listed
 from leaderboards.harness import evaluate_model, open_benchmark
+from leaderboards.head_to_head.benchmark import HEAD_TO_HEAD as MATCHES_KEY
 from leaderboards.head_to_head.finished import holds_annotations, holds_answers, score_annotations
 from leaderboards.head_to_head.tournament import HeadToHead
 from leaderboards.health.run import write_health
@@ -251,7 +253,7 @@ class Session:
         for entry in self._answering:
             check_served(entry.candidate.text, self.asked.services)
         check_served(self.asked.judge or "", self.asked.services, judges=True)
-        root, shown = self.asked.root, reporter or Silent()
+        root, shown = self.asked.root, self._course(reporter or Silent())
         with os_errors(root, "make"):
             root.mkdir(parents=True, exist_ok=True)
         errors: list[str] = []
@@ -274,6 +276,16 @@ class Session:
                 compare(root)
                 write_health(root)
             return Evaluation(root, tuple(self._results()), tuple(errors), tournament, preferences)
+
+    def _course(self, reporter: Reporter) -> Course:
+        """What tells of the whole of it, by the names that stages have."""
+        models = {}
+        for entry in self._entries:
+            keys = [open_benchmark(name).key for name in entry.settings]
+            keys += [MATCHES_KEY] if self._matches and entry in self._answering else []
+            models[entry.opened.model.name] = [f"{entry.opened.model.name}/eval/{key}" for key in keys]
+        after = [HEAD_TO_HEAD] if self._matches else []
+        return Course(reporter, models, [*after, "drift"] if self._wants_drift and len(self._answering) > 1 else after)
 
     def _evaluate(self, entry: Entry, reporter: Reporter, errors: list[str]) -> None:
         model = entry.opened.model

@@ -22,6 +22,16 @@ class Reporter(Protocol):
         """A line worth reading (a stale lock taken over, a resumed training, ...)."""
 
 
+class Overall(Protocol):
+    """What a reporter may offer besides: how far all the work is that its stages belong to."""
+
+    def overall(self, text: str, done: int, total: int, seconds_left: float | None) -> None:
+        """The next stage is ``text`` (``model 3 of 5, benchmark 2 of 6``), after ``done`` of ``total`` stages.
+
+        ``seconds_left`` are those of this stage and all after it; None where nothing tells yet.
+        """
+
+
 class Silent:
     """Says nothing."""
 

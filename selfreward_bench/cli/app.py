@@ -33,6 +33,16 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "doctor": ("doctor:doctor", "Check whether this machine can do the work."),
 }
 
+#: what else people call a command -> its name
+MEANT: Final = {
+    **dict.fromkeys(("run", "train", "loop", "iterate", "start", "resume"), "run-iteration"),
+    **dict.fromkeys(("evaluate", "bench", "benchmark", "score", "test"), "eval"),
+    **dict.fromkeys(("results", "show", "export"), "report"),
+    **dict.fromkeys(("new", "create"), "init"),
+    **dict.fromkeys(("diff", "vs"), "compare"),
+    **dict.fromkeys(("download", "pull"), "data"),
+}
+
 _PLAIN: Final[dict[str, Any]] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
 
 
@@ -40,6 +50,9 @@ class LazyCommands(Commands):
     """Lists commands from the table, and loads the one that is called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        if args and args[0] in MEANT and args[0] not in COMMANDS:
+            meant = MEANT[args[0]]
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {meant!r}? {COMMANDS[meant][1]}")
         name, command, rest = super().resolve_command(ctx, args)
         return name, load(name) if name else command, rest
 

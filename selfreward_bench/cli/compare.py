@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from selfreward_bench.cli import completion
 from selfreward_bench.cli.console import Columns, say, show
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.storage.files import os_errors, write_atomic
@@ -37,8 +38,22 @@ class Format(StrEnum):
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="The first checkpoint: RUN:MODEL, or a directory of results.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The second one, which is compared with the first.")],
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="A",
+            help="The first checkpoint: RUN:MODEL, or a directory of results.",
+            autocompletion=completion.models,
+        ),
+    ],
+    b: Annotated[
+        str,
+        typer.Argument(
+            metavar="B",
+            help="The second one, which is compared with the first.",
+            autocompletion=completion.models,
+        ),
+    ],
     benchmarks: Annotated[
         str | None,
         typer.Option("--benchmarks", metavar="NAME,NAME", help="Which ones, such as nlp,mt-bench; all that both have."),

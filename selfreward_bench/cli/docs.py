@@ -22,7 +22,11 @@ embedded micro-world; `init`, then `run-iteration` again and again, is the same 
 
 Results go to stdout, progress and errors to stderr. At a terminal tables keep to its width: numbers stay whole, words
 go on in the next line. In a pipe or a file each row is one line of plain text, however long, for `grep` and `awk`.
-`NO_COLOR`, `TERM=dumb` and `COLUMNS` are honoured.
+`NO_COLOR`, `TERM=dumb` and `COLUMNS` are honoured. `--json` gives programs one object of a documented shape
+(docs/formats.md).
+
+`srbench --install-completion` lets the shell complete commands, options and their values: suites, benchmarks (also in a
+list), recipes, and the models of your runs (`runs/first:M2`).
 
 Exit codes:
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from selfreward_bench.cli import costs, options
+from selfreward_bench.cli import completion, costs, options
 from selfreward_bench.cli.console import Columns, say, show
 from selfreward_bench.cli.failures import interruptible
 from selfreward_bench.cli.machine import Json, emit
@@ -34,6 +34,7 @@ def evaluate(
             "--checkpoint",
             metavar="MODEL",
             help="A directory, RUN:MODEL, a hub id, openai:NAME@URL, finished FILE or FILE:MODEL. Can be repeated.",
+            autocompletion=completion.models,
         ),
     ] = None,
     run: Annotated[
@@ -45,19 +46,35 @@ def evaluate(
             "--benchmarks",
             metavar="NAME,NAME",
             help="Such as alpaca-eval,nlp; NAME:FILE hands over a file; FILE.py:CLASS is your own (its code runs).",
+            autocompletion=completion.benchmarks,
         ),
     ] = None,
     suite: Annotated[
         str | None,
-        typer.Option("--suite", metavar="NAME", help="A set of benchmarks: quick, paper or micro."),
+        typer.Option(
+            "--suite",
+            metavar="NAME",
+            help="A set of benchmarks: quick, paper or micro.",
+            autocompletion=completion.suites,
+        ),
     ] = None,
     judge: Annotated[
         str | None,
-        typer.Option("--judge", metavar="MODEL", help="Who judges: openai:NAME@URL, a directory, RUN:MODEL, self."),
+        typer.Option(
+            "--judge",
+            metavar="MODEL",
+            help="Who judges: openai:NAME@URL, a directory, RUN:MODEL, self.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     world: Annotated[
         str | None,
-        typer.Option("--world", metavar="micro|real", help="The embedded world, or real data; found out unless given."),
+        typer.Option(
+            "--world",
+            metavar="micro|real",
+            help="The embedded world, or real data; found out unless given.",
+            autocompletion=completion.worlds,
+        ),
     ] = None,
     data_dir: options.DataDir = None,
     limit: Annotated[

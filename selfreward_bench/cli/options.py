@@ -7,10 +7,17 @@ from typing import Annotated
 
 import typer
 
+from selfreward_bench.cli import completion
+
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run's directory, such as runs/first.")]
 Recipe = Annotated[
     str | None,
-    typer.Option("--recipe", metavar="NAME|FILE", help="A built-in recipe or a YAML file; see `srbench recipes`."),
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="A built-in recipe or a YAML file; see `srbench recipes`.",
+        autocompletion=completion.recipes,
+    ),
 ]
 Set = Annotated[
     list[str] | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from selfreward_bench.cli import costs, options
+from selfreward_bench.cli import completion, costs, options
 from selfreward_bench.cli.console import say
 from selfreward_bench.errors import ConfigError
 
@@ -22,7 +22,12 @@ _UNMADE = Path("runs") / ".plan"  # the runs beside it tell how long work takes
 
 def plan(
     target: Annotated[
-        str, typer.Argument(metavar="RECIPE|RUN", help="A built-in recipe, a YAML file, or a run's directory.")
+        str,
+        typer.Argument(
+            metavar="RECIPE|RUN",
+            help="A built-in recipe, a YAML file, or a run's directory.",
+            autocompletion=completion.recipes,
+        ),
     ],
     until: Annotated[
         str | None, typer.Option("--until", metavar="MODEL", help="Of all models up to this one; of all without.")

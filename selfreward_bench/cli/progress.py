@@ -44,6 +44,7 @@ class RichReporter:
         self._shown: set[str] = set()
         self._told: set[str] = set()
         self._task: TaskID | None = None
+        self._whole: TaskID | None = None
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -63,6 +64,8 @@ class RichReporter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._end_bar()
+        if self._whole is not None:
+            self._progress.remove_task(self._whole)
         if not self._progress.disable:  # rich ends the output of what is no terminal with an empty line
             self._progress.stop()
 
@@ -71,6 +74,13 @@ class RichReporter:
         self._task = self._progress.add_task(visible(stage), total=total, unit=unit)
         self._advanced_at = self._clock()
         self._line_due = self._advanced_at + LINE_SECONDS
+
+    def overall(self, text: str, done: int, total: int, seconds_left: float | None) -> None:
+        """As ``selfreward_bench.progress.Overall``: a bar of its own above that of the stage."""
+        if self._whole is not None:
+            self._progress.remove_task(self._whole)
+        ends = None if seconds_left is None else self._clock() + seconds_left
+        self._whole = self._progress.add_task(visible(text), total=total, completed=done, ends=ends)
 
     def advanced(self, amount: int = 1) -> None:
         if self._task is None:
@@ -81,7 +91,7 @@ class RichReporter:
         self._advanced_at = now
         if self._progress.disable and now >= self._line_due:
             self._line_due = now + LINE_SECONDS
-            self._print("  ".join(f"{task.description}  {_course(task)}" for task in self._progress.tasks))
+            self._print("  ".join(f"{task.description}  {_course(task)}".rstrip() for task in self._progress.tasks))
 
     def finished(self, stage: str, counts: Mapping[str, float], seconds: float, skipped: bool = False) -> None:
         self._end_bar()
@@ -120,11 +130,19 @@ def _course(task: Task) -> str:
 
     rich's speed leaves out the first advance of a task, which tells what an earlier process had done.
     """
+    if "ends" in task.fields:
+        return _whole(task)
     of = "" if task.total is None else f"/{task.total:,.0f}"
     parts = [f"{task.completed:,.0f}{of} {task.fields['unit']}"]
     parts += [_speed(task.speed)] if task.speed else []
     parts += [f"{duration(task.time_remaining)} left"] if task.time_remaining else []
     return ", ".join(parts)
+
+
+def _whole(task: Task) -> str:
+    """Such as ``12 min 05 s left``, of all the work; nothing where nobody knows."""
+    ends = task.fields["ends"]
+    return "" if ends is None else f"{duration(max(0.0, ends - task.get_time()))} left in all"
 
 
 def _speed(rate: float) -> str:

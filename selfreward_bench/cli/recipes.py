@@ -6,13 +6,19 @@ from typing import Annotated
 
 import typer
 
+from selfreward_bench.cli import completion
 from selfreward_bench.cli.console import Columns, say, show
 from selfreward_bench.cli.machine import Json, emit
 
 
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME|FILE]", help="The recipe to show; all are listed without.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME|FILE]",
+            help="The recipe to show; all are listed without.",
+            autocompletion=completion.recipes,
+        ),
     ] = None,
     source: Annotated[bool, typer.Option("--source", help="Shows the recipe's own text, to copy and edit.")] = False,
     explain: Annotated[

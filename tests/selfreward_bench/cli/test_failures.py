@@ -13,6 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from selfreward_bench import errors
+from selfreward_bench.cli.app import COMMANDS, MEANT
 from selfreward_bench.cli.failures import Commands, interruptible
 
 ERRORS = [getattr(errors, name) for name in errors.__all__ if name.endswith("Error") or name == "LoopViolation"]
@@ -161,3 +162,18 @@ def test_a_mistyped_command_gets_a_suggestion(cli: Any) -> None:
     result = cli("run-iterations")
     assert result.exit_code == 2
     assert "Did you mean 'run-iteration'?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("called", "meant"),
+    [("run", "run-iteration"), ("train", "run-iteration"), ("evaluate", "eval"), ("show", "report")],
+)
+def test_what_others_call_a_command_is_understood(cli: Any, called: str, meant: str) -> None:
+    result = cli(called, "runs/first")
+    assert result.exit_code == 2
+    assert f"No such command '{called}'. Did you mean '{meant}'? " in result.stderr
+
+
+def test_no_command_is_called_like_another_ones_other_name() -> None:
+    assert not MEANT.keys() & COMMANDS.keys()
+    assert set(MEANT.values()) <= COMMANDS.keys()

@@ -165,3 +165,34 @@ def test_an_advance_without_a_stage_is_nothing() -> None:
     reporter, stream, _ = plain()
     reporter.advanced(3)
     assert stream.getvalue() == ""
+
+
+def test_the_whole_has_a_place_of_its_own() -> None:
+    reporter, stream, clock = plain()
+    reporter.overall("model 2 of 5, benchmark 1 of 6", 6, 30, 600.0)
+    reporter.started("M1/eval/nlp@1", 1_000, "samples")
+    for _ in range(5):
+        clock.now += 4
+        reporter.advanced(20)
+    (line,) = stream.getvalue().splitlines()
+    whole = "model 2 of 5, benchmark 1 of 6  9 min 44 s left in all"
+    assert line == f"{whole}  M1/eval/nlp@1  80/1,000 samples, 5.0/s, 3 min 04 s left"
+    reporter.overall("model 2 of 5, benchmark 2 of 6", 7, 30, None)
+    assert len(reporter._progress.tasks) == 2
+
+
+def test_both_bars_fit_80_columns() -> None:
+    clock = Clock()
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, force_interactive=True)
+    with RichReporter(console, clock) as reporter:
+        reporter.overall("model 3 of 5, benchmark 2 of 6", 13, 30, 3_725.0)
+        reporter.started("M2/eval/micro-judge-accuracy@1", 9_000, "samples")
+        clock.now += 10
+        reporter.advanced(4_000)
+        other = Console(file=io.StringIO(), width=80)
+        with other.capture() as shown:
+            other.print(reporter._progress.get_renderable())
+    lines = shown.get().splitlines()
+    assert "1 h 01 min left in all" in lines[0]
+    assert len(lines) == 2
+    assert max(map(len, lines)) <= 80
