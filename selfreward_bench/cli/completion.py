@@ -17,7 +17,7 @@ SUITES: Final = ("micro", "paper", "quick")
 BENCHMARKS: Final = (
     *("quality", "judge-accuracy", "alpaca-eval", "mt-bench", "nlp", "head-to-head", "ifeval"),
     *("judge-accuracy-oasst", "judge-accuracy-llmbar", "judge-accuracy-llmbar-processed", "judge-accuracy-pandalm"),
-    *("judge-accuracy-pairs", "judge-accuracy-jsonl"),
+    *("judge-accuracy-pairs", "judge-accuracy-jsonl", "pairs"),
 )
 _MOST: Final = 500  # offers
 
