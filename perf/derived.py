@@ -7,6 +7,7 @@ Simulated data whose truth is known from the formula, or from a data set so larg
     python perf/derived.py ratings           Bradley-Terry ratings of five checkpoints, all pairs, both orders
     python perf/derived.py length-control    length-controlled win rates and their paired difference
     python perf/derived.py length-control --without-baselines
+    python perf/derived.py seeds             means over 2 to 10 training seeds, and how two recipes differ
 
 Each line: the share of 95% intervals that hold the truth, and its Monte-Carlo error. ``--data-sets`` says how many.
 Every interval is made by the function that the benchmarks call, with its own number of resamples unless said below.
@@ -187,9 +188,32 @@ def _fitted(comparisons: Comparisons, gamed: Gamed | None, refits: int) -> Lengt
     return found
 
 
+# --- seeds
+
+
+def seeds(n_sets: int) -> None:
+    """Differences of 256 prompts with two samples each; the seeds' standard deviation is small, or a large one."""
+    for n in (2, 3, 5, 10):
+        for spread in (0.0, 0.1, 0.3):
+
+            def once(seed: int, n: int = n, spread: float = spread) -> Found:
+                rng = np.random.default_rng(seed)
+                prompts = 1.2 * rng.normal(size=256)
+
+                def run(mean: float) -> stats.Totals:
+                    values = mean + spread * rng.normal(size=(n, 1)) + prompts + 1.2 * rng.normal(size=(n, 256))
+                    return stats.Totals(2 * values, np.full_like(values, 2.0))
+
+                one, other = run(0.7), run(0.2)
+                yield "one recipe", *stats.crossed_interval(one)[1:], 0.7
+                yield "two recipes", *stats.crossed_difference(one, other)[1:], 0.5
+
+            report(f"{n} seeds, standard deviation {spread}", n_sets, once)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("strata", "pairs", "ratings", "length-control"))
+    parser.add_argument("what", choices=("strata", "pairs", "ratings", "length-control", "seeds"))
     parser.add_argument("--data-sets", type=int, default=1_000)
     parser.add_argument("--without-baselines", action="store_true", help="length control as in the micro-world")
     options = parser.parse_args()
@@ -197,7 +221,7 @@ def main() -> None:
     if options.what == "length-control":
         with_length_control(options.data_sets, not options.without_baselines)
     else:
-        {"strata": strata, "pairs": pairs, "ratings": ratings}[options.what](options.data_sets)
+        {"strata": strata, "pairs": pairs, "ratings": ratings, "seeds": seeds}[options.what](options.data_sets)
 
 
 if __name__ == "__main__":

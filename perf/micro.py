@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from selfreward_bench import stats
+
 REWARDS = ("self", "random", "length", "oracle")
 SHARED = ("prompts", "candidates")
 
@@ -189,13 +191,8 @@ def paired(
         matrix.append({p: statistics.mean(left[p]) - statistics.mean(right[p]) for p in prompts})
     common = sorted(set.intersection(*(set(m) for m in matrix)))
     values = np.array([[m[p] for p in common] for m in matrix])
-    rng = np.random.default_rng(0)
-    draws = [
-        values[rng.integers(len(seeds), size=len(seeds))][:, rng.integers(len(common), size=len(common))].mean()
-        for _ in range(4000)
-    ]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(values.mean()), float(low), float(high)
+    value, low, high = stats.crossed_interval(stats.Totals(values, np.ones_like(values)))
+    return tuple(float("nan") if x is None else x for x in (value, low, high))  # type: ignore[return-value]
 
 
 def wins(out: Path, seed: int, a: tuple[str, str], b: tuple[str, str]) -> float:

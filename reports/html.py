@@ -19,12 +19,13 @@ from typing import Any, Final, cast
 
 from markupsafe import Markup
 
+from leaderboards.comparing import Together
 from reports import wording
 from reports.facts import tables
 from reports.facts.run import RunFacts
 from reports.page import rendering
 from reports.page.section import Builder, Section
-from reports.sections import SECTIONS
+from reports.sections import SECTIONS, methods
 from selfreward_bench import __version__
 from selfreward_bench.storage.files import write_atomic
 
@@ -36,13 +37,14 @@ _SCRIPTS: Final = (
 )
 
 
-def render(runs: Sequence[RunFacts]) -> str:
+def render(runs: Sequence[RunFacts], together: Together | None = None) -> str:
     """The page as text that UTF-8 can hold.
 
     Args:
         runs: one run, or several that are shown side by side, the main one first.
+        together: several runs put together; see ``leaderboards.comparing.seeds``.
     """
-    built = sections(runs)
+    built = sections(runs, together)
     scripts = [rendering.asset(name) for name in _SCRIPTS]
     charts = {name: _chart(c) for s in built for name, c in s.charts.items()}
     blobs = {name: _pack(content) for s in built for name, content in s.blobs.items()}
@@ -61,19 +63,20 @@ def render(runs: Sequence[RunFacts]) -> str:
     return str(page)
 
 
-def sections(runs: Sequence[RunFacts]) -> list[Section]:
+def sections(runs: Sequence[RunFacts], together: Together | None = None) -> list[Section]:
     """The sections that the runs have something for, in the page's order."""
     builders = (cast(Builder, importlib.import_module(f"reports.sections.{name}").build) for name in SECTIONS)
-    return [s for build in builders if (s := build(runs)) is not None]
+    built = [methods.build(runs, together), *(build(runs) for build in builders)]
+    return [s for s in built if s is not None]
 
 
-def write(runs: Sequence[RunFacts], path: Path) -> None:
-    """Writes the page.
+def write(runs: Sequence[RunFacts], path: Path, together: Together | None = None) -> None:
+    """Writes the page; its arguments are ``render``'s.
 
     Raises:
         DataError: the operating system refuses.
     """
-    write_atomic(path, render(runs).encode())
+    write_atomic(path, render(runs, together).encode())
 
 
 def _chart(chart: Any) -> dict[str, Any]:

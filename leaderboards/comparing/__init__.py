@@ -1,8 +1,26 @@
-"""Checkpoints held against each other: ``run`` within a run, ``pairing`` any two.
+"""Checkpoints held against each other: ``run`` within a run, ``pairing`` any two, ``seeds`` runs of one recipe.
 
 Reports read the records; what computes them is imported where that is done.
 """
 
-from leaderboards.comparing.records import PairedBenchmark, PairedMetric, Pairing, conditions
+from leaderboards.comparing.records import (
+    Asked,
+    Contrast,
+    OverSeeds,
+    PairedBenchmark,
+    PairedMetric,
+    Pairing,
+    Together,
+    conditions,
+)
 
-__all__ = ["PairedBenchmark", "PairedMetric", "Pairing", "conditions"]
+__all__ = [
+    "Asked",
+    "Contrast",
+    "OverSeeds",
+    "PairedBenchmark",
+    "PairedMetric",
+    "Pairing",
+    "Together",
+    "conditions",
+]

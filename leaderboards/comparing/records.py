@@ -9,7 +9,19 @@ from typing import Final, Literal
 from leaderboards.standings import HeadToHead, MetricDifference
 from selfreward_bench.types import EvalResult, Metric, Record
 
-__all__ = ["SETTINGS", "PairedBenchmark", "PairedMetric", "Pairing", "Side", "Unlike", "conditions"]
+__all__ = [
+    "SETTINGS",
+    "Asked",
+    "Contrast",
+    "OverSeeds",
+    "PairedBenchmark",
+    "PairedMetric",
+    "Pairing",
+    "Side",
+    "Together",
+    "Unlike",
+    "conditions",
+]
 
 SETTINGS: Final = "settings"
 _UNCONDITIONAL: Final = {"benchmark", "request"}
@@ -99,6 +111,63 @@ class Pairing(Record):
     def same_weights(self) -> bool:
         """Whether both are one model."""
         return bool(self.a.fingerprint) and self.a.fingerprint == self.b.fingerprint
+
+
+class Asked(Record):
+    """What one wants to know over several seeds: a model's metric, or with ``against`` its difference to another's."""
+
+    benchmark: str
+    metric: str
+    model: str
+    against: str = ""
+
+
+class OverSeeds(Asked):
+    """It, over runs that differ in their seed alone.
+
+    Attributes:
+        value: over the prompts that all runs have.
+        sd: standard deviation of the runs' own means.
+        low, high: 95% interval, seeds and prompts both being drawn anew; None where there is no spread.
+    """
+
+    value: float
+    sd: float
+    low: float | None
+    high: float | None
+    n_seeds: int
+    n_prompts: int
+
+
+class Contrast(Asked):
+    """Group ``a``'s model less group ``b``'s, each over its runs; groups by number."""
+
+    a: int
+    b: int
+    value: float
+    low: float | None
+    high: float | None
+
+    @property
+    def direction(self) -> Literal[-1, 0, 1]:
+        """+1 or -1 where the interval excludes zero."""
+        if self.low is None or self.high is None:
+            return 0
+        return 1 if self.low > 0 else -1 if self.high < 0 else 0
+
+
+class Together(Record):
+    """Several runs together.
+
+    Attributes:
+        pooled: for each group of runs, what was asked over its seeds; empty for a group of one.
+        contrasts: the groups against each other.
+        gaps: what could not be read, in words.
+    """
+
+    pooled: tuple[tuple[OverSeeds, ...], ...] = ()
+    contrasts: tuple[Contrast, ...] = ()
+    gaps: tuple[str, ...] = ()
 
 
 def conditions(result: EvalResult) -> Mapping[str, str]:

@@ -1,6 +1,7 @@
-"""Several runs in one report: those that differ in their seed alone become a mean and a spread, others stand apart.
+"""Several runs in one report: seeds of one recipe become a mean, a spread and an interval, others stand apart.
 
-The mean and standard deviation over seeds are of finished numbers; intervals of single runs are not pooled.
+Mean and standard deviation over seeds are of finished numbers. Intervals over seeds, and differences between groups,
+are ``leaderboards.comparing.seeds``'s and handed in.
 """
 
 from __future__ import annotations
@@ -8,36 +9,26 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from leaderboards import chain
+from leaderboards.comparing import Asked, OverSeeds, Together
 from reports import wording
-from reports.facts import comparability, questions, tables
+from reports.facts import comparability, grouping, questions, tables
+from reports.facts.grouping import Group, group
 from reports.facts.run import RunFacts
 from reports.facts.tables import Cell, Change, Grid
 from reports.page.plots import axis, scaled
 from reports.page.section import Chart
 from selfreward_bench.types import EvalResult, Metric
 
-__all__ = ["Group", "Spread", "answered", "charts", "compared", "group", "spread", "unlike"]
+__all__ = ["Spread", "answered", "asked", "charts", "compared", "contrasted", "group", "lines", "spread", "unlike"]
 
-_SEED: Final = "seed"
-_IGNORED: Final = (_SEED, "name", "threads")
 _EVAL: Final = "eval."
-_TOLD: Final = 4  # settings in a label
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Runs with equal settings but for the seed.
-
-    Attributes:
-        label: what sets it apart from the other groups: ``rewards = oracle``; the run's name where nothing does.
-    """
-
-    label: str
-    runs: tuple[RunFacts, ...]
+_NOBODY: Final = Together()
+_ARROWS: Final = {1: "▲", -1: "▼", 0: ""}
+_TONES: Final[dict[int, wording.Tone]] = {1: "better", -1: "worse", 0: "neutral"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,33 +46,6 @@ class Spread:
     of: int
 
 
-def group(runs: Sequence[RunFacts]) -> list[Group]:
-    """The runs by settings, in the order given. A run of unknown settings, or of a seed that is there, is alone."""
-    found: dict[object, list[RunFacts]] = {}
-    for i, facts in enumerate(runs):
-        key = tuple(sorted((k, v) for k, v in facts.settings.items() if k not in _IGNORED))
-        seeds = [r.settings.get(_SEED) for r in found.get(key, ())]
-        alone = not key or facts.settings.get(_SEED) in seeds
-        found.setdefault(i if alone else key, []).append(facts)
-    members = list(found.values())
-    differing = _differing([m[0] for m in members])
-    return [Group(_label(m, differing), tuple(m)) for m in members]
-
-
-def _differing(runs: Sequence[RunFacts]) -> list[str]:
-    keys = dict.fromkeys(k for facts in runs for k in facts.settings if k not in _IGNORED)
-    return [k for k in keys if len({facts.settings.get(k) for facts in runs}) > 1]
-
-
-def _label(members: Sequence[RunFacts], differing: Sequence[str]) -> str:
-    told = [f"{k} = {wording.clip(members[0].settings.get(k, 'not set'), 40)}" for k in differing[:_TOLD]]
-    if len(differing) > _TOLD:
-        told.append(f"and {len(differing) - _TOLD} more settings")
-    if not told or not members[0].settings:
-        return members[0].name if len(members) == 1 else "all runs"
-    return ", ".join(told)
-
-
 def spread(values: Sequence[float | None]) -> Spread | None:
     """Mean and standard deviation of what is there; None of nothing."""
     known = [v for v in values if v is not None]
@@ -91,23 +55,113 @@ def spread(values: Sequence[float | None]) -> Spread | None:
     return Spread(statistics.fmean(known), sd, len(known), len(values))
 
 
-def compared(groups: Sequence[Group]) -> list[Grid]:
+def asked(groups: Sequence[Group]) -> tuple[list[Asked], str]:
+    """What the tables want to know over seeds, and the model that groups are held against each other by."""
+    runs = [facts for g in groups for facts in g.runs]
+    names, ends = _models(runs)
+    found = [
+        Asked(benchmark=key, metric=metric, model=model, against=against)
+        for key, metric in _headlines(runs)
+        for model, against in (*((name, "") for name in names), *((ends,) if ends else ()))
+    ]
+    return found, ends[0] if ends and len(groups) > 1 else ""
+
+
+def compared(groups: Sequence[Group], together: Together = _NOBODY) -> list[Grid]:
     """A table per main metric: groups by models, and how far the last model is from the first iteration.
 
-    All have the same columns; ``≠`` in a title marks unlike conditions.
+    All have the same columns; ``≠`` in a title marks unlike conditions. The last model's best value is marked where it
+    is shown to be better than every other group's.
     """
     runs = [facts for g in groups for facts in g.runs]
-    names = _ordered(runs, {m.name for facts in runs for m in facts.models if m.results})
-    iterations = tables.iterations(names)
-    ends = (iterations[-1], iterations[0]) if len(iterations) > 1 else None
-    columns = ("Setting", "Runs", *names, *((f"{ends[0]} − {ends[1]}",) if ends else ()))  # noqa: RUF001 - a minus
+    names, ends = _models(runs)
+    columns = ("Method", "Runs", *names, *((f"{ends[0]} − {ends[1]}",) if ends else ()))  # noqa: RUF001 - a minus
     marked = _unlike_keys(runs)
     grids = []
-    for key in tables.benchmarks(runs):
-        for metric in dict.fromkeys(m for facts in runs for m in tables.headline_metrics(facts, key)):
-            title = f"{wording.title(key)}: {wording.info(key, metric).label}{' ≠' if key in marked else ''}"
-            grids.append(Grid(title, columns, tuple(_row(g, key, metric, names, ends) for g in groups)))
+    for key, metric in _headlines(runs):
+        title = f"{wording.title(key)}: {wording.info(key, metric).label}{' ≠' if key in marked else ''}"
+        best = _best(groups, together, key, metric)
+        rows = [_row(g, key, metric, names, ends, _over(together, i)) for i, g in enumerate(groups)]
+        if best is not None and ends:
+            at = 2 + names.index(ends[0])
+            rows[best] = tuple(
+                replace(c, best=True) if k == at and isinstance(c, Cell) else c for k, c in enumerate(rows[best])
+            )
+        grids.append(Grid(title, columns, tuple(rows)))
     return grids
+
+
+def contrasted(groups: Sequence[Group], together: Together) -> Grid | None:
+    """How the groups' last models differ; None where nobody held them against each other."""
+    rows: list[tuple[str | Cell | Change, ...]] = []
+    for c in together.contrasts:
+        shown = wording.info(c.benchmark, c.metric)
+        value = wording.number(c.value, shown.unit, signed=True)
+        arrow, tone = _ARROWS[c.direction], _TONES[c.direction * shown.better]
+        change = Change("", value, wording.interval(c.low, c.high, shown.unit, signed=True), arrow, tone)
+        rows.append(
+            (f"{wording.title(c.benchmark)}: {shown.label}", f"{groups[c.a].label} − {groups[c.b].label}", change)  # noqa: RUF001
+        )
+    if not rows:
+        return None
+    note = "Seeds and prompts both drawn anew; of a method with one run, that run. Not adjusted for their number."
+    model = together.contrasts[0].model
+    return Grid(f"Differences of {model} between methods", ("Measure", "Methods", "Difference"), tuple(rows), note)
+
+
+def lines(groups: Sequence[Group], together: Together) -> list[tuple[str, str, str, str, str]]:
+    """Method, measure, seeds, models and their difference over the seeds, for a terminal."""
+    return [
+        (
+            members.label,
+            f"{wording.title(over.benchmark)}: {wording.info(over.benchmark, over.metric).label}",
+            str(over.n_seeds),
+            f"{over.model} − {over.against}",  # noqa: RUF001 - a minus
+            _told(over),
+        )
+        for i, members in enumerate(groups)
+        for over in _over(together, i).values()
+        if over.against
+    ]
+
+
+def _told(over: OverSeeds) -> str:
+    unit = wording.info(over.benchmark, over.metric).unit
+    sd = wording.number(over.sd, unit).removesuffix(" %")
+    interval = wording.interval(over.low, over.high, unit, signed=True)
+    return f"{wording.number(over.value, unit, signed=True)} ± {sd} {interval}".strip()
+
+
+def _models(runs: Sequence[RunFacts]) -> tuple[list[str], tuple[str, str] | None]:
+    """The models in order; the last iteration and the first."""
+    names = _ordered(runs, {m.name for facts in runs for m in facts.models if m.results})
+    iterations = tables.iterations(names)
+    return names, (iterations[-1], iterations[0]) if len(iterations) > 1 else None
+
+
+def _headlines(runs: Sequence[RunFacts]) -> list[tuple[str, str]]:
+    return [
+        (key, metric)
+        for key in tables.benchmarks(runs)
+        for metric in dict.fromkeys(m for facts in runs for m in tables.headline_metrics(facts, key))
+    ]
+
+
+def _over(together: Together, number: int) -> dict[tuple[str, str, str, str], OverSeeds]:
+    """What was asked over the seeds of a group, by benchmark, metric, model and the model it is held against."""
+    found = together.pooled[number] if number < len(together.pooled) else ()
+    return {(o.benchmark, o.metric, o.model, o.against): o for o in found}
+
+
+def _best(groups: Sequence[Group], together: Together, key: str, metric: str) -> int | None:
+    """The group that is shown to be better than every other; None where there is none."""
+    sense = wording.info(key, metric).better
+    beaten: dict[int, set[int]] = {}
+    for c in together.contrasts:
+        if (c.benchmark, c.metric) == (key, metric) and (won := c.direction * sense):
+            winner, loser = (c.a, c.b) if won > 0 else (c.b, c.a)
+            beaten.setdefault(winner, set()).add(loser)
+    return next((g for g, losers in beaten.items() if len(losers) == len(groups) - 1), None)
 
 
 def _ordered(runs: Sequence[RunFacts], names: Iterable[str]) -> list[str]:
@@ -134,13 +188,13 @@ def _words(question: str, told: Sequence[Sequence[questions.Sentence]]) -> str:
     return "; ".join(f"{word} in {n}" for word, n in counts.most_common()) or wording.NOTHING
 
 
-def charts(groups: Sequence[Group]) -> list[tuple[str, Chart]]:
+def charts(groups: Sequence[Group], together: Together = _NOBODY) -> list[tuple[str, Chart]]:
     """``(title, chart)`` for the first metric of each benchmark: the groups' curves over the models."""
     runs = [facts for g in groups for facts in g.runs]
     found = []
     for key in tables.benchmarks(runs):
         metrics = [m for facts in runs for m in tables.headline_metrics(facts, key)]
-        rows = _points(groups, key, metrics[0]) if metrics else []
+        rows = _points(groups, key, metrics[0], together) if metrics else []
         if rows:
             title = f"{wording.title(key)}: {wording.info(key, metrics[0]).label}"
             unit = wording.info(key, metrics[0]).unit
@@ -148,22 +202,26 @@ def charts(groups: Sequence[Group]) -> list[tuple[str, Chart]]:
     return found
 
 
-def _points(groups: Sequence[Group], benchmark: str, metric: str) -> list[dict[str, Any]]:
-    """Mean and spread of a group's runs; of one run, its number and interval."""
+def _points(groups: Sequence[Group], benchmark: str, metric: str, together: Together) -> list[dict[str, Any]]:
+    """Mean and interval of a group's runs (where nobody made one, the spread); of one run, its number and interval."""
     unit = wording.info(benchmark, metric).unit
     runs = [facts for g in groups for facts in g.runs]
     rows = []
-    for members in groups:
+    for i, members in enumerate(groups):
+        over = _over(together, i)
         names = _ordered(runs, {m.name for r in members.runs for m in r.models if benchmark in m.results})
         for name in names:
             found = [m for r in members.runs if (m := _metric(r, benchmark, metric, name)) is not None]
-            over = spread([m.value for m in found])
-            if over is None:
+            mean = spread([m.value for m in found])
+            if mean is None:
                 continue
-            low, high = (None, None) if over.sd is None else (over.mean - over.sd, over.mean + over.sd)
+            pooled = over.get((benchmark, metric, name, ""))
+            low, high = (None, None) if mean.sd is None else (mean.mean - mean.sd, mean.mean + mean.sd)
+            if pooled is not None and pooled.low is not None:
+                low, high = pooled.low, pooled.high
             if len(members.runs) == 1:
                 low, high = found[0].low, found[0].high
-            bounds = {"y": over.mean, "low": low, "high": high}
+            bounds = {"y": mean.mean, "low": low, "high": high}
             apart = bool(chain.iterations(names)) and name not in (chain.BASE, *chain.iterations(names))
             drawn = {k: scaled(v, unit) for k, v in bounds.items()}
             rows.append({"x": name, "series": members.label, "apart": apart, **drawn})
@@ -171,50 +229,68 @@ def _points(groups: Sequence[Group], benchmark: str, metric: str) -> list[dict[s
 
 
 def _row(
-    members: Group, benchmark: str, metric: str, names: Sequence[str], ends: tuple[str, str] | None
+    members: Group,
+    benchmark: str,
+    metric: str,
+    names: Sequence[str],
+    ends: tuple[str, str] | None,
+    over: Mapping[tuple[str, str, str, str], OverSeeds],
 ) -> tuple[str | Cell | Change, ...]:
     n = len(members.runs)
     cells: list[str | Cell | Change] = [
         members.label,
         f"{n} seeds" if n > 1 else "1 run",
-        *(_cell(members, benchmark, metric, m) for m in names),
+        *(_cell(members, benchmark, metric, m, over.get((benchmark, metric, m, ""))) for m in names),
     ]
     if ends:
-        cells.append(_gain(members, benchmark, metric, ends))
+        cells.append(_gain(members, benchmark, metric, ends, over.get((benchmark, metric, *ends))))
     return tuple(cells)
 
 
-def _cell(members: Group, benchmark: str, metric: str, model: str) -> Cell:
-    """One run's number with its interval; of several, mean ± standard deviation."""
+def _cell(members: Group, benchmark: str, metric: str, model: str, pooled: OverSeeds | None) -> Cell:
+    """One run's number with its interval; of several, mean ± standard deviation and the interval over both."""
     if len(members.runs) == 1:
         facts = members.runs[0]
         only = next((m for m in facts.models if m.name == model), None)
         cell = tables.metric_cell(facts, only, benchmark, metric) if only else Cell(wording.NOTHING)
         return Cell(cell.value, cell.interval, cell.scored)
     found = [_metric(facts, benchmark, metric, model) for facts in members.runs]
-    return _spread_cell(spread([m.value if m else None for m in found]), wording.info(benchmark, metric).unit)
-
-
-def _gain(members: Group, benchmark: str, metric: str, ends: tuple[str, str]) -> Cell:
     unit = wording.info(benchmark, metric).unit
+    return _spread_cell(spread([m.value if m else None for m in found]), unit, pooled)
+
+
+def _gain(
+    members: Group, benchmark: str, metric: str, ends: tuple[str, str], pooled: OverSeeds | None
+) -> Cell | Change:
+    shown = wording.info(benchmark, metric)
     found = [tables.difference(facts, benchmark, metric, *ends) for facts in members.runs]
     if len(members.runs) == 1:
-        if found[0] is None:
-            return Cell(wording.NOTHING)
-        change = tables.change_of(found[0], members.runs[0])
-        return Cell(f"{change.arrow} {change.value}".strip(), change.interval)
-    return _spread_cell(spread([d.value if d else None for d in found]), unit, signed=True)
-
-
-def _spread_cell(found: Spread | None, unit: str, *, signed: bool = False) -> Cell:
-    if found is None:
-        return Cell(wording.NOTHING)
-    sd = "" if found.sd is None else f"± {wording.number(found.sd, unit).removesuffix(' %')}"
-    return Cell(
-        wording.number(found.mean, unit, signed=signed),
-        sd,
-        f"{found.n} of {found.of} runs" if found.n < found.of else "",
+        return Cell(wording.NOTHING) if found[0] is None else tables.change_of(found[0], members.runs[0])
+    cell = _spread_cell(spread([d.value if d else None for d in found]), shown.unit, pooled, signed=True)
+    if pooled is None or pooled.low is None or pooled.high is None:
+        return cell
+    sign = 1 if pooled.low > 0 else -1 if pooled.high < 0 else 0
+    return Change(
+        ends[1],
+        cell.value,
+        cell.interval,
+        {1: "▲", -1: "▼", 0: ""}[sign],
+        _TONES[sign * shown.better],
+        spread=cell.spread,
     )
+
+
+def _spread_cell(found: Spread | None, unit: str, pooled: OverSeeds | None, *, signed: bool = False) -> Cell:
+    """The mean is the one that the interval is of, where there is one."""
+    if found is None and pooled is None:
+        return Cell(wording.NOTHING)
+    lost = f"{found.n} of {found.of} runs" if found is not None and found.n < found.of else ""
+    if pooled is not None:
+        interval = wording.interval(pooled.low, pooled.high, unit, signed=signed)
+        sd = f"± {wording.number(pooled.sd, unit).removesuffix(' %')}"
+        return Cell(wording.number(pooled.value, unit, signed=signed), interval, lost, spread=sd)
+    sd = f"± {wording.number(found.sd, unit).removesuffix(' %')}" if found is not None and found.sd is not None else ""
+    return Cell(wording.number(found.mean if found else None, unit, signed=signed), sd, lost)
 
 
 def _metric(facts: RunFacts, benchmark: str, metric: str, model: str) -> Metric | None:
@@ -230,7 +306,7 @@ def unlike(groups: Sequence[Group]) -> list[str]:
     """
     runs = [facts for g in groups for facts in g.runs]
     told = [f"{wording.title(key)}: {phrase}" for key, phrases in _unlike_keys(runs).items() for phrase in phrases]
-    names = _names(runs)
+    names = grouping.names(runs)
     settings = {
         n: {k: v for k, v in f.settings.items() if k.startswith(_EVAL)} for n, f in zip(names, runs, strict=True)
     }
@@ -245,14 +321,8 @@ def _unlike_keys(runs: Sequence[RunFacts]) -> dict[str, list[str]]:
 def _one_each(runs: Sequence[RunFacts], benchmark: str) -> Mapping[str, EvalResult]:
     """A result of each run, under the run's name."""
     found: dict[str, EvalResult] = {}
-    for name, facts in zip(_names(runs), runs, strict=True):
+    for name, facts in zip(grouping.names(runs), runs, strict=True):
         result = next((m.results[benchmark] for m in reversed(facts.models) if benchmark in m.results), None)
         if result is not None:
             found[name] = result
     return found
-
-
-def _names(runs: Sequence[RunFacts]) -> list[str]:
-    """The runs' names; of equal ones, with their number."""
-    names = [facts.name for facts in runs]
-    return [n if names.count(n) == 1 else f"{n} ({i})" for i, n in enumerate(names, 1)]

@@ -68,6 +68,7 @@ class Change:
         reach: the smallest true difference these samples would have shown, ``±0.12``; empty where nobody said.
         paired: ``500 of 512`` where samples of either model are missing.
         unpaired: whether each model was scored on samples of its own.
+        spread: over several runs, ``± 0.10``.
     """
 
     against: str
@@ -79,6 +80,7 @@ class Change:
     reach: str = ""
     paired: str = ""
     unpaired: bool = False
+    spread: str = ""
 
     @property
     def text(self) -> str:
@@ -88,12 +90,20 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One metric of one model. ``scored`` names how much of the data is missing, and is empty where nothing is."""
+    """One metric of one model.
+
+    Attributes:
+        scored: how much of the data is missing; empty where nothing is.
+        spread: over several runs, ``± 0.10``.
+        best: whether it is shown to be better than all it stands beside.
+    """
 
     value: str
     interval: str = ""
     scored: str = ""
     changes: tuple[Change, ...] = ()
+    spread: str = ""
+    best: bool = False
 
 
 @dataclass(frozen=True, slots=True)

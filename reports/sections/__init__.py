@@ -1,4 +1,7 @@
-"""The page's sections, a module each. A new one is a module with ``build`` and its name in ``SECTIONS``."""
+"""The page's sections, a module each. A new one is a module with ``build`` and its name in ``SECTIONS``.
+
+``methods`` is before them all where there are several runs.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reports import wording
-from reports.facts import comparability, decision, glossary, matches, measures, published, questions, several, tables
+from reports.facts import comparability, decision, glossary, matches, measures, published, questions, tables
 from reports.facts.decision import Decision
 from reports.facts.run import ModelFacts, RunFacts
 from reports.facts.tables import Cell, Change
@@ -76,19 +76,7 @@ def build(runs: Sequence[RunFacts]) -> Section:
     """The section; see ``reports.page.section.Builder``."""
     charts: dict[str, Chart] = {}
     told = [_told(facts, i, charts) for i, facts in enumerate(runs)]
-    groups = several.group(runs) if len(runs) > 1 else []
-    pictures = [(title, f"verdict-runs-{i}", chart) for i, (title, chart) in enumerate(several.charts(groups))]
-    charts |= {name: chart for _, name, chart in pictures}
-    body = rendering.render(
-        "verdict.html.j2",
-        told=told,
-        groups=groups,
-        answered=several.answered(groups) if groups else None,
-        compared=several.compared(groups),
-        pictures=pictures,
-        unlike=several.unlike(groups),
-        published_note=published.NOTE,
-    )
+    body = rendering.render("verdict.html.j2", told=told, published_note=published.NOTE)
     return Section("verdict", "Verdict", body, charts)
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from selfreward_bench.cli.console import say
+from selfreward_bench.cli.console import Columns, say, show
 from selfreward_bench.errors import ConfigError
 
 if TYPE_CHECKING:
+    from leaderboards.comparing import Together
     from reports.facts.run import RunFacts
 
 
@@ -102,8 +103,31 @@ def _write_page(found: Sequence[RunFacts], output: Path | None) -> None:
     from selfreward_bench.cli.scoring import REPORT
 
     path = output or Path(REPORT)
-    html.write(found, path)
+    together = _together(found) if len(found) > 1 else None
+    html.write(found, path, together)
+    if together is not None:
+        _show_over_seeds(found, together)
     say(f"The report: {path}")
+
+
+def _together(found: Sequence[RunFacts]) -> Together:
+    """Seeds of one recipe put together, and recipes held against each other, from the stored values of samples."""
+    from leaderboards.comparing import seeds
+    from reports.facts import grouping, several
+
+    groups = grouping.group(found)
+    asked, contrasted = several.asked(groups)
+    return seeds.together([[Path(facts.path) for facts in g.runs] for g in groups], asked, contrasted)
+
+
+def _show_over_seeds(found: Sequence[RunFacts], together: Together) -> None:
+    """What the seeds of each recipe come to, as a table in the terminal."""
+    from reports.facts import grouping, several
+
+    groups = grouping.group(found)
+    rows = several.lines(groups, together)
+    if rows:
+        show(Columns(("METHOD", "MEASURE", "SEEDS", "MODELS", "DIFFERENCE"), rows, right=(2,)))
 
 
 def _write_export(found: Sequence[RunFacts], format: Format, output: Path | None) -> None:

@@ -2,12 +2,13 @@
 
 A value that could not be scored (None, NaN, infinite) is left out of the number and counted beside it, never made one.
 A cluster is what was drawn independently: a prompt, with all its samples, turns and orders. Nothing here depends on a
-model, and nothing here knows of training seeds: two runs of one recipe differ by more than these intervals say.
+model. Two runs of one recipe differ by more than intervals over prompts say: ``crossed_interval`` draws both.
 """
 
 from __future__ import annotations
 
 from selfreward_bench.stats.agreement import fleiss_kappa, krippendorff_alpha
+from selfreward_bench.stats.crossed import Totals, crossed_difference, crossed_interval
 from selfreward_bench.stats.intervals import (
     bootstrap_interval,
     mean_interval,
@@ -38,8 +39,11 @@ __all__ = [
     "Difference",
     "PairwiseAccuracy",
     "TiePolicy",
+    "Totals",
     "WinLoss",
     "bootstrap_interval",
+    "crossed_difference",
+    "crossed_interval",
     "detectable_difference",
     "fleiss_kappa",
     "holm",

@@ -159,10 +159,10 @@ def test_runs_stand_side_by_side(whole: Any, tmp_path: Path) -> None:
     yaml.write_text(yaml.read_text().replace("seed: 0", "seed: 1"))
     text = words(page_of(whole.path, other))
     assert "2 runs, equal but for the seed" in text
-    assert "all runs 2 seeds 3.00 ± 0.00 3.30 ± 0.00 3.60 ± 0.00 +0.60 ± 0.00" in text
+    assert "run 2 seeds 3.00 ± 0.00 3.30 ± 0.00 3.60 ± 0.00 +0.60 ± 0.00" in text
     yaml.write_text(yaml.read_text().replace("rewards: self", "rewards: random"))
     text = words(page_of(whole.path, other))
-    assert "rewards = random 1 run 3.00 [2.90, 3.10] 507 of 512 scored" in text
+    assert "other 1 run 3.00 [2.90, 3.10] 507 of 512 scored" in text
 
 
 def test_nothing_is_fetched_and_the_policy_allows_the_pages_own_scripts_only(full: Any) -> None:

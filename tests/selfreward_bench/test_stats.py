@@ -15,7 +15,10 @@ from scipy import stats as scipy_stats
 from scipy.special import xlogy
 
 from selfreward_bench.stats import (
+    Totals,
     bootstrap_interval,
+    crossed_difference,
+    crossed_interval,
     detectable_difference,
     holm,
     kendall_tau_b,
@@ -778,3 +781,77 @@ def test_without_spread_there_is_no_unpaired_interval() -> None:
     assert unpaired_difference([1.0] * 5, [0.0] * 5).low is None
     assert unpaired_difference([1.0], [0.0, 1.0]).low is None
     assert unpaired_difference([None], [0.0, 1.0]).value is None
+
+
+# --- runs and prompts, both drawn
+
+
+def crossed(runs: int, prompts: int, *, spread: float = 0.1, seed: int = 0) -> Totals:
+    rng = np.random.default_rng(seed)
+    values = spread * rng.normal(size=(runs, 1)) + rng.normal(size=prompts) + rng.normal(size=(runs, prompts))
+    return Totals(values, np.ones_like(values))
+
+
+def test_an_interval_over_seeds_is_what_drawing_rows_and_columns_gives() -> None:
+    totals = crossed(5, 40, spread=0.0)
+    rng = np.random.default_rng(0)
+    draws = [totals.sums[rng.integers(5, size=5)][:, rng.integers(40, size=40)].mean() for _ in range(4_000)]
+    expected = np.quantile(draws, [0.025, 0.975])
+    found = crossed_interval(totals)
+    assert (found.value, found.low, found.high) == pytest.approx((totals.sums.mean(), *expected))
+
+
+def test_several_values_of_a_prompt_count_as_many_and_lost_ones_as_none() -> None:
+    totals = crossed(5, 30)
+    twice = crossed_interval(Totals(2 * totals.sums, 2 * totals.counts))
+    assert tuple(twice) == pytest.approx(tuple(crossed_interval(totals)))
+    counts = np.ones((5, 30))
+    counts[0, :10] = 0
+    lacking = Totals(totals.sums * counts, counts)
+    assert crossed_interval(lacking).value == pytest.approx(lacking.sums.sum() / 140)
+
+
+def test_two_seeds_that_differ_give_no_certainty() -> None:
+    values = np.array([[0.5] * 200, [0.7] * 200])
+    found = crossed_interval(Totals(values, np.ones_like(values)))
+    half = scipy_stats.t.ppf(0.975, 1) * 0.1  # Student's, of two means 0.2 apart
+    assert (found.value, found.low, found.high) == pytest.approx((0.6, 0.6 - half, 0.6 + half))
+
+
+@pytest.mark.parametrize(("runs", "prompts"), [(1, 50), (3, 1)])
+def test_one_run_or_one_prompt_has_no_interval_over_seeds(runs: int, prompts: int) -> None:
+    found = crossed_interval(crossed(runs, prompts))
+    assert found.value is not None
+    assert (found.low, found.high) == (None, None)
+
+
+def test_no_spread_and_no_values_are_no_interval() -> None:
+    same = Totals(np.ones((4, 9)), np.ones((4, 9)))
+    assert crossed_interval(same) == (1.0, None, None)
+    assert crossed_interval(Totals(np.zeros((2, 3)), np.zeros((2, 3)))) == (None, None, None)
+    assert crossed_difference(same, same) == (0.0, None, None)
+
+
+def test_two_recipes_share_their_prompts_and_not_their_seeds() -> None:
+    a, b = crossed(5, 200, seed=1), crossed(5, 200, seed=2)
+    alone = [crossed_interval(side) for side in (a, b)]
+    shared = a.sums.mean(axis=0) * 0.9  # what both find hard
+    found = crossed_difference(Totals(a.sums + shared, a.counts), Totals(b.sums + shared, b.counts))
+    assert found.value == pytest.approx(a.sums.mean() - b.sums.mean())
+    assert found.low is not None
+    assert found.high is not None
+    apart = sum(side.high - side.low for side in alone if side.high is not None and side.low is not None)
+    assert found.high - found.low < apart
+    turned = crossed_difference(b, a)
+    straight = crossed_difference(a, b)
+    assert turned.value == pytest.approx(-(straight.value or 0.0))
+
+
+def test_a_recipe_with_one_run_is_about_that_run() -> None:
+    one, many = crossed(1, 200, seed=1), crossed(6, 200, seed=2)
+    found = crossed_difference(one, many)
+    assert found.low is not None
+    assert found.value is not None
+    assert found.low < found.value
+    with pytest.raises(ValueError, match="cannot be paired"):
+        crossed_difference(one, crossed(2, 3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,18 @@ def test_several_runs_share_one_page_here(cli: Cli, two_results: Path) -> None:
     assert not (two_results / "report.html").exists()
     assert cli("report", two_results, "--output", "deep/x.html").exit_code == 0
     assert Path("deep/x.html").is_file()
+
+
+def test_seeds_of_one_recipe_are_put_together(cli: Cli, two_results: Path) -> None:
+    for seed in (1, 2):
+        shutil.copytree(two_results, f"s{seed}")
+        settings = Path(f"s{seed}/srbench.yaml")
+        settings.write_text(re.sub(r"(?m)^(  seed): .*$", rf"\1: {seed}", settings.read_text()))
+    done = cli("report", "s1", "s2")
+    assert done.exit_code == 0, done.stderr
+    assert "M2 \u2212 M1" in done.stdout
+    assert re.search(r"\[[+\u2212\d., ]+\]", done.stdout)
+    assert "seeds and prompts were both drawn anew" in Path("report.html").read_text(encoding="utf-8")
 
 
 def test_tables_go_to_stdout_or_into_a_file(cli: Cli, two_results: Path) -> None:
