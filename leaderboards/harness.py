@@ -80,7 +80,7 @@ _COST = "cost.json"  # what the records cost so far, over all calls that worked 
 
 #: the rows, and what installed packages bring; the names reserved are what `suites.NAMES` calls some rows, too
 ROWS: Final = Table(
-    "benchmark", BENCHMARKS, "srbench.benchmarks", frozenset({"quality", "judge-accuracy", "head-to-head"})
+    "benchmark", BENCHMARKS, "srbench.benchmarks", frozenset({"quality", "judge-accuracy", "head-to-head", "pairs"})
 )
 
 

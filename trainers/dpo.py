@@ -226,7 +226,7 @@ def render_pairs(tokenizer: Any, pairs: Sequence[PreferencePair]) -> Sequence[To
     Raises:
         DataError: a pair is there twice, or one cannot be rendered.
     """
-    if len({(p.prompt_id, p.chosen_index, p.rejected_index) for p in pairs}) < len(pairs):
+    if len({f"{p.prompt_id}/{p.chosen_index}/{p.rejected_index}" for p in pairs}) < len(pairs):
         raise DataError("Two preference pairs have the same prompt_id and answers, so a pair would count twice.")
     records = ((p.id, p.prompt, answer) for p in pairs for answer in (p.chosen, p.rejected))
     return _TokenPairs(numbered(p.id for p in pairs), render_turns(tokenizer, records))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
-
-import numpy as np
 
 from selfreward_bench.text import words
 
@@ -21,6 +20,7 @@ def nearest(texts: Sequence[str]) -> list[int | None]:
     >>> nearest(["Name a red food.", "Describe a bus.", "Name three red foods.", "7"])
     [2, 0, 0, None]
     """
+    import numpy as np
     from scipy.sparse import csr_array
 
     found = [Counter(words(text)) for text in texts]
@@ -28,8 +28,8 @@ def nearest(texts: Sequence[str]) -> list[int | None]:
     places = {word: at for at, word in enumerate(holders)}
     rows, columns, values = [], [], []
     for at, counts in enumerate(found):
-        weights = {word: n * np.log((1 + len(texts)) / holders[word]) for word, n in counts.items()}
-        norm = np.sqrt(sum(w * w for w in weights.values())) or 1.0
+        weights = {word: n * math.log((1 + len(texts)) / holders[word]) for word, n in counts.items()}
+        norm = math.sqrt(sum(w * w for w in weights.values())) or 1.0
         rows += [at] * len(weights)
         columns += [places[word] for word in weights]
         values += [w / norm for w in weights.values()]

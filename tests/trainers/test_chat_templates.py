@@ -194,7 +194,7 @@ def test_the_base_writes_prompts_by_the_template_of_the_run(
     """It writes them as M0; what a model of the run that was trained is opened with is nothing but itself."""
     opened: list[tuple[str, str | None]] = []
 
-    def open_engine(config: EngineConfig, source: Path, *, threads: int | None, chat_template: str | None) -> Any:
+    def open_engine(config: EngineConfig, source: Path, *, chat_template: str | None, **_: Any) -> Any:
         opened.append((source.parent.name if source.name == "checkpoint" else "M0", chat_template))
         raise TrainingError("enough")
 
