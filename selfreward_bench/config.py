@@ -297,7 +297,9 @@ class SftConfig(Section):
     )
     dropout: BelowOne = Field(0.1, description="Dropout, where the architecture has it (paper: 0.1).")
     max_length: PositiveInt = Field(2048, description="Most tokens of an example; longer ones are left out, not cut.")
-    eft_repeat: PositiveInt = Field(1, description="Times that each EFT example is seen per epoch.")
+    eft_repeat: Annotated[int, Field(ge=0)] = Field(
+        1, description="Times that each EFT example is seen per epoch; 0: M1 is trained on IFT alone (an ablation)."
+    )
     save_every: PositiveInt = Field(200, description="Steps between saved states, to resume from (paper: 200).")
     gradient_checkpointing: bool = Field(False, description="Computes activations twice to save memory.")
     bf16: bool = Field(False, description="Computes in bfloat16 autocast; weights and optimizer stay float32.")
@@ -544,6 +546,10 @@ class RunConfig(Section):
     rewards: Literal["self", "random", "length", "oracle"] = Field(
         "self", description="What rewards: self is the judge (judge.model); all others are controls."
     )
+    learn: Literal["preferences", "positives"] = Field(
+        "preferences",
+        description="What a round trains: preferences by DPO, or positives: perfect answers by SFT (an ablation).",
+    )
     with_baseline: bool = Field(False, description="Also trains the SFT baseline: IFT only.")
     chat_template: str | None = Field(
         None, description="null (the tokenizer's own, else the plain one), plain, fastchat:NAME or a Jinja file."
@@ -570,7 +576,13 @@ class RunConfig(Section):
     )
     eval: EvalConfig = Field(EvalConfig(), description="How checkpoints are evaluated.")
 
-    later: ClassVar[frozenset[str]] = frozenset({"rehearsal", "train"})
+    later: ClassVar[frozenset[str]] = frozenset({"rehearsal", "learn", "train"})
+
+    @model_validator(mode="after")
+    def _rehearses_beside_preferences(self) -> RunConfig:
+        if self.rehearsal.what and self.learn == "positives":
+            raise ValueError("learn: positives has no preferences, beside which rehearsal.what could be trained")
+        return self
 
     @property
     def signal(self) -> str:

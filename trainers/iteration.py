@@ -23,7 +23,20 @@ from selfreward_bench.storage.files import write_atomic
 from selfreward_bench.storage.model_files import files_fingerprint
 from selfreward_bench.storage.rundir import RunDir, hash_json
 from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, Prompt, Reward
-from trainers import candidates, checks, eft, given, learning, pairs, prompts, rehearsal, rewards, roles, seeds
+from trainers import (
+    candidates,
+    checks,
+    eft,
+    given,
+    learning,
+    pairs,
+    positives,
+    prompts,
+    rehearsal,
+    rewards,
+    roles,
+    seeds,
+)
 from trainers.checkpoints import logit_probe, read_card
 from trainers.commands import require as require_launch
 from trainers.dpo import check_first_step, first_loss_tolerance
@@ -287,6 +300,8 @@ class _Loop(Workshop):
         records = jsonl.read(path, PreferencePair)
         checks.check_pairs(path, model, records, jsonl.read(self.path(model, "completions.jsonl"), Completion))
         names = ["prompts", "candidates", "judgments", "pairs"]
+        if self.config.learn == "positives":
+            return self.learn_positives(model, names)
         inputs: dict[str, str] = {"pairs": self.outputs(f"{model}/pairs")["pairs.jsonl"]}
         settings: dict[str, object] = self.config.dpo.recorded()
         if self.config.rehearsal.what:
@@ -296,6 +311,31 @@ class _Loop(Workshop):
             settings["rehearsal"] = self.config.rehearsal.model_dump()
         self.train(model, "dpo", records, inputs, settings)
         return self.conclude(model, [f"{model}/{s}" for s in (*names, "train")])
+
+    def learn_positives(self, model: str, names: list[str]) -> Iteration:
+        """SFT from M0 on the seed data and all perfect answers so far, instead of DPO: the paper's ablation."""
+        inputs = {
+            "completions": self.outputs(f"{model}/candidates")["completions.jsonl"],
+            "rewards": self.outputs(f"{model}/pairs")["rewards.jsonl"],
+        }
+        with self.stage(
+            f"{model}/positives", inputs, {"judge": load_judge_prompt(self.config.judge.prompt).key}
+        ) as stage:
+            if stage:
+                result = positives.perfect(
+                    jsonl.read(self.path(model, "prompts.jsonl"), Prompt),
+                    jsonl.read(self.path(model, "completions.jsonl"), Completion),
+                    jsonl.read(self.path(model, "rewards.jsonl"), Reward),
+                    load_judge_prompt(self.config.judge.prompt),
+                )
+                jsonl.write(stage.records_path("positives.jsonl"), result.examples)
+                self.finish(stage, result.counts, "positives.jsonl")
+        rounds = [f"M{i}" for i in range(2, int(model[1:]) + 1)]
+        inputs = {name: self.outputs(f"M1/{name}")[f"{name}.jsonl"] for name in ("ift", "eft")}
+        inputs |= {f"positives-{m}": self.outputs(f"{m}/positives")["positives.jsonl"] for m in rounds}
+        added = [e for m in rounds for e in jsonl.read(self.path(m, "positives.jsonl"), Example, allow_empty=True)]
+        self.train(model, "sft", self.mixed_examples() + added, inputs, self.config.sft.model_dump(), parent="M0")
+        return self.conclude(model, [f"{model}/{s}" for s in (*names, "positives", "train")], parent="M0")
 
     def rehearse(self, model: str, parent: str, pairs: int) -> None:
         """Judgments that are trained beside the pairs."""
@@ -464,9 +504,15 @@ class _Loop(Workshop):
     # ---- training and the loop's checks ----------------------------------------------------------------------------
 
     def train(
-        self, model: str, kind: str, records: list[Any], inputs: dict[str, str], settings: dict[str, object]
+        self,
+        model: str,
+        kind: str,
+        records: list[Any],
+        inputs: dict[str, str],
+        settings: dict[str, object],
+        parent: str | None = None,
     ) -> None:
-        parent = parent_of(model)
+        parent = parent or parent_of(model)
         inputs = inputs | {"model": self.fingerprint(parent)}
         lora = self.config.lora
         if lora:
@@ -515,9 +561,10 @@ class _Loop(Workshop):
         told = {"from_the_model": int(stage.counts["examples"]) - people, "from_people": people}
         return self.config.rehearsal.model_dump(mode="json") | told
 
-    def conclude(self, model: str, names: list[str]) -> Iteration:
+    def conclude(self, model: str, names: list[str], parent: str | None = None) -> Iteration:
         """Checks the new weights against the parent's and writes ``iteration.json``, last."""
-        parent = parent_of(model)
+        parent = parent or parent_of(model)
+        rewarded, preferred = parent_of(model) != "M0", parent != "M0"
         path = self.path(model, "iteration.json")
         if path.exists():
             return Iteration(**json.loads(path.read_text(encoding="utf-8")))
@@ -528,7 +575,7 @@ class _Loop(Workshop):
         prints = (self.fingerprint(model), self.fingerprint(parent))
         change = checks.check_weights(model, parent, prints, (after, before))
         found = {name: self.run.finished_stage(name) for name in names}
-        learnt = list(learning.training_warnings(model, self.path(model, "log.jsonl"))) if parent != "M0" else []
+        learnt = list(learning.training_warnings(model, self.path(model, "log.jsonl"))) if preferred else []
         for warning in learnt:
             self.reporter.message(f"Warning: {warning}")
         iteration = Iteration(
@@ -536,17 +583,17 @@ class _Loop(Workshop):
             parent=parent,
             fingerprint=self.fingerprint(model),
             parent_fingerprint=self.fingerprint(parent),
-            rewards="none" if parent == "M0" else self.config.signal,
+            rewards=self.config.signal if rewarded else "none",
             counts={name: dict(stage.counts) for name, stage in found.items() if stage},
             checks={
                 "weights_differ_from_parent": "passed",
                 "largest_logit_change": f"{change:.4g}",
-                **({} if parent == "M0" else {"pairs_come_from_parent": "passed", "first_dpo_loss_is_ln2": "passed"}),
+                **({"pairs_come_from_parent": "passed", "first_dpo_loss_is_ln2": "passed"} if preferred else {}),
             },
             probe=after,
-            warnings=(*(self.pair_warnings(model) if parent != "M0" else ()), *learnt),
+            warnings=(*(self.pair_warnings(model) if preferred else ()), *learnt),
             lora=card.lora if (card := read_card(checkpoint_of(self.run, model))) else None,
-            judge=roles.shown(self.config, roles.JUDGE) if parent != "M0" and self.config.signal == "rlaif" else None,
+            judge=roles.shown(self.config, roles.JUDGE) if rewarded and self.config.signal == "rlaif" else None,
             rehearsal=self.rehearsal_record(model),
         )
         kept = {key: value for key, value in asdict(iteration).items() if value is not None}

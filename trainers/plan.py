@@ -32,7 +32,9 @@ __all__ = [
 ]
 
 _DRAWN = "drawn from"
-_BOOKKEEPING = frozenset({"ift", "eft", "pairs"})  # reads and writes records, asks no model: seconds at most
+_BOOKKEEPING = frozenset(
+    {"ift", "eft", "pairs", "positives"}
+)  # reads and writes records, asks no model: seconds at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,10 @@ def _work(run: RunDir, spec: StageSpec, seeds: _SeedCounts, anew: Collection[str
     config, model, kind = run.config, spec.model, stage_kind(spec.name)
     if kind in ("baseline", "sft"):
         return _sft_steps(config, model, seeds)
+    if kind == "dpo" and config.learn == "positives":
+        most = config.prompts.count * config.candidates.count * (int(model[1:]) - 1)
+        added = Amount(seeds.ift.number + seeds.eft.number * config.sft.eft_repeat + most, exact=False)
+        return _steps(added, config.sft, f"seed data and {most:,} answers at most")
     if kind == "dpo":
         pairs = _records(run, f"{model}/pairs", "pairs", anew) or _most_pairs(run, model, anew)
         return _steps(pairs, config.dpo, f"{pairs} pairs")
@@ -242,6 +248,8 @@ def _work(run: RunDir, spec: StageSpec, seeds: _SeedCounts, anew: Collection[str
         )
     if kind == "pairs":
         return _most_pairs(run, model, anew), "pairs", ""
+    if kind == "positives":
+        return Amount(config.prompts.count * config.candidates.count, exact=False), "positives", ""
     if kind == "rehearsal":
         most = rows_wanted(config, _most_pairs(run, model, anew).number)
         return Amount(most, exact=False), "examples", f"{' + '.join(config.rehearsal.what)}"

@@ -71,6 +71,7 @@ def stages(config: RunConfig) -> list[StageSpec]:
             StageSpec(f"M{i}/candidates", ("completions.jsonl",), "completions"),
             StageSpec(f"M{i}/judgments", ("judgments.jsonl", served_file("judgments")), "judgments"),
             StageSpec(f"M{i}/pairs", ("pairs.jsonl", "rewards.jsonl"), "pairs"),
+            *([StageSpec(f"M{i}/positives", ("positives.jsonl",), "positives")] if config.learn == "positives" else []),
             *([StageSpec(f"M{i}/rehearsal", _REHEARSED, "examples")] if config.rehearsal.what else []),
             StageSpec(f"M{i}/train", _TRAINED, "steps"),
         ]

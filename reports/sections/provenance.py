@@ -40,6 +40,7 @@ _KINDS: Final = {
     "candidates": "candidates",
     "judgments": "judgments",
     "pairs": "pairs",
+    "positives": "pairs",
     "rehearsal": "rehearsal",
     "train": "training",
 }

@@ -31,6 +31,7 @@ _KINDS = {
     "candidates": "candidate answers",
     "judgments": "judging",
     "pairs": "preference pairs",
+    "positives": "preference pairs",
     "rehearsal": "rehearsal of judging",
     "dpo": "preference training (DPO)",
 }

@@ -14,8 +14,9 @@ from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.storage.rundir import RunDir
 
 BUILT_IN = [
-    *("llama-3.1-8b", "llama-3.1-8b-lora", "llama-3.2-1b", "micro", "micro-fast", "micro-length", "micro-oracle"),
-    *("micro-random", "paper-70b", "qwen2.5-0.5b", "smollm2-1.7b-lora", "smollm2-135m"),
+    *("five-bucket", "llama-3.1-8b", "llama-3.1-8b-lora", "llama-3.2-1b", "micro", "micro-fast", "micro-length"),
+    *("micro-oracle", "micro-random", "no-eft", "paper-70b", "positive-only", "qwen2.5-0.5b", "sft-data"),
+    *("smollm2-1.7b-lora", "smollm2-135m"),
 ]
 
 
@@ -42,6 +43,25 @@ def test_the_shipped_recipes() -> None:
         assert len(line) > 20
         assert "extends" not in line
         assert recipes.source(name).splitlines()[1] == f"# {line}"  # the first is for editors
+
+
+def test_an_ablation_changes_what_it_is_about_and_nothing_else() -> None:
+    changed = {
+        "no-eft": ("micro", {"sft": {"eft_repeat": 0}}),
+        "positive-only": ("micro", {"learn": "positives"}),
+        "sft-data": ("micro", {"seeds": {"ift_size": 300, "eft_size": 1500}}),
+        "five-bucket": ("smollm2-135m", {"judge": {"prompt": "five-bucket"}}),
+    }
+    for name, (base, ours) in changed.items():
+        values = recipes.load(base).model_dump()
+        for key, value in (ours | {"name": name}).items():
+            values[key] = values[key] | value if isinstance(value, dict) else value
+        assert recipes.load(name).model_dump() == values
+
+
+def test_positives_have_no_preferences_to_rehearse_beside(recipe: Path) -> None:
+    text = error_of(recipe, "learn: positives\nrehearsal: {what: own}\n")
+    assert "learn: positives has no preferences" in text
 
 
 def test_the_paper_recipe_has_the_papers_values() -> None:

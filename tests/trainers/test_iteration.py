@@ -18,7 +18,7 @@ from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.storage.origin import read_fork
 from selfreward_bench.storage.rundir import RunDir
-from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, RankedPrompt
+from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, RankedPrompt, Reward
 from trainers import checks, workshop
 from trainers.forking import fork
 from trainers.iteration import first_change, next_model, run_iteration
@@ -312,6 +312,36 @@ def test_a_rehearsal_is_a_stage_of_its_own_and_says_whose_work_it_is(
     assert first_change(RunDir(run.path, recipes.change(run.config, ["rehearsal.size=7"]))) == "M2/rehearsal"
     before = [(finished.path / "M2" / name).read_text() for name in ("train.stage.json", "iteration.json")]
     assert not [text for text in before if "rehears" in text]
+
+
+def test_without_preferences_a_round_is_sft_on_the_seed_data_and_perfect_answers(copy: RunDir, tmp_path: Path) -> None:
+    made = fork(copy, tmp_path / "new", recipes.change(copy.config, ["learn=positives"]), {}, None)
+    assert made.kept[-1] == "M2/pairs"
+    run = RunDir.open(tmp_path / "new")
+    scored = jsonl.read(run.path / "M2/rewards.jsonl", Reward)
+    best = max(scored, key=lambda r: r.score or 0)  # in so small a run nothing may be perfect
+    jsonl.write(
+        run.path / "M2/rewards.jsonl", [r.model_copy(update={"score": 5.0}) if r == best else r for r in scored]
+    )
+    (iteration,) = run_iteration(run, until="M2")
+    added = [e.id for e in jsonl.read(run.path / "M2/positives.jsonl", Example)]
+    assert best.id in added
+    trained = run.finished_stage("M2/train")
+    seed = [run.finished_stage(f"M1/{name}") for name in ("ift", "eft")]
+    assert trained is not None
+    assert trained.counts["records"] == len(added) + sum(s.counts["examples"] for s in seed if s)
+    assert (iteration.parent, iteration.rewards) == ("M0", "self")
+    assert iteration.parent_fingerprint == weights_fingerprint(checkpoint_of(run, "M0"))
+    assert "first_dpo_loss_is_ln2" not in iteration.checks
+    assert run_iteration(run, until="M2") == []
+
+
+def test_m1_without_eft_is_the_baseline_by_another_name(copy: RunDir, tmp_path: Path) -> None:
+    fork(copy, tmp_path / "new", recipes.change(copy.config, ["sft.eft_repeat=0"]), {}, None)
+    run = RunDir.open(tmp_path / "new")
+    *_, iteration = run_iteration(run, until="M1")
+    assert iteration.counts["M1/train"]["records"] == iteration.counts["M1/ift"]["examples"]
+    assert weights_fingerprint(checkpoint_of(run, "M1")) == weights_fingerprint(checkpoint_of(run, "SFT"))
 
 
 def test_a_fork_with_the_settings_of_its_parent_becomes_its_parent(copy: RunDir, tmp_path: Path) -> None:
