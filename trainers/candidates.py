@@ -6,7 +6,8 @@ out as an undisturbed stage would have written it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from selfreward_bench.config import CandidatesConfig
@@ -16,10 +17,12 @@ from selfreward_bench.judges.fencing import clean
 from selfreward_bench.progress import Reporter
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.records import Made
 from selfreward_bench.types import Completion, Prompt
+from trainers.answers import Marks
 from trainers.replies import unanswered
 
-__all__ = ["by_prompt", "generate_missing", "refuse_strangers", "write_candidates"]
+__all__ = ["generate_missing", "refuse_strangers", "write_candidates"]
 
 
 def write_candidates(
@@ -44,27 +47,50 @@ def write_candidates(
     """
     if not prompts:
         raise DataError("There are no prompts to answer. Make some first (stage prompts), or check its filters.")
-    requests = [_request(prompt, config, run_seed, stage) for prompt in prompts]
-    reporter.started(stage, sum(r.n for r in requests), "completions")
-    stored = {c.id: c for c in jsonl.resume(path, Completion, unique=lambda c: c.id)}
-    refuse_strangers(path, stored, requests)
-    reporter.advanced(len(stored))
-    completions = generate_missing(engine, requests, path, stored, reporter.advanced)
-    answered = {c.prompt_id for c in completions}
+    requests = Made(len(prompts), lambda at: _request(prompts[at], config, run_seed, stage))
+    reporter.started(stage, len(prompts) * config.count, "completions")
+    there = Marks((prompt.id for prompt in prompts), config.count)
+    _mark(path, there)
+    reporter.advanced(len(there))
+    _answer(engine, requests, path, there, reporter.advanced)
+    answered = len(there.whole())
     if not answered:
         raise DataError(
             f"Each of the {len(prompts)} prompts with an answer of {config.sampling.max_new_tokens} tokens exceeds the "
             "model's context. Lower candidates.sampling.max_new_tokens or prompts.max_words."
         )
-    return {
-        "prompts": len(prompts),
-        "no_room": len(prompts) - len(answered),
-        "completions": len(completions),
-        "truncated": sum(c.finish_reason == "length" for c in completions),
-        "empty": sum(not c.text for c in completions),
-        "distinct": len({(c.prompt_id, c.text) for c in completions}),
-        "tokens": sum(c.n_tokens for c in completions),
-    }
+    return {"prompts": len(prompts), "no_room": len(prompts) - answered, **_counts(path)}
+
+
+def _mark(path: Path, there: Marks) -> None:
+    """Marks what a stage that was cut off left in its file.
+
+    Raises:
+        DataError: that answers what was not asked, or answers it twice.
+    """
+    jsonl.repair(path)
+    strangers: list[str] = []
+    for completion in jsonl.iterate(path, Completion, allow_empty=True) if path.exists() else ():
+        if not there.knows(completion.prompt_id, completion.index):
+            strangers.append(completion.id)
+        elif there.has(completion.prompt_id, completion.index):
+            jsonl.read(path, Completion, unique=lambda c: c.id)  # names both lines
+        else:
+            there.add(completion.prompt_id, completion.index)
+    _refuse(path, strangers)
+
+
+def _counts(path: Path) -> dict[str, float]:
+    """What the file holds. Texts are told apart by 64 bits of each."""
+    counts = dict.fromkeys(("completions", "truncated", "empty", "distinct", "tokens"), 0)
+    texts = array("q")
+    for completion in jsonl.iterate(path, Completion):
+        counts["completions"] += 1
+        counts["truncated"] += completion.finish_reason == "length"
+        counts["empty"] += not completion.text
+        counts["tokens"] += completion.n_tokens
+        texts.append(hash((completion.prompt_id, completion.text)))
+    return {**counts, "distinct": len(set(texts))}
 
 
 def generate_missing(
@@ -90,49 +116,56 @@ def generate_missing(
     Raises:
         EngineError: the engine left a sample out; the others are stored.
     """
-    ids = {r.id: [f"{r.id}/{k}" for k in range(r.n)] for r in requests}
-    done = {name for name, samples in ids.items() if all(s in stored for s in samples)}
+    there = Marks((r.id for r in requests), max(r.n for r in requests))
+    for completion in stored.values():
+        if there.knows(completion.prompt_id, completion.index):
+            there.add(completion.prompt_id, completion.index)
+    _answer(engine, requests, path, there, advanced, lambda c: stored.update({c.id: c}))
+    given = [r for r in requests if engine.failures.get(r.id) != TOO_LONG]
+    return [stored[f"{r.id}/{k}"] for r in given for k in range(r.n)]
+
+
+def _answer(
+    engine: Engine,
+    requests: Sequence[GenerationRequest],
+    path: Path,
+    there: Marks,
+    advanced: Callable[[int], None],
+    added: Callable[[Completion], None] = lambda _: None,
+) -> None:
+    """See ``generate_missing``; ``there`` are marks of what is stored, all requests ask for as many samples."""
+
+    def keep(completions: Iterable[Completion]) -> None:
+        new = [_storable(c) for c in completions if not there.has(c.prompt_id, c.index)]
+        jsonl.append(path, new)
+        for completion in new:
+            there.add(completion.prompt_id, completion.index)
+            added(completion)
+        advanced(len(new))
+
+    done = there.whole()
     if len(done) < len(requests):
         for batch in engine.generate(requests, done):
-            new = [_storable(c) for c in batch if c.id not in stored]
-            jsonl.append(path, new)
-            stored.update((c.id, c) for c in new)
-            advanced(len(new))
+            keep(batch)
     failures = engine.failures
-    refused = [_refused(r, k) for r in requests if failures.get(r.id) == REFUSED for k in range(r.n)]
-    if refused := [c for c in refused if c.id not in stored]:
-        jsonl.append(path, refused)
-        stored.update((c.id, c) for c in refused)
-    given = {name: samples for name, samples in ids.items() if failures.get(name) != TOO_LONG}
-    if missing := [name for name, samples in given.items() if any(s not in stored for s in samples)]:
+    refused = {name for name, why in failures.items() if why == REFUSED}
+    if refused:
+        keep(_refused(r, k) for r in requests if r.id in refused for k in range(r.n))
+    if missing := [name for name in there.missing() if failures.get(name) != TOO_LONG]:
         raise unanswered(engine.name, missing, failures)
-    return [stored[s] for samples in given.values() for s in samples]
 
 
 def refuse_strangers(path: Path, stored: Iterable[str], requests: Sequence[GenerationRequest]) -> None:
     """Raises DataError when a file holds samples that none of the requests asks for."""
-    strangers = sorted(set(stored) - {f"{r.id}/{k}" for r in requests for k in range(r.n)})
+    _refuse(path, set(stored) - {f"{r.id}/{k}" for r in requests for k in range(r.n)})
+
+
+def _refuse(path: Path, strangers: Collection[str]) -> None:
     if strangers:
         raise DataError(
-            f"{path}: {len(strangers)} record(s) answer what was not asked here, first {strangers[0]!r}. The file "
+            f"{path}: {len(strangers)} record(s) answer what was not asked here, first {min(strangers)!r}. The file "
             "belongs to other prompts or settings; remove it, or start over from this stage (--from-stage)."
         )
-
-
-def by_prompt(prompts: Sequence[Prompt], completions: Iterable[Completion]) -> dict[str, list[Completion]]:
-    """The completions of each prompt, by index; prompts in their order, also those without completions.
-
-    Raises:
-        DataError: a completion is there twice or belongs to none of the prompts.
-    """
-    groups: dict[str, dict[int, Completion]] = {prompt.id: {} for prompt in prompts}
-    for completion in completions:
-        if completion.prompt_id not in groups:
-            raise DataError(f"Completion {completion.id!r} belongs to none of the {len(groups)} prompts of this stage.")
-        if completion.index in groups[completion.prompt_id]:
-            raise DataError(f"Completion {completion.id!r} is there twice; its file was written twice.")
-        groups[completion.prompt_id][completion.index] = completion
-    return {name: [group[i] for i in sorted(group)] for name, group in groups.items()}
 
 
 def _request(prompt: Prompt, config: CandidatesConfig, run_seed: int, stage: str) -> GenerationRequest:

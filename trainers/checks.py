@@ -33,14 +33,25 @@ def check_pairs(path: Path, model: str, pairs: Iterable[PreferencePair], complet
     Raises:
         LoopViolation: a text of a pair is not the candidate it names.
     """
-    answers = {c.id: c.text for c in completions}
+    wanted: dict[str, tuple[int, str]] = {}  # a candidate -> hash of the text that a pair has for it, and the pair
     for pair in pairs:
         for index, side in ((pair.chosen_index, pair.chosen), (pair.rejected_index, pair.rejected)):
-            if answers.get(f"{pair.prompt_id}/{index}") != side[-1].content:
-                raise LoopViolation(
-                    f"{path}: pair {pair.id} holds a text that is not candidate {index} of its prompt. Make the pairs "
-                    f"anew: --from-stage {model}/pairs"
-                )
+            name, text = f"{pair.prompt_id}/{index}", hash(side[-1].content)
+            if wanted.setdefault(name, (text, pair.id))[0] != text:
+                raise _foreign(path, model, pair.id, name)
+    for completion in completions:
+        found = wanted.pop(completion.id, None)
+        if found and found[0] != hash(completion.text):
+            raise _foreign(path, model, found[1], completion.id)
+    for name, (_, pair_id) in wanted.items():
+        raise _foreign(path, model, pair_id, name)
+
+
+def _foreign(path: Path, model: str, pair_id: str, candidate: str) -> LoopViolation:
+    return LoopViolation(
+        f"{path}: pair {pair_id} holds a text that is not candidate {candidate.rpartition('/')[2]} of its prompt. Make "
+        f"the pairs anew: --from-stage {model}/pairs"
+    )
 
 
 def check_weights(

@@ -21,7 +21,8 @@ from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.files import write_atomic
 from selfreward_bench.storage.model_files import files_fingerprint
-from selfreward_bench.storage.rundir import RunDir, hash_json
+from selfreward_bench.storage.records import Records
+from selfreward_bench.storage.rundir import RunDir, Stage, hash_json
 from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, Prompt, Reward
 from trainers import (
     candidates,
@@ -37,6 +38,7 @@ from trainers import (
     roles,
     seeds,
 )
+from trainers.answers import Answers
 from trainers.checkpoints import logit_probe, read_card
 from trainers.commands import require as require_launch
 from trainers.dpo import check_first_step, first_loss_tolerance
@@ -293,12 +295,8 @@ class _Loop(Workshop):
         self.answer(model, parent)
         self.reward(model, parent)
         self.prefer(model)
-        answered = self.run.finished_stage(f"{model}/candidates")
-        made_by = answered.inputs.get("model") if answered else None
-        checks.check_candidates(model, parent, made_by, self.fingerprint(parent))
-        path = self.path(model, "pairs.jsonl")
-        records = jsonl.read(path, PreferencePair)
-        checks.check_pairs(path, model, records, jsonl.read(self.path(model, "completions.jsonl"), Completion))
+        self.check_preferences(model, parent)
+        records = jsonl.read(self.path(model, "pairs.jsonl"), PreferencePair)
         names = ["prompts", "candidates", "judgments", "pairs"]
         if self.config.learn == "positives":
             return self.learn_positives(model, names)
@@ -369,6 +367,15 @@ class _Loop(Workshop):
                 )
                 self.finish(stage, counts, "rehearsal.jsonl")
 
+    def check_preferences(self, model: str, parent: str) -> None:
+        """The candidates must be of the parent's weights, and the pairs of the candidates."""
+        answered = self.run.finished_stage(f"{model}/candidates")
+        made_by = answered.inputs.get("model") if answered else None
+        checks.check_candidates(model, parent, made_by, self.fingerprint(parent))
+        path = self.path(model, "pairs.jsonl")
+        answers = jsonl.iterate(self.path(model, "completions.jsonl"), Completion)
+        checks.check_pairs(path, model, jsonl.iterate(path, PreferencePair), answers)
+
     def earlier_prompts(self, model: str) -> list[Prompt]:
         """The prompts of all earlier rounds, which new ones must not repeat."""
         rounds = [f"M{i}" for i in range(2, int(model[1:]))]
@@ -432,7 +439,7 @@ class _Loop(Workshop):
             if stage:
                 counts = candidates.write_candidates(
                     self.engine(parent),
-                    jsonl.read(self.path(model, "prompts.jsonl"), Prompt),
+                    Records(self.path(model, "prompts.jsonl"), Prompt),
                     self.config.candidates,
                     path=stage.records_path("completions.jsonl"),
                     run_seed=self.config.seed,
@@ -456,8 +463,8 @@ class _Loop(Workshop):
             if stage:
                 path = stage.records_path("judgments.jsonl")
                 if self.config.rewards == "self":
-                    asked = jsonl.read(self.path(model, "prompts.jsonl"), Prompt)
-                    answers = jsonl.read(self.path(model, "completions.jsonl"), Completion)
+                    asked = Records(self.path(model, "prompts.jsonl"), Prompt)
+                    answers = Records(self.path(model, "completions.jsonl"), Completion)
                     judging = self.judge(judge, stage.name)
                     counts = rewards.write_judgments(judging, asked, answers, path=path, reporter=self.reporter)
                     self.tidy(judge, path, rewards.judge_items(asked, answers))
@@ -475,29 +482,40 @@ class _Loop(Workshop):
         with self.stage(f"{model}/pairs", inputs, settings) as stage:
             if stage:
                 self.reporter.started(stage.name, None, "pairs")
-                asked = jsonl.read(self.path(model, "prompts.jsonl"), Prompt)
-                answers = jsonl.read(self.path(model, "completions.jsonl"), Completion)
-                scored = rewards.rewards_for(
-                    self.config.rewards,
-                    prompts=asked,
-                    completions=answers,
-                    judgments=jsonl.read(self.path(model, "judgments.jsonl"), Judgment, allow_empty=True),
-                    run_seed=self.config.seed,
-                    oracle=self.oracle,
-                )
-                result = pairs.make_pairs(asked, answers, scored, self.config.pairs, run_seed=self.config.seed)
-                jsonl.write(stage.records_path("rewards.jsonl"), scored)
-                checks.require_pairs(model, result.counts)
-                jsonl.write(stage.records_path("pairs.jsonl"), result.pairs)
-                self.finish(stage, result.counts, "pairs.jsonl", "rewards.jsonl")
+                counts = self.write_pairs(model, stage)
+                self.finish(stage, counts, "pairs.jsonl", "rewards.jsonl")
                 for warning in self.pair_warnings(model):
                     self.reporter.message(f"Warning: {warning}")
+
+    def write_pairs(self, model: str, stage: Stage) -> dict[str, float]:
+        """Rewards and pairs, prompt by prompt; of the files that they are made of only places are held."""
+        answers = Answers(
+            Records(self.path(model, "prompts.jsonl"), Prompt),
+            Records(self.path(model, "completions.jsonl"), Completion),
+        )
+        judgments = Records(self.path(model, "judgments.jsonl"), Judgment, allow_empty=True)
+        kind, seed = self.config.rewards, self.config.seed
+        with jsonl.writing(stage.records_path("pairs.jsonl")) as add_pairs:
+            with jsonl.writing(stage.records_path("rewards.jsonl")) as add_rewards:
+
+                def take(found: list[PreferencePair], rewards_: list[Reward]) -> None:
+                    add_pairs(found)
+                    add_rewards(rewards_)
+
+                counts = pairs.pair_up(
+                    lambda: rewards.rewarded(kind, answers, judgments, run_seed=seed, oracle=self.oracle),
+                    self.config.pairs,
+                    seed,
+                    take,
+                )
+            checks.require_pairs(model, counts)
+        return counts
 
     def pair_warnings(self, model: str) -> list[str]:
         stage = self.run.finished_stage(f"{model}/pairs")
         if stage is None:
             return []
-        scored = jsonl.read(self.path(model, "rewards.jsonl"), Reward)
+        scored = jsonl.iterate(self.path(model, "rewards.jsonl"), Reward)
         judge = self.config.judge if self.config.rewards == "self" else None
         return list(learning.pair_warnings(model, stage.counts, scored, judge))
 

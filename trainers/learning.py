@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -44,7 +46,7 @@ def pair_warnings(
     if judge is None or "mean_gap" not in counts:
         return
     low, high = _scale(judge)
-    gap, noise = counts["mean_gap"], _noise(list(rewards))
+    gap, noise = counts["mean_gap"], _noise(rewards)
     if gap < _LEAST_GAP * (high - low):
         yield (
             f"{model}: the chosen answers are rated {gap:.3g} above the rejected ones in the mean, on a scale of "
@@ -77,20 +79,21 @@ def _scale(judge: JudgeConfig) -> tuple[float, float]:
     return scale.low, scale.high
 
 
-def _noise(rewards: Sequence[Reward]) -> float | None:
+def _noise(rewards: Iterable[Reward]) -> float | None:
     """The gap of best and worst that chance alone brings, from the scatter of an answer's judgments.
 
     The range of N means of k judgments of standard deviation s is about ``d(N) s / sqrt(k)``; None where each answer
     was judged once (a spread over grades is no scatter of judgments).
     """
-    repeated = [r for r in rewards if r.n_parsed > 1 and r.spread is not None]
-    if not repeated:
+    n_parsed, squares, per_prompt = array("q"), array("d"), Counter[str]()
+    for reward in rewards:
+        if reward.n_parsed > 1 and reward.spread is not None:
+            n_parsed.append(reward.n_parsed)
+            squares.append(reward.spread**2)
+            per_prompt[reward.prompt_id] += 1
+    if not n_parsed:
         return None
-    k = statistics.fmean(r.n_parsed for r in repeated)
-    variance = statistics.fmean(r.spread**2 for r in repeated if r.spread is not None)
-    per_prompt: dict[str, int] = {}
-    for reward in repeated:
-        per_prompt[reward.prompt_id] = per_prompt.get(reward.prompt_id, 0) + 1
+    k, variance = statistics.fmean(n_parsed), statistics.fmean(squares)
     n = max(2, round(statistics.fmean(per_prompt.values())))
     return _normal_range(n) * math.sqrt(variance / k)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 import statistics
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,9 +18,9 @@ from selfreward_bench.config import PairsConfig
 from selfreward_bench.errors import DataError, UnknownNameError
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.types import Completion, Message, PreferencePair, Prompt, Reward
-from trainers.candidates import by_prompt
+from trainers.answers import Answers
 
-__all__ = ["STRATEGIES", "Candidate", "Draw", "PairResult", "make_pairs", "numbered"]
+__all__ = ["STRATEGIES", "Candidate", "Draw", "PairResult", "make_pairs", "numbered", "pair_up"]
 
 _EPSILON: Final = 1e-9  # means of the same grades in another order differ by less than this
 
@@ -110,7 +111,7 @@ STRATEGIES: Final[dict[str, Strategy]] = {
 
 def make_pairs(
     prompts: Sequence[Prompt],
-    completions: Iterable[Completion],
+    completions: Sequence[Completion],
     rewards: Iterable[Reward],
     config: PairsConfig,
     *,
@@ -131,18 +132,63 @@ def make_pairs(
         UnknownNameError: no such strategy.
         DataError: completions, rewards and prompts do not belong together.
     """
+    given: dict[str, list[Reward]] = {}
+    for reward in rewards:
+        given.setdefault(reward.prompt_id, []).append(reward)
+    answers = Answers(prompts, completions)
+    pairs: list[PreferencePair] = []
+
+    def rewarded() -> Iterator[tuple[Prompt, list[Completion], list[Reward]]]:
+        return ((prompt, group, given.get(prompt.id, [])) for prompt, group in answers)
+
+    counts = pair_up(rewarded, config, run_seed, lambda found, _: pairs.extend(found))
+    return PairResult(pairs, counts)
+
+
+def pair_up(
+    rewarded: Callable[[], Iterator[tuple[Prompt, list[Completion], list[Reward]]]],
+    config: PairsConfig,
+    run_seed: int,
+    take: Callable[[list[PreferencePair], list[Reward]], None],
+) -> dict[str, float]:
+    """As ``make_pairs``, prompt by prompt.
+
+    Args:
+        rewarded: gives each prompt with its answers and their rewards; called twice where ``max_pairs`` is set.
+        take: gets the pairs of each prompt, and the rewards.
+    """
     if config.strategy not in STRATEGIES:
         raise UnknownNameError("pair strategy", config.strategy, STRATEGIES)
-    scores = _scores(rewards)
+    kept, total = None, 0
+    if config.max_pairs is not None:
+        found = (_pairs_of(*one, config, run_seed, Counter()) for one in rewarded())
+        names = numbered(pair.prompt_id for pairs in found for pair in pairs)
+        kept, total = _drawn(names, config.max_pairs, run_seed), len(names)
     lost: Counter[str] = Counter()
-    pairs = []
-    answers = by_prompt(prompts, completions)
-    for prompt in prompts:
-        usable = _usable(answers[prompt.id], scores, lost)
-        pairs += _pairs(prompt, usable, Draw(config, _random(run_seed, prompt)), lost)
-    kept = _drawn(pairs, config.max_pairs, run_seed)
-    lost["over_max"] = len(pairs) - len(kept)
-    return PairResult(kept, _counts(len(prompts), kept, lost))
+    gaps, lengths, seen, n_prompts = array("d"), (array("q"), array("q")), 0, 0
+    for prompt, answers, rewards in rewarded():
+        pairs = _pairs_of(prompt, answers, rewards, config, run_seed, lost)
+        chosen = [pair for at, pair in enumerate(pairs, seen) if kept is None or kept[at]]
+        seen, n_prompts = seen + len(pairs), n_prompts + 1
+        for pair in chosen:
+            gaps.append(pair.chosen_score - pair.rejected_score)
+            for side, length in zip((pair.chosen, pair.rejected), lengths, strict=True):
+                length.append(len(side[-1].content))
+        take(chosen, rewards)
+    lost["over_max"] = max(0, total - len(gaps))
+    return _counts(n_prompts, gaps, lengths, lost)
+
+
+def _pairs_of(
+    prompt: Prompt,
+    answers: Sequence[Completion],
+    rewards: Sequence[Reward],
+    config: PairsConfig,
+    run_seed: int,
+    lost: Counter[str],
+) -> list[PreferencePair]:
+    usable = _usable(answers, _scores(rewards), lost)
+    return _pairs(prompt, usable, Draw(config, _random(run_seed, prompt)), lost)
 
 
 def _scores(rewards: Iterable[Reward]) -> dict[str, float | None]:
@@ -220,21 +266,22 @@ def numbered(ids: Iterable[str]) -> list[str]:
     return names
 
 
-def _drawn(pairs: Sequence[PreferencePair], limit: int | None, run_seed: int) -> list[PreferencePair]:
-    """``limit`` pairs by a seeded draw, in their order."""
-    if limit is None or len(pairs) <= limit:
-        return list(pairs)
-    ids = numbered(p.prompt_id for p in pairs)
-    drawn = set(sorted(ids, key=lambda name: derive_seed(run_seed, "pairs/draw", name))[:limit])
-    return [pair for pair, name in zip(pairs, ids, strict=True) if name in drawn]
+def _drawn(names: Sequence[str], limit: int, run_seed: int) -> bytearray:
+    """Marks of ``limit`` pairs by a seeded draw, of all where these are fewer."""
+    drawn = sorted(range(len(names)), key=lambda at: derive_seed(run_seed, "pairs/draw", names[at]))[:limit]
+    kept = bytearray(len(names))
+    for at in drawn:
+        kept[at] = 1
+    return kept
 
 
-def _counts(n_prompts: int, pairs: Sequence[PreferencePair], lost: Counter[str]) -> dict[str, float]:
+def _counts(
+    n_prompts: int, gaps: Sequence[float], lengths: tuple[Sequence[int], Sequence[int]], lost: Counter[str]
+) -> dict[str, float]:
     names = ("truncated", "empty", "unparsed", "duplicate", "too_few", "tied", "below_gap", "over_max")
-    counts: dict[str, float] = {"prompts": n_prompts, "pairs": len(pairs), **{name: lost[name] for name in names}}
-    counts["pair_share"] = len(pairs) / n_prompts if n_prompts else 0.0
-    if pairs:
-        counts["mean_gap"] = statistics.fmean(p.chosen_score - p.rejected_score for p in pairs)
-        counts["chosen_chars"] = statistics.fmean(len(p.chosen[-1].content) for p in pairs)
-        counts["rejected_chars"] = statistics.fmean(len(p.rejected[-1].content) for p in pairs)
+    counts: dict[str, float] = {"prompts": n_prompts, "pairs": len(gaps), **{name: lost[name] for name in names}}
+    counts["pair_share"] = len(gaps) / n_prompts if n_prompts else 0.0
+    if gaps:
+        counts["mean_gap"] = statistics.fmean(gaps)
+        counts["chosen_chars"], counts["rejected_chars"] = map(statistics.fmean, lengths)
     return counts

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from selfreward_bench.judges.prompts import JudgePrompt
 from selfreward_bench.types import Completion, Example, Message, Prompt, Reward
-from trainers.candidates import by_prompt
+from trainers.answers import Answers
 from trainers.rewards import first_of_equal
 
 __all__ = ["Positives", "perfect"]
@@ -27,7 +27,7 @@ class Positives:
 
 
 def perfect(
-    prompts: Sequence[Prompt], completions: Iterable[Completion], rewards: Iterable[Reward], judge: JudgePrompt
+    prompts: Sequence[Prompt], completions: Sequence[Completion], rewards: Iterable[Reward], judge: JudgePrompt
 ) -> Positives:
     """The answers whose reward is nearest to the judge's top grade; of equal answers to a prompt the first.
 
@@ -41,7 +41,7 @@ def perfect(
     scores = {reward.id: reward.score for reward in rewards}
     counts: Counter[str] = Counter()
     examples = []
-    for prompt, answers in zip(prompts, by_prompt(prompts, completions).values(), strict=True):
+    for prompt, answers in Answers(prompts, completions):
         distinct = first_of_equal(answers)
         counts["duplicate"] += len(answers) - len(distinct)
         for answer in distinct:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import statistics
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +18,14 @@ from typing import Final
 from selfreward_bench.engines.base import REFUSED, TOO_LONG
 from selfreward_bench.errors import ConfigError, DataError, UnknownNameError
 from selfreward_bench.judges.fencing import clean
-from selfreward_bench.judges.pointwise import LOW_MASS, JudgeItem, PointwiseJudge, mass_of
+from selfreward_bench.judges.pointwise import LOW_MASS, JudgeItem, PointwiseJudge, ids_of, mass_of, split_id
 from selfreward_bench.judges.pointwise import rewards as mean_rewards
 from selfreward_bench.progress import Reporter
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.records import Made
 from selfreward_bench.types import Completion, Judgment, Prompt, Reward
-from trainers.candidates import by_prompt
+from trainers.answers import Answers, Marks
 from trainers.replies import SETTLED, unanswered
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "RewardInputs",
     "judge_items",
     "put_in_order",
+    "rewarded",
     "rewards_for",
     "write_items",
     "write_judgments",
@@ -84,10 +87,34 @@ def write_judgments(
     return {"responses": len(completions), "shared": len(completions) - len(items), **counts}
 
 
-def judge_items(prompts: Sequence[Prompt], completions: Iterable[Completion]) -> list[JudgeItem]:
+class _Items(Made[JudgeItem]):
+    """What is judged of a round's answers, made when it is asked for."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._names = [prompt.id for prompt in answers.prompts]
+        self._places, self._indices = array("q"), array("q")
+        numbers = array("q")
+        for place, (_, group) in enumerate(answers):
+            number = {c.index: n for c, n in zip(group, answers.numbers(place), strict=True)}
+            for completion in first_of_equal(group):
+                self._places.append(place)
+                self._indices.append(completion.index)
+                numbers.append(number[completion.index])
+
+        def item(at: int) -> JudgeItem:
+            prompt, completion = answers.prompts[self._places[at]], answers.completions[numbers[at]]
+            return JudgeItem(prompt.id, completion.index, prompt.messages, completion.text)
+
+        super().__init__(len(numbers), item)
+
+    def ids(self) -> Iterator[str]:
+        """Of all of them, without making any."""
+        return (f"{self._names[place]}/{index}" for place, index in zip(self._places, self._indices, strict=True))
+
+
+def judge_items(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Sequence[JudgeItem]:
     """What is judged: the first of equal answers, in the order of prompts and indices."""
-    answers = by_prompt(prompts, completions)
-    return [JudgeItem(p.id, c.index, p.messages, c.text) for p in prompts for c in first_of_equal(answers[p.id])]
+    return _Items(Answers(prompts, completions))
 
 
 def write_items(
@@ -108,25 +135,27 @@ def write_items(
     """
     n_each = judge.samples if judge.mode == "sampled" else 1
     reporter.started(stage, len(items) * n_each, "judgments")
-    stored = {j.id: j for j in jsonl.resume(path, Judgment, unique=lambda j: j.id)}
-    _refuse_others(path, stored.values(), items, judge.key)
-    reporter.advanced(len(stored))
-    done = {item.id for item in items if all(f"{item.id}/{k}" in stored for k in range(n_each))}
-    jsonl.append(path, [])  # the file is there also when there is nothing to judge
-    for batch in judge.judge(items, done):
-        new = [_storable(j) for j in batch if j.id not in stored]
+    there = Marks(ids_of(items), n_each)
+    _mark(path, there, judge.key)
+    reporter.advanced(len(there))
+
+    def keep(judgments: Iterable[Judgment]) -> int:
+        new = [_storable(j) for j in judgments if not there.has(f"{j.prompt_id}/{j.index}", j.sample)]
         jsonl.append(path, new)
-        stored.update((j.id, j) for j in new)
-        reporter.advanced(len(new))
+        for judgment in new:
+            there.add(f"{judgment.prompt_id}/{judgment.index}", judgment.sample)
+        return len(new)
+
+    done = there.whole()
+    keep([])  # the file is there also when there is nothing to judge
+    for batch in judge.judge(items, done):
+        reporter.advanced(keep(batch))
     failures = judge.engine.failures if len(done) < len(items) else {}
-    settled = [(i, failures[i.id]) for i in items if i.id not in done and failures.get(i.id) in SETTLED]
-    without = [_without(i, k, judge.key, why) for i, why in settled for k in range(n_each)]
-    lost = [j for j in without if j.id not in stored]
-    jsonl.append(path, lost)
-    stored.update((j.id, j) for j in lost)
-    if missing := [i.id for i in items if any(f"{i.id}/{k}" not in stored for k in range(n_each))]:
+    settled = [name for name in there.missing() if failures.get(name) in SETTLED]
+    keep(_without(name, k, judge.key, failures[name]) for name in settled for k in range(n_each))
+    if missing := there.missing():
         raise unanswered(judge.engine.name, missing, failures)
-    counts = _counts(len(items), list(stored.values()))
+    counts = _counts(len(items), jsonl.iterate(path, Judgment, allow_empty=True))
     if counts["judgments"] and counts["judgments"] == counts[TOO_LONG]:
         raise DataError(
             f"The judge prompt {judge.prompt.name!r} with any of the {len(items)} responses exceeds the judging "
@@ -154,7 +183,21 @@ def rewards_for(
     run_seed: int = 0,
     oracle: Oracle | None = None,
 ) -> list[Reward]:
-    """One reward per completion, in the order of prompts and indices.
+    """One reward per completion, in the order of prompts and indices; see ``rewarded``."""
+    answers = Answers(prompts, completions)
+    found = rewarded(kind, answers, judgments, run_seed=run_seed, oracle=oracle)
+    return [reward for _, _, rewards in found for reward in rewards]
+
+
+def rewarded(
+    kind: str,
+    answers: Answers,
+    judgments: Sequence[Judgment] = (),
+    *,
+    run_seed: int = 0,
+    oracle: Oracle | None = None,
+) -> Iterator[tuple[Prompt, list[Completion], list[Reward]]]:
+    """Each prompt with its answers and a reward for each of these.
 
     Args:
         kind: a name of ``REWARDS``.
@@ -168,10 +211,10 @@ def rewards_for(
     """
     if kind not in REWARDS:
         raise UnknownNameError("reward", kind, REWARDS)
-    answers = by_prompt(prompts, completions)
-    inputs = RewardInputs({p.id: p for p in prompts}, answers, judgments, run_seed, oracle)
-    given = {reward.id: reward for reward in REWARDS[kind](inputs)}
-    return [reward for group in answers.values() for reward in _shared(group, given)]
+    for (prompt, group), judged in zip(answers, answers.judged(judgments), strict=True):
+        inputs = RewardInputs({prompt.id: prompt}, {prompt.id: group}, judged, run_seed, oracle)
+        given = {reward.id: reward for reward in REWARDS[kind](inputs)}
+        yield prompt, group, list(_shared(group, given))
 
 
 def self_reward(inputs: RewardInputs) -> list[Reward]:
@@ -236,20 +279,28 @@ def _reward(completion: Completion, score: float | None) -> Reward:
     return Reward(prompt_id=completion.prompt_id, index=completion.index, score=score, n_parsed=known, n_judgments=1)
 
 
-def _refuse_others(path: Path, stored: Iterable[Judgment], items: Sequence[JudgeItem], key: str) -> None:
-    known = {item.id for item in items}
-    for judgment in stored:
-        if judgment.judge != key or f"{judgment.prompt_id}/{judgment.index}" not in known:
+def _mark(path: Path, there: Marks, key: str) -> None:
+    """Marks what a stage that was cut off left in its file.
+
+    Raises:
+        DataError: that is of another judge or of other responses, or is there twice.
+    """
+    jsonl.repair(path)
+    for judgment in jsonl.iterate(path, Judgment, allow_empty=True) if path.exists() else ():
+        name = f"{judgment.prompt_id}/{judgment.index}"
+        if judgment.judge != key or not there.knows(name, judgment.sample):
             raise DataError(
                 f"{path}: judgment {judgment.id!r} of judge {judgment.judge} is not one that {key} is asked for here. "
                 "The file belongs to another judge or other responses; start over from this stage (--from-stage)."
             )
+        if there.has(name, judgment.sample):
+            jsonl.read(path, Judgment, unique=lambda j: j.id)  # names both lines
+        there.add(name, judgment.sample)
 
 
-def _without(item: JudgeItem, sample: int, key: str, reason: str) -> Judgment:
-    return Judgment(
-        prompt_id=item.prompt_id, index=item.index, sample=sample, judge=key, score=None, raw="", reason=reason
-    )
+def _without(name: str, sample: int, key: str, reason: str) -> Judgment:
+    prompt_id, index = split_id(name)
+    return Judgment(prompt_id=prompt_id, index=index, sample=sample, judge=key, score=None, raw="", reason=reason)
 
 
 def _storable(judgment: Judgment) -> Judgment:
@@ -257,16 +308,23 @@ def _storable(judgment: Judgment) -> Judgment:
     return judgment if raw == judgment.raw else judgment.model_copy(update={"raw": raw})
 
 
-def _counts(n_items: int, judgments: Sequence[Judgment]) -> dict[str, float]:
-    scores = [j.score for j in judgments if j.score is not None]
-    reasons = Counter(j.reason for j in judgments if j.score is None)
-    masses = [mass for j in judgments if (mass := mass_of(j)) is not None]
+def _counts(n_items: int, judgments: Iterable[Judgment]) -> dict[str, float]:
+    scores, masses, reasons = array("d"), array("d"), Counter[str | None]()
+    n_judgments = n_tokens = 0
+    for judgment in judgments:
+        n_judgments, n_tokens = n_judgments + 1, n_tokens + judgment.n_tokens
+        if judgment.score is None:
+            reasons[judgment.reason] += 1
+        else:
+            scores.append(judgment.score)
+        if (mass := mass_of(judgment)) is not None:
+            masses.append(mass)
     return {
         "judged": n_items,
-        "judgments": len(judgments),
+        "judgments": n_judgments,
         "parsed": len(scores),
         **{reason: reasons[reason] for reason in _REASONS},
-        "tokens": sum(j.n_tokens for j in judgments),
+        "tokens": n_tokens,
         **({"mean_score": statistics.fmean(scores)} if scores else {}),
         **({"mean_mass": statistics.fmean(masses)} if masses else {}),
     }

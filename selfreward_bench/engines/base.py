@@ -109,29 +109,34 @@ class Engine(Protocol):
         """Gives the model's memory back; the engine cannot be used afterwards."""
 
 
-def check_generation(requests: Sequence[GenerationRequest]) -> None:
-    """Refuses requests that no engine can answer.
+def check_generation(requests: Sequence[GenerationRequest]) -> list[str]:
+    """Refuses requests that no engine can answer; the ids of the others, in their order.
 
     Raises:
         EngineError: an id occurs twice, a number is out of range, or there is not one seed per sample.
     """
-    _check_ids([r.id for r in requests])
+    ids = []
     for r in requests:
-        problem = _generation_problem(r)
-        if problem:
+        ids.append(r.id)
+        if problem := _generation_problem(r):
             raise EngineError(f"Request {r.id!r}: {problem}")
+    _check_ids(ids)
+    return ids
 
 
-def check_choices(requests: Sequence[ChoiceRequest]) -> None:
-    """Refuses choice requests that no engine can answer.
+def check_choices(requests: Sequence[ChoiceRequest]) -> list[str]:
+    """Refuses choice requests that no engine can answer; the ids of the others, in their order.
 
     Raises:
         EngineError: an id occurs twice, or a request has no choices or an empty one.
     """
-    _check_ids([r.id for r in requests])
+    ids = []
     for r in requests:
+        ids.append(r.id)
         if not r.choices or not all(r.choices):
             raise EngineError(f"Request {r.id!r}: choices={r.choices!r} must be one text or more, none empty.")
+    _check_ids(ids)
+    return ids
 
 
 def failures_after(
@@ -146,8 +151,8 @@ def failures_after(
 
 
 def _check_ids(ids: Sequence[str]) -> None:
-    twice = [name for name, count in Counter(ids).items() if count > 1]
-    if twice:
+    if len(set(ids)) < len(ids):
+        twice = [name for name, count in Counter(ids).items() if count > 1]
         raise EngineError(f"{len(twice)} request id(s) occur twice, first {twice[0]!r}; ids must be unique in a call.")
 
 

@@ -69,16 +69,16 @@ class ScriptedEngine:
     def generate(self, requests: Sequence[GenerationRequest], done: Collection[str] = ()) -> Iterator[list[Completion]]:
         """Answers requests; see ``Engine``."""
         self._check_open()
-        check_generation(requests)
-        return ([self._complete(r, i) for r in b for i in range(r.n)] for b in self._batches(requests, done))
+        ids = check_generation(requests)
+        return ([self._complete(r, i) for r in b for i in range(r.n)] for b in self._batches(requests, ids, done))
 
     def choice_logprobs(
         self, requests: Sequence[ChoiceRequest], done: Collection[str] = ()
     ) -> Iterator[list[ChoiceLogprobs]]:
         """Scores choices; see ``Engine``."""
         self._check_open()
-        check_choices(requests)
-        return ([self._score(r) for r in b] for b in self._batches(requests, done))
+        ids = check_choices(requests)
+        return ([self._score(r) for r in b] for b in self._batches(requests, ids, done))
 
     def count_tokens(self, text: str) -> int:
         """Words of a text."""
@@ -92,10 +92,10 @@ class ScriptedEngine:
         if self._closed:
             raise EngineError("The scripted engine was closed; open a new one.")
 
-    def _batches(self, requests: Sequence[R], done: Collection[str]) -> Iterator[list[R]]:
-        ordered = sorted(requests, key=lambda r: r.id)
+    def _batches(self, requests: Sequence[R], ids: Sequence[str], done: Collection[str]) -> Iterator[list[R]]:
+        ordered = sorted(range(len(ids)), key=ids.__getitem__)
         for start in range(0, len(ordered), self.batch_size):
-            batch = ordered[start : start + self.batch_size]
+            batch = [requests[at] for at in ordered[start : start + self.batch_size]]
             if not all(r.id in done for r in batch):
                 self.requests += batch
                 yield batch

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,9 +18,19 @@ from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, Engine,
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.judges.prompts import JudgePrompt, load_judge_prompt
 from selfreward_bench.seeding import derive_seed
+from selfreward_bench.storage.records import Made
 from selfreward_bench.types import Completion, Judgment, Message, Reward
 
-__all__ = ["LOW_MASS", "JudgeItem", "PointwiseJudge", "mass_of", "refuse_duplicates", "rewards", "sampling_key"]
+__all__ = [
+    "LOW_MASS",
+    "JudgeItem",
+    "PointwiseJudge",
+    "ids_of",
+    "mass_of",
+    "refuse_duplicates",
+    "rewards",
+    "sampling_key",
+]
 
 _SAMPLING = JudgeConfig().sampling
 _MIN_MASS = JudgeConfig().min_mass
@@ -112,33 +121,33 @@ class PointwiseJudge:
         Raises:
             DataError: two items have the same id.
         """
-        refuse_duplicates(item.id for item in items)
+        refuse_duplicates(ids_of(items))
         done = frozenset(done)
         kinds = {"sampled": self._sampled, "expected": self._expected, "reasoned": self._reasoned}
         return kinds[self.mode](items, done)
 
     def _sampled(self, items: Sequence[JudgeItem], done: frozenset[str]) -> Iterator[list[Judgment]]:
-        requests = [
-            GenerationRequest(
-                id=item.id,
-                prompt=self.prompt.render(item.messages, response=item.response),
-                seeds=tuple(derive_seed(self.run_seed, self.stage, item.id, k) for k in range(self.samples)),
-                n=self.samples,
-                temperature=self.sampling.temperature,
-                top_p=self.sampling.top_p,
-                max_new_tokens=self.sampling.max_new_tokens,
-            )
-            for item in items
-        ]
-        by_id = {item.id: item for item in items}
+        requests = Made(len(items), lambda at: self._sampled_request(items[at]))
         for batch in self.engine.generate(requests, done):
-            yield [self._read(by_id[answer.prompt_id], answer) for answer in batch if answer.prompt_id not in done]
+            yield [self._read(answer) for answer in batch if answer.prompt_id not in done]
 
-    def _read(self, item: JudgeItem, answer: Completion) -> Judgment:
+    def _sampled_request(self, item: JudgeItem) -> GenerationRequest:
+        return GenerationRequest(
+            id=item.id,
+            prompt=self.prompt.render(item.messages, response=item.response),
+            seeds=tuple(derive_seed(self.run_seed, self.stage, item.id, k) for k in range(self.samples)),
+            n=self.samples,
+            temperature=self.sampling.temperature,
+            top_p=self.sampling.top_p,
+            max_new_tokens=self.sampling.max_new_tokens,
+        )
+
+    def _read(self, answer: Completion) -> Judgment:
         verdict = self.prompt.read(answer.text, truncated=answer.finish_reason == "length")
+        prompt_id, index = split_id(answer.prompt_id)
         return Judgment(
-            prompt_id=item.prompt_id,
-            index=item.index,
+            prompt_id=prompt_id,
+            index=index,
             sample=answer.index,
             judge=self.key,
             score=verdict.score,
@@ -148,9 +157,9 @@ class PointwiseJudge:
         )
 
     def _expected(self, items: Sequence[JudgeItem], done: frozenset[str]) -> Iterator[list[Judgment]]:
-        by_id = {item.id: item for item in items}
-        for batch in self.engine.choice_logprobs([self._choice(item) for item in items], done):
-            yield [self._expectation(by_id[answer.id], answer) for answer in batch if answer.id not in done]
+        requests = Made(len(items), lambda at: self._choice(items[at]))
+        for batch in self.engine.choice_logprobs(requests, done):
+            yield [self._expectation(answer) for answer in batch if answer.id not in done]
 
     def _reasoned(self, items: Sequence[JudgeItem], done: frozenset[str]) -> Iterator[list[Judgment]]:
         """Part by part; one that is not all done is made anew whole, so that its sums are those of the first time."""
@@ -172,15 +181,11 @@ class PointwiseJudge:
         ]
         written = {c.prompt_id: c for batch in self.engine.generate(asked) for c in batch}
         requests = [self._choice(by_id[i], _reasons(c)) for i, c in written.items() if c.finish_reason == "stop"]
-        cut = [self._cut(by_id[i], c) for i, c in written.items() if c.finish_reason != "stop" and i not in done]
+        cut = [self._cut(c) for i, c in written.items() if c.finish_reason != "stop" and i not in done]
         if cut:
             yield cut
         for batch in self.engine.choice_logprobs(requests, done):
-            yield [
-                self._expectation(by_id[answer.id], answer, written[answer.id])
-                for answer in batch
-                if answer.id not in done
-            ]
+            yield [self._expectation(answer, written[answer.id]) for answer in batch if answer.id not in done]
 
     def _choice(self, item: JudgeItem, before: str = "") -> ChoiceRequest:
         grades, prefix = self.prompt.choices()
@@ -192,11 +197,12 @@ class PointwiseJudge:
             assistant_prefix=before + prefix,
         )
 
-    def _cut(self, item: JudgeItem, answer: Completion) -> Judgment:
+    def _cut(self, answer: Completion) -> Judgment:
         """A justification that came to no end has no grade."""
+        prompt_id, index = split_id(answer.prompt_id)
         return Judgment(
-            prompt_id=item.prompt_id,
-            index=item.index,
+            prompt_id=prompt_id,
+            index=index,
             judge=self.key,
             score=None,
             raw=json.dumps({"justification": answer.text}),
@@ -204,7 +210,7 @@ class PointwiseJudge:
             n_tokens=answer.n_tokens,
         )
 
-    def _expectation(self, item: JudgeItem, answer: ChoiceLogprobs, written: Completion | None = None) -> Judgment:
+    def _expectation(self, answer: ChoiceLogprobs, written: Completion | None = None) -> Judgment:
         """``raw`` is ``{"probs": {grade: probability}, "mass": their sum before renormalising}``, 6 digits each.
 
         Where the judge wrote a justification first, ``raw`` begins with it.
@@ -220,9 +226,10 @@ class PointwiseJudge:
             raw = {"probs": by_grade, "mass": _round(mass)}
         if written is not None:
             raw = {"justification": written.text, **raw}
+        prompt_id, index = split_id(answer.id)
         return Judgment(
-            prompt_id=item.prompt_id,
-            index=item.index,
+            prompt_id=prompt_id,
+            index=index,
             judge=self.key,
             score=score,
             raw=json.dumps(raw),
@@ -250,9 +257,27 @@ def mass_of(judgment: Judgment) -> float | None:
 
 def refuse_duplicates(ids: Iterable[str]) -> None:
     """Raises DataError when an id comes twice."""
-    twice = [name for name, count in Counter(ids).items() if count > 1]
-    if twice:
-        raise DataError(f"{twice[0]!r} is to be judged twice; prompt id and number of the response must be unique.")
+    seen: set[str] = set()
+    for name in ids:
+        if name in seen:
+            raise DataError(f"{name!r} is to be judged twice; prompt id and number of the response must be unique.")
+        seen.add(name)
+
+
+def ids_of(items: Sequence[JudgeItem]) -> Iterable[str]:
+    """The ids of items, in their order; items that are made when they are asked for may know them without."""
+    known = getattr(items, "ids", None)
+    return known() if known else (item.id for item in items)
+
+
+def split_id(name: str) -> tuple[str, int]:
+    """Prompt and index of an item's id.
+
+    >>> split_id("M2-p0001/3")
+    ('M2-p0001', 3)
+    """
+    prompt_id, _, index = name.rpartition("/")
+    return prompt_id, int(index)
 
 
 def sampling_key(sampling: Sampling) -> str:

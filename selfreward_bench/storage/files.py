@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from selfreward_bench.errors import DataError, SrbenchError
 
@@ -52,13 +53,15 @@ def os_errors(path: Path, action: str, error: type[SrbenchError] = DataError) ->
         raise error(f"Cannot {action} {str(path)!r}: the path holds a NUL character. Choose another path.") from refusal
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Writes a file so that at any moment, power cuts included, it is there as before or whole.
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A stream whose content becomes the file at the end of the block: at any moment, power cuts included, it is there
+    as before or whole. Where the block raises, it is as before.
 
     Two processes must not write the same path at once (a run's lock sees to that).
 
     Raises:
-        DataError: when the operating system refuses; the file is then as it was.
+        DataError: when the operating system refuses.
     """
     temporary = path.with_name(f".{path.name}.tmp")  # always the same: what a killed process left is replaced
     with os_errors(path, "write"):
@@ -66,7 +69,7 @@ def write_atomic(path: Path, content: bytes) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.unlink(missing_ok=True)
             with os.fdopen(open_own(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as stream:
-                stream.write(content)
+                yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(path)
@@ -75,6 +78,16 @@ def write_atomic(path: Path, content: bytes) -> None:
                 temporary.unlink(missing_ok=True)
             raise
         sync_directory(path.parent)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Writes a file as ``whole_file`` does.
+
+    Raises:
+        DataError: when the operating system refuses; the file is then as it was.
+    """
+    with whole_file(path) as stream:
+        stream.write(content)
 
 
 def open_own(path: Path, flags: int) -> int:

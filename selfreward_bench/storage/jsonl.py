@@ -11,14 +11,14 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, BinaryIO, NoReturn, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from selfreward_bench.errors import DataError, did_you_mean
-from selfreward_bench.storage.files import open_own, os_errors, sync_directory, write_atomic
+from selfreward_bench.storage.files import open_own, os_errors, sync_directory, whole_file, write_atomic
 from selfreward_bench.storage.kinds import HEAD_BYTES, JSONL, kind_of
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "repair",
     "resume",
     "write",
+    "writing",
 ]
 
 MAX_LINE_BYTES = 16 * 2**20  # a longer line is a mistake (a whole file on one line), not a record
@@ -82,6 +83,17 @@ def write(path: Path, records: Iterable[BaseModel]) -> None:
         DataError: a record that cannot be written down, or the operating system refuses; the file is then as it was.
     """
     write_atomic(path, _encode(path, records))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Callable[[Iterable[BaseModel]], None]]:
+    """As ``write``, in parts: gives what adds records to the file, which is there, whole, at the end of the block.
+
+    Raises:
+        DataError: as ``write``; the file is then as it was, and so where the block raises.
+    """
+    with whole_file(path) as stream:
+        yield lambda records: _put(stream, _encode(path, records))
 
 
 def read(
@@ -156,6 +168,10 @@ def resume(path: Path, model: type[T], *, unique: Callable[[T], str] | None = No
 
 
 # --- writing
+
+
+def _put(stream: BinaryIO, content: bytes) -> None:
+    stream.write(content)
 
 
 def _encode(path: Path, records: Iterable[BaseModel]) -> bytes:

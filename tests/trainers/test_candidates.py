@@ -15,7 +15,8 @@ from selfreward_bench.errors import DataError, EngineError
 from selfreward_bench.progress import Silent
 from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Message, Prompt
-from trainers.candidates import by_prompt, write_candidates
+from trainers.answers import Answers
+from trainers.candidates import write_candidates
 
 CONFIG = CandidatesConfig(count=3, sampling=Sampling(max_new_tokens=6))
 PROMPTS = [Prompt(id=f"M2-p{i:04d}", messages=(Message(role="user", content=f"Task {i}"),)) for i in range(7)]
@@ -194,18 +195,6 @@ def test_no_prompts_and_missing_answers_are_errors(tmp_path: Path) -> None:
         write_candidates(Lazy(answer), PROMPTS, CONFIG, path=tmp_path / "c", run_seed=0, stage="s", reporter=Silent())
 
 
-def test_completions_are_joined_by_id_not_by_position(tmp_path: Path) -> None:
-    run(tmp_path / "c.jsonl")
-    records = jsonl.read(tmp_path / "c.jsonl", Completion)
-    groups = by_prompt(PROMPTS, reversed(records))
-    assert groups == by_prompt(PROMPTS, records)
-    assert [[c.index for c in group] for group in groups.values()] == [[0, 1, 2]] * 7
-    with pytest.raises(DataError, match="twice"):
-        by_prompt(PROMPTS, [records[0], records[0]])
-    with pytest.raises(DataError, match="none of the 1 prompts"):
-        by_prompt(PROMPTS[:1], records)
-
-
 class ShortContext(Interrupted):
     """Gives no answer where the prompt names one of the numbers; as the engines of this process do."""
 
@@ -232,8 +221,7 @@ def test_a_prompt_that_leaves_no_room_gets_no_answer_and_is_counted(tmp_path: Pa
     assert counts["no_room"] == 1
     assert counts["completions"] == 18
     assert counts == go(ShortContext({PROMPTS[2].id}))
-    groups = by_prompt(PROMPTS, jsonl.read(path, Completion))
-    assert [len(groups[p.id]) for p in PROMPTS] == [3, 3, 0, 3, 3, 3, 3]
+    assert [len(group) for _, group in Answers(PROMPTS, jsonl.read(path, Completion))] == [3, 3, 0, 3, 3, 3, 3]
 
 
 def test_no_room_for_any_answer_is_an_error_with_the_way_out(tmp_path: Path) -> None:

@@ -1,0 +1,99 @@
+"""Records of a finished file, read when they are asked for: what a stage holds of a file is 8 bytes a record."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Generic, TypeVar, overload
+
+from pydantic import BaseModel, ValidationError
+
+from selfreward_bench.errors import DataError
+from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.files import os_errors
+
+__all__ = ["Made", "Records"]
+
+T = TypeVar("T", bound=BaseModel)
+V = TypeVar("V")
+
+
+class Made(Sequence[V]):
+    """A sequence whose items are made each time that they are asked for.
+
+    Args:
+        make: the item of an index from 0 to ``count`` - 1.
+    """
+
+    def __init__(self, count: int, make: Callable[[int], V]) -> None:
+        self._count, self._make = count, make
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> V: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[V]: ...
+
+    def __getitem__(self, index: int | slice) -> V | list[V]:
+        if isinstance(index, slice):
+            return [self._make(at) for at in range(*index.indices(self._count))]
+        return self._make(range(self._count)[index])
+
+
+class Records(Sequence[T], Generic[T]):
+    """The records of a JSONL file that nobody writes any more, in its order.
+
+    Args:
+        allow_empty: whether a file without records is fine.
+
+    Raises:
+        DataError: the file cannot be read, or holds no records; when a record is asked for: its line cannot be used.
+    """
+
+    def __init__(self, path: Path, model: type[T], *, allow_empty: bool = False) -> None:
+        self.path, self._model = path, model
+        self._starts, self._numbers = array("q"), array("q")
+        with os_errors(path, "read"):
+            self._stream = path.open("rb")
+            for number, line in jsonl.lines_of(self._stream, path):
+                self._starts.append(self._stream.tell() - len(line))
+                self._numbers.append(number)
+        if not self._starts and not allow_empty:
+            raise DataError(f"{path}: the file holds no records. Check that writing it was not cut off.")
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        at = range(len(self))[index]
+        with os_errors(self.path, "read"):
+            self._stream.seek(self._starts[at])
+            line = self._stream.readline(jsonl.MAX_LINE_BYTES)
+        with suppress(ValidationError):  # quicker than ``decode``, which says what is wrong
+            return self._model.model_validate_json(line, strict=True)
+        return jsonl.decode(line, self._model, f"{self.path}:{self._numbers[at]}")
+
+    def __iter__(self) -> Iterator[T]:
+        """In one go, which is faster than one by one."""
+        return jsonl.iterate(self.path, self._model, allow_empty=True)
+
+    def close(self) -> None:
+        """Closes the file; iterating is still possible."""
+        self._stream.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_stream"):
+            self._stream.close()
