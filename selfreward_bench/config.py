@@ -113,7 +113,9 @@ class EngineConfig(Section):
         "transformers",
         description="transformers, vllm (docs/vllm.md), openai (served models) or scripted (for tests).",
     )
-    device: str = Field("auto", description="auto (CUDA, then MPS, then the CPU), cpu, cuda, cuda:1 or mps.")
+    device: str = Field(
+        "auto", description="auto (CUDA, then MPS, then the CPU), cpu, cuda, cuda:1, mps, or all: layers over all GPUs."
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Precision of generating; auto: float32 on a CPU, elsewhere as the checkpoint was saved."
     )

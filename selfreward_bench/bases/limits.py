@@ -13,7 +13,7 @@ from selfreward_bench.bases.findings import Finding, Purpose, note, refusal, war
 from selfreward_bench.bases.model import ModelView
 from selfreward_bench.bases.optimizers import largest_optimizer, optimizer_findings
 from selfreward_bench.config import RunConfig
-from selfreward_bench.engines.loading import choose_device, usable_positions
+from selfreward_bench.engines.loading import SPREAD, choose_device, usable_positions
 from selfreward_bench.engines.quantised import BYTES
 from selfreward_bench.errors import EngineError
 from selfreward_bench.judges.prompts import load_judge_prompt
@@ -141,7 +141,7 @@ def memory_findings(view: ModelView, purpose: Purpose) -> Iterator[Finding]:
         return
     if purpose.run is not None:
         yield from optimizer_findings(purpose.run, device.type)
-    total, free = _memory(device)
+    total, free = _memory(device, spread=purpose.engine.device == SPREAD and purpose.run is None)
     needed, what = _needed(view, purpose, device)
     text = f"{what} takes {_gib(needed)} at least (of {view.parameters:,} parameters)"
     where = "memory" if device.type == "cpu" else f"memory of {device.type}"
@@ -185,8 +185,11 @@ def _logits(tokens: int, embeddings: int, device: Any) -> float:
     return 4 * (_COPIES if cpu else 1) * min(tokens, most) * min(embeddings, words)
 
 
-def _memory(device: Any) -> tuple[float, float]:
-    """Bytes there are, and bytes that are free."""
+def _memory(device: Any, spread: bool) -> tuple[float, float]:
+    """Bytes there are, and bytes that are free; of all GPUs together where the layers are spread over them."""
+    if spread:
+        each = [torch.cuda.mem_get_info(at) for at in range(torch.cuda.device_count())]
+        return float(sum(total for _, total in each)), float(sum(free for free, _ in each))
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         return float(total), float(free)

@@ -108,7 +108,7 @@ def _room(source: torch.Tensor, columns: int, rows: torch.Tensor | None = None) 
     buffer = source.new_empty((count, source.shape[1], columns, source.shape[3]))
     target = buffer[:, :, : source.shape[2]]
     one = source.shape[0] == 1  # a prefix: copied to all rows as it stands
-    target.copy_(source if rows is None or one else source.index_select(0, rows))
+    target.copy_(source if rows is None or one else source.index_select(0, rows.to(source.device)))
     return buffer
 
 

@@ -69,12 +69,9 @@ class ModelRunner:
         self._takes_use_cache = "use_cache" in accepted
         self._window = window_of(loaded.model.config)
         self.plain = self._cached and holds_plain_attention(loaded.model.config)
-        self._record = self.device.type == "cuda"
+        self._record = self.device.type == "cuda" and not loaded.spread
         self.fixed = (  # whether steps have fixed shapes
-            self.device.type == "cuda"
-            and self.plain
-            and self._takes_positions
-            and replayable(loaded.model, self._window)
+            self._record and self.plain and self._takes_positions and replayable(loaded.model, self._window)
         )
 
     def prefill(self, prompts: Sequence[tuple[int, ...]], following: int) -> Prefilled:

@@ -31,6 +31,8 @@ CHECKED: Final[dict[str, Any]] = {
     "ignore_mismatched_sizes": True,
 }
 
+SPREAD: Final = "all"  # engine.device: layers over all GPUs that this process sees
+
 _LOOKED_AT: Final = 20  # missing weights that are looked for under another name
 
 
@@ -44,6 +46,7 @@ class LoadedModel:
         context: tokens the model can attend to; None where its configuration does not say.
         chat_template: what renders messages instead of the tokenizer's own template; None where that one does.
         stop: texts that end an answer to messages, and are no part of it.
+        spread: its layers are on several devices; ``device`` is where tokens go in and logits come out.
     """
 
     name: str
@@ -55,6 +58,7 @@ class LoadedModel:
     context: int | None
     chat_template: str | None = None
     stop: tuple[str, ...] = ()
+    spread: bool = False
 
 
 def load_model(config: EngineConfig, source: str | Path, chat_template: str | None = None) -> LoadedModel:
@@ -80,6 +84,7 @@ def load_model(config: EngineConfig, source: str | Path, chat_template: str | No
         require_peft(f"{source} is an adapter")
     device = choose_device(config.device)
     common: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
+    common |= quantised.options(config.quantize, device) | placement(config.device)
     try:
         with quiet():
             tokenizer = open_tokenizer(of, config)
@@ -87,12 +92,11 @@ def load_model(config: EngineConfig, source: str | Path, chat_template: str | No
                 str(of.weights),
                 dtype=_dtype(config.dtype, device),
                 attn_implementation=config.attn_implementation,
-                **quantised.options(config.quantize, device),
                 **CHECKED,
                 **common,
             )
             eos = end_ids(path, model.config, tokenizer)
-        model = (model if config.quantize else model.to(device)).eval()
+        model = (model if "device_map" in common else model.to(device)).eval()
     except MissingDependencyError:
         raise
     except Exception as e:  # OSError, ValueError, SafetensorError, RuntimeError...: whatever a broken checkpoint causes
@@ -116,7 +120,13 @@ def load_model(config: EngineConfig, source: str | Path, chat_template: str | No
         context=usable_positions(model.config),
         chat_template=chat_template,
         stop=ends.texts,
+        spread=config.device == SPREAD,
     )
+
+
+def placement(device: str) -> dict[str, Any]:
+    """What ``from_pretrained`` has to be told so that layers come onto all GPUs, as many as each has room for."""
+    return {"device_map": "auto"} if device == SPREAD else {}
 
 
 def open_tokenizer(of: Parts, config: EngineConfig) -> Any:
@@ -202,7 +212,7 @@ def attention_fault(name: str | None) -> str | None:
 
 
 def choose_device(device: str) -> torch.device:
-    """``auto`` takes CUDA, then MPS, then the CPU.
+    """``auto`` takes CUDA, then MPS, then the CPU; ``all`` has the first of all GPUs take tokens and give logits.
 
     Raises:
         EngineError: the device is unknown or not there.
@@ -212,9 +222,9 @@ def choose_device(device: str) -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        chosen = torch.device(device)
+        chosen = torch.device("cuda" if device == SPREAD else device)
     except RuntimeError as e:
-        raise EngineError(f"engine.device={device!r} is no device. Use auto, cpu, cuda, cuda:1 or mps.") from e
+        raise EngineError(f"engine.device={device!r} is no device. Use auto, cpu, cuda, cuda:1, all or mps.") from e
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     beyond = chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count()
     if beyond or not there.get(chosen.type, False):

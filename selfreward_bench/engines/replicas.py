@@ -62,7 +62,7 @@ def problems(config: EngineConfig, cluster: ClusterConfig) -> Iterator[str]:
         return
     if config.urls:
         yield "cluster: engine.urls names servers that are there, over which requests are dealt already. Leave one out."
-    if config.device not in ("auto", "cpu"):
+    if config.device not in ("auto", "cpu", "all"):
         yield f"engine.device={config.device}: Ray says which devices a replica has (cluster.gpus_per_replica)."
     words = shlex.split(config.args) if config.kind == "vllm" else []
     parallel = any(word.partition("=")[0] in ("--tensor-parallel-size", "-tp") for word in words)
@@ -70,6 +70,11 @@ def problems(config: EngineConfig, cluster: ClusterConfig) -> Iterator[str]:
         yield (
             f"cluster.gpus_per_replica={cluster.gpus_per_replica}: a vLLM server takes one of them. Set "
             f"engine.args='--tensor-parallel-size {cluster.gpus_per_replica}'."
+        )
+    if config.kind == "transformers" and cluster.gpus_per_replica > 1 and config.device != "all":
+        yield (
+            f"cluster.gpus_per_replica={cluster.gpus_per_replica}: a model takes one of them. Set engine.device=all to "
+            "put its layers onto all."
         )
     given = cluster.address
     if given not in (None, "auto", os.environ.get(_ADDRESS)):

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from selfreward_bench.config import EngineConfig
-from selfreward_bench.engines import ENGINES, open_engine
+from selfreward_bench.engines import ENGINES, loading, open_engine
 from selfreward_bench.engines.base import GenerationRequest
+from selfreward_bench.engines.cache import RoomyLayer
 from selfreward_bench.errors import EngineError, UnknownNameError
 from selfreward_bench.types import Message
 
@@ -182,3 +184,50 @@ def test_the_type_is_float32_on_a_cpu_and_can_be_set(tiny_dir: Path) -> None:
     engine = open_engine(half, tiny_dir)
     items = [GenerationRequest(id=str(i), prompt="cat " * (i + 1), max_new_tokens=3) for i in range(3)]
     assert len([c for b in engine.generate(items) for c in b]) == 3
+
+
+PLACES = {"model.embed_tokens": "cpu", "model.layers.0": "cpu", "model.layers.1": "disk", "model.norm": "cpu"}
+
+
+def test_a_model_whose_layers_lie_apart_answers_as_one(
+    tiny_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here a layer is on the disk; accelerate's hooks bring layers on several GPUs together in the same way."""
+    requests = [GenerationRequest(f"r{i}", f"word {i} " * (i + 1), (i, 7), 2, max_new_tokens=12) for i in range(6)]
+    whole = [*open_engine(CPU, tiny_dir).generate(requests)]
+    apart = {"device_map": PLACES | {"lm_head": "cpu", "model.rotary_emb": "cpu"}, "offload_folder": str(tmp_path)}
+    monkeypatch.setattr(loading, "placement", lambda _: apart)
+    engine = open_engine(CPU, tiny_dir)
+    assert engine.loaded.model.hf_device_map["model.layers.1"] == "disk"  # type: ignore[attr-defined]
+    assert [*engine.generate(requests)] == whole
+
+
+def test_layers_come_onto_all_gpus_where_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [loading.placement(device) for device in ("all", "cuda", "auto")] == [{"device_map": "auto"}, {}, {}]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EngineError, match=r"engine\.device='all' is not available"):
+        loading.choose_device("all")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert loading.choose_device("all") == torch.device("cuda")
+
+
+class Elsewhere:
+    """Numbers of rows on another device, of which no kernel takes them before they were brought over."""
+
+    def __init__(self, rows: list[int]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def to(self, device: torch.device) -> torch.Tensor:
+        return torch.tensor(self._rows, device=device)
+
+
+def test_rows_are_taken_where_a_layer_is() -> None:
+    layer = RoomyLayer()
+    keys = torch.arange(2.0).reshape(2, 1, 1, 1)
+    layer.update(keys, keys)
+    layer.select(Elsewhere([1, 0, 1]), room=2)  # type: ignore[arg-type]
+    assert layer.buffer[:, 0, 0, 0].tolist() == [1, 0, 1]
