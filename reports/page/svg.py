@@ -9,7 +9,7 @@ from typing import Final
 
 from reports.wording import Tone
 
-__all__ = ["Dots", "Point", "dots"]
+__all__ = ["Dots", "Point", "dots", "ticks"]
 
 WIDTH: Final = 700
 _LEFT, _RIGHT = 250, 520  # between them values are drawn; labels stand before, numbers after
@@ -86,18 +86,18 @@ def dots(title: str, axis: str, points: Sequence[Point], *, zero: bool = False) 
         _Row(p.label, p.text, _COLOURS[p.tone], _TOP + _ROW * k + _ROW // 2, *map(place, values))
         for k, (p, values) in enumerate(zip(points, drawn, strict=True))
     )
-    ticks = tuple((place(value), text) for value, text in _ticks(low, high))
-    return Dots(title, axis, rows, ticks, place(0.0) if zero else "", _TOP + _ROW * len(rows) + _FOOT)
+    marks = tuple((place(value), text) for value, text in ticks(low, high))
+    return Dots(title, axis, rows, marks, place(0.0) if zero else "", _TOP + _ROW * len(rows) + _FOOT)
 
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) and abs(value) < _HUGE else None
 
 
-def _ticks(low: float, high: float) -> list[tuple[float, str]]:
+def ticks(low: float, high: float) -> list[tuple[float, str]]:
     """A few round numbers in a range.
 
-    >>> [text for _, text in _ticks(0.0, 1.0)]
+    >>> [text for _, text in ticks(0.0, 1.0)]
     ['0.0', '0.2', '0.4', '0.6', '0.8', '1.0']
     """
     rough = (high - low) / _TICKS

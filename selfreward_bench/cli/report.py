@@ -1,4 +1,4 @@
-"""``srbench report``: the report of one run or several, as a page or as tables for elsewhere."""
+"""``srbench report``: the report of one run or several, as a page, or as tables and figures for elsewhere."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class Format(StrEnum):
     json = "json"
     markdown = "markdown"
     latex = "latex"
+    svg = "svg"
+    png = "png"
 
 
 def report(
@@ -33,12 +35,12 @@ def report(
         Path | None,
         typer.Option(
             "--output",
-            metavar="FILE",
-            help="Where it goes: by default the page into RUN/report.html (of several runs ./report.html), all else "
-            "to stdout.",
+            metavar="FILE|DIR",
+            help="Where it goes: by default the page into RUN/report.html (of several runs ./report.html), figures "
+            "into RUN/figures (./figures), all else to stdout.",
         ),
     ] = None,
-    format: Annotated[Format, typer.Option("--format", help="A page, every number, or tables.")] = Format.html,
+    format: Annotated[Format, typer.Option("--format", help="A page, every number, tables, or figures.")] = Format.html,
     model_card: Annotated[
         Path | None,
         typer.Option(
@@ -46,7 +48,7 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Build the report of one run or several: a page, or tables.
+    """Build the report of one run or several: a page, tables, or figures.
 
     It is made from the runs' result files alone. Of one run the main tables are printed too. --model-card fills in a
     checkpoint's Hugging Face model card (`model-index` and a table); what else is in the card stays.
@@ -57,6 +59,7 @@ def report(
       srbench report runs/first runs/second --output both.html
       srbench report runs/first --format latex --output results.tex
       srbench report runs/first --format csv > results.csv
+      srbench report runs/first --format svg
       srbench report runs/first --model-card runs/first/M2/checkpoint
     """
     from selfreward_bench.cli import scoring
@@ -72,6 +75,8 @@ def report(
         say(f"The model card: {written.path}")
         if written.missing:
             say(f"Not known here, for you to write into its first lines: {', '.join(written.missing)}.")
+    elif format in (Format.svg, Format.png):
+        _write_figures(_collect(runs), format, output or (runs[0] if len(runs) == 1 else Path()) / "figures")
     elif format is not Format.html:
         _write_export(_collect(runs), format, output)
     elif len(runs) == 1 and output is None:
@@ -128,6 +133,14 @@ def _show_over_seeds(found: Sequence[RunFacts], together: Together) -> None:
     rows = several.lines(groups, together)
     if rows:
         show(Columns(("METHOD", "MEASURE", "SEEDS", "MODELS", "DIFFERENCE"), rows, right=(2,)))
+
+
+def _write_figures(found: Sequence[RunFacts], format: Format, directory: Path) -> None:
+    from reports import figures
+
+    together = _together(found) if len(found) > 1 else None
+    written = figures.write(found, directory, format.value, together)
+    say(f"{len(written)} figures: {directory}")
 
 
 def _write_export(found: Sequence[RunFacts], format: Format, output: Path | None) -> None:

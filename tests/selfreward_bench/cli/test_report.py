@@ -81,3 +81,12 @@ def test_a_model_card_takes_no_format(cli: Cli, two_results: Path, option: tuple
     done = cli("report", two_results, "--model-card", two_results / "M2" / "checkpoint", *option)
     assert done.exit_code == 2
     assert "leave --output and --format away" in done.stderr
+
+
+def test_figures_go_into_the_run(cli: Cli, full: Any) -> None:
+    done = cli("report", full.path, "--format", "svg")
+    assert done.exit_code == 0, done.output
+    files = list((full.path / "figures").glob("*.svg"))
+    assert done.stdout == f"{len(files)} figures: {full.path / 'figures'}\n"
+    assert cli("report", full.path, full.path, "--format", "svg", "--output", "elsewhere").exit_code == 0
+    assert list(Path("elsewhere").glob("*.svg"))
