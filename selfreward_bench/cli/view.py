@@ -26,9 +26,10 @@ def view(
     ] = _PORT,
     open_page: Annotated[bool, typer.Option("--open", help="Opens it in the browser.")] = False,
 ) -> None:
-    """Show all runs under a directory in a browser: a leaderboard, runs in progress, and each one's report.
+    """Show all runs under a directory in a browser, also those in progress.
 
-    Nothing is written, and nothing outside the directory is read. Ends with Ctrl-C.
+    A leaderboard, a page for each run as it stands, and its report. Nothing is written, and nothing outside the
+    directory is read. Ends with Ctrl-C.
 
     \b
     Examples:
