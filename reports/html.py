@@ -24,12 +24,12 @@ from reports import wording
 from reports.facts import tables
 from reports.facts.run import RunFacts
 from reports.page import rendering
-from reports.page.section import Builder, Section
+from reports.page.section import Builder, Chart, Section
 from reports.sections import SECTIONS, methods
 from selfreward_bench import __version__
 from selfreward_bench.storage.files import write_atomic
 
-__all__ = ["render", "sections", "write"]
+__all__ = ["chart_data", "policy", "render", "script_json", "scripts", "sections", "write"]
 
 _SCRIPTS: Final = (
     *("d3.min.js", "plot.umd.min.js", "charts.js", "page.js"),
@@ -45,8 +45,8 @@ def render(runs: Sequence[RunFacts], together: Together | None = None) -> str:
         together: several runs put together; see ``leaderboards.comparing.seeds``.
     """
     built = sections(runs, together)
-    scripts = [rendering.asset(name) for name in _SCRIPTS]
-    charts = {name: _chart(c) for s in built for name, c in s.charts.items()}
+    texts = scripts()
+    charts = {name: chart_data(c) for s in built for name, c in s.charts.items()}
     blobs = {name: _pack(content) for s in built for name, content in s.blobs.items()}
     page = rendering.render(
         "page.html.j2",
@@ -54,13 +54,18 @@ def render(runs: Sequence[RunFacts], together: Together | None = None) -> str:
         trained=any(facts.is_run for facts in runs),
         sections=built,
         style=Markup(rendering.asset("style.css") + rendering.asset("samples.css")),  # noqa: S704 - our own file
-        scripts=[Markup(s) for s in scripts],  # noqa: S704 - our own files; their hashes are in the policy
-        policy=_policy(scripts),
-        charts=Markup(_json(charts)),  # noqa: S704 - no "<" stands in it
+        scripts=[Markup(s) for s in texts],  # noqa: S704 - our own files; their hashes are in the policy
+        policy=policy(texts),
+        charts=Markup(script_json(charts)),  # noqa: S704 - no "<" stands in it
         blobs=blobs,
         version=__version__,
     )
     return str(page)
+
+
+def scripts() -> list[str]:
+    """The scripts of a report, in their order."""
+    return [rendering.asset(name) for name in _SCRIPTS]
 
 
 def sections(runs: Sequence[RunFacts], together: Together | None = None) -> list[Section]:
@@ -79,11 +84,12 @@ def write(runs: Sequence[RunFacts], path: Path, together: Together | None = None
     write_atomic(path, render(runs, together).encode())
 
 
-def _chart(chart: Any) -> dict[str, Any]:
+def chart_data(chart: Chart) -> dict[str, Any]:
+    """A chart as the page's script takes it."""
     return {"kind": chart.kind, "title": chart.title, "rows": list(chart.rows), "options": dict(chart.options)}
 
 
-def _json(value: Any) -> str:
+def script_json(value: Any) -> str:
     """JSON that is safe inside ``<script>``: no ``<``, no number that JSON does not know, no half characters."""
     text = json.dumps(_plain(value), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -107,6 +113,7 @@ def _pack(content: bytes) -> Markup:
     return Markup(packed)  # noqa: S704 - letters, digits, "+", "/" and "=" alone
 
 
-def _policy(scripts: Sequence[str]) -> str:
+def policy(scripts: Sequence[str]) -> str:
+    """The Content-Security-Policy of a page with these scripts and no others, which asks nothing of anybody."""
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

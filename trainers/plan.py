@@ -22,9 +22,14 @@ from trainers.stages import BASELINE, StageSpec, check_model, models, stages
 __all__ = [
     "Amount",
     "Plan",
+    "SeedCounts",
     "StagePlan",
+    "describe",
+    "estimated",
+    "finished_records",
     "make_plan",
     "next_model",
+    "own_rates",
     "stage_kind",
     "stage_work",
     "stages_from",
@@ -133,12 +138,12 @@ def make_plan(
     check_model(run.config, last)
     wanted = models(run.config)
     wanted = wanted[: wanted.index(last) + 1]
-    seeds = _SeedCounts(run, without_data)
+    seeds = SeedCounts(run, without_data)
     if seeds.bare.number and "M1" in wanted and roles.who(run.config, roles.REVIEWER, BASELINE) == BASELINE:
         wanted = [BASELINE, *wanted]
-    listed = [_describe(run, spec, seeds, anew) for spec in every if _belongs(spec, wanted)]
-    known = rates(run, lambda other: _own_rates(other, stages(other.config)))
-    return Plan(last, tuple(_estimated(s, known) for s in listed))
+    listed = [describe(run, spec, seeds, anew) for spec in every if _belongs(spec, wanted)]
+    known = rates(run, lambda other: own_rates(other, stages(other.config)))
+    return Plan(last, tuple(estimated(s, known) for s in listed))
 
 
 def stages_from(config: RunConfig, first: str) -> list[str]:
@@ -207,7 +212,8 @@ def _lines(path: Path) -> int:
 # --- how much work
 
 
-def _describe(run: RunDir, spec: StageSpec, seeds: _SeedCounts, anew: Collection[str]) -> StagePlan:
+def describe(run: RunDir, spec: StageSpec, seeds: SeedCounts, anew: Collection[str]) -> StagePlan:
+    """A stage as it stands, without an estimate."""
     status = "new" if spec.name in anew else run.stage_status(spec.name)
     done = 0 if status == "new" else stage_work(run, spec) or 0
     work, unit, origin = _work(run, spec, seeds, anew)
@@ -219,7 +225,7 @@ def _describe(run: RunDir, spec: StageSpec, seeds: _SeedCounts, anew: Collection
     return StagePlan(spec.name, status, work, unit, origin, min(done, work.number))
 
 
-def _work(run: RunDir, spec: StageSpec, seeds: _SeedCounts, anew: Collection[str]) -> tuple[Amount, str, str]:
+def _work(run: RunDir, spec: StageSpec, seeds: SeedCounts, anew: Collection[str]) -> tuple[Amount, str, str]:
     config, model, kind = run.config, spec.model, stage_kind(spec.name)
     if kind in ("baseline", "sft"):
         return _sft_steps(config, model, seeds)
@@ -228,7 +234,7 @@ def _work(run: RunDir, spec: StageSpec, seeds: _SeedCounts, anew: Collection[str
         added = Amount(seeds.ift.number + seeds.eft.number * config.sft.eft_repeat + most, exact=False)
         return _steps(added, config.sft, f"seed data and {most:,} answers at most")
     if kind == "dpo":
-        pairs = _records(run, f"{model}/pairs", "pairs", anew) or _most_pairs(run, model, anew)
+        pairs = finished_records(run, f"{model}/pairs", "pairs", anew) or _most_pairs(run, model, anew)
         return _steps(pairs, config.dpo, f"{pairs} pairs")
     if kind in ("ift", "eft"):
         return (seeds.ift if kind == "ift" else seeds.eft), "examples", ""
@@ -236,7 +242,7 @@ def _work(run: RunDir, spec: StageSpec, seeds: _SeedCounts, anew: Collection[str
         k, bare = config.seeds.eft_samples, seeds.bare
         origin = f"{bare} responses without a review x {k}{_by(config, roles.REVIEWER)}"
         return bare.times(k), "judgments", origin if bare.number else ""
-    asked = _records(run, f"{model}/prompts", "prompts", anew) or Amount(config.prompts.count)
+    asked = finished_records(run, f"{model}/prompts", "prompts", anew) or Amount(config.prompts.count)
     if kind == "prompts":
         if roles.is_prompt_file(config.prompts.writer):
             return Amount(config.prompts.count, exact=False), "prompts", f"{_DRAWN} {config.prompts.writer}"
@@ -258,7 +264,7 @@ def _work(run: RunDir, spec: StageSpec, seeds: _SeedCounts, anew: Collection[str
         return answers, "generations", f"{asked} prompts x {config.candidates.count}"
     if config.rewards != "self":
         return Amount(0), "judgments", f"none: rewards are {config.rewards}"
-    distinct = _records(run, f"{model}/candidates", "distinct", anew) or Amount(answers.number, exact=False)
+    distinct = finished_records(run, f"{model}/candidates", "distinct", anew) or Amount(answers.number, exact=False)
     k = config.judge.samples if config.judge.mode == "sampled" else 1
     return distinct.times(k), "judgments", f"{distinct} distinct answers x {k}{_by(config, roles.JUDGE)}"
 
@@ -268,7 +274,7 @@ def _by(config: RunConfig, role: str) -> str:
     return f", by {roles.shown(config, role)}" if role in roles.others(config) else ""
 
 
-def _sft_steps(config: RunConfig, model: str, seeds: _SeedCounts) -> tuple[Amount, str, str]:
+def _sft_steps(config: RunConfig, model: str, seeds: SeedCounts) -> tuple[Amount, str, str]:
     if model == BASELINE:
         return _steps(seeds.ift, config.sft, f"{seeds.ift} IFT examples")
     repeated = seeds.eft.times(config.sft.eft_repeat)
@@ -285,18 +291,18 @@ def _steps(records: Amount, section: SftConfig | DpoConfig, origin: str) -> tupl
 
 def _most_pairs(run: RunDir, model: str, anew: Collection[str]) -> Amount:
     """A prompt gives at most one pair."""
-    asked = _records(run, f"{model}/prompts", "prompts", anew) or Amount(run.config.prompts.count)
+    asked = finished_records(run, f"{model}/prompts", "prompts", anew) or Amount(run.config.prompts.count)
     return Amount(min(asked.number, run.config.pairs.max_pairs or asked.number), exact=False)
 
 
-def _records(run: RunDir, stage: str, unit: str, anew: Collection[str]) -> Amount | None:
+def finished_records(run: RunDir, stage: str, unit: str, anew: Collection[str]) -> Amount | None:
     """What a finished stage that stays has made."""
     finished = None if stage in anew else run.finished_stage(stage)
     count = finished.counts.get(unit) if finished else None
     return None if count is None else Amount(int(count))
 
 
-class _SeedCounts:
+class SeedCounts:
     """How many examples the seed data holds, read when first needed (finished stages say so without reading).
 
     Attributes:
@@ -308,7 +314,7 @@ class _SeedCounts:
         from trainers import seeds
 
         section = run.config.seeds
-        ift, eft = (_records(run, f"M1/{name}", "examples", ()) for name in ("ift", "eft"))
+        ift, eft = (finished_records(run, f"M1/{name}", "examples", ()) for name in ("ift", "eft"))
         self.bare = Amount(0)
         if ift is None and without_data and not seeds.is_there(section.ift):
             ift = _stated("ift", section.ift, section.ift_size)
@@ -337,7 +343,7 @@ def _stated(name: str, given: str, size: int | None) -> Amount:
 # --- how long
 
 
-def _own_rates(run: RunDir, every: Sequence[StageSpec]) -> dict[str, float]:
+def own_rates(run: RunDir, every: Sequence[StageSpec]) -> dict[str, float]:
     """Seconds per unit for each kind of stage, from the last one of it that finished without a break.
 
     The time of a resumed stage is that of its last process alone and tells nothing.
@@ -361,7 +367,8 @@ def _own_tokens(run: RunDir, every: Sequence[StageSpec]) -> dict[str, float]:
     return found
 
 
-def _estimated(stage: StagePlan, known: Mapping[str, Rate]) -> StagePlan:
+def estimated(stage: StagePlan, known: Mapping[str, Rate]) -> StagePlan:
+    """With the time of what remains, at known rates."""
     kind = stage_kind(stage.name)
     if not stage.remaining:
         return replace(stage, seconds=0.0)

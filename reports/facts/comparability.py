@@ -11,7 +11,7 @@ from leaderboards.comparing.records import SETTINGS, conditions
 from reports import wording
 from selfreward_bench.types import EvalResult
 
-__all__ = ["differing", "groups", "other_settings", "unlike"]
+__all__ = ["differing", "groups", "named", "other_settings", "unlike"]
 
 _NAMES: Final = {
     "judge": "judge",
@@ -73,6 +73,11 @@ def differing(stated: Mapping[str, Mapping[str, str]]) -> list[str]:
         if len(set(values.values())) > 1:
             found.append(f"{_NAMES.get(key, key)}: {_by_value(values)}")
     return found
+
+
+def named(a: Mapping[str, str], b: Mapping[str, str]) -> list[str]:
+    """The conditions that are not the same, by name."""
+    return [_NAMES.get(k, k) for k in dict.fromkeys((*a, *b)) if a.get(k) != b.get(k)]
 
 
 def _by_value(values: Mapping[str, str]) -> str:

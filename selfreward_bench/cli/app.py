@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "compare": ("compare:compare", "Compare two evaluated checkpoints, sample by sample."),
     "human": ("human:app", "Let people compare two models' answers, blind, and score what they say."),
     "report": ("report:report", "Build the report of one run or several: a page, tables, or figures."),
+    "view": ("view:view", "Show all runs under a directory in a browser, also those in progress."),
     "recipes": ("recipes:recipes", "List the recipes, or show one with every setting."),
     "validate": ("validate:validate", "Check recipes, judge prompts and data files."),
     "data": ("data:app", "Get the real benchmark files, see which are there, and import seed data."),

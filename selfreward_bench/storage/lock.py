@@ -55,6 +55,25 @@ def writer_lock(path: Path) -> Iterator[None]:
         _release(descriptor)
 
 
+def is_held(path: Path) -> bool | None:
+    """Whether a process holds a lock, as far as its file tells; the lock is not touched.
+
+    Returns:
+        None where its process is on another machine, and cannot be looked at.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return False
+    try:
+        owner = _Owner.read(descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False if owner is None else owner.is_alive() if owner.is_local else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Owner:
     pid: int

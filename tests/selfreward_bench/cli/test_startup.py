@@ -62,6 +62,25 @@ def test_reading_a_run_loads_no_torch(tmp_path: Path, command: str) -> None:
     assert not modules_of(*command.split(), str(tmp_path / "run")) & HEAVY
 
 
+_VIEWED = """
+import sys
+from pathlib import Path
+from reports.live.server import Viewer
+from selfreward_bench.cli.view import course_of
+viewer = Viewer(Path({root!r}), course_of)
+page = viewer.page("/")
+place = page.text.split('href="/run/')[1].split("/")[0]
+assert viewer.page(f"/run/{{place}}/") and viewer.page(f"/run/{{place}}/report")
+print("MODULES", *sys.modules)
+"""
+
+
+def test_looking_at_runs_loads_nothing_heavy(two_results: Path) -> None:
+    done = python("-c", _VIEWED.format(root=str(two_results.parent)))
+    assert done.returncode == 0, done.stderr
+    assert not set(done.stdout.splitlines()[-1].split()[1:]) & HEAVY
+
+
 def test_a_model_card_needs_no_torch(two_results: Path) -> None:
     assert not modules_of("report", str(two_results), "--model-card", str(two_results / "M2" / "checkpoint")) & HEAVY
 
