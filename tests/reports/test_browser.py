@@ -141,3 +141,16 @@ def test_on_paper_it_is_black_on_white_whole_and_without_controls(watched: Any, 
     assert page.locator("figure[data-chart]:not(:has(svg)):visible").count() == 0  # nobody scrolled to them
     assert page.evaluate(TOO_WIDE) <= 0
     assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("width", [1280, 1180])
+def test_no_column_of_the_first_table_is_out_of_sight(
+    open_page: OpenPage, full: Any, tmp_path: Path, width: int
+) -> None:
+    """Five models, each held against others, and what was published."""
+    html.write([collect(full.path)], tmp_path / "report.html")
+    page = open_page(tmp_path / "report.html", width=width)
+    beyond = "(e) => [e.querySelectorAll('thead th').length, e.parentElement.scrollWidth - e.parentElement.clientWidth]"
+    columns, hidden = page.locator("table.glance").evaluate(beyond)
+    assert columns == 9
+    assert hidden <= 0

@@ -194,7 +194,7 @@ def test_the_data_of_the_charts_ends_no_script(whole: Any) -> None:
 
 
 def test_numbers_that_json_does_not_know_become_null() -> None:
-    assert json.loads(html._json({"a": [float("nan"), float("inf"), 1.5]})) == {"a": [None, None, 1.5]}
+    assert json.loads(html.script_json({"a": [float("nan"), float("inf"), 1.5]})) == {"a": [None, None, 1.5]}
 
 
 def poison(run: Any, payload: str) -> None:
