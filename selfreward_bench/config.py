@@ -489,6 +489,21 @@ class RehearsalConfig(Section):
         return self.model_dump(include={"what", "size"})
 
 
+class SelectConfig(Section):
+    """Which step of a preference training a round keeps: checkpoints are compared by a judge (docs/training.md)."""
+
+    every: PositiveInt | None = Field(
+        None, description="Steps between checkpoints that are compared (paper: 200); null: the last step is kept."
+    )
+    judge: Judge = Field(
+        "self",
+        description="Who compares: self (the parent), base, another model, or oracle (micro-world, validation split).",
+    )
+    prompt: str = Field("pairwise", description="The judge prompt that compares two answers, asked in both orders.")
+    prompts: Spec = Field("micro", description="Validation prompts: micro (embedded) or a file (docs/formats.md).")
+    limit: PositiveInt | None = Field(253, description="The first so many of them (paper: 253); null takes all.")
+
+
 class EvalConfig(Section):
     """How checkpoints are evaluated. Lengths are for real models; the micro recipes set shorter ones."""
 
@@ -576,9 +591,18 @@ class RunConfig(Section):
     rehearsal: RehearsalConfig = Field(
         RehearsalConfig(), description="Judgments that are trained beside the preferences."
     )
+    select: SelectConfig = Field(SelectConfig(), description="Which step of a preference training a round keeps.")
     eval: EvalConfig = Field(EvalConfig(), description="How checkpoints are evaluated.")
 
-    later: ClassVar[frozenset[str]] = frozenset({"rehearsal", "learn", "train"})
+    later: ClassVar[frozenset[str]] = frozenset({"rehearsal", "learn", "select", "train"})
+
+    @model_validator(mode="after")
+    def _selects_whole_checkpoints(self) -> RunConfig:
+        if self.select.every and self.lora and not self.lora.merge:
+            raise ValueError("select.every needs checkpoints that stand by themselves: set lora.merge to true")
+        if self.select.every and self.select.judge == "oracle" and self.select.prompts != "micro":
+            raise ValueError("select.judge: oracle knows the micro-world alone: set select.prompts to micro")
+        return self
 
     @model_validator(mode="after")
     def _rehearses_beside_preferences(self) -> RunConfig:

@@ -57,11 +57,14 @@ _PATHS: Final[tuple[Location, ...]] = (
     ("seeds", "ift"),
     ("seeds", "eft"),
     ("seeds", "exclude"),
+    ("select", "prompts"),
+    ("select", "prompt"),
     ("seeds", "reviewer"),
     ("prompts", "writer"),
     ("judge", "model"),
+    ("select", "judge"),
 )
-_ROLES: Final = _PATHS[-3:]
+_ROLES: Final = _PATHS[-4:]
 _OF_RUN: Final = re.compile(r":(?:M\d+|SFT)\Z")  # RUN:MODEL
 #: settings that were there once, and why they are not any more
 _GONE: Final[dict[Location, str]] = {
@@ -300,7 +303,7 @@ def _absolute(layer: Layer, folder: Path) -> Layer:
         model = _OF_RUN.search(name) if location in _ROLES else None
         name, tail = (name[: model.start()], model.group()) if model else (name, "")
         template = location == ("chat_template",)
-        if location in _ROLES and name in WORDS:
+        if location in _ROLES and (name in WORDS or (location == ("select", "judge") and name == "oracle")):
             continue
         if not name or "\0" in name or (not is_template_file(name) if template else _is_name(name)):
             continue

@@ -97,6 +97,7 @@ def train_dpo(
     track: Tracking | None = None,
     attn_implementation: str | None = None,
     rehearsal: Rehearsal | None = None,
+    until: int | None = None,
 ) -> TrainResult:
     """Trains ``policy`` on the pairs, against itself as reference, and writes ``out_dir/checkpoint``.
 
@@ -106,6 +107,8 @@ def train_dpo(
 
     Args:
         rehearsal: judgments that are trained beside the pairs.
+        until: a step to stop after, where the training is longer: its weights go to ``out_dir/selected/step-N``, its
+            state stays, and a later call goes on (``trainers.selection``).
 
     Raises:
         TrainingError: no usable pair, a policy that cannot be trained, a loss that is no number.
@@ -166,6 +169,7 @@ def train_dpo(
         )
         trackers = Trackers(track if trainer.is_world_process_zero() else None, out_dir, plan, tell)
         trainer.attach(rows, [len(t) for t in tokens], split, frame, seed, progress, trackers, **beside)
+        trainer.until = until
         steps = run_steps(trainer, frame, trust_remote_code)
         card = ModelCard(
             name=out_dir.name,
@@ -176,7 +180,8 @@ def train_dpo(
             counts={"pairs": len(tokens), "truncated": truncated, "equal": equal, "steps": steps}
             | ({"rehearsed": len(rehearsed.turns)} if rehearsed else {}),
         )
-        finish(trainer, frame, loaded, (t.chosen for t in tokens), card, config.save_dtype)
+        place = None if steps >= trainer.total else out_dir / "selected" / f"step-{steps}"
+        finish(trainer, frame, loaded, (t.chosen for t in tokens), card, config.save_dtype, place)
         del trainer, loaded
         release_memory()
     return read_result(frame, truncated, started, equal, len(rehearsed.turns) if rehearsed else 0)

@@ -44,6 +44,7 @@ def run_training(
     lora: LoraConfig | None = None,
     track: Tracking | None = None,
     rehearsal: Rehearsal | None = None,
+    until: int | None = None,
     train: TrainConfig = TrainConfig(),  # noqa: B008  # frozen
     isolate: bool | None = None,
 ) -> TrainResult:
@@ -55,6 +56,7 @@ def run_training(
         lora: trains an adapter; None trains all weights.
         track: the experiment trackers that are told each step.
         rehearsal: judgments that DPO trains beside the pairs.
+        until: as in ``train_dpo``.
         train: the processes that do it.
         isolate: whether in a process of its own; None decides by whether an accelerator is there.
 
@@ -70,6 +72,8 @@ def run_training(
         "date": engine.date,
         "attn_implementation": engine.attn_implementation,
     }
+    if until:
+        options["until"] = until
     task = Task(
         kind, parent, list(records), config, out_dir, threads, chat_template, lora, track, rehearsal, train, options
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from selfreward_bench.config import RANKS
@@ -37,6 +38,7 @@ from trainers import (
     rewards,
     roles,
     seeds,
+    selection,
 )
 from trainers.answers import Answers
 from trainers.checkpoints import logit_probe, read_card
@@ -47,10 +49,11 @@ from trainers.isolation import run_training
 from trainers.launchers import one_process
 from trainers.rehearsing import Rehearsal
 from trainers.rewards import Oracle
+from trainers.selecting import Selecting
 from trainers.stages import BASELINE, check_model, models, parent_of, stages
 from trainers.tracking import tracking_of
 from trainers.training import TrainResult
-from trainers.workshop import BASE_FILES, StopBefore, Workshop, base_directory, checkpoint_of
+from trainers.workshop import BASE_FILES, StopBefore, base_directory, checkpoint_of
 
 _REHEARSAL_LOSSES = ("first_rehearsal_loss", "final_rehearsal_loss")
 
@@ -67,6 +70,7 @@ class Iteration:
         rehearsal: judgments trained beside the preferences: ``what``, ``weight``, ``size`` and ``alone`` as in the
             recipe, and ``from_the_model`` and ``from_people``: how many are the model's own work, and how many are made
             of human seed data used again. None where there were none.
+        selection: which step was kept, by whom, and the contests (``trainers.selection``); None where the last one was.
     """
 
     model: str
@@ -81,6 +85,7 @@ class Iteration:
     lora: dict[str, Any] | None = None
     judge: str | None = None
     rehearsal: dict[str, Any] | None = None
+    selection: dict[str, Any] | None = None
 
 
 def finished_models(run: RunDir) -> list[str]:
@@ -181,7 +186,7 @@ def first_change(run: RunDir) -> str | None:
     return None
 
 
-class _Loop(Workshop):
+class _Loop(Selecting):
     """The stages of a run, each with what it is made from."""
 
     def make(self, model: str) -> Iteration:
@@ -535,11 +540,15 @@ class _Loop(Workshop):
         lora = self.config.lora
         if lora:
             settings = settings | {"lora": lora.model_dump()}
+        if kind == "dpo" and self.config.select.every:
+            settings = settings | {"select": self.config.select.model_dump(exclude={"judge", "prompts"})}
+            inputs = inputs | self.selection_inputs(parent)
         with self.stage(f"{model}/train", inputs, settings | self.rendering(parent)) as stage:
             if stage:
                 self.close()
                 section = self.config.dpo if kind == "dpo" else self.config.sft
-                result = run_training(
+                begin = partial(
+                    run_training,
                     kind,
                     checkpoint_of(self.run, parent),
                     records,
@@ -556,13 +565,17 @@ class _Loop(Workshop):
                     rehearsal=self.rehearsed(model) if kind == "dpo" else None,
                     train=self.config.train,
                 )
+                selecting = kind == "dpo" and self.config.select.every
+                result = self.selected(stage, parent, begin) if selecting else begin()
                 if kind == "dpo":
                     tolerance = first_loss_tolerance(checkpoint_of(self.run, parent), self.config.dpo, lora)
                     check_first_step(result, tolerance, self.config.dpo)
                 made = {"checkpoint": self.fingerprint(model), "files": files_fingerprint(result.checkpoint)}
                 if parent == "M0":
                     made[BASE_FILES] = files_fingerprint(checkpoint_of(self.run, parent))
-                stage.finish(_training_counts(result, len(records)), made)
+                kept = selection.record_of(stage.directory) if selecting else None
+                chosen = {"kept_step": kept["chosen"]} if kept else {}
+                stage.finish(_training_counts(result, len(records)) | chosen, made)
 
     def rehearsed(self, model: str) -> Rehearsal | None:
         """What a preference training rehearses."""
@@ -613,6 +626,7 @@ class _Loop(Workshop):
             lora=card.lora if (card := read_card(checkpoint_of(self.run, model))) else None,
             judge=roles.shown(self.config, roles.JUDGE) if rewarded and self.config.signal == "rlaif" else None,
             rehearsal=self.rehearsal_record(model),
+            selection=selection.record_of(self.run.path / model) if preferred else None,
         )
         kept = {key: value for key, value in asdict(iteration).items() if value is not None}
         write_atomic(path, (json.dumps(kept, indent=2, allow_nan=False) + "\n").encode())

@@ -19,6 +19,7 @@ from selfreward_bench.sources.arrow import HUB_PREFIX
 __all__ = [
     "JUDGE",
     "REVIEWER",
+    "SELECTOR",
     "STAGES",
     "WRITER",
     "check",
@@ -34,7 +35,8 @@ __all__ = [
 WRITER: Final = "prompts.writer"
 REVIEWER: Final = "seeds.reviewer"
 JUDGE: Final = "judge.model"
-_ROLES: Final = (WRITER, REVIEWER, JUDGE)
+SELECTOR: Final = "select.judge"
+_ROLES: Final = (WRITER, REVIEWER, JUDGE, SELECTOR)
 
 _FILES: Final = (".jsonl", ".json", ".gz", ".parquet")
 _TABLES: Final = ("dataset_info.json", "dataset_dict.json")  # of a directory that ``datasets`` wrote
@@ -68,6 +70,8 @@ def others(config: RunConfig) -> Iterator[str]:
     """The roles of models that are none of the run's; a control reward needs no judge."""
     for role in _ROLES:
         text = given(config, role)
+        if role == SELECTOR and (text == "oracle" or not config.select.every):
+            continue
         is_file = role == WRITER and is_prompt_file(text)
         if text not in WORDS and not is_file and not (role == JUDGE and config.rewards != "self"):
             yield role
@@ -98,7 +102,7 @@ def problems(config: RunConfig) -> Iterator[str]:
             "engine.kind: openai is a served model, whose weights cannot be trained here. Take transformers, and name "
             f"served models (openai:NAME@URL) where they help: {WRITER}, {REVIEWER}, {JUDGE}."
         )
-    for role in (WRITER, JUDGE):
+    for role in (WRITER, JUDGE, SELECTOR):
         if given(config, role) == RANKS:
             yield f"{role}: {RANKS} is for {REVIEWER} alone. Name a model, or leave it out."
     for role in others(config):

@@ -137,7 +137,7 @@ class Helpers:
         self._known: dict[str, Helper] = {}
 
     def __contains__(self, who: str) -> bool:
-        return who in (roles.WRITER, roles.REVIEWER, roles.JUDGE)
+        return who in (roles.WRITER, roles.REVIEWER, roles.JUDGE, roles.SELECTOR)
 
     def __getitem__(self, role: str) -> Helper:
         if role not in self._known:

@@ -38,6 +38,8 @@ _TRAINED = (
     "log.jsonl",
     "tracking.json",
     "reference.jsonl",
+    "selection.json",
+    "selected",
 )
 _REHEARSED = ("rehearsal.jsonl", *(f"rehearsal.{name}.jsonl" for name in ("own", "soft", "contrast", "renewed")))
 

@@ -79,6 +79,7 @@ class ExactTrainer:
         self._rows, self._frame, self._progress, self.trackers = rows, frame, progress, trackers
         self.interruption = Interruption()
         self._agreed = False  # of several processes: one of them was interrupted, and all know
+        self.until: int | None = None  # a step to stop after; the state is kept
         self.saving = False  # from a step's line in the log to the seal on its state
         self._sums: dict[str, Any] = {}
         self._started: tuple[float, int] | None = None
@@ -194,9 +195,15 @@ class ExactTrainer:
                 self._progress(TrainProgress(self._step(), trainer.state.max_steps, metrics, self._rate(metrics)))
         except KeyboardInterrupt:
             self.interruption.wanted = True
-        if self.stopped:
+        if self.stopped or self._step() == self.until:
             trainer.control.should_save = trainer.control.should_training_stop = True
         self.saving = bool(trainer.control.should_save)
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole training."""
+        trainer: Any = self
+        return math.ceil(float(trainer.args.num_train_epochs) * self.batches.steps)
 
     @property
     def stopped(self) -> bool:

@@ -6,7 +6,6 @@ What happens around each step is in ``trainers.stepping``, what makes a training
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -227,13 +226,22 @@ def plan_of(
     return {"stage": stage, "base": fingerprint, "data": data, "seed": seed, **settings}
 
 
-def finish(trainer: Any, frame: Frame, loaded: Loaded, turns: Iterable[Turn], card: ModelCard, save_dtype: str) -> None:
+def finish(
+    trainer: Any,
+    frame: Frame,
+    loaded: Loaded,
+    turns: Iterable[Turn],
+    card: ModelCard,
+    save_dtype: str,
+    place: Path | None = None,
+) -> None:
     """Writes the checkpoint and then deletes the saved states, on the first process.
 
     Its configuration is the base's own: whatever the trainers set in it while they trained is put back.
 
     Args:
         turns: what was trained; its last tokens end an answer.
+        place: where else the checkpoint goes, of a training that is to go on: the states stay.
 
     Raises:
         TrainingError: a weight is no number, or too large for ``save_dtype``.
@@ -264,8 +272,9 @@ def finish(trainer: Any, frame: Frame, loaded: Loaded, turns: Iterable[Turn], ca
         model.generation_config.eos_token_id = ends[0] if len(ends) == 1 else ends
         if model.generation_config.pad_token_id is None:
             model.generation_config.pad_token_id = tokenizer.pad_token_id
-        save_checkpoint(model, tokenizer, frame.checkpoint, card, base)
-        frame.store.clear()
+        save_checkpoint(model, tokenizer, place or frame.checkpoint, card, base)
+        if place is None:
+            frame.store.clear()
     trainer.accelerator.wait_for_everyone()
 
 
@@ -283,8 +292,8 @@ def run_steps(trainer: Any, frame: Frame, trust_remote_code: bool = False) -> in
     from transformers import set_seed
 
     state = frame.store.latest()
-    total = math.ceil(trainer.args.num_train_epochs * trainer.batches.steps)
-    if state is not None and state.step >= total:  # killed after the last step, before the checkpoint was written
+    goal = min(trainer.total, trainer.until or trainer.total)
+    if state is not None and state.step >= goal:  # killed after the last step, before the checkpoint was written
         if adapters.is_adapted(trainer.model):
             adapters.restore(trainer.model, state.path)
         else:

@@ -156,6 +156,21 @@ class Workshop:
             self._engine = (model, self._open(model))
         return self._engine[1]
 
+    @contextmanager
+    def engine_on(self, directory: Path | None, model: str) -> Iterator[Engine]:
+        """The engine on a checkpoint that is no model of the run yet; without one, on ``model``."""
+        if directory is None:
+            yield self.engine(model)
+            return
+        self.close()
+        chosen = of_run(self.config, "M1", directory)  # as of any model that was trained
+        template = chosen.given if chosen else None
+        engine = open_engine(self.config.engine, directory, threads=self.config.threads, chat_template=template)
+        try:
+            yield engine
+        finally:
+            engine.close()
+
     def _open(self, model: str) -> Engine:
         if model in self.helpers:
             return self.helpers[model].open()

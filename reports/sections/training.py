@@ -42,6 +42,7 @@ _NO_CURVE: Final = ("step", "epoch", "tokens")
 _HASH: Final = 12  # characters of a hash
 _MAX_CHECKS: Final = 12
 _MAX_WARNINGS: Final = 12
+_MAX_CONTESTS: Final = 200
 _DIGITS: Final = 5  # significant, of a point in a chart
 
 Panels = list[tuple[Panel, str]]
@@ -87,7 +88,7 @@ def _told(facts: RunFacts, id: str, charts: dict[str, Chart]) -> _Told:
     health, missing = training_facts.health(facts)
     counts = {m.name: {s.name: s.counts for s in m.stages} for m in facts.models}
     rounds = health.iterations if health else ()
-    found = [*_fates(counts), *_judged(rounds), *_pairs(rounds)]
+    found = [*_fates(counts), *_judged(rounds), *_pairs(rounds), *_selections(facts)]
     made = []
     for m in facts.models:
         logs = training_facts.logs(Path(facts.path) / m.name)
@@ -147,6 +148,49 @@ def _rehearsals(facts: RunFacts) -> Iterator[Grid]:
     )
     if rows:
         yield Grid("Rehearsal", columns, tuple(rows), note)
+
+
+def _selections(facts: RunFacts) -> Iterator[Panel]:
+    """Checkpoints of a training, each against the one before it, and the step that was kept."""
+    points: list[dict[str, Any]] = []
+    rows: list[tuple[str | Cell, ...]] = []
+    for model in facts.models:
+        kept, judge = (model.iteration.get(f"selection.{name}", wording.NOTHING) for name in ("chosen", "judge"))
+        for contest in _contests(model):
+            step, rate = contest["step"], contest.get("win_rate")
+            if rate is not None:
+                points.append({"x": step, "y": 100 * rate, "series": model.name})
+            counts = (wording.count(contest.get(name, 0)) for name in ("against", "won", "tied", "lost", "unread"))
+            shown = wording.NOTHING if rate is None else wording.number(rate, "share")
+            named = wording.clip(judge, 80)
+            is_kept = "kept" if wording.count(step) == kept else ""
+            rows.append((model.name, wording.count(step), *counts, shown, is_kept, named))
+    if not rows:
+        return
+    title = "Checkpoints against the one before"
+    note = (
+        "Answers to validation prompts, compared by a judge; ties count half. The training ends where one does not win."
+    )
+    columns = ("Model", "Step", "Against", "Won", "Tied", "Lost", "Not read", "Win rate", "Kept", "Judge")
+    options = {"x": "step", "y": "per cent", "domain": (0, 100), "zero": 50}
+    yield Panel(
+        title, note, Chart("lines", title, points, options) if points else None, Grid(title, columns, tuple(rows))
+    )
+
+
+def _contests(model: ModelFacts) -> Iterator[dict[str, float]]:
+    try:
+        found = json.loads(model.iteration.get("selection.contests", "[]"))
+    except (ValueError, RecursionError):
+        return
+    for contest in found[:_MAX_CONTESTS] if isinstance(found, list) else []:
+        numbers = {k: v for k, v in contest.items() if _is_number(v)} if isinstance(contest, dict) else {}
+        if "step" in numbers:
+            yield numbers
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12
 
 
 def _warnings(model: ModelFacts) -> list[str]:

@@ -48,7 +48,9 @@ class Work:
         """
         from trainers.iteration import finished_models, run_iteration
 
-        oracle = true_score if self.run.config.rewards == "oracle" else None
+        config = self.run.config
+        asked = config.rewards == "oracle" or (config.select.every and config.select.judge == "oracle")
+        oracle = true_score if asked else None
         with self.run.kept_lock():  # between models, too
             try:
                 for target in targets(self.run, until, from_stage):

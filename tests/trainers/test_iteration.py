@@ -314,6 +314,28 @@ def test_a_rehearsal_is_a_stage_of_its_own_and_says_whose_work_it_is(
     assert not [text for text in before if "rehears" in text]
 
 
+def test_a_judge_chooses_the_step_that_is_kept(copy: RunDir, tmp_path: Path) -> None:
+    """Here a judge that prefers shorter answers, from outside: the oracle of this test."""
+    settings = ["select.every=1", "select.judge=oracle", "select.limit=12"]
+    made = fork(copy, tmp_path / "new", recipes.change(copy.config, settings), {}, None)
+    assert made.at == "M2/train"
+    run = RunDir.open(tmp_path / "new")
+    with pytest.raises(ConfigError, match=r"select\.judge: oracle needs"):
+        run_iteration(run, until="M2")
+    (iteration,) = run_iteration(run, until="M2", oracle=lambda prompt, text: -float(len(text)))
+    told = json.loads((run.path / "M2/selection.json").read_text())
+    assert iteration.selection == told
+    assert told["judge"] == "oracle (micro-world, validation split)"
+    contests = told["contests"]
+    assert all(c["won"] + c["tied"] + c["lost"] + c["unread"] == 12 for c in contests)
+    assert told["chosen"] == [contests[0]["step"], *(c["step"] for c in contests if c["won"] > c["lost"])][-1]
+    trained = run.finished_stage("M2/train")
+    assert trained is not None
+    assert trained.counts["kept_step"] == told["chosen"]
+    assert trained.outputs["checkpoint"] == weights_fingerprint(checkpoint_of(run, "M2"))
+    assert run_iteration(run, until="M2") == []
+
+
 def test_without_preferences_a_round_is_sft_on_the_seed_data_and_perfect_answers(copy: RunDir, tmp_path: Path) -> None:
     made = fork(copy, tmp_path / "new", recipes.change(copy.config, ["learn=positives"]), {}, None)
     assert made.kept[-1] == "M2/pairs"

@@ -269,3 +269,22 @@ def test_a_rehearsal_says_whose_work_it_is(builder: Any) -> None:
 def test_without_a_rehearsal_there_is_no_table_of_it(builder: Any) -> None:
     iteration(builder, "M2", parent="M1", fingerprint="two")
     assert "Rehears" not in str(section_of(builder).body)
+
+
+def test_the_step_that_was_kept_and_its_contests_are_shown(builder: Any) -> None:
+    contests = [
+        {"step": 200, "against": 0, "won": 150, "tied": 50, "lost": 53, "unread": 0, "win_rate": 0.692},
+        {"step": 400, "against": 200, "won": 80, "tied": 50, "lost": 123, "unread": 0, "win_rate": 0.415},
+    ]
+    told = {"judge": HOSTILE[0], "prompts": 253, "chosen": 200, "stopped": True, "contests": contests}
+    builder.stage("M2", "train", {"steps": 400, "kept_step": 200})
+    iteration(builder, "M2", parent="M1", fingerprint="two", selection=told)
+    section = section_of(builder)
+    drawn = chart(section, "Checkpoints against the one before")
+    assert [(r["x"], r["y"], r["series"]) for r in drawn.rows] == [(200, pytest.approx(69.2), "M2"), (400, 41.5, "M2")]
+    assert "M2 200 0 150 50 53 0 69.2 % kept" in text_of(section)
+    assert "M2 400 200 80 50 123 0 41.5 % <script>" in text_of(section)
+    assert "script" not in Parsed(str(section.body)).tags
+    for broken in ({"contests": "x"}, {"contests": [1, {"step": "a"}, {"step": 1e300}]}, {"contests": [[]] * 300}):
+        iteration(builder, "M2", parent="M1", fingerprint="two", selection=broken)
+        assert "Checkpoints against" not in str(section_of(builder).body)
