@@ -51,6 +51,7 @@ _NO_LOSS = {
     "sft": "has no preference in it; nll_weight adds it to a preference loss",
 }
 _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+Rewards = Literal["self", "random", "length", "oracle", "reward-model", "implicit", "human", "verifiable"]
 JudgeMode = Literal["sampled", "expected", "reasoned"]
 
 
@@ -70,7 +71,8 @@ Loss = Annotated[
 Rehearsed = Literal["own", "contrast", "soft", "eft", "renewed"]
 OF_PEOPLE = frozenset({"eft", "renewed"})  # what is rehearsed is made of human seed data, used again
 RANKS = "ranks"  # as a reviewer: nobody, and grades are made of human ranks
-WORDS = frozenset({"current", "self", "base", RANKS})  # no other model, where a setting names who does something
+SEEDS = "seeds"  # as a writer of prompts: nobody, and the prompts are those of seeds.ift, with their answers
+WORDS = frozenset({"current", "self", "base", RANKS, SEEDS})  # no other model, where a setting names who does something
 
 
 def is_template_file(chat_template: str) -> bool:
@@ -404,7 +406,7 @@ class PromptsConfig(Section):
     count: PositiveInt = Field(5000, description="New prompts per round.")
     writer: Spec = Field(
         "current",
-        description="Who writes: current, base (M0), or a model (paper: a fixed chat one); or a file of prompts.",
+        description="Who writes: current, base (M0), a model (paper: a chat one); or a file, or seeds (those of ift).",
     )
     format: Literal["document", "chat"] = Field(
         "chat", description="chat, or document: a list of tasks that a base model continues."
@@ -439,7 +441,7 @@ class CandidatesConfig(Section):
 class PairsConfig(Section):
     """Which candidates become preferences."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"rho"})
+    later: ClassVar[frozenset[str]] = frozenset({"rho", "chosen_from", "rejected_from"})
 
     strategy: str = Field(
         "best-worst",
@@ -451,6 +453,13 @@ class PairsConfig(Section):
     )
     min_gap: NotNegative = Field(
         0.0, description="Least gap between the two scores; 0 drops exact ties only, as the paper does."
+    )
+    chosen_from: Literal["own", "human", "next"] = Field(
+        "own",
+        description="Whose answers are chosen: own; human: those that came with the prompts; next: a next model's.",
+    )
+    rejected_from: Literal["own", "first"] = Field(
+        "own", description="Whose are rejected: own, or those of the first model that answers (M1)."
     )
     max_pairs: PositiveInt | None = Field(None, description="Most pairs of a round, by a seeded draw; null keeps all.")
 
@@ -504,6 +513,37 @@ class SelectConfig(Section):
     limit: PositiveInt | None = Field(253, description="The first so many of them (paper: 253); null takes all.")
 
 
+class RewardModelConfig(Section):
+    """A trained reward model, for ``rewards: reward-model``."""
+
+    name: Spec | None = Field(
+        None, description="A sequence classifier with one output: a directory, or OWNER/NAME[@REVISION]; safetensors."
+    )
+    max_length: PositiveInt = Field(2048, description="Most tokens of a prompt with its answer; longer: no reward.")
+
+
+class ImplicitConfig(Section):
+    """DICE's reward (arXiv 2406.09760), for ``rewards: implicit``."""
+
+    alpha: NotNegative | None = Field(
+        None, description="Reward taken off per token; null: as makes chosen and rejected equally long in the mean."
+    )
+
+
+class MetaConfig(Section):
+    """Meta-Rewarding (arXiv 2407.19594): preferences between judgments, trained beside those between answers."""
+
+    by: Literal["none", "consensus", "elo"] = Field(
+        "none",
+        description="Who prefers: none, consensus (the judgment nearest to their mean), elo (the model as meta-judge).",
+    )
+    min_gap: NotNegative = Field(
+        0.5, description="consensus: how much farther from the mean score the rejected judgment is, at least."
+    )
+    prompt: str = Field("meta-judge", description="elo: a shipped judge prompt of kind pairwise, or a YAML file.")
+    max_new_tokens: PositiveInt = Field(256, description="elo: most tokens of the meta-judge's verdict.")
+
+
 class EvalConfig(Section):
     """How checkpoints are evaluated. Lengths are for real models; the micro recipes set shorter ones."""
 
@@ -554,14 +594,21 @@ class EvalConfig(Section):
 class RunConfig(Section):
     """One whole run."""
 
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"rehearsal", "learn", "select", "train", "reward_model", "implicit", "meta", "consistency"}
+    )
+
     name: str = Field("run", description="The recipe's name, for status and reports.")
     base: str = Field(
         "micro", description="M0: micro (embedded), a directory in Hugging Face layout, or OWNER/NAME[@REVISION]."
     )
     seed: int = Field(0, description="What the seeds of all draws and samples derive from.")
     iterations: PositiveInt = Field(2, description="DPO rounds after M1: M2 .. M(1+iterations).")
-    rewards: Literal["self", "random", "length", "oracle"] = Field(
-        "self", description="What rewards: self is the judge (judge.model); all others are controls."
+    rewards: Rewards = Field(
+        "self", description="What rewards: self is the judge (judge.model); random, length, oracle are controls."
+    )
+    consistency: bool = Field(
+        False, description="CREAM: reversed pairs get the weight by which M_t and M_t-1 rank the candidates unlike."
     )
     learn: Literal["preferences", "positives"] = Field(
         "preferences",
@@ -592,9 +639,10 @@ class RunConfig(Section):
         RehearsalConfig(), description="Judgments that are trained beside the preferences."
     )
     select: SelectConfig = Field(SelectConfig(), description="Which step of a preference training a round keeps.")
+    reward_model: RewardModelConfig = Field(RewardModelConfig(), description="The model of rewards: reward-model.")
+    implicit: ImplicitConfig = Field(ImplicitConfig(), description="The reward of rewards: implicit (DICE).")
+    meta: MetaConfig = Field(MetaConfig(), description="Preferences between judgments (Meta-Rewarding).")
     eval: EvalConfig = Field(EvalConfig(), description="How checkpoints are evaluated.")
-
-    later: ClassVar[frozenset[str]] = frozenset({"rehearsal", "learn", "select", "train"})
 
     @model_validator(mode="after")
     def _selects_whole_checkpoints(self) -> RunConfig:
@@ -612,8 +660,21 @@ class RunConfig(Section):
 
     @property
     def signal(self) -> str:
-        """What trains the model: ``self``, ``rlaif`` where another model judges, or a control."""
-        return "rlaif" if self.rewards == "self" and self.judge.model != "self" else self.rewards
+        """What trains the model: ``self``, ``rlaif`` where another model judges, another reward, or a control."""
+        return self._named(self.rewards)
+
+    def signal_of(self, model: str) -> str:
+        """The same of one model: before a model was trained on preferences there is no implicit reward, and a judge's
+        stands in its place."""
+        return self._named("self" if self.rewards == "implicit" and model == "M2" else self.rewards)
+
+    def _named(self, rewards: str) -> str:
+        return "rlaif" if rewards == "self" and self.judge.model != "self" else rewards
+
+    @property
+    def judged(self) -> bool:
+        """Whether a judge is asked in any round."""
+        return self.rewards in ("self", "implicit")
 
     def with_changeable(self, other: RunConfig) -> RunConfig:
         """These settings, but for those on which no stage depends (the evaluation, trackers, replicas, the processes of

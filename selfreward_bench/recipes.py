@@ -54,6 +54,8 @@ _PATHS: Final[tuple[Location, ...]] = (
     ("base",),
     ("chat_template",),
     ("judge", "prompt"),
+    ("meta", "prompt"),
+    ("reward_model", "name"),
     ("seeds", "ift"),
     ("seeds", "eft"),
     ("seeds", "exclude"),

@@ -51,7 +51,7 @@ def _stage(run: RunDir, spec: StageSpec, seeds: SeedCounts, known: Mapping[str, 
 def _speed(run: RunDir, spec: StageSpec, done: int) -> float | None:
     """Seconds per unit since a stage was begun; after a resumption that is too slow, and never too fast."""
     begun = run.path / f"{spec.name}.start.json"
-    grown = [run.path / spec.model / "log.jsonl"] if spec.unit == "steps" else [run.path / p for p in spec.paths]
+    grown = [run.path / spec.log] if spec.unit == "steps" else [run.path / p for p in spec.paths]
     times = [t for path in grown if (t := _changed(path)) is not None]
     start = _changed(begun)
     if start is None or not times or not done or max(times) <= start:

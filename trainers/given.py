@@ -1,22 +1,23 @@
-"""New prompts from a file of the user's: a seeded draw for each round, none of it held out or taken before."""
+"""New prompts from a file of the user's: a seeded draw for each round, none of it held out or taken before. For some
+methods with the answers that come with them: a file's, or those of the seed data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from selfreward_bench.config import PromptsConfig
+from selfreward_bench.config import PromptsConfig, RunConfig
 from selfreward_bench.errors import DataError
 from selfreward_bench.judges.prompts import render_conversation
 from selfreward_bench.progress import Reporter
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.rundir import hash_json
-from selfreward_bench.types import Prompt
+from selfreward_bench.types import Completion, Example, Prompt
 from trainers import importing
 from trainers.filters import Seen
 
-__all__ = ["digest", "load_prompts", "take_prompts"]
+__all__ = ["answers_to", "asked", "digest", "load_examples", "load_prompts", "needed", "take_prompts"]
 
 
 def load_prompts(source: str) -> list[Prompt]:
@@ -28,8 +29,8 @@ def load_prompts(source: str) -> list[Prompt]:
     return [r for r in importing.load(source, "prompts").records if isinstance(r, Prompt)]
 
 
-def digest(prompts: Sequence[Prompt]) -> str:
-    """What a stage keeps of the file: a hash of its prompts."""
+def digest(prompts: Sequence[Prompt] | Sequence[Example]) -> str:
+    """What a stage keeps of the file: a hash of its prompts, with their answers where these count."""
     return hash_json(prompts)
 
 
@@ -93,3 +94,41 @@ def take_prompts(
 
 def _text(prompt: Prompt) -> str:
     return render_conversation(prompt.messages)
+
+
+# --- with answers
+
+
+def needed(config: RunConfig) -> bool:
+    """Whether a run's method needs the answers that come with prompts."""
+    return config.pairs.chosen_from == "human" or config.rewards in ("human", "verifiable")
+
+
+def load_examples(source: str) -> list[Example]:
+    """The prompts of a file with their answers, in its order.
+
+    Raises:
+        DataError: it cannot be read, or holds no instructions with answers; names the line.
+    """
+    return [r for r in importing.load(source, "ift").records if isinstance(r, Example)]
+
+
+def asked(examples: Iterable[Example]) -> list[Prompt]:
+    """The prompts of examples."""
+    return [Prompt(id=e.id, messages=e.prompt, source=e.source) for e in examples]
+
+
+def answers_to(prompts: Sequence[Prompt], examples: Iterable[Example]) -> list[Completion]:
+    """The answers that came with prompts that ``take_prompts`` took of these examples."""
+    known = {e.id: e.completion[-1].content for e in examples}
+    return [
+        Completion(
+            prompt_id=prompt.id,
+            index=0,
+            text=known[prompt.source.partition("#")[2]],
+            n_tokens=0,
+            finish_reason="stop",
+            seed=0,
+        )
+        for prompt in prompts
+    ]

@@ -19,6 +19,7 @@ from selfreward_bench.errors import DataError, UnknownNameError
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.types import Completion, Message, PreferencePair, Prompt, Reward
 from trainers.answers import Answers
+from trainers.whose import source_of
 
 __all__ = ["STRATEGIES", "Candidate", "Draw", "PairResult", "make_pairs", "numbered", "pair_up"]
 
@@ -55,52 +56,53 @@ class Draw:
     random: random.Random
 
 
+Side = Sequence[Candidate]
 Matched = Sequence[tuple[Candidate, Candidate]]
-Strategy = Callable[[Sequence[Candidate], Draw], Matched]
+Strategy = Callable[[Side, Side, Draw], Matched]
 
 
-def best_worst(candidates: Sequence[Candidate], draw: Draw) -> Matched:
+def best_worst(chosen: Side, rejected: Side, draw: Draw) -> Matched:
     """The highest reward against the lowest (paper); among equals the lowest index."""
-    return [(_best(candidates), min(candidates, key=lambda c: (c.score, c.index)))]
+    return [(_best(chosen), min(rejected, key=lambda c: (c.score, c.index)))]
 
 
-def best_random(candidates: Sequence[Candidate], draw: Draw) -> Matched:
+def best_random(chosen: Side, rejected: Side, draw: Draw) -> Matched:
     """The highest reward against one of the others, whichever is drawn: a rejected answer that is no extreme."""
-    best = _best(candidates)
-    return [(best, draw.random.choice([c for c in candidates if c is not best]))]
+    best = _best(chosen)
+    return [(best, draw.random.choice([c for c in rejected if c.index != best.index]))]
 
 
-def all_above_gap(candidates: Sequence[Candidate], draw: Draw) -> Matched:
+def all_above_gap(chosen: Side, rejected: Side, draw: Draw) -> Matched:
     """Every two of them whose rewards are ``min_gap`` apart (RS-DPO, arXiv 2402.10038), the widest gap first."""
     least = max(draw.config.min_gap - _EPSILON, _EPSILON)
-    matched = [(a, b) for a in candidates for b in candidates if a.score - b.score > least]
-    return sorted(matched, key=lambda m: (m[1].score - m[0].score, m[0].index, m[1].index)) or best_worst(
-        candidates, draw
-    )
+    matched = [(a, b) for a in chosen for b in rejected if a.score - b.score > least]
+    widest = sorted(matched, key=lambda m: (m[1].score - m[0].score, m[0].index, m[1].index))
+    return widest or best_worst(chosen, rejected, draw)
 
 
-def length_aware(candidates: Sequence[Candidate], draw: Draw) -> Matched:
+def length_aware(chosen: Side, rejected: Side, draw: Draw) -> Matched:
     """Of those whose reward is near the highest the shortest, of those near the lowest the longest.
 
     Near is within ``rho`` of the range of rewards (Meta-Rewarding's length control, arXiv 2407.19594): 0 decides equals
     alone.
 
     >>> few = [Candidate(0, "short", 4.0), Candidate(1, "much longer", 4.1), Candidate(2, "x", 1.0)]
-    >>> [(a.index, b.index) for a, b in length_aware(few, Draw(PairsConfig(rho=0.1), random.Random(0)))]
+    >>> [(a.index, b.index) for a, b in length_aware(few, few, Draw(PairsConfig(rho=0.1), random.Random(0)))]
     [(0, 2)]
     """
-    high, low = max(c.score for c in candidates), min(c.score for c in candidates)
-    near = draw.config.rho * (high - low) + _EPSILON
-    chosen = min((c for c in candidates if c.score >= high - near), key=lambda c: (len(c.text), -c.score, c.index))
-    rejected = max((c for c in candidates if c.score <= low + near), key=lambda c: (len(c.text), -c.score, -c.index))
-    return [(chosen, rejected)]
+    high, low = max(c.score for c in chosen), min(c.score for c in rejected)
+    near = draw.config.rho * max(high - low, 0) + _EPSILON
+    best = min((c for c in chosen if c.score >= high - near), key=lambda c: (len(c.text), -c.score, c.index))
+    worst = max((c for c in rejected if c.score <= low + near), key=lambda c: (len(c.text), -c.score, -c.index))
+    return [(best, worst)]
 
 
-def _best(candidates: Sequence[Candidate]) -> Candidate:
+def _best(candidates: Side) -> Candidate:
     return max(candidates, key=lambda c: (c.score, -c.index))
 
 
-#: (chosen, rejected), one or more, out of at least two candidates whose texts differ
+#: (chosen, rejected), one or more: each a candidate of its side; both sides are the same ones but where the settings
+#: say whose answers are chosen or rejected
 STRATEGIES: Final[dict[str, Strategy]] = {
     "best-worst": best_worst,
     "best-random": best_random,
@@ -187,8 +189,8 @@ def _pairs_of(
     run_seed: int,
     lost: Counter[str],
 ) -> list[PreferencePair]:
-    usable = _usable(answers, _scores(rewards), lost)
-    return _pairs(prompt, usable, Draw(config, _random(run_seed, prompt)), lost)
+    sides = _sides(answers, _scores(rewards), config, lost)
+    return _pairs(prompt, sides, Draw(config, _random(run_seed, prompt)), lost)
 
 
 def _scores(rewards: Iterable[Reward]) -> dict[str, float | None]:
@@ -223,17 +225,33 @@ def _random(run_seed: int, prompt: Prompt) -> random.Random:
     return random.Random(derive_seed(run_seed, "pairs/strategy", prompt.id))
 
 
-def _pairs(prompt: Prompt, usable: Sequence[Candidate], draw: Draw, lost: Counter[str]) -> list[PreferencePair]:
-    if len(usable) < 2:
+def _sides(
+    answers: Sequence[Completion], scores: Mapping[str, float | None], config: PairsConfig, lost: Counter[str]
+) -> tuple[Side, Side]:
+    """Who may be chosen and who rejected; nothing where there are not two."""
+    chosen, rejected = (
+        [a for a in answers if source_of(a.index) == source] for source in (config.chosen_from, config.rejected_from)
+    )
+    usable = _usable(chosen, scores, lost)
+    if config.chosen_from == config.rejected_from:
+        return (usable, usable) if len(usable) > 1 else ((), ())
+    others = _usable(rejected, scores, lost)
+    return (usable, others) if usable and others else ((), ())
+
+
+def _pairs(prompt: Prompt, sides: tuple[Side, Side], draw: Draw, lost: Counter[str]) -> list[PreferencePair]:
+    if not sides[0]:
         lost["too_few"] += 1
         return []
     pairs = []
-    for chosen, rejected in STRATEGIES[draw.config.strategy](usable, draw):
+    for chosen, rejected in STRATEGIES[draw.config.strategy](*sides, draw):
         gap = chosen.score - rejected.score
         if gap <= _EPSILON:
             lost["tied"] += 1
         elif gap < draw.config.min_gap - _EPSILON:
             lost["below_gap"] += 1
+        elif chosen.text.strip() == rejected.text.strip():
+            lost["duplicate"] += 1
         else:
             pairs.append(_pair(prompt, chosen, rejected))
     return pairs

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from selfreward_bench.config import RANKS, DpoConfig, RunConfig, SftConfig
+from selfreward_bench.config import RANKS, SEEDS, DpoConfig, RunConfig, SftConfig
 from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.storage.rundir import RunDir, StageStatus
 from trainers import roles
@@ -37,9 +37,8 @@ __all__ = [
 ]
 
 _DRAWN = "drawn from"
-_BOOKKEEPING = frozenset(
-    {"ift", "eft", "pairs", "positives"}
-)  # reads and writes records, asks no model: seconds at most
+#: reads and writes records, asks no model: seconds at most
+_BOOKKEEPING = frozenset({"ift", "eft", "pairs", "positives", "meta"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +168,8 @@ def stage_kind(name: str) -> str:
     Training is ``baseline`` (on IFT alone, whose examples are short), ``sft`` or ``dpo``; other stages are of the kind
     of their own name.
     """
-    model, _, stage = name.partition("/")
+    model, stage = name.partition("/")[0], name.rpartition("/")[2]
+    stage = {"first": "candidates", "consistency": "judgments"}.get(stage, stage)
     return {BASELINE: "baseline", "M1": "sft"}.get(model, "dpo") if stage == "train" else stage
 
 
@@ -198,7 +198,7 @@ def _belongs(spec: StageSpec, wanted: Sequence[str]) -> bool:
 
 def _growing(spec: StageSpec) -> Path:
     """The file whose lines tell how far a partial stage is."""
-    return Path(spec.model, "log.jsonl") if spec.unit == "steps" else spec.paths[0]
+    return spec.log if spec.unit == "steps" else spec.paths[0]
 
 
 def _lines(path: Path) -> int:
@@ -244,7 +244,7 @@ def _work(run: RunDir, spec: StageSpec, seeds: SeedCounts, anew: Collection[str]
         return bare.times(k), "judgments", origin if bare.number else ""
     asked = finished_records(run, f"{model}/prompts", "prompts", anew) or Amount(config.prompts.count)
     if kind == "prompts":
-        if roles.is_prompt_file(config.prompts.writer):
+        if roles.is_prompt_file(config.prompts.writer) or config.prompts.writer == SEEDS:
             return Amount(config.prompts.count, exact=False), "prompts", f"{_DRAWN} {config.prompts.writer}"
         most = config.prompts.count * config.prompts.max_attempts_factor
         return (
@@ -252,7 +252,7 @@ def _work(run: RunDir, spec: StageSpec, seeds: SeedCounts, anew: Collection[str]
             "prompts",
             f"from at most {most:,} continuations{_by(config, roles.WRITER)}",
         )
-    if kind == "pairs":
+    if kind in ("pairs", "meta"):
         return _most_pairs(run, model, anew), "pairs", ""
     if kind == "positives":
         return Amount(config.prompts.count * config.candidates.count, exact=False), "positives", ""
@@ -262,11 +262,18 @@ def _work(run: RunDir, spec: StageSpec, seeds: SeedCounts, anew: Collection[str]
     answers = asked.times(config.candidates.count)
     if kind == "candidates":
         return answers, "generations", f"{asked} prompts x {config.candidates.count}"
-    if config.rewards != "self":
-        return Amount(0), "judgments", f"none: rewards are {config.rewards}"
+    if config.signal_of(model) not in ("self", "rlaif"):
+        return _scored(config, answers)
     distinct = finished_records(run, f"{model}/candidates", "distinct", anew) or Amount(answers.number, exact=False)
     k = config.judge.samples if config.judge.mode == "sampled" else 1
     return distinct.times(k), "judgments", f"{distinct} distinct answers x {k}{_by(config, roles.JUDGE)}"
+
+
+def _scored(config: RunConfig, answers: Amount) -> tuple[Amount, str, str]:
+    """Rewards that nobody judges."""
+    if config.rewards in ("reward-model", "implicit"):
+        return Amount(answers.number, exact=False), "judgments", f"rewards: {config.rewards}"
+    return Amount(0), "judgments", f"none: rewards are {config.rewards}"
 
 
 def _by(config: RunConfig, role: str) -> str:
@@ -290,9 +297,11 @@ def _steps(records: Amount, section: SftConfig | DpoConfig, origin: str) -> tupl
 
 
 def _most_pairs(run: RunDir, model: str, anew: Collection[str]) -> Amount:
-    """A prompt gives at most one pair."""
+    """A prompt gives at most one pair, but for ``all-above-gap``."""
     asked = finished_records(run, f"{model}/prompts", "prompts", anew) or Amount(run.config.prompts.count)
-    return Amount(min(asked.number, run.config.pairs.max_pairs or asked.number), exact=False)
+    n, section = run.config.candidates.count, run.config.pairs
+    most = asked.number * (n * (n - 1) // 2 if section.strategy == "all-above-gap" else 1)
+    return Amount(min(most, section.max_pairs or most), exact=False)
 
 
 def finished_records(run: RunDir, stage: str, unit: str, anew: Collection[str]) -> Amount | None:

@@ -1,4 +1,5 @@
-"""Rewards: what each candidate is worth. M_t's own judgments, or one of the controls that tell whether these matter.
+"""Rewards: what each candidate is worth: by M_t's own judgments, by what other methods have in their place, or by one
+of the controls that tell whether these matter.
 
 Judgments are stored batch by batch like candidates. Equal answers to one prompt are judged once: the answer with the
 lowest index is judged, the others get its reward.
@@ -11,7 +12,7 @@ import statistics
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,10 @@ from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.records import Made
 from selfreward_bench.types import Completion, Judgment, Prompt, Reward
 from trainers.answers import Answers, Marks
+from trainers.implicit import length_regularised
 from trainers.replies import SETTLED, unanswered
+from trainers.verifying import is_right
+from trainers.whose import source_of
 
 __all__ = [
     "REWARDS",
@@ -53,6 +57,8 @@ class RewardInputs:
         answers: a prompt's id -> its completions by index.
         judgments: as stored: of the first of equal answers only.
         oracle: injected by who may know it; nothing in this package does.
+        given: a prompt's id -> the answer that came with it.
+        alpha: of ``implicit``: what is taken off per token.
     """
 
     prompts: Mapping[str, Prompt]
@@ -60,6 +66,8 @@ class RewardInputs:
     judgments: Sequence[Judgment]
     run_seed: int
     oracle: Oracle | None
+    given: Mapping[str, str] = field(default_factory=dict)
+    alpha: float = 0.0
 
     def distinct(self) -> Iterator[Completion]:
         """The first of equal answers, in the order of prompts and indices."""
@@ -182,10 +190,12 @@ def rewards_for(
     judgments: Sequence[Judgment] = (),
     run_seed: int = 0,
     oracle: Oracle | None = None,
+    given: Mapping[str, str] | None = None,
+    alpha: float = 0.0,
 ) -> list[Reward]:
     """One reward per completion, in the order of prompts and indices; see ``rewarded``."""
     answers = Answers(prompts, completions)
-    found = rewarded(kind, answers, judgments, run_seed=run_seed, oracle=oracle)
+    found = rewarded(kind, answers, judgments, run_seed=run_seed, oracle=oracle, given=given, alpha=alpha)
     return [reward for _, _, rewards in found for reward in rewards]
 
 
@@ -196,13 +206,17 @@ def rewarded(
     *,
     run_seed: int = 0,
     oracle: Oracle | None = None,
+    given: Mapping[str, str] | None = None,
+    alpha: float = 0.0,
 ) -> Iterator[tuple[Prompt, list[Completion], list[Reward]]]:
     """Each prompt with its answers and a reward for each of these.
 
     Args:
         kind: a name of ``REWARDS``.
-        judgments: needed by ``self``.
+        judgments: needed by ``self``, ``reward-model`` and ``implicit``: one for each answer that is not equal to an
+            earlier one.
         oracle: needed by ``oracle``: the true score of a response, None where it cannot tell.
+        given, alpha: as in ``RewardInputs``.
 
     Raises:
         UnknownNameError: no such kind.
@@ -212,9 +226,9 @@ def rewarded(
     if kind not in REWARDS:
         raise UnknownNameError("reward", kind, REWARDS)
     for (prompt, group), judged in zip(answers, answers.judged(judgments), strict=True):
-        inputs = RewardInputs({prompt.id: prompt}, {prompt.id: group}, judged, run_seed, oracle)
-        given = {reward.id: reward for reward in REWARDS[kind](inputs)}
-        yield prompt, group, list(_shared(group, given))
+        inputs = RewardInputs({prompt.id: prompt}, {prompt.id: group}, judged, run_seed, oracle, given or {}, alpha)
+        worth = {reward.id: reward for reward in REWARDS[kind](inputs)}
+        yield prompt, group, list(_shared(group, worth))
 
 
 def self_reward(inputs: RewardInputs) -> list[Reward]:
@@ -243,12 +257,35 @@ def oracle_reward(inputs: RewardInputs) -> list[Reward]:
     return [_reward(c, inputs.oracle(inputs.prompts[c.prompt_id], c.text)) for c in inputs.distinct()]
 
 
+def implicit_reward(inputs: RewardInputs) -> list[Reward]:
+    """DICE: beta times the log-ratio of M_t to its reference, less alpha per token."""
+    rewards, _ = length_regularised(mean_rewards(inputs.judgments), inputs.judgments, inputs.alpha)
+    return rewards
+
+
+def human_reward(inputs: RewardInputs) -> list[Reward]:
+    """SPIN: a human's answer is better than any of the model's own."""
+    return [_reward(c, float(source_of(c.index) == "human")) for c in inputs.distinct()]
+
+
+def verifiable_reward(inputs: RewardInputs) -> list[Reward]:
+    """Iterative RPO: 1 where an answer comes to what the given one comes to, 0 where not; None without a given one."""
+    return [
+        _reward(c, float(is_right(c.text, inputs.given[c.prompt_id])) if c.prompt_id in inputs.given else None)
+        for c in inputs.distinct()
+    ]
+
+
 #: how a recipe's ``rewards`` is computed; each gives the rewards of the first of equal answers
 REWARDS: Final[dict[str, Callable[[RewardInputs], list[Reward]]]] = {
     "self": self_reward,
     "random": random_reward,
     "length": length_reward,
     "oracle": oracle_reward,
+    "reward-model": self_reward,  # its numbers stand where judgments do
+    "implicit": implicit_reward,
+    "human": human_reward,
+    "verifiable": verifiable_reward,
 }
 
 

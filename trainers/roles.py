@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from selfreward_bench.config import RANKS, WORDS, RunConfig
+from selfreward_bench.config import RANKS, SEEDS, WORDS, RunConfig
 from selfreward_bench.errors import ConfigError, SrbenchError
 from selfreward_bench.models.candidates import parse_candidate
 from selfreward_bench.sources.arrow import HUB_PREFIX
@@ -73,13 +73,16 @@ def others(config: RunConfig) -> Iterator[str]:
         if role == SELECTOR and (text == "oracle" or not config.select.every):
             continue
         is_file = role == WRITER and is_prompt_file(text)
-        if text not in WORDS and not is_file and not (role == JUDGE and config.rewards != "self"):
+        if text not in WORDS and not is_file and not (role == JUDGE and not config.judged):
             yield role
 
 
 def helped(config: RunConfig) -> frozenset[str]:
     """Kinds of stages whose work is not done by models of the run; a file of prompts does the writer's."""
-    models = {*others(config), *([WRITER] if is_prompt_file(config.prompts.writer) else [])}
+    models = {
+        *others(config),
+        *([WRITER] if is_prompt_file(config.prompts.writer) or config.prompts.writer == SEEDS else []),
+    }
     return frozenset(kind for kind, role in STAGES.items() if role in models)
 
 
@@ -105,6 +108,9 @@ def problems(config: RunConfig) -> Iterator[str]:
     for role in (WRITER, JUDGE, SELECTOR):
         if given(config, role) == RANKS:
             yield f"{role}: {RANKS} is for {REVIEWER} alone. Name a model, or leave it out."
+    for role in (REVIEWER, JUDGE):
+        if given(config, role) == SEEDS:
+            yield f"{role}: {SEEDS} is for {WRITER} alone. Name a model, or leave it out."
     for role in others(config):
         try:
             kind = parse_candidate(given(config, role)).kind

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import UnknownNameError
+from trainers.implicit import FILES as LIKELIHOODS
 
 BASELINE = "SFT"
 
@@ -26,6 +27,11 @@ class StageSpec:
     @property
     def paths(self) -> tuple[Path, ...]:
         return tuple(Path(self.model) / file for file in self.files)
+
+    @property
+    def log(self) -> Path:
+        """Of a training: the file that has a line for each step."""
+        return Path(self.name).parent / "log.jsonl"
 
 
 _TRAINED = (
@@ -68,20 +74,47 @@ def stages(config: RunConfig) -> list[StageSpec]:
         StageSpec("M1/train", _TRAINED, "steps"),
     ]
     for i in range(2, 2 + config.iterations):
-        listed += [
-            StageSpec(f"M{i}/prompts", ("prompts.jsonl", "prompts.raw.jsonl", served_file("prompts")), "prompts"),
-            StageSpec(f"M{i}/candidates", ("completions.jsonl",), "completions"),
-            StageSpec(f"M{i}/judgments", ("judgments.jsonl", served_file("judgments")), "judgments"),
-            StageSpec(f"M{i}/pairs", ("pairs.jsonl", "rewards.jsonl"), "pairs"),
-            *([StageSpec(f"M{i}/positives", ("positives.jsonl",), "positives")] if config.learn == "positives" else []),
-            *([StageSpec(f"M{i}/rehearsal", _REHEARSED, "examples")] if config.rehearsal.what else []),
-            StageSpec(f"M{i}/train", _TRAINED, "steps"),
-        ]
+        listed += _round(config, i)
     return listed
 
 
+def _round(config: RunConfig, i: int) -> list[StageSpec]:
+    """The stages of one model that is trained on preferences."""
+    judgments = ("judgments.jsonl", served_file("judgments"), *LIKELIHOODS)
+    written = ("prompts.jsonl", "prompts.raw.jsonl", "given.jsonl", served_file("prompts"))
+    listed = [
+        StageSpec(f"M{i}/prompts", written, "prompts"),
+        StageSpec(f"M{i}/candidates", ("completions.jsonl",), "completions"),
+    ]
+    if config.pairs.rejected_from == "first" and i > 2:
+        listed += [StageSpec(f"M{i}/first", ("first.jsonl",), "completions")]
+    listed += [StageSpec(f"M{i}/judgments", judgments, "judgments")]
+    if config.consistency and i > 2:
+        listed += [StageSpec(f"M{i}/consistency", ("earlier.jsonl",), "judgments")]
+    if config.pairs.chosen_from == "next":
+        nested = {
+            "pairs": (("pairs.jsonl", "rewards.jsonl"), "pairs"),
+            "train": (_TRAINED[2:], "steps"),
+            "candidates": (("completions.jsonl",), "completions"),
+            "judgments": (judgments, "judgments"),
+        }
+        listed += [
+            StageSpec(f"M{i}/next/{name}", tuple(f"next/{file}" for file in files), unit)
+            for name, (files, unit) in nested.items()
+        ]
+    listed += [StageSpec(f"M{i}/pairs", ("pairs.jsonl", "rewards.jsonl"), "pairs")]
+    if config.meta.by != "none":
+        listed += [StageSpec(f"M{i}/meta", ("judge-pairs.jsonl", "comparisons.jsonl"), "pairs")]
+    if config.learn == "positives":
+        listed += [StageSpec(f"M{i}/positives", ("positives.jsonl",), "positives")]
+    if config.rehearsal.what:
+        listed += [StageSpec(f"M{i}/rehearsal", _REHEARSED, "examples")]
+    return [*listed, StageSpec(f"M{i}/train", _TRAINED, "steps")]
+
+
 def parent_of(model: str) -> str:
-    """M1 and the baseline come from the base (M0), M_t+1 from M_t."""
+    """M1 and the baseline come from the base (M0), M_t+1 from M_t, as does the one next to it (``M_t+1/next``)."""
+    model = model.partition("/")[0]
     return "M0" if model in (BASELINE, "M1") else f"M{int(model[1:]) - 1}"
 
 

@@ -29,7 +29,7 @@ __all__ = ["BASE_FILES", "StopBefore", "Workshop", "base_directory", "checkpoint
 
 BASE_FILES = "base_files"  # among what a training from M0 left: ``files_fingerprint`` of the base
 #: stages whose numbers a model's kernels decide
-_COMPUTED = ("reviews", "prompts", "candidates", "judgments", "rehearsal", "train")
+_COMPUTED = ("reviews", "prompts", "candidates", "first", "judgments", "consistency", "meta", "rehearsal", "train")
 
 
 def base_directory(config: RunConfig) -> Path:
@@ -87,7 +87,7 @@ class Workshop:
         self.reached = name
         if self.stop_before and (name == self.stop_before or self.run.stage_status(name) == "new"):
             raise StopBefore
-        computed = self.config.engine.numerics if name.partition("/")[2] in _COMPUTED else {}
+        computed = self.config.engine.numerics if name.rpartition("/")[2] in _COMPUTED else {}
         stage = self.run.stage(name, inputs, {"seed": self.config.seed, **settings, **computed})
         if self.stop_before and stage.status != "done":
             raise StopBefore
@@ -103,7 +103,7 @@ class Workshop:
 
     def record_served(self, name: str) -> None:
         """What a served model told of itself in a stage, and of its calls; also of a stage that is not done."""
-        model, _, kind = name.partition("/")
+        model, _, kind = name.rpartition("/")
         if self._engine and self._engine[0] == roles.STAGES.get(kind):
             role, engine = self._engine
             self.helpers.record(role, engine, self.path(model, served_file(kind)))

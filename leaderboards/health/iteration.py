@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final, TypeGuard, TypeVar
+from typing import Any, Final, TypeGuard, TypeVar, get_args
 
 import numpy as np
 from pydantic import ValidationError
@@ -26,6 +26,7 @@ from leaderboards.health.records import IterationHealth, Quantiles, Reading
 from leaderboards.health.text import is_loop, self_bleu
 from leaderboards.judge_accuracy.health import nearest_grade
 from selfreward_bench import stats
+from selfreward_bench.config import Rewards
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.judges.parsing import Scale
 from selfreward_bench.judges.pointwise import mass_of
@@ -64,9 +65,11 @@ def measure_iteration(
     """
     if not (folder / "completions.jsonl").is_file():
         return None
-    seen = _Seen.read(folder, scale, notes, truth)
     markers = {name: _marker(folder / f"{name}.stage.json") for name in ("prompts", "candidates", "pairs")}
     counts = {name: _counts(marker) for name, marker in markers.items()}
+    if _rewards(markers["pairs"]) in ("reward-model", "implicit"):  # numbers of another kind than grades
+        scale = None
+    seen = _Seen.read(folder, scale, notes, truth)
     return _told(folder, seen, _rewards(markers["pairs"])), _readings(folder.name, seen, counts, scale)
 
 
@@ -225,7 +228,7 @@ def _rewards(marker: Mapping[str, Any]) -> str:
     identity = marker.get("identity")
     settings = identity.get("settings") if isinstance(identity, dict) else None
     kind = settings.get("rewards") if isinstance(settings, dict) else None
-    return kind if kind in ("rlaif", "random", "length", "oracle") else "self"
+    return str(kind) if kind in ("rlaif", *get_args(Rewards)) else "self"
 
 
 def _parent(folder: Path) -> str:

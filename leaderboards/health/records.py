@@ -93,7 +93,7 @@ class IterationHealth(Record):
     Attributes:
         parent: who answered and judged.
         judge: key of the judge as its judgments have it; empty for control rewards.
-        rewards: ``self``, ``rlaif`` where another model judged, or the control that took its place.
+        rewards: ``self``, ``rlaif`` where another model judged, or the reward or control that took its place.
         grades: grade -> judgments nearest to it (for controls: rewards); empty where they are on no judge's scale.
         failures: why judgments gave no score -> how many.
         margin: reward of the chosen minus that of the rejected answer.

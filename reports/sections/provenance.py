@@ -116,7 +116,7 @@ def _identity(facts: RunFacts, markers: Sequence[Marker]) -> Iterator[tuple[str,
     yield "Seed", f"{', '.join(seeds)}; each sample's own seed derives from it, the stage and the record's id"
     health, _ = training_facts.health(facts)
     for told in health.iterations if health else ():
-        key = wording.clip(told.judge, _VALUE) or f"none: rewards are {told.rewards}, a control"
+        key = wording.clip(told.judge, _VALUE) or f"none: rewards are {told.rewards}"
         yield f"Judge of {told.model}'s rewards", key
     if facts.other_judge:
         yield "Rewards", wording.clip(f"RLAIF, not self-reward: judge.model {facts.other_judge}", _VALUE)

@@ -312,8 +312,9 @@ def _judged(rounds: Sequence[IterationHealth]) -> Iterator[Panel]:
     note = "The parent's judgments of its own candidates, each at the nearest grade, while the model named was made."
     if any(r.rewards == "rlaif" for r in rounds):
         note = "Another model's judgments of the parent's candidates (RLAIF), each at the nearest grade."
-    elif any(r.rewards != "self" for r in rounds):
-        note = "Rewards of a control, at the nearest grade: nobody judged."
+    elif others := sorted({r.rewards for r in rounds} - {"self"}):
+        what = "a control" if set(others) <= {"random", "length", "oracle"} else f"another kind ({', '.join(others)})"
+        note = f"Rewards of {what}, at the nearest grade: nobody judged."
     if bars:
         rows: list[tuple[str | Cell, ...]] = [
             (r.model, *(_share_cell(r.grades.get(g, 0), totals[r.model]) for g in grades))

@@ -75,7 +75,7 @@ def context_findings(view: ModelView, tokenizer: Any, purpose: Purpose) -> Itera
 
 def _judging(tokenizer: Any, config: RunConfig, positions: int) -> Iterator[Finding]:
     """How long an answer may be that the judge can read with its prompt."""
-    if config.rewards != "self":
+    if not config.judged:
         return
     asked = load_judge_prompt(config.judge.prompt).render((Message(role="user", content=""),), response="")
     around = len(tokenizer(asked[0].content)["input_ids"])
@@ -103,7 +103,7 @@ def _asked(config: RunConfig) -> dict[str, int]:
         "prompts.sampling.max_new_tokens": config.prompts.sampling.max_new_tokens,
         "candidates.sampling.max_new_tokens": config.candidates.sampling.max_new_tokens,
     }
-    if config.judge.mode != "expected" and config.rewards == "self":
+    if config.judge.mode != "expected" and config.judged:
         found["judge.sampling.max_new_tokens"] = config.judge.sampling.max_new_tokens
     return found
 

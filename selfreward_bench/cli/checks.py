@@ -36,6 +36,7 @@ def config_problems(config: RunConfig, rewards: bool = True, files: bool = True)
     from trainers.pairs import STRATEGIES
     from trainers.roles import problems as role_problems
     from trainers.trackers import require_trackers
+    from trainers.variants import problems as method_problems
 
     tables = (
         ("engine.kind", config.engine.kind, "engine kind", KINDS.names()),
@@ -70,6 +71,7 @@ def config_problems(config: RunConfig, rewards: bool = True, files: bool = True)
         yield f"track: {error}"
     if rewards:
         yield from role_problems(config)
+        yield from method_problems(config)
     if files:
         yield from _base_problems(config)
         yield from _seed_problems(config)

@@ -146,6 +146,14 @@ def announce_control(config: RunConfig) -> None:
         "random": "the rewards are random: no gain is to be expected",
         "length": "the longest answer wins: quality is to be expected to fall",
     }
+    others = {
+        "reward-model": f"the reward model {config.reward_model.name} rewards the answers",
+        "implicit": "the implicit reward of DPO rewards the answers (DICE)",
+        "human": "what people wrote is preferred to the model's own answers (SPIN)",
+        "verifiable": "answers that come to the given ones are preferred (Iterative RPO)",
+    }
+    if config.rewards in others:
+        say(f"*** rewards: {config.rewards}: {others[config.rewards]}. This is not self-reward. ***", err=True)
     if config.rewards in what:
         say(
             f"*** CONTROL RUN (rewards: {config.rewards}): {what[config.rewards]}. This is not self-reward. ***",

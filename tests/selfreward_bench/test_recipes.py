@@ -14,8 +14,9 @@ from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.storage.rundir import RunDir
 
 BUILT_IN = [
-    *("five-bucket", "llama-3.1-8b", "llama-3.1-8b-lora", "llama-3.2-1b", "micro", "micro-fast", "micro-length"),
-    *("micro-oracle", "micro-random", "no-eft", "paper-70b", "positive-only", "qwen2.5-0.5b", "sft-data"),
+    *("five-bucket", "llama-3.1-8b", "llama-3.1-8b-lora", "llama-3.2-1b", "micro", "micro-best-random", "micro-cream"),
+    *("micro-dice", "micro-fast", "micro-irpo", "micro-length", "micro-meta", "micro-oracle", "micro-random"),
+    *("micro-spin", "micro-sppo", "micro-temporal", "no-eft", "paper-70b", "positive-only", "qwen2.5-0.5b", "sft-data"),
     *("smollm2-1.7b-lora", "smollm2-135m"),
 ]
 

@@ -134,7 +134,7 @@ def test_rewards_are_joined_by_id() -> None:
 def test_a_strategy_is_one_function_and_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'best-worst'"):
         pairs_of(("a", 1.0), strategy="best-wurst")
-    monkeypatch.setitem(STRATEGIES, "first-last", lambda candidates, draw: [(candidates[0], candidates[-1])])
+    monkeypatch.setitem(STRATEGIES, "first-last", lambda chosen, rejected, draw: [(chosen[0], rejected[-1])])
     result = pairs_of(("a", 1.0), ("b", 2.0), ("c", 0.0), strategy="first-last")
     assert result.pairs[0].chosen[0].content == "a"
     assert pairs_of(("a", 1.0), ("b", 2.0), strategy="first-last").counts["tied"] == 1  # never against the reward

@@ -5,10 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from selfreward_bench.config import Rewards
 from selfreward_bench.engines.base import TOO_LONG, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import ConfigError, DataError, UnknownNameError
@@ -172,7 +173,7 @@ def test_unknown_kinds_and_missing_judgments_are_errors(tmp_path: Path) -> None:
     run(tmp_path / "j")
     with pytest.raises(DataError, match="'p0/0' has no judgment"):
         give("self", judgments=[j for j in jsonl.read(tmp_path / "j", Judgment) if j.prompt_id != "p0"])
-    assert set(REWARDS) == {"self", "random", "length", "oracle"}
+    assert set(REWARDS) == set(get_args(Rewards))
 
 
 def test_nothing_to_judge_still_leaves_a_file(tmp_path: Path) -> None:
