@@ -1,4 +1,4 @@
-"""``srbench recipes``: the recipes that come with srbench."""
+"""``srbench recipes``: the recipes that come with srbench, and examples for clusters."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ def recipes(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME|FILE]",
-            help="The recipe to show; all are listed without.",
+            metavar="[NAME|FILE|copy]",
+            help="The recipe to show; all are listed without. Or: copy.",
             autocompletion=completion.recipes,
         ),
+    ] = None,
+    copy: Annotated[
+        str | None,
+        typer.Argument(metavar="[WHAT]", help="With copy: slurm, skypilot, kubernetes, ray, or a recipe's name."),
     ] = None,
     source: Annotated[bool, typer.Option("--source", help="Shows the recipe's own text, to copy and edit.")] = False,
     explain: Annotated[
@@ -32,6 +36,9 @@ def recipes(
 ) -> None:
     """List the recipes, or show one with every setting.
 
+    `copy` writes a file to edit into the working directory: a recipe's own text, or a commented example that runs the
+    loop on a cluster (docs/cluster.md).
+
     \b
     Examples:
       srbench recipes
@@ -39,12 +46,15 @@ def recipes(
       srbench recipes micro --source > mine.yaml
       srbench recipes micro --explain
       srbench recipes --schema > recipe.schema.json
+      srbench recipes copy slurm
     """
     from selfreward_bench import recipes as library
 
     if source + explain + schema + as_json > 1:
         raise typer.BadParameter("give one of --source, --explain, --schema and --json")
-    if as_json and name is None:
+    if name == "copy" or copy is not None:
+        _copy(name, copy, plain=not (source or explain or schema or as_json))
+    elif as_json and name is None:
         emit("recipes", recipes=[{"name": one, "about": about} for one, about in library.describe().items()])
     elif as_json:
         emit("recipes NAME", name=name, settings=library.load(name).model_dump(mode="json"))
@@ -58,6 +68,15 @@ def recipes(
         say(library.source(name).rstrip("\n"))
     else:
         say(library.dump(library.load(name)).rstrip("\n"))
+
+
+def _copy(word: str | None, what: str | None, *, plain: bool) -> None:
+    from selfreward_bench.cli.copying import CLUSTERS, copied
+
+    if word != "copy" or what is None or not plain:
+        raise typer.BadParameter(f"copy what: {', '.join(CLUSTERS)} or a recipe's name, and nothing else")
+    path, command = copied(what)
+    show(f"Wrote {path}. Read it, put in your own paths, and then:\n  {command}")
 
 
 def _print_schema(name: str | None) -> None:
