@@ -393,10 +393,21 @@ class TrainConfig(Section):
         None, description="How many processes there must be; null: as many as the launcher starts."
     )
 
+    sharding: Literal["none", "fsdp"] = Field(
+        "none", description="none: each process holds the whole model; fsdp: a part of it (PyTorch's FSDP2)."
+    )
+    replicas: PositiveInt = Field(
+        1, description="With fsdp: how often the whole is there, sharded over processes / replicas each."
+    )
+
     @model_validator(mode="after")
     def _is_launched(self) -> TrainConfig:
         if self.launch is None and self.processes not in (None, 1):
             raise ValueError(f"processes {self.processes} need something that starts them: set launch, such as auto")
+        if self.sharding != "none" and self.launch is None:
+            raise ValueError("sharding needs several processes: set launch, such as auto")
+        if self.replicas > 1 and (self.sharding == "none" or (self.processes or self.replicas) % self.replicas):
+            raise ValueError(f"replicas {self.replicas} need sharding: fsdp, and processes that are a multiple of it")
         return self
 
 

@@ -14,6 +14,7 @@ from selfreward_bench.storage.adapters import parts
 from trainers import lora as adapters
 from trainers.checkpoints import logit_probe, quiet_libraries
 from trainers.launchers import Tell
+from trainers.sharding import Sharding, is_sharded, merged, share_tied
 
 _EXPERTS = ("num_local_experts", "moe_num_experts", "n_routed_experts")
 _IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -47,6 +48,8 @@ def load_model(
     seed: int = 0,
     trust_remote_code: bool = False,
     attn_implementation: str | None = None,
+    sharding: Sharding | None = None,
+    bf16: bool = False,
     tell: Tell | None = None,
 ) -> Loaded:
     """Loads a causal language model in float32, with dropout where its architecture has it.
@@ -55,6 +58,8 @@ def load_model(
         lora: puts an empty adapter on it, drawn from ``seed``, or goes on with the one that ``source`` is; what is
             frozen stays bfloat16 where it was saved so.
         attn_implementation: kernel of attention; None is transformers' choice.
+        sharding: this process reads its part of the model.
+        bf16: whether a sharded model computes in bfloat16.
 
     Raises:
         MissingDependencyError: an adapter is there or wanted, and peft is not installed.
@@ -63,7 +68,7 @@ def load_model(
     """
     from transformers import AutoConfig, GenerationConfig
 
-    from selfreward_bench.engines.adapters import whole
+    from selfreward_bench.engines.adapters import adapted, whole
     from selfreward_bench.engines.loading import cause, written_end_ids
 
     try:
@@ -78,10 +83,12 @@ def load_model(
                 setattr(config, key, dropout)
         name_experts(config.get_text_config())
         dtype = adapters.frozen_dtype(Path(source), lora)
-        options = {"attn_implementation": attn_implementation} if attn_implementation else {}
+        options: dict[str, Any] = {"attn_implementation": attn_implementation} if attn_implementation else {}
+        options |= sharding.loading(bf16) if sharding else {}
         model = from_pretrained(
             of.weights, trust_remote_code, config=config, dtype=dtype, **options, **adapters.few_bits(lora)
         )
+        share_tied(model)
         if of.generation != of.weights:
             model.generation_config = GenerationConfig.from_pretrained(str(of.generation))
         ends = written_end_ids(Path(source))
@@ -96,7 +103,7 @@ def load_model(
         model = adapters.trained_on(model, of.adapter, lora)
     else:
         adapters.refuse_rounding(of, lora)
-        model = whole(model, of)
+        model = merged(adapted(model, of.adapter)) if of.adapter and is_sharded(model) else whole(model, of)
         model = adapters.with_adapter(model, lora, seed) if lora else model
     if lora and lora.quantize:
         adapters.keep_exact(model)

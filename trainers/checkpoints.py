@@ -11,7 +11,7 @@ import contextlib
 import json
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from selfreward_bench.storage.files import os_errors, sync_directory
 from selfreward_bench.storage.fingerprint import weights_dtypes, weights_fingerprint
 from selfreward_bench.types import Record
 from trainers.resume import sync_file
+from trainers.sharding import reshard
 
 PROBE_LENGTH = 16  # tokens per probe sequence
 PROBE_SEQUENCES = 4
@@ -65,26 +66,42 @@ class Comparison:
         return self.fingerprints[0] == self.fingerprints[1]
 
 
-def save_checkpoint(model: Any, tokenizer: Any, directory: Path, card: ModelCard, base: Path | None = None) -> None:
+def partial_of(directory: Path) -> Path:
+    """Where a checkpoint is until it is whole."""
+    return directory.with_name(directory.name + ".partial")
+
+
+def save_checkpoint(
+    model: Any,
+    tokenizer: Any,
+    directory: Path,
+    card: ModelCard,
+    base: Path | None = None,
+    write: Callable[[Path], None] | None = None,
+) -> None:
     """Writes weights (safetensors), configuration, tokenizer, chat template and card; all of it or nothing.
 
     The directory appears under its name when it is whole; one that was there before is replaced.
 
     Args:
         base: of an adapter, which is written alone: the directory of the model that it lies over.
+        write: writes weights and configuration; the model does it itself if None.
 
     Raises:
         TrainingError: the operating system refuses (no space left, no permission).
     """
-    partial = directory.with_name(directory.name + ".partial")
+    partial = partial_of(directory)
     if partial.is_symlink():
         partial.unlink()  # it may lead anywhere
     shutil.rmtree(partial, ignore_errors=True)
     with refused_writes(directory), quiet_libraries():
-        if base is None:
-            model.save_pretrained(partial)
-        else:
+        if base is not None:
             _save_adapter(model, partial, base)
+        elif write is not None:
+            partial.mkdir()
+            write(partial)
+        else:
+            model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         write_card(partial, card)
         for file in partial.rglob("*"):
@@ -98,7 +115,8 @@ def _save_adapter(model: Any, directory: Path, base: Path) -> None:
     """Writes an adapter with the name of its base: the hub's where it is in the hub's cache, else the absolute path."""
     named = hub_name(base) or str(base.resolve())
     name, _, revision = named.partition("@") if hub_name(base) else (named, "", "")
-    model.save_pretrained(directory, save_embedding_layers=False)
+    trained = {name: tensor for name, tensor in model.state_dict().items() if "lora_" in name}  # not what is frozen
+    model.save_pretrained(directory, state_dict=trained, save_embedding_layers=False)
     file = directory / ADAPTER
     settings = json.loads(file.read_text("utf-8")) | {"base_model_name_or_path": name, "revision": revision or None}
     ordered = {key: sorted(value) if key == "target_modules" else value for key, value in settings.items()}
@@ -106,29 +124,44 @@ def _save_adapter(model: Any, directory: Path, base: Path) -> None:
     model.generation_config.save_pretrained(directory)
 
 
-def round_weights(model: Any, dtype: str, base: Path) -> None:
-    """Gives a model the type its weights are saved in.
+def saved_dtypes(dtype: str, base: Path) -> Callable[[str], Any]:
+    """In which of torch's types the weight of a name is saved.
 
     Args:
         dtype: ``base`` is that of the model it was trained from, tensor by tensor; or a type for all (``bfloat16``).
         base: directory of that model.
-
-    Raises:
-        TrainingError: a weight is too large for the type.
     """
     import torch
 
     most, each = weights_dtypes(base) if dtype == "base" else (dtype, {})
+
+    def chosen(name: str) -> Any:
+        named = each.get(name, most)
+        return getattr(torch, _DTYPES.get(named, named), torch.float32)
+
+    return chosen
+
+
+def round_weights(model: Any, dtypes: Callable[[str], Any]) -> None:
+    """Gives a model the types its weights are saved in.
+
+    Raises:
+        TrainingError: a weight is too large for its type.
+    """
     saved = model.state_dict()
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if name in saved and tensor.is_floating_point():
-            chosen = each.get(name, most)
-            tensor.data = tensor.data.to(getattr(torch, _DTYPES.get(chosen, chosen), torch.float32))
+            tensor.data = tensor.data.to(dtypes(name))
             if not bool(tensor.isfinite().all()):
-                raise TrainingError(
-                    f"{name} holds values that {chosen} cannot hold; no checkpoint was written. Set save_dtype to "
-                    "bfloat16 or float32 and start again: what was trained is kept."
-                )
+                raise cannot_hold(name, dtypes(name))
+
+
+def cannot_hold(name: str, dtype: Any) -> TrainingError:
+    """What is said of a weight that is too large for the type that it is saved in."""
+    return TrainingError(
+        f"{name} holds values that {str(dtype).removeprefix('torch.')} cannot hold; no checkpoint was written. Set "
+        "save_dtype to bfloat16 or float32 and start again: what was trained is kept."
+    )
 
 
 def write_card(directory: Path, card: ModelCard) -> None:
@@ -183,6 +216,7 @@ def logit_probe(directory_or_model: Any, *, trust_remote_code: bool = False) -> 
     with torch.no_grad():
         logits = model(input_ids=torch.tensor(ids, device=model.device)).logits[:, -1].float()  # (sequences, words)
     model.train(training)
+    reshard(model)
     picked = [0, vocabulary // 2, vocabulary - 1]
     values = torch.cat([logits.logsumexp(1, keepdim=True), logits.amax(1, keepdim=True), logits[:, picked]], dim=1)
     return [float(v) for v in values.flatten()]

@@ -40,6 +40,8 @@ from trainers.rendering import (
     render_turns,
     within,
 )
+from trainers.sharding import Sharding, is_sharded, reshard, unhashed, usable
+from trainers.shards import with_shard_states
 from trainers.stepping import ExactTrainer, sample
 from trainers.tracking import Trackers, Tracking
 from trainers.training import (
@@ -98,6 +100,7 @@ def train_dpo(
     attn_implementation: str | None = None,
     rehearsal: Rehearsal | None = None,
     until: int | None = None,
+    sharding: Sharding | None = None,
 ) -> TrainResult:
     """Trains ``policy`` on the pairs, against itself as reference, and writes ``out_dir/checkpoint``.
 
@@ -124,13 +127,14 @@ def train_dpo(
     started = time.perf_counter()
     join_processes()
     source = local_directory(policy)
+    sharding = usable(sharding, source, config, lora)
     tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code, date=date)
     rendered, equal = distinct(render_pairs(tokenizer, pairs))
     tokens, truncated = fitting(rendered, longest(source, config.max_length, trust_remote_code))
     fingerprint = weights_fingerprint(source)
     args = arguments(
         TrlDpoConfig,
-        **training_arguments(config, out_dir / "resume", seed),
+        **training_arguments(config, out_dir / "resume", seed, sharding),
         **losses.trl_settings(config),  # TRL's "sft" beside it would be a mean per micro batch
         precompute_ref_log_probs=True,
         disable_dropout=True,
@@ -140,7 +144,7 @@ def train_dpo(
     rehearsed = rehearsal and rehearsing.render(
         tokenizer, rehearsal, source, config.max_length, split, seed, trust_remote_code
     )
-    plan = plan_of("dpo", fingerprint, data, config, lora, seed, attn_implementation)
+    plan = plan_of("dpo", fingerprint, data, config, lora, seed, attn_implementation, sharding)
     plan |= rehearsed.plan() if rehearsed else {}
     frame = open_frame(args, out_dir, plan, tell)
     if not frame.finished:
@@ -151,14 +155,15 @@ def train_dpo(
             seed=seed,
             trust_remote_code=trust_remote_code,
             attn_implementation=attn_implementation,
+            sharding=sharding,
+            bf16=config.bf16,
             tell=tell,
         )
         blank = blank_row(tokenizer.pad_token_id)
         kind = _trainer_class(tokens, out_dir / "reference.jsonl", split, config)
-        with quiet_libraries(), tiles(args):
-            trainer = (rehearsing.joined(kind, rehearsed) if rehearsed else kind)(
-                model=loaded.model, args=args, train_dataset=sample(blank), processing_class=tokenizer
-            )
+        kind = with_shard_states(rehearsing.joined(kind, rehearsed) if rehearsed else kind, loaded.model)
+        with quiet_libraries(), tiles(args), unhashed(loaded.model):
+            trainer = kind(model=loaded.model, args=args, train_dataset=sample(blank), processing_class=tokenizer)
         forget_reference(trainer.model)
         beside = {"beside": rehearsed.deal} if rehearsed else {}
         rows = Rows(
@@ -407,14 +412,18 @@ def _reference(trainer: Any, tokens: Sequence[TokenPair], split: Split) -> list[
     batches = split.cut(sorted(range(len(tokens)), key=lambda i: -lengths[i]), lengths)
     found: list[tuple[int, float, float]] = []
     trainer.model.eval()
+    if is_sharded(trainer.model):  # each pass is of all processes, so they need as many
+        batches += batches[-1:] * (-len(batches) % trainer.args.world_size)
     for batch in batches[trainer.args.process_index :: trainer.args.world_size]:
         inputs = trainer.data_collator([preference_row(tokens[i]) for i in batch])
         inputs = send_to_device(inputs, trainer.args.device)
         chosen, rejected = trainer.compute_ref_log_probs(trainer.model, inputs)
         found += zip(batch, chosen.tolist(), rejected.tolist(), strict=True)
+    reshard(trainer.model)
     if trainer.args.world_size > 1:
         found = gather_object(found)
-    return [ReferenceLogps(id=tokens[i].id, chosen_logp=c, rejected_logp=r) for i, c, r in sorted(found)]
+    logps = {i: (c, r) for i, c, r in found}
+    return [ReferenceLogps(id=t.id, chosen_logp=logps[i][0], rejected_logp=logps[i][1]) for i, t in enumerate(tokens)]
 
 
 def _read_reference(path: Path, tokens: Sequence[TokenPair]) -> list[ReferenceLogps]:

@@ -151,7 +151,9 @@ def _remedy(
 ) -> tuple[str, ...]:
     """The first of the choices with which all kinds of the section fit."""
     training = config.dpo if section == "dpo" else config.sft
-    if (d.parameters * _HALF if section == "engine" else state(d, OPTIMIZERS[training.optim])) >= room:
+    shards = (config.train.processes or 1) // config.train.replicas if config.train.sharding == "fsdp" else 1
+    held = d.parameters * _HALF if section == "engine" else state(d, OPTIMIZERS[training.optim]) // shards
+    if held >= room:
         return ()
     if section == "engine":
         least = max(fewest_tokens(kind, config, d, measured) for kind in kinds)

@@ -79,6 +79,8 @@ def run_training(
     )
     if command := command_line(train, _devices() if train.launch == AUTO else 1):
         return launched(task, command, watch, watch.tell)
+    if train.launch:
+        watch.tell("train.launch=auto finds one device here: the training stays in one process, and is not sharded.")
     if isolate if isolate is not None else _has_accelerator():
         return _in_own_process(task, watch)
     return do(task, watch, watch.tell)

@@ -16,6 +16,7 @@ from selfreward_bench.engines.adapters import adapted, require_peft
 from selfreward_bench.errors import LoopViolation, TrainingError
 from selfreward_bench.storage.adapters import Parts, adapter_settings, is_adapter
 from selfreward_bench.storage.fingerprint import weights_dtypes
+from trainers import sharding
 from trainers.checkpoints import logit_probe, quiet_libraries
 
 MERGE_TOLERANCE = 1e-3  # of a logit; float32 rounds differently when merged (4e-5 was seen)
@@ -152,8 +153,8 @@ def merged(model: Any) -> tuple[Any, float]:
         LoopViolation: the merged model computes something else.
     """
     before = logit_probe(model)
-    half = model.get_input_embeddings().weight.dtype.itemsize < 4
-    whole = model.merge_and_unload()
+    half = model.get_input_embeddings().weight.dtype.itemsize < 4 or sharding.in_half(model)
+    whole = sharding.merged(model)
     after = logit_probe(whole)
     change = max(abs(a - b) for a, b in zip(before, after, strict=True))
     allowed = MERGE_TOLERANCE_HALF * max(map(abs, before)) if half else MERGE_TOLERANCE

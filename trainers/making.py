@@ -21,6 +21,7 @@ from trainers import checks, learning, roles, selection
 from trainers.checkpoints import logit_probe, read_card
 from trainers.dpo import check_first_step, first_loss_tolerance
 from trainers.isolation import run_training
+from trainers.probes import FILE, read_probes
 from trainers.rehearsing import Rehearsal
 from trainers.selecting import Selecting
 from trainers.stages import parent_of
@@ -178,8 +179,13 @@ class Making(Selecting):
             return Iteration(**json.loads(path.read_text(encoding="utf-8")))
         if self.stop_before:
             raise StopBefore
-        trusted = self.config.engine.trust_remote_code
-        before, after = (logit_probe(checkpoint_of(self.run, m), trust_remote_code=trusted) for m in (parent, model))
+        if probes := read_probes(self.path(model, FILE).parent, self.fingerprint(parent), self.fingerprint(model)):
+            before, after = probes.before, probes.after
+        else:
+            trusted = self.config.engine.trust_remote_code
+            before, after = (
+                logit_probe(checkpoint_of(self.run, m), trust_remote_code=trusted) for m in (parent, model)
+            )
         prints = (self.fingerprint(model), self.fingerprint(parent))
         change = checks.check_weights(model, parent, prints, (after, before))
         found = {name: self.run.finished_stage(name) for name in names}

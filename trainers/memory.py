@@ -28,7 +28,6 @@ __all__ = [
     "quantised",
     "reference",
     "rendered",
-    "sharded",
     "training",
     "training_flops",
 ]
@@ -85,6 +84,7 @@ class Pass:
         rows: sequences; a preference pair is two.
         length: tokens of the longest, which all are padded to.
         dropout: whether there is any.
+        shards: processes over which weights, gradients and moments are shared out (FSDP).
     """
 
     rows: int
@@ -94,6 +94,7 @@ class Pass:
     dropout: bool = False
     device: Device = "gpu"
     optimizer: Optimizer = _ADAMW
+    shards: int = 1
 
     @property
     def tokens(self) -> int:
@@ -114,11 +115,18 @@ def training(d: Dimensions, p: Pass) -> Memory:
     >>> m = training(Dimensions(parameters=70_000_000_000, active=70_000_000_000), Pass(rows=1, length=1))
     >>> m.total / 1e12
     1.12
+
+    Of shards each process holds its part, and the layers that are at work.
+
+    >>> m = training(Dimensions(parameters=70_000_000_000, active=70_000_000_000), Pass(rows=1, length=1, shards=32))
+    >>> m.total / 1e9
+    35.0
     """
+    shared = 1 if d.adapted is not None else p.shards  # adapters are whole in each process
     return Memory(
         weights=_weights(d, p),
-        gradients=checkpoint(_trained(d)),
-        moments=_moments(d, p.optimizer),
+        gradients=checkpoint(_trained(d)) // shared,
+        moments=_moments(d, p.optimizer) // shared,
         activations=activations(d, p),
         logits=logits(d, p),
     )
@@ -152,10 +160,22 @@ def _moments(d: Dimensions, optimizer: Optimizer) -> int:
 
 
 def _weights(d: Dimensions, p: Pass) -> int:
+    if p.shards > 1:
+        return _shared_weights(d, p)
     if d.adapted is None:
         return d.parameters * (_FLOAT + (_HALF if p.bf16 else 0))
     frozen = _HALF if d.width == _HALF else _FLOAT + (_HALF if p.bf16 else 0)
     return quantised(d, frozen, d.quantised) + d.adapted * _FLOAT
+
+
+def _shared_weights(d: Dimensions, p: Pass) -> int:
+    """This process's part of the weights, and what is gathered: two layers, one with its gradients, the matrices of
+    input and output, in the type that is computed in. Adapters are whole in each process."""
+    held = d.parameters * (_FLOAT if d.adapted is None else d.width) // p.shards + (d.adapted or 0) * _FLOAT
+    ends = min(2 * d.vocabulary * d.hidden, d.parameters)
+    layer = (d.parameters - ends) // d.layers if d.layers else 0
+    gradients = layer * _FLOAT if d.adapted is None else 0
+    return held + (2 * layer + ends) * p.width * bool(d.layers) + gradients
 
 
 def quantised(d: Dimensions, width: int, each: float | None) -> int:
@@ -230,17 +250,6 @@ def cached(d: Dimensions, width: int) -> int:
     327680
     """
     return 2 * d.layers * d.keys * width
-
-
-def sharded(d: Dimensions, p: Pass, devices: int) -> int:
-    """What each of several devices holds when weights, gradients and moments are divided among them (FSDP).
-
-    Copies in bfloat16 are then of one layer at a time.
-
-    >>> sharded(Dimensions(parameters=70_000_000_000, active=70_000_000_000), Pass(1, 1), 32) / 1e9
-    35.0
-    """
-    return state(d, p.optimizer) // devices + activations(d, p) + logits(d, p)
 
 
 def rendered(tokens: int) -> int:

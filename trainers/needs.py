@@ -112,7 +112,8 @@ def training_pass(kind: str, config: RunConfig, d: Dimensions, measured: Measure
     section: SftConfig | DpoConfig = config.dpo if preferences else config.sft
     length = {"baseline": lengths.ift, "sft": lengths.sft}.get(kind, lengths.answered)
     length = max(length, lengths.rehearsed) if kind == "dpo" else length
-    sequences, records = 2 if preferences else 1, section.micro_batch_size or section.batch_size
+    processes = (config.train.processes or 1) if config.train.launch else 1
+    sequences, records = 2 if preferences else 1, section.micro_batch_size or -(-section.batch_size // processes)
     if section.micro_tokens:
         records = max(1, min(records, section.micro_tokens // (sequences * length)))
     return Pass(
@@ -123,6 +124,7 @@ def training_pass(kind: str, config: RunConfig, d: Dimensions, measured: Measure
         dropout=isinstance(section, SftConfig) and section.dropout > 0,
         device=device,
         optimizer=OPTIMIZERS[section.optim],
+        shards=processes // config.train.replicas if config.train.sharding == "fsdp" else 1,
     )
 
 

@@ -29,6 +29,7 @@ from selfreward_bench.types import Completion, Example, Message, PreferencePair
 from trainers.checkpoints import ModelCard, logit_probe, quiet_libraries, save_checkpoint
 from trainers.dpo import check_first_step, first_loss_tolerance
 from trainers.isolation import run_training
+from trainers.probes import read_probes
 from trainers.prompts import round_requests
 from trainers.roles import helped
 
@@ -96,19 +97,6 @@ class _Flight:
 
         trusted, date = self.config.engine.trust_remote_code, self.config.engine.date
         with self._step("loading and saving the base"):
-            kernel = self.config.engine.attn_implementation
-            loaded = load_model(self.base, dropout=0.0, trust_remote_code=trusted, attn_implementation=kernel)
-            if future_error(loaded.model) > _TOLERANCE:
-                self._refuse(
-                    f"{self._architecture} sees later tokens: with another last token it computes something else for "
-                    "the ones before. Trained, it would copy the answer that it is shown."
-                )
-            if padding_error(loaded.model) > _TOLERANCE:
-                self._refuse(
-                    f"What {self._architecture} computes of a text depends on the longer texts in its batch, so DPO's "
-                    "reference would not hold."
-                )
-            before = logit_probe(loaded.model)
             tokenizer = load_tokenizer(
                 self.base,
                 default_template=True,
@@ -117,6 +105,12 @@ class _Flight:
                 date=date,
             )
             self.thinks = "think" in str(tokenizer.chat_template)
+            if self.config.train.sharding != "none":
+                return  # this process need not be able to hold it: those that train look at it (``tune``)
+            kernel = self.config.engine.attn_implementation
+            loaded = load_model(self.base, dropout=0.0, trust_remote_code=trusted, attn_implementation=kernel)
+            self._refuse_what_sees_too_much(future_error(loaded.model), padding_error(loaded.model))
+            before = logit_probe(loaded.model)
             loaded.model.config, loaded.model.generation_config = loaded.config, loaded.generation
             card = ModelCard(name="copy", parent="M0", parent_fingerprint="", stage="copy", recipe={}, counts={})
             save_checkpoint(loaded.model, tokenizer, self.room / "copy", card)
@@ -125,6 +119,18 @@ class _Flight:
             shutil.rmtree(self.room / "copy")
             if max(abs(a - b) for a, b in zip(before, after, strict=True)) > _TOLERANCE:
                 self._refuse("Saved and loaded again the base computes something else: some of its weights get lost.")
+
+    def _refuse_what_sees_too_much(self, future: float, padding: float) -> None:
+        if future > _TOLERANCE:
+            self._refuse(
+                f"{self._architecture} sees later tokens: with another last token it computes something else for "
+                "the ones before. Trained, it would copy the answer that it is shown."
+            )
+        if padding > _TOLERANCE:
+            self._refuse(
+                f"What {self._architecture} computes of a text depends on the longer texts in its batch, so DPO's "
+                "reference would not hold."
+            )
 
     def ask(self) -> None:
         """Answers of the base, and a new prompt as the recipe has it written."""
@@ -169,6 +175,8 @@ class _Flight:
         with self._step("one step of SFT"):
             self.close()
             self._train("sft", self.base, examples, self.room / "M1")
+            if probes := read_probes(self.room / "M1", weights_fingerprint(self.base)):
+                self._refuse_what_sees_too_much(probes.future, probes.padding)
 
     def prefer(self) -> None:
         """Answers of the model after SFT, and one step of DPO on them, whose first loss must be ln 2."""

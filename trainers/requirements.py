@@ -167,7 +167,7 @@ def require(
         EngineError: nothing tells how large the base is.
         DataError, ConfigError, UnknownNameError: as ``make_plan``.
     """
-    config = run.config
+    config = on_machine(run.config, machine)
     plan = plan or make_plan(run, until=until, without_data=True)
     described = (None if parameters else kept_description(run)) or describe(config, parameters)
     d, measured = described.dimensions, described.measured
@@ -192,9 +192,19 @@ def require(
         short=shortages(config, d, measured, found, machine, host.records),
         host=host,
         disk=_disk(d, config, loads),
-        assumed=(*assumed, *measured.assumed, *_left_out(config)),
+        assumed=(*assumed, *measured.assumed, *_left_out(config), *_processes(config, machine)),
         served=tuple(role_calls(config, plan)),
     )
+
+
+def on_machine(config: RunConfig, machine: Machine) -> RunConfig:
+    """The settings with the number of processes that trainings have there, where the recipe leaves it to the launcher:
+    one for each device."""
+    train = config.train
+    if train.launch is None or train.processes is not None:
+        return config
+    count = max(machine.devices // train.replicas, 1) * train.replicas
+    return config.model_copy(update={"train": train.model_copy(update={"processes": count})})
 
 
 def _left_out(config: RunConfig) -> Iterator[str]:
@@ -202,6 +212,19 @@ def _left_out(config: RunConfig) -> Iterator[str]:
     for role in roles.others(config):
         if served_name(roles.given(config, role)) is None:
             yield f"what {roles.shown(config, role)} ({role}) takes of this machine comes on top"
+
+
+def _processes(config: RunConfig, machine: Machine) -> Iterator[str]:
+    """What does not go well with the number of processes."""
+    count = config.train.processes or 1
+    if count > machine.devices:
+        yield f"train.processes is {count}, each on a device of its own; {machine.devices} are here or stated"
+    for name, section in (("sft", config.sft), ("dpo", config.dpo)):
+        if count > section.batch_size:
+            yield (
+                f"{name}.batch_size={section.batch_size} feeds {section.batch_size} of {count} processes at a time; "
+                "the others wait"
+            )
 
 
 # --- tokens and arithmetic
@@ -295,7 +318,8 @@ def _host(d: Dimensions, config: RunConfig, loads: Sequence[Load]) -> Host:
         for load in loads
         if (kind := stage_kind(load.stage.name)) in _TRAININGS
     ]
-    compared = memory.checkpoint(d.parameters)  # in float32, whatever it is saved in
+    shared_out = config.train.sharding == "fsdp" and (config.train.processes or 1) > 1
+    compared = 0 if shared_out else memory.checkpoint(d.parameters)  # in float32, whatever it is saved in
     return Host(compared, memory.rendered(round(max(rendered, default=0))))
 
 

@@ -21,6 +21,7 @@ from selfreward_bench.storage.rundir import hash_file
 
 MARKER = "intact.json"
 _PREFIX = "checkpoint-"
+_LEFT_OUT = ("training_args.bin",)  # a pickle nothing reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +75,32 @@ class ResumeStore:
             if self._step(path) > step:
                 shutil.rmtree(path)
 
-    def seal(self, step: int) -> None:
-        """Marks the state of ``step`` as whole, after all its bytes have reached the disk."""
+    def hashes(self, step: int, index: int = 0, count: int = 1) -> dict[str, str]:
+        """What a state's files hold, after all their bytes have reached the disk.
+
+        Args:
+            index, count: looks at every count-th file, as each of so many processes does.
+        """
         path = self.directory / f"{_PREFIX}{step}"
-        (path / "training_args.bin").unlink(missing_ok=True)  # a pickle nothing reads
-        files = [f for f in sorted(path.rglob("*")) if f.is_file()]
-        for file in files:
+        files = sorted(f for f in path.rglob("*") if f.is_file() and f.name not in _LEFT_OUT)
+        found = {}
+        for file in files[index::count]:
             sync_file(file)
-        names = {f.relative_to(path).as_posix(): f for f in files}
-        sizes = {name: file.stat().st_size for name, file in names.items()}
-        hashes = {name: hash_file(file) for name, file in names.items()}
+            found[file.relative_to(path).as_posix()] = hash_file(file)
+        return found
+
+    def seal(self, step: int, hashes: dict[str, str]) -> None:
+        """Marks the state of ``step`` as whole: it is these files."""
+        path = self.directory / f"{_PREFIX}{step}"
+        for name in _LEFT_OUT:
+            (path / name).unlink(missing_ok=True)
+        sizes = {name: (path / name).stat().st_size for name in hashes}
         write_atomic(path / MARKER, _json({"step": step, "files": sizes, "hashes": hashes}))
+
+    def keep_newest(self, count: int) -> None:
+        """Deletes all states but the newest."""
+        for path in sorted(self._directories(), key=self._step)[:-count]:
+            shutil.rmtree(path)
 
     def clear(self) -> None:
         """Deletes all states: the final checkpoint is there."""

@@ -29,6 +29,8 @@ from trainers.rendering import (
     render_turns,
     within,
 )
+from trainers.sharding import Sharding, usable
+from trainers.shards import with_shard_states
 from trainers.stepping import ExactTrainer, sample
 from trainers.tracking import Trackers, Tracking
 from trainers.training import (
@@ -63,6 +65,7 @@ def train_sft(
     date: str | None = None,
     track: Tracking | None = None,
     attn_implementation: str | None = None,
+    sharding: Sharding | None = None,
 ) -> TrainResult:
     """Trains ``base`` on the examples and writes ``out_dir/checkpoint``.
 
@@ -80,6 +83,7 @@ def train_sft(
         date: what a chat template that shows the day shows (YYYY-MM-DD); None is today.
         track: the experiment trackers that are told each step.
         attn_implementation: kernel of attention (``EngineConfig``); None is transformers' choice.
+        sharding: shares the model out over the processes of a launcher; None leaves it whole in each.
 
     Raises:
         TrainingError: nothing to train on, a base that cannot be trained, a loss that is no number.
@@ -96,6 +100,7 @@ def train_sft(
     started = time.perf_counter()
     join_processes()
     source = local_directory(base)
+    sharding = usable(sharding, source, config, lora)
     tokenizer = load_tokenizer(
         source,
         default_template=True,
@@ -110,10 +115,10 @@ def train_sft(
     fingerprint = weights_fingerprint(source)
     args = arguments(
         TrlSftConfig,
-        **training_arguments(config, out_dir / "resume", seed),
+        **training_arguments(config, out_dir / "resume", seed, sharding),
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    plan = plan_of("sft", fingerprint, digest(*columns(turns)), config, lora, seed, attn_implementation)
+    plan = plan_of("sft", fingerprint, digest(*columns(turns)), config, lora, seed, attn_implementation, sharding)
     frame = open_frame(args, out_dir, plan, tell)
     if not frame.finished:
         loaded = load_model(
@@ -123,11 +128,13 @@ def train_sft(
             seed=seed,
             trust_remote_code=trust_remote_code,
             attn_implementation=attn_implementation,
+            sharding=sharding,
+            bf16=config.bf16,
             tell=tell,
         )
         blank = blank_row(tokenizer.pad_token_id)
         with quiet_libraries():
-            trainer = _trainer_class()(
+            trainer = with_shard_states(_trainer_class(), loaded.model)(
                 model=loaded.model, args=args, train_dataset=sample(blank), processing_class=tokenizer
             )
         rows = Rows(len(turns), lambda at: labelled_row(turns[at]), blank)

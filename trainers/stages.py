@@ -40,6 +40,7 @@ _TRAINED = (
     "checkpoint",
     "resume",
     "launched",
+    "probes.json",
     "plan.json",
     "log.jsonl",
     "tracking.json",

@@ -18,6 +18,7 @@ from typing import Any, cast
 from selfreward_bench.errors import TrainingError
 from trainers.batches import Rows, Split, StepBatches
 from trainers.resume import Frame
+from trainers.sharding import unsynchronised
 from trainers.tracking import Trackers
 from trainers.training import TrainProgress
 
@@ -151,7 +152,8 @@ class ExactTrainer:
         outputs: list[Any] = []
         hook = trainer.model.register_forward_hook(lambda module, args, output: outputs.append(output))
         try:
-            with contextlib.nullcontext() if self._sums or self._step() else _first_pass(trainer.model.config):
+            told = contextlib.nullcontext() if self._sums or self._step() else _first_pass(trainer.model.config)
+            with told, _ungathered(trainer.accelerator):
                 loss = parent.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
         finally:
             hook.remove()
@@ -172,7 +174,7 @@ class ExactTrainer:
         trainer.current_gradient_accumulation_steps = len(inputs)  # over which TRL averages what balances experts
         losses = []
         for left, micro in zip(range(len(inputs) - 1, -1, -1), inputs, strict=True):
-            with trainer.accelerator.no_sync(model) if left else contextlib.nullcontext():
+            with unsynchronised(trainer, model) if left else contextlib.nullcontext():
                 losses.append(parent.training_step(model, micro, num_items_in_batch))
             self._refuse_non_finite("loss", float(losses[-1]), step=self._step() + 1)
         return sum(losses)
@@ -216,8 +218,14 @@ class ExactTrainer:
         trainer: Any = self
         trainer.accelerator.wait_for_everyone()
         self._frame.log.flush()
+        hashes = self._frame.store.hashes(self._step(), trainer.args.process_index, trainer.args.world_size)
+        if trainer.args.world_size > 1:
+            from accelerate.utils import gather_object  # type: ignore[import-untyped]  # it has no types
+
+            hashes = dict(gather_object(list(hashes.items())))
         if trainer.is_world_process_zero():
-            self._frame.store.seal(self._step())
+            self._frame.store.seal(self._step(), hashes)
+            self._frame.store.keep_newest(trainer.args.save_total_limit)
         self.saving = False
 
     def _metrics_of(self, logs: dict[str, float]) -> dict[str, float]:
@@ -271,6 +279,17 @@ def sample(row: dict[str, Any]) -> Any:
     from datasets import Dataset
 
     return Dataset.from_dict({name: [value] for name, value in row.items()})
+
+
+@contextlib.contextmanager
+def _ungathered(accelerator: Any) -> Iterator[None]:
+    """TRL gathers figures of each micro batch, which nobody reads here, from all processes, as if these had as many
+    records each: in a step that is not divided evenly that fails."""
+    accelerator.gather = accelerator.gather_for_metrics = lambda tensor, *args, **kwargs: tensor
+    try:
+        yield
+    finally:
+        del accelerator.gather, accelerator.gather_for_metrics
 
 
 @contextlib.contextmanager

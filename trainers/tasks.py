@@ -19,6 +19,7 @@ from selfreward_bench.storage.files import open_own, write_atomic
 from selfreward_bench.types import Example, PreferencePair
 from trainers.launchers import Tell
 from trainers.rehearsing import Rehearsal
+from trainers.sharding import sharding_of
 from trainers.tracking import Tracking
 from trainers.training import TrainProgress, TrainResult
 
@@ -75,7 +76,8 @@ def train(task: Task, progress: Callable[[TrainProgress], None], tell: Tell) -> 
 
     if task.threads:
         torch.set_num_threads(task.threads)
-    options = task.options | {"lora": task.lora, "track": task.track, "progress": progress, "tell": tell}
+    options = task.options | {"lora": task.lora, "track": task.track, "sharding": sharding_of(task.train)}
+    options |= {"progress": progress, "tell": tell}
     if task.kind == "dpo":
         from trainers.dpo import train_dpo
 

@@ -6,6 +6,7 @@ What happens around each step is in ``trainers.stepping``, what makes a training
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,11 +21,21 @@ from selfreward_bench.storage.adapters import parts
 from trainers import lora as adapters
 from trainers.bases import Loaded, from_pretrained, over_own_weights
 from trainers.batches import Split
-from trainers.checkpoints import ModelCard, quiet_libraries, refused_writes, round_weights, save_checkpoint
+from trainers.checkpoints import (
+    ModelCard,
+    partial_of,
+    quiet_libraries,
+    refused_writes,
+    round_weights,
+    save_checkpoint,
+    saved_dtypes,
+)
 from trainers.launchers import Tell
 from trainers.memory import TILE_WORDS
 from trainers.rendering import Turn, end_token_ids
 from trainers.resume import Frame, ResumeStore, StepLog, keep_plan
+from trainers.sharding import Sharding, agreed, is_sharded, local, ready, reshard
+from trainers.shards import load_weights, write_checkpoint
 
 
 class OneDevice:
@@ -98,8 +109,13 @@ class TrainResult:
         return self.first_step.get("dpo_loss")
 
 
-def training_arguments(config: SftConfig | DpoConfig, resume: Path, seed: int) -> dict[str, Any]:
+def training_arguments(
+    config: SftConfig | DpoConfig, resume: Path, seed: int, sharding: Sharding | None = None
+) -> dict[str, Any]:
     """The settings both TRL configurations take.
+
+    Args:
+        sharding: with it precision is the model's own, and states are ``trainers.shards``'s.
 
     Raises:
         ConfigError: the batch size cannot be made of micro batches.
@@ -119,11 +135,12 @@ def training_arguments(config: SftConfig | DpoConfig, resume: Path, seed: int) -
         "weight_decay": config.weight_decay,
         "adam_beta2": config.adam_beta2,
         "optim": config.optim,
-        "bf16": config.bf16,
+        "bf16": config.bf16 and sharding is None,
         "activation_checkpointing": config.gradient_checkpointing,  # what transformers calls it now
         "use_cpu": not torch.accelerator.is_available(),
         "save_strategy": "steps",
         "save_steps": config.save_every,
+        "save_only_model": sharding is not None,
         "save_total_limit": 2,  # the one before stays until the new one is whole
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
@@ -216,6 +233,7 @@ def plan_of(
     lora: LoraConfig | None,
     seed: int,
     attn_implementation: str | None = None,
+    sharding: Sharding | None = None,
 ) -> dict[str, Any]:
     """Everything the weights depend on, flat, so that a difference can be named."""
     settings = {f"{stage}.{key}": value for key, value in config.recorded().items()}
@@ -223,6 +241,8 @@ def plan_of(
         settings |= {f"lora.{key}": value for key, value in lora.model_dump(mode="json").items()}
     if attn_implementation:
         settings["attn_implementation"] = attn_implementation
+    if sharding:
+        settings["shards"], settings["replicas"] = sharding.shards, sharding.replicas
     return {"stage": stage, "base": fingerprint, "data": data, "seed": seed, **settings}
 
 
@@ -248,6 +268,8 @@ def finish(
         LoopViolation: merged into the weights, an adapter does something else.
     """
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # computes without autocast
+    sharded = is_sharded(model)
+    reshard(model)
     check_weights_finite(model)
     base = None
     if loaded.lora:
@@ -256,25 +278,29 @@ def finish(
             if loaded.lora.quantize:
                 model, change = over_own_weights(loaded, model)
                 how["quantize_logit_change"] = float(f"{change:.3g}")
-            if save_dtype == "float32":
+            if save_dtype == "float32" and not sharded:  # whose weights are so (``usable``)
                 model = model.float()  # what the adapter adds is not rounded away
             model, change = adapters.merged(model)
             how["merge_logit_change"] = float(f"{change:.3g}")
         else:
             base = parts(loaded.source).weights
         card = card.model_copy(update={"lora": how})
-    if base is None:
-        round_weights(model, save_dtype, loaded.source)
+    dtypes = saved_dtypes(save_dtype, loaded.source)
+    if base is None and not sharded:
+        round_weights(model, dtypes)
+    tokenizer = trainer.processing_class
+    model.config, model.generation_config = loaded.config, loaded.generation
+    ends = end_token_ids(loaded.ends, tokenizer, turns)
+    model.generation_config.eos_token_id = ends[0] if len(ends) == 1 else ends
+    if model.generation_config.pad_token_id is None:
+        model.generation_config.pad_token_id = tokenizer.pad_token_id
+    together = functools.partial(write_checkpoint, model, dtypes=dtypes) if sharded and base is None else None
     if trainer.is_world_process_zero():
-        tokenizer = trainer.processing_class
-        model.config, model.generation_config = loaded.config, loaded.generation
-        ends = end_token_ids(loaded.ends, tokenizer, turns)
-        model.generation_config.eos_token_id = ends[0] if len(ends) == 1 else ends
-        if model.generation_config.pad_token_id is None:
-            model.generation_config.pad_token_id = tokenizer.pad_token_id
-        save_checkpoint(model, tokenizer, place or frame.checkpoint, card, base)
+        save_checkpoint(model, tokenizer, place or frame.checkpoint, card, base, write=together)
         if place is None:
             frame.store.clear()
+    elif together:
+        together(partial_of(place or frame.checkpoint))
     trainer.accelerator.wait_for_everyone()
 
 
@@ -294,13 +320,16 @@ def run_steps(trainer: Any, frame: Frame, trust_remote_code: bool = False) -> in
     state = frame.store.latest()
     goal = min(trainer.total, trainer.until or trainer.total)
     if state is not None and state.step >= goal:  # killed after the last step, before the checkpoint was written
-        if adapters.is_adapted(trainer.model):
+        if is_sharded(trainer.model):
+            load_weights(trainer, state.path)
+        elif adapters.is_adapted(trainer.model):
             adapters.restore(trainer.model, state.path)
         else:
             trainer.model.load_state_dict(from_pretrained(state.path, trust_remote_code).state_dict())
         return state.step
     set_seed((trainer.args.seed + trainer.args.process_index) % 2**32)  # each process draws dropout of its own
     forget_optimizers()
+    ready(trainer.model)
     tracked = trainer.trackers.following(trainer.model, state.step if state else 0)
     with quiet_libraries(), tiles(trainer.args), trainer.interruption.watching(), tracked:
         try:
@@ -320,11 +349,13 @@ def run_steps(trainer: Any, frame: Frame, trust_remote_code: bool = False) -> in
 
 def check_weights_finite(model: Any) -> None:
     """Raises TrainingError when a trained weight is no number, so that no such checkpoint is written."""
-    for name, parameter in model.named_parameters():
-        if not bool(parameter.isfinite().all()):
-            raise TrainingError(
-                f"The last step made {name} infinite or NaN; no checkpoint was written. Lower learning_rate."
-            )
+    spoilt = next((name for name, p in model.named_parameters() if not bool(local(p).isfinite().all())), None)
+    if is_sharded(model):
+        spoilt = agreed(spoilt)
+    if spoilt:
+        raise TrainingError(
+            f"The last step made {spoilt} infinite or NaN; no checkpoint was written. Lower learning_rate."
+        )
 
 
 def read_result(frame: Frame, truncated: int, started: float, equal: int = 0, rehearsed: int = 0) -> TrainResult:

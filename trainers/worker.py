@@ -18,6 +18,9 @@ from types import FrameType
 from typing import Final
 
 from selfreward_bench.errors import ConfigError, SrbenchError
+from trainers.probes import probe
+from trainers.rendering import local_directory
+from trainers.sharding import sharding_of, usable
 from trainers.tasks import COUNTED, RESTARTS, STOP, Task, add_event, read_events, read_task, train
 from trainers.training import TrainProgress
 
@@ -37,6 +40,10 @@ def main(file: Path) -> int:
             _check_processes(task, folder)
             is_first = os.environ.get("RANK", "0") == "0"
             result = train(task, _progress(folder, is_first), lambda text: add_event(folder, tell=text))
+            parent, trusted = local_directory(task.parent), bool(task.options.get("trust_remote_code"))
+            sharding = usable(sharding_of(task.train), parent, task.config, task.lora)
+            if (task.out_dir / "checkpoint").is_dir():  # not of a training that is to go on
+                probe(parent, task.out_dir, sharding, trust_remote_code=trusted)
             if is_first:
                 add_event(folder, result={name: getattr(result, name) for name in COUNTED})
             _leave()
@@ -123,9 +130,11 @@ def _is_of_another(error: BaseException | None) -> bool:
 
 
 def _leave() -> None:
+    """Together: a process that went first would take the others' connections with it."""
     import torch
 
     if torch.distributed.is_initialized():
+        torch.distributed.barrier()
         torch.distributed.destroy_process_group()
 
 

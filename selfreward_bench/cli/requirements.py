@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from selfreward_bench.cli.console import Columns, show
@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from selfreward_bench.prices import PriceTable
     from trainers.calls import RoleCalls
     from trainers.fitting import Machine, Shortage
+    from trainers.memory import Memory
     from trainers.needs import Need
     from trainers.requirements import Requirements
 
 _GIB: Final = 2**30
 _EXAMPLE_GPU: Final = 80  # GiB of the device that is named where none was
+_HOW: Final = "--set train.launch=auto --set train.sharding=fsdp"
 _PARTS: Final = ("weights", "gradients", "moments", "activations", "logits", "cache")
 
 
@@ -30,12 +32,18 @@ def show_requirements(found: Requirements) -> None:
     show(f"\nThe base, {found.config.base}: {d.parameters:,} parameters{active} ({d.source}).")
     show(_tokens(found))
     show("(<= the most that the settings allow, ~ a mean of the seed data or of finished stages)")
-    show(f"\nMemory of one device ({_held(found)}):")
+    train = found.config.train
+    over = f", trainings sharded over {train.processes}" if _is_sharded(found) else ""
+    show(f"\nMemory of one device{over} ({_held(found)}):")
     show(_memory(found))
     for line in (*_beside(found), *verdict(found)):
         show(line)
     if found.assumed:
         show(f"\nAssumed: {'; '.join(found.assumed)}.")
+
+
+def _is_sharded(found: Requirements) -> bool:
+    return found.config.train.sharding != "none" and (found.config.train.processes or 1) > 1
 
 
 def verdict(found: Requirements) -> Iterator[str]:
@@ -49,8 +57,8 @@ def verdict(found: Requirements) -> Iterator[str]:
             f"\nThe disk does not suffice: {_size(found.disk.total)} of {_size(machine.disk or 0)} free. A larger "
             "save_every keeps fewer states; `--until` makes fewer models."
         )
-    if machine.devices > 1 and machine.memory is None and (trained := _trained(found)):
-        yield f"\nSharded, which srbench does not do yet, {_shards(trained, found, machine.devices, None)}."
+    if not _is_sharded(found) and machine.devices > 1 and machine.memory is None and (trained := _trained(found)):
+        yield f"\nSharded ({_HOW}) {_shards(trained, found, machine.devices, None)}."
     if found.fits:
         known = "" if found.dimensions.layers else ", as far as the number of parameters tells"
         yield f"\nIt fits into {_size(machine.memory or 0)} ({machine.source}){known}."
@@ -237,13 +245,14 @@ def _sharding(short: Sequence[Shortage], found: Requirements) -> Iterator[str]:
         yield f"What one record takes exceeds a GPU of {_size(memory)} by itself."
         return
     fits = "." if _each(needs, found, count) <= memory else ", which does not fit either."
-    yield f"It needs sharding, which srbench does not do yet: {_shards(needs, found, count, memory)}{fits}"
-    feeding = min(found.config.sft.batch_size, found.config.dpo.batch_size)
-    if count > feeding:
-        yield f"A batch of {feeding} feeds {feeding} of them: raise batch_size for more."
+    if _is_sharded(found):
+        fewer = "with gradient_checkpointing, bf16 and a micro_batch_size of 1 a process holds least"
+        yield f"It is sharded over {found.config.train.processes} processes already; {fewer}, and more of them less."
+        return
+    yield f"It needs sharding ({_HOW}): {_shards(needs, found, count, memory)}{fits}"
     if d.adapted is None:
         frozen = with_adapters(d, LoraConfig())
-        besides = _each(needs, found, 1) - state(d, optimizer)
+        besides = max(held.activations + held.logits for held in _leanest(needs, found, 1))
         yield (
             f"LoRA (--set 'lora={{}}') holds about {_size(state(frozen, optimizer) + besides)} on one device: frozen "
             "weights, adapters, activations and logits."
@@ -264,13 +273,17 @@ def _shards(needs: Sequence[Need], found: Requirements, count: int, memory: int 
 
 def _each(needs: Sequence[Need], found: Requirements, count: int) -> int:
     """What each of so many GPUs would hold of the largest training, one record at a time."""
+    return max(held.total for held in _leanest(needs, found, count))
+
+
+def _leanest(needs: Sequence[Need], found: Requirements, count: int) -> list[Memory]:
     from trainers.fitting import leanest
-    from trainers.memory import sharded
+    from trainers.memory import training
     from trainers.needs import training_pass
 
     d, config = found.dimensions, leanest(found.config)
     passes = [training_pass(need.kind, config, d, found.measured, "gpu") for need in needs]
-    return max(sharded(d, step, count) for step in passes)
+    return [training(d, replace(step, shards=count)) for step in passes]
 
 
 def _spreading(short: Shortage, machine: Machine) -> str:

@@ -16,7 +16,7 @@ from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.errors import EngineError, TrainingError
 from selfreward_bench.storage.fingerprint import weights_dtypes, weights_fingerprint
 from selfreward_bench.types import Message
-from trainers.checkpoints import logit_probe, round_weights
+from trainers.checkpoints import logit_probe, round_weights, saved_dtypes
 from trainers.dpo import check_first_step, train_dpo
 from trainers.rendering import load_tokenizer, render_turns
 from trainers.sft import train_sft
@@ -330,10 +330,10 @@ def test_a_weight_too_large_for_the_type_is_told(tmp_path: Path) -> None:
 
     base = make_model(tmp_path / "base")
     model = AutoModelForCausalLM.from_pretrained(base)
-    round_weights(model, "base", base)
+    round_weights(model, saved_dtypes("base", base))
     model.get_parameter("model.norm.weight").data += 1e5
     with pytest.raises(TrainingError, match=r"model\.norm\.weight holds values that float16 cannot hold"):
-        round_weights(model, "float16", base)
+        round_weights(model, saved_dtypes("float16", base))
 
 
 def test_killed_before_the_checkpoint_the_rounded_weights_are_the_same(

@@ -209,6 +209,8 @@ def test_other_processes_than_the_recipe_says_are_refused(tmp_path: Path, monkey
         outcome()
     monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT")
     write_task(task(tmp_path, tmp_path / "out", train=TrainConfig(launch="srun")), tmp_path)
+    monkeypatch.setattr(worker, "local_directory", Path)
+    monkeypatch.setattr(worker, "probe", lambda *args, **kwargs: None)
     monkeypatch.setattr(worker, "train", lambda *args: TrainResult(1, 1.0, 1.0, {}, 0, tmp_path, tmp_path, 0.0, 0))
     assert outcome(WORLD_SIZE="1", RANK="0")[0] == 0
     code, event = outcome()

@@ -219,7 +219,7 @@ def test_seventy_billion_parameters_take_terabytes() -> None:
     assert held.total / 1e12 == pytest.approx(1.1, abs=0.01)
     assert held.weights + held.gradients + held.moments == held.total == 16 * llama.parameters
     assert memory.training(llama, Pass(1, 2048, bf16=True)).total - held.total == 2 * llama.parameters
-    assert memory.sharded(llama, Pass(1, 1), 32) / 2**30 == pytest.approx(32.1, abs=0.1)
+    assert memory.training(llama, Pass(1, 1, shards=32)).total / 2**30 == pytest.approx(32.1, abs=0.1)
     assert memory.training_flops(llama.active, 1000, checkpointing=False) == 6 * llama.parameters * 1000
     assert memory.training_flops(llama.active, 1000, checkpointing=True) == 8 * llama.parameters * 1000
     assert memory.training_flops(llama.active, 1000, checkpointing=True, frozen=True) == 6 * llama.parameters * 1000
@@ -275,7 +275,7 @@ def test_more_of_anything_takes_no_less(d: Dimensions, step: Pass, data: st.Data
         assert held <= formula(d, longer).total
         assert held <= formula(wider, step).total
     assert memory.reference(d, step).total <= memory.training(d, step).total
-    shares = [memory.sharded(d, step, count) for count in (1, 2, 16)]
+    shares = [memory.training(d, replace(step, shards=count)).total for count in (2, 4, 16)]
     assert shares == sorted(shares, reverse=True)
 
 

@@ -52,7 +52,7 @@ def test_the_papers_run_is_planned_without_its_data(paper: Requirements) -> None
     assert load(paper, "M2/train").read.number == 10_000 * 2 * (256 + 32 + 512)
     assert not paper.dimensions.scores
     assert paper.fits is False
-    assert {s.section for s in paper.short} == {"sft", "dpo", "engine"}
+    assert {s.section for s in paper.short} == {"engine"}  # trainings are sharded
     assert all(s.settings == () for s in paper.short)
 
 
@@ -88,7 +88,7 @@ def test_disk_and_host_memory(paper: Requirements) -> None:
     assert paper.disk.checkpoints == 4 * 2 * count  # SFT, M1, M2, M3, saved as the base is
     assert paper.disk.states == 3 * 12 * count  # weights and two moments; two are kept, one is written
     assert 0 < paper.disk.records < GIB
-    assert paper.host.weights == 4 * count
+    assert paper.host.weights == 0  # no process holds a model that is sharded
     assert paper.host.records > 10_000 * 2 * 800 * 4
     rare = required(Path("none"), recipes.load("paper-70b", ["sft.save_every=1000", "dpo.save_every=1000"]))
     assert rare.disk.states == 12 * count
@@ -218,7 +218,7 @@ QWEN = published(
         ("llama-3.2-1b", LLAMA_1B, 1, 32, True),
         ("smollm2-1.7b-lora", SMOLLM, 1, 24, True),
         ("llama-3.1-8b-lora", LLAMA_8B, 1, 80, True),
-        ("llama-3.1-8b", LLAMA_8B, 8, 80, False),
+        ("llama-3.1-8b", LLAMA_8B, 8, 80, True),
         ("paper-70b", None, 64, 80, False),
     ],
 )
@@ -240,4 +240,5 @@ def test_a_recipe_says_what_it_needs(
     assert int(hours or 0) * 60 + int(minutes) == pytest.approx(seconds / 60, abs=1)
     written = sum(entry.written.number for entry in found.loads)
     assert f"at most {written / 1e6:.0f} million tokens" in header
-    assert f"on one GPU of {gigabytes} GB" in header or not fits
+    there = f"on one GPU of {gigabytes} GB" if gpus == 1 else f"{gpus} GPUs of {gigabytes} GB"
+    assert there in header

@@ -20,7 +20,7 @@ def store(tmp_path: Path) -> ResumeStore:
         (state / "deep").mkdir(parents=True)
         (state / "model.safetensors").write_bytes(b"weights of step %d" % step)
         (state / "deep" / "optimizer.pt").write_bytes(bytes(1000))
-        made.seal(step)
+        made.seal(step, made.hashes(step))
     return made
 
 

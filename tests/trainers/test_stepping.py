@@ -14,6 +14,7 @@ from trainers import dpo, sft
 from trainers.batches import Split
 from trainers.resume import ResumeStore
 from trainers.sft import train_sft
+from trainers.shards import ShardStates
 from trainers.stepping import rate_factor
 from trainers.training import TrainProgress
 
@@ -36,6 +37,9 @@ def test_the_private_methods_that_are_overridden_are_those_of_the_documentation(
     assert found == {"_prepare_dataset", "_precompute_ref_logps"}
     table = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
     assert all(f"DPOTrainer.{name}`" in table for name in found)
+    states = {name for name in vars(ShardStates) if name.startswith("_") and not name.endswith("__")}
+    assert states == {"_save_checkpoint", "_load_from_checkpoint", "_load_optimizer_and_scheduler", "_load_rng_state"}
+    assert all(f"`Trainer.{name}`" in table for name in states)
 
 
 def refuse(*args: Any, **kwargs: Any) -> None:

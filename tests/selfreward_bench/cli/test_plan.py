@@ -47,7 +47,10 @@ def test_a_recipe_is_planned_and_nothing_made(cli: Cli, tmp_path: Path, seed_dat
     assert sorted(p.name for p in tmp_path.iterdir()) == ["eft.jsonl", "ift.jsonl"]
 
 
-@pytest.mark.parametrize("options", [[], ["--gpus", "64", "--gpu-memory", "80"]])
+WHOLE = ("--set", "train={launch: null, sharding: none}")
+
+
+@pytest.mark.parametrize("options", [[], ["--gpus", "64", "--gpu-memory", "80", *WHOLE]])
 def test_the_70b_in_a_terminal_of_80_columns(
     cli: Cli, terminal: Terminal, options: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,22 +64,35 @@ def test_the_70b_in_a_terminal_of_80_columns(
     text = " ".join(unstyled(result.stdout).split())
     assert "68,976,648,192 parameters (counted in LlamaForCausalLM, of srbench's copy of its config.json)" in text
     assert "Full training in one process needs 1.1 TB on one device, 16 bytes of each of 68,976,648,192" in text
-    assert "It needs sharding, which srbench does not do yet: over" in text
+    assert "It needs sharding (--set train.launch=auto --set train.sharding=fsdp): over" in text
     assert "LoRA (--set 'lora={}') holds about" in text
     assert "without a tokenizer 4 characters are taken for a token" in text
 
 
 def test_sharding_is_told_for_the_gpus_there_would_be(cli: Cli) -> None:
-    result = cli("plan", "paper-70b", "--gpus", "64", "--gpu-memory", "80")
-    assert "over 64 GPUs of 80.0 GiB each would hold 24.2 GiB, of it 16.1 GiB of these states," in result.stdout
-    assert "A batch of 16 feeds 16 of them" in result.stdout
-    few = cli("plan", "paper-70b", "--gpus", "8", "--gpu-memory", "80").stdout
-    assert "over 8 GPUs of 80.0 GiB each would hold 136.6 GiB" in few
+
+    few = cli("plan", "paper-70b", "--gpus", "8", "--gpu-memory", "80", *WHOLE).stdout
+    assert "train.sharding=fsdp): over 8 GPUs of 80.0 GiB each would hold 144." in few
     assert "which does not fit either." in few
-    unknown = cli("plan", "paper-70b", "--gpus", "64")
+    unknown = cli("plan", "paper-70b", "--gpus", "64", *WHOLE)
     assert unknown.exit_code == 0
-    assert "Sharded, which srbench does not do yet, over 64 GPUs each would hold 24.2 GiB" in unknown.stdout
+    assert "Sharded (--set train.launch=auto --set train.sharding=fsdp) over 64 GPUs each would hold" in unknown.stdout
     assert "state the memory of a device" in unknown.stdout
+
+
+def test_a_recipe_that_shards_is_told_with_what_each_process_holds(cli: Cli) -> None:
+    found = numbers(cli, "paper-70b", "--gpus", "64", "--gpu-memory", "80", code=1)
+    memory = {row["kind"]: row for row in found["memory"]}
+    count = found["dimensions"]["parameters"]
+    assert memory["dpo"]["moments"] == 8 * count // 64
+    assert memory["dpo"]["gradients"] == 4 * count // 64
+    assert 4 * count // 64 < memory["dpo"]["weights"] < 4 * count // 16
+    assert {kind for s in found["short"] for kind in s["kinds"]} == {"prompts", "candidates", "judgments", "reviews"}
+    assert found["host"]["weights"] == 0  # no process holds the model
+    told = cli("plan", "paper-70b", "--gpus", "8", "--gpu-memory", "80").stdout
+    assert "Memory of one device, trainings sharded over 8" in told
+    assert "It is sharded over 8 processes already" in told
+    assert "sft.batch_size=16 feeds 16 of 64 processes at a time" in " ".join(found["assumed"])
 
 
 def test_what_does_not_fit_names_settings_with_which_it_does(cli: Cli, llama: list[str], seed_data: list[str]) -> None:

@@ -1,0 +1,281 @@
+"""A model shared out over processes trains as it does in one: two processes, and four for two replicas of two shards.
+
+All cases of two processes are one launch, whose processes kill themselves in the first two (``WORKER``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selfreward_bench.config import DpoConfig, LoraConfig, SftConfig, TrainConfig
+from selfreward_bench.errors import ConfigError
+from selfreward_bench.storage.fingerprint import tensors
+from trainers.dpo import train_dpo
+from trainers.sft import train_sft
+from trainers.sharding import Sharding, sharding_of, usable
+from trainers.training import TrainProgress
+
+from .conftest import examples, make_model, pairs
+
+SFT = SftConfig(
+    learning_rate=1e-3, final_learning_rate=1e-4, epochs=2.0, batch_size=8, dropout=0.0, max_length=64, save_every=2
+)
+DPO = DpoConfig(
+    beta=0.5,
+    nll_weight=0.3,
+    learning_rate=1e-3,
+    final_learning_rate=1e-4,
+    epochs=2.0,
+    batch_size=8,
+    max_length=64,
+    save_every=2,
+)
+N = 17  # two whole steps of 8 and one of a single record: the other processes have none of it
+LORA = LoraConfig(r=4, alpha=8)
+STACKED = LoraConfig(r=4, alpha=8, merge=False)
+
+#: name -> kind, base, changes of the settings, adapter
+CASES: dict[str, tuple[str, str, dict[str, Any], LoraConfig | None]] = {
+    "sft": ("sft", "tied", {"micro_batch_size": 2, "gradient_checkpointing": True}, None),
+    "dpo": ("dpo", "untied", {"micro_tokens": 80}, None),
+    "dpo-tied": ("dpo", "tied", {}, None),
+    "sft-half": ("sft", "half", {}, None),
+    "lora-sft": ("sft", "tied", {"micro_batch_size": 2}, STACKED),
+    "lora-dpo": ("dpo", "untied", {"micro_batch_size": 1}, LORA),
+}
+REPLICATED = ("sft", "dpo")
+
+
+def train(
+    case: str,
+    bases: Path,
+    out: Path,
+    progress: Callable[[TrainProgress], None] | None = None,
+    sharding: Sharding | None = None,
+    **more: Any,
+) -> Any:
+    kind, base, changes, lora = CASES[case]
+    train: Any = train_sft if kind == "sft" else train_dpo
+    config: Any = SFT if kind == "sft" else DPO
+    given: Any = examples(N) if kind == "sft" else pairs(N)
+    if sharding is None:
+        changes = {name: value for name, value in changes.items() if not name.startswith("micro")}
+    config = config.model_copy(update=changes | more)
+    return train(bases / base, given, config, out, seed=5, progress=progress, lora=lora, sharding=sharding)
+
+
+def kill_once(step: int, both: bool, start: int) -> Callable[[TrainProgress], None]:
+    """Kills this process, or the second alone, after a step when the launcher has begun anew so often."""
+
+    def progress(now: TrainProgress) -> None:
+        is_it = os.environ["TORCHELASTIC_RESTART_COUNT"] == str(start) and (both or os.environ["RANK"] == "1")
+        if now.step == step and is_it:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return progress
+
+
+def private_bytes() -> int:
+    """Memory of this process that no file stands behind."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Private_Dirty", "Swap:")))
+
+
+def memory(bases: Path) -> dict[str, float]:
+    """What a process has more of after it has read its part of a model, of the whole in float32."""
+    from trainers.bases import load_model
+
+    before = private_bytes()
+    loaded = load_model(bases / "large", 0.0, sharding=Sharding())
+    whole = sum(p.numel() for p in loaded.model.parameters()) * 4
+    return {"read": (private_bytes() - before) / whole, "whole": whole}
+
+
+def untrained(bases: Path, out: Path) -> str:
+    """What is said where weights stay gathered after the reference's pass."""
+    from trainers import dpo, sharding
+
+    usual = sharding.reshard
+    dpo.reshard = sharding.reshard = lambda model: None
+    try:
+        train("dpo", bases, out, sharding=Sharding(), save_every=100)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        dpo.reshard = sharding.reshard = usual
+    return "trained"
+
+
+def main(bases: Path, out: Path) -> None:
+    """What each of two processes does."""
+    import torch
+
+    torch.set_num_threads(1)
+    two = Sharding()
+    train("dpo", bases, out / "killed" / "dpo", kill_once(3, both=False, start=0), two)
+    train("sft", bases, out / "killed" / "sft", kill_once(5, both=True, start=1), two)
+    for case in CASES:
+        train(case, bases, out / case, sharding=two)
+    half = train("dpo", bases, out / "half", sharding=two, bf16=True)
+    told = {"memory": memory(bases), "half": half.first_step, "untrained": untrained(bases, out / "untrained")}
+    (out / f"told-{os.environ['RANK']}.json").write_text(json.dumps(told))
+    torch.distributed.destroy_process_group()
+
+
+def replicas(bases: Path, out: Path) -> None:
+    """What each of four processes does."""
+    import torch
+
+    torch.set_num_threads(1)
+    for case in REPLICATED:
+        train(case, bases, out / case, sharding=Sharding(replicas=2), micro_batch_size=1)
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With probabilities that differ, so that a wrong weight of a record is seen in the loss; and a vocabulary that
+    cannot be divided evenly."""
+    folder = tmp_path_factory.mktemp("bases")
+    make_model(folder / "tied", initializer_range=0.2)
+    make_model(folder / "untied", initializer_range=0.2, tie_word_embeddings=False)
+    make_model(folder / "half", initializer_range=0.2, dtype="bfloat16", tie_word_embeddings=False)
+    shape = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8}
+    make_model(folder / "large", dtype="bfloat16", **shape)
+    return folder
+
+
+def launch(bases: Path, out: Path, name: str, processes: int) -> Path:
+    (out / "worker.py").write_text(
+        f"import sys\nfrom pathlib import Path\nfrom tests.trainers.test_sharding import {name}\n"
+        f"{name}(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+    )
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
+    environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # as trainers.launched does
+    how = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(processes), "--max-restarts", "2"]
+    command = [sys.executable, "-m", "torch.distributed.run", *how, str(out / "worker.py"), str(bases), str(out)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr[-6000:]
+    return out
+
+
+@pytest.fixture(scope="module")
+def two(bases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return launch(bases, tmp_path_factory.mktemp("two"), "main", 2)
+
+
+@pytest.fixture(scope="module")
+def four(bases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return launch(bases, tmp_path_factory.mktemp("four"), "replicas", 4)
+
+
+def log(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def weights(out: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    (file,) = (out / "checkpoint").glob("*.safetensors")
+    return load_file(file)
+
+
+def assert_same(alone: Path, sharded: Path, rounding: float = 1e-5) -> None:
+    first, second = log(alone), log(sharded)
+    assert len(first) == len(second) == 6
+    for one, other in zip(first, second, strict=True):
+        assert one.keys() == other.keys()
+        assert one["loss"] == pytest.approx(other["loss"], abs=rounding)
+        assert one == pytest.approx(other, abs=rounding, rel=1e-4)  # rel: log-probabilities of -50, gradient norms
+    ours, theirs = weights(alone), weights(sharded)
+    assert {name: t.dtype for name, t in ours.items()} == {name: t.dtype for name, t in theirs.items()}
+    for name, weight in ours.items():
+        bound = rounding + (weight.abs().float() * 2**-7 if weight.dtype.itemsize < 4 else 0.0)  # a bit of bfloat16
+        assert ((weight.float() - theirs[name].float()).abs() <= bound).all(), name
+    for file in ("config.json", "generation_config.json", "tokenizer.json", "chat_template.jinja"):
+        one, other = ((out / "checkpoint" / file) for out in (alone, sharded))
+        assert one.exists() == other.exists()
+        assert not one.exists() or one.read_bytes() == other.read_bytes(), file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_with_a_part_each_train_as_one_does(case: str, bases: Path, two: Path, tmp_path: Path) -> None:
+    train(case, bases, tmp_path / case)
+    assert_same(tmp_path / case, two / case)
+    base = {t.name for t in tensors(bases / CASES[case][1])}
+    if case != "lora-sft":
+        assert {t.name for t in tensors(two / case / "checkpoint")} == base
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", REPLICATED)
+def test_replicas_of_shards_train_as_one_process_does(case: str, bases: Path, four: Path, tmp_path: Path) -> None:
+    train(case, bases, tmp_path / case)
+    assert_same(tmp_path / case, four / case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sft", "dpo"])
+def test_killed_and_begun_again_it_ends_with_the_same_bytes(kind: str, two: Path) -> None:
+    """The second process in DPO, both in SFT."""
+    killed, undisturbed = two / "killed" / kind, two / kind
+    files = [p.relative_to(undisturbed) for p in sorted(undisturbed.rglob("*")) if p.is_file()]
+    assert Path("checkpoint/model.safetensors") in files
+    for file in files:
+        assert (killed / file).read_bytes() == (undisturbed / file).read_bytes(), file
+    assert not (killed / "resume").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_no_process_holds_the_model_and_what_would_not_be_trained_is_refused(rank: int, two: Path) -> None:
+    told = json.loads((two / f"told-{rank}.json").read_text())
+    assert told["memory"]["read"] < 0.7, told
+    assert told["untrained"].startswith("LoopViolation: "), told
+    assert "would not be trained" in told["untrained"]
+    assert told["half"]["dpo_loss"] == pytest.approx(0.6931, abs=2e-2)
+
+
+def test_what_cannot_be_done_with_parts_is_refused(bases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sharding = sharding_of(TrainConfig(launch="auto", processes=4, sharding="fsdp", replicas=2))
+    assert sharding == Sharding(2)
+    assert sharding_of(TrainConfig(launch="auto")) is None
+    wrong = SFT.model_copy(update={"optim": "adamw_8bit"})
+    assert usable(None, bases / "half", wrong, None) is None
+    assert usable(Sharding(), bases / "half", wrong, None) is None  # one process holds all of it
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert usable(sharding, bases / "half", SFT, LORA) == sharding
+    for config, lora, text in (
+        (SFT.model_copy(update={"optim": "adafactor"}), None, "optim=adafactor"),
+        (SFT, LoraConfig(quantize="nf4"), "lora.quantize=nf4"),
+        (SFT.model_copy(update={"save_dtype": "float32"}), LORA, "save_dtype=float32"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            usable(sharding, bases / "half", config, lora)
+    monkeypatch.setenv("WORLD_SIZE", "5")
+    with pytest.raises(ConfigError, match=r"train\.replicas is 2, and 5 processes cannot be divided"):
+        _ = sharding.shards
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"sharding": "fsdp"},
+        {"launch": "auto", "replicas": 2},
+        {"launch": "auto", "sharding": "fsdp", "processes": 3, "replicas": 2},
+    ],
+)
+def test_settings_that_do_not_go_together(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"sharding|replicas"):
+        TrainConfig(**settings)
