@@ -16,7 +16,6 @@ import yaml
 
 from selfreward_bench import recipes
 from selfreward_bench.cli.copying import CLUSTERS
-from selfreward_bench.config import TrainConfig
 from selfreward_bench.engines.replicas import problems
 from trainers.commands import problems as launch_problems
 
@@ -115,7 +114,6 @@ def test_a_name_that_there_is_not(cli: Cli) -> None:
     assert "Did you mean 'slurm'?" in cli("recipes", "copy", "slrum").stderr
 
 
-@pytest.mark.skipif("sharding" not in TrainConfig.model_fields, reason="train.sharding is not there yet")
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_the_settings_of_an_example_are_settings(
     name: str, tmp_path: Path, stand_ins: Path, monkeypatch: pytest.MonkeyPatch
