@@ -54,6 +54,7 @@ def test_the_line_in_the_list_is_the_first_line_of_the_commands_help(name: str) 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_runs(cli: Cli, quick: Any, monkeypatch: pytest.MonkeyPatch, example: str) -> None:
     """Only training, evaluation and the looks at this machine and at a base are replaced."""
+    from reports.live import server
     from selfreward_bench.cli import diagnosis, scoring
 
     result = EvalResult(
@@ -76,6 +77,10 @@ def test_every_example_runs(cli: Cli, quick: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SRBENCH_DATA_DIR", "data")
     taken = Fork(parent="first", parent_settings="s", at="M2/pairs", kept=("M1/ift",), changes={})
     monkeypatch.setattr("trainers.forking.fork", lambda *_: taken)
+    bound = server.serve
+    monkeypatch.setattr(server, "serve", lambda root, port, course_of: bound(root, 0, course_of))
+    monkeypatch.setattr(server.Server, "serve_forever", lambda *_: None)  # until Ctrl-C
+    monkeypatch.setattr("webbrowser.open", lambda *_: True)
     command = shlex.split(example.partition(">")[0])
     if command[0] not in ("init", "quickstart"):
         run = RunDir.create(Path("runs/first"), recipes.load("micro"))
