@@ -342,7 +342,7 @@ def test_killed_before_the_checkpoint_the_rounded_weights_are_the_same(
     base = make_model(tmp_path / "base", dtype="bfloat16")
     whole = train_sft(base, examples(8), SFT, tmp_path / "whole" / "M1", seed=1)
 
-    def die(*args: Any) -> None:
+    def die(*args: Any, **named: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

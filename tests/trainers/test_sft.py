@@ -236,11 +236,11 @@ def test_killed_while_a_state_is_saved(undisturbed: Path, tiny_model: Path, tmp_
     def torn_save() -> None:
         seal = ResumeStore.seal
 
-        def die(self: ResumeStore, step: int) -> None:
+        def die(self: ResumeStore, step: int, *others: Any, **named: Any) -> None:
             if step == 6:
                 (self.directory / "checkpoint-6" / "optimizer.pt").write_bytes(b"half")
                 os.kill(os.getpid(), signal.SIGKILL)
-            seal(self, step)
+            seal(self, step, *others, **named)
 
         ResumeStore.seal = die  # type: ignore[method-assign]
         train(tiny_model, out)
@@ -258,7 +258,7 @@ def test_killed_while_a_state_is_saved(undisturbed: Path, tiny_model: Path, tmp_
 def test_killed_after_the_last_step(moment: str, undisturbed: Path, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "train"
 
-    def die(*args: object) -> None:
+    def die(*args: object, **named: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def die_late() -> None:

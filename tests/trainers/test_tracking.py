@@ -213,7 +213,7 @@ def test_each_training_of_a_run_is_told_where_it_belongs(tmp_path: Path, monkeyp
         given.append(track)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainers.iteration.run_training", stop)
+    monkeypatch.setattr("trainers.making.run_training", stop)
     run = RunDir.create(tmp_path / "run", recipes.load("micro-fast", ["track=[wandb]", "with_baseline=false"]))
     with pytest.raises(KeyboardInterrupt):
         run_iteration(run, preflight=False)

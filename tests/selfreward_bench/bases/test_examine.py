@@ -477,10 +477,10 @@ def test_memory_that_cannot_suffice_is_a_refusal_and_memory_in_use_a_warning(
 
     directory = model("llama")
     needed = 16 * int(look(directory).facts["parameters"])
-    monkeypatch.setattr(limits, "_memory", lambda device: (needed - 1, needed - 1))
+    monkeypatch.setattr(limits, "_memory", lambda *_, **__: (needed - 1, needed - 1))
     assert "is all there is" in said(look(directory), "refusal")
     assert "is all there is" not in said(examine(directory, Purpose(EngineConfig())), "refusal")
-    monkeypatch.setattr(limits, "_memory", lambda device: (needed, needed - 1))
+    monkeypatch.setattr(limits, "_memory", lambda *_, **__: (needed, needed - 1))
     found = look(directory)
     assert not found.refused
     assert "are free now" in said(found, "warning")

@@ -46,7 +46,7 @@ def shown(prompt: JudgePrompt, instruction: str, **responses: str) -> str:
 
 
 def test_the_shipped_prompts_load() -> None:
-    assert judge_prompt_names() == ("additive-5pt", "five-bucket", "micro", "pairwise")
+    assert judge_prompt_names() == ("additive-5pt", "five-bucket", "meta-judge", "micro", "pairwise")
     for name in judge_prompt_names():
         prompt = load_judge_prompt(name)
         assert prompt.name == name
