@@ -237,8 +237,9 @@ def test_a_killed_worker_is_replaced_and_a_stopped_training_goes_on_to_the_same_
     tiny_model: Path, tmp_path: Path
 ) -> None:
     """Two processes, with dropout: undisturbed, and with a worker killed (-9), then Ctrl-C, then gone on with."""
-    undisturbed = train(tiny_model, tmp_path / "whole" / "SFT")
-    assert undisturbed.steps == 10
+    long = CONFIG.model_copy(update={"epochs": 40.0})  # not over before it is stopped
+    undisturbed = train(tiny_model, tmp_path / "whole" / "SFT", config=long)
+    assert undisturbed.steps == 200
     out = tmp_path / "disturbed" / "SFT"
 
     def disturb() -> None:
@@ -252,12 +253,12 @@ def test_a_killed_worker_is_replaced_and_a_stopped_training_goes_on_to_the_same_
     restarting = TrainConfig(launch="torchrun --standalone --nproc-per-node 2 --max-restarts 1", processes=2)
     reporter = Steps(disturb, 4, 7)
     with pytest.raises(KeyboardInterrupt):
-        train(tiny_model, out, reporter, train=restarting)
+        train(tiny_model, out, reporter, long, restarting)
     assert reporter.messages == ["A process of the training ended, and its launcher starts them anew."]
     assert workers_of(out) == []
-    assert 7 <= max(int(p.name.partition("-")[2]) for p in (out / "resume").iterdir()) < 10
-    ended = train(tiny_model, out, train=restarting)
+    assert 7 <= max(int(p.name.partition("-")[2]) for p in (out / "resume").iterdir()) < 200
+    ended = train(tiny_model, out, config=long, train=restarting)
     for file in ("log.jsonl", "plan.json", "checkpoint/model.safetensors", "checkpoint/README.md"):
         assert (out / file).read_bytes() == (undisturbed.checkpoint.parent / file).read_bytes(), file
     assert ended.first_step == undisturbed.first_step
-    assert sorted(p.name for p in out.iterdir()) == ["checkpoint", "log.jsonl", "plan.json"]
+    assert sorted(p.name for p in out.iterdir()) == ["checkpoint", "log.jsonl", "plan.json", "probes.json"]
