@@ -189,6 +189,7 @@ def test_the_slurm_driver_hears_of_the_end_once(stand_ins: Path, tmp_path: Path)
     end = time.monotonic() + 30
     while not (tmp_path / "begun").exists() and time.monotonic() < end:
         time.sleep(0.02)
+    time.sleep(1)  # the script waits for its driver by now
     job.send_signal(signal.SIGTERM)
     assert job.wait(30) == 143
     assert mark.read_text() == "saved\n"
