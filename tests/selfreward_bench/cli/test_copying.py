@@ -185,7 +185,8 @@ def test_the_slurm_driver_hears_of_the_end_once(stand_ins: Path, tmp_path: Path)
     started = (
         f"trap '/bin/sleep 0.5; echo saved >> {mark}; exit 143' TERM; touch begun; while :; do /bin/sleep 0.05; done"
     )
-    job = subprocess.Popen(**prepared(script_of("slurm"), started, **SLURM))
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    job = subprocess.Popen(**(prepared(script_of("slurm"), started, **SLURM) | quiet))
     end = time.monotonic() + 30
     while not (tmp_path / "begun").exists() and time.monotonic() < end:
         time.sleep(0.02)
