@@ -191,8 +191,9 @@ def paired(
         matrix.append({p: statistics.mean(left[p]) - statistics.mean(right[p]) for p in prompts})
     common = sorted(set.intersection(*(set(m) for m in matrix)))
     values = np.array([[m[p] for p in common] for m in matrix])
-    value, low, high = stats.crossed_interval(stats.Totals(values, np.ones_like(values)))
-    return tuple(float("nan") if x is None else x for x in (value, low, high))  # type: ignore[return-value]
+    found = stats.crossed_interval(stats.Totals(values, np.ones_like(values)))
+    value, low, high = (float("nan") if x is None else x for x in found)
+    return value, low, high
 
 
 def wins(out: Path, seed: int, a: tuple[str, str], b: tuple[str, str]) -> float:

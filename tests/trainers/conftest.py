@@ -148,3 +148,13 @@ def run_until_killed(action: Callable[[], object]) -> None:
 def contents(directory: Path) -> dict[str, bytes]:
     """All files below a directory."""
     return {p.relative_to(directory).as_posix(): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="session")
+def policy(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model after a little SFT, so that its probabilities differ."""
+    from selfreward_bench.config import SftConfig
+    from trainers.sft import train_sft
+
+    config = SftConfig(learning_rate=3e-3, final_learning_rate=1e-3, epochs=3.0, batch_size=8, dropout=0.0)
+    return train_sft(tiny_model, examples(32), config, tmp_path_factory.mktemp("policy") / "M1", seed=1).checkpoint

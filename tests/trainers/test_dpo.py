@@ -43,13 +43,6 @@ def train(policy: Path, out: Path, config: DpoConfig = CONFIG, n: int = 30, **op
 
 
 @pytest.fixture(scope="module")
-def policy(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model after a little SFT, so that its probabilities differ."""
-    config = SftConfig(learning_rate=3e-3, final_learning_rate=1e-3, epochs=3.0, batch_size=8, dropout=0.0)
-    return train_sft(tiny_model, examples(32), config, tmp_path_factory.mktemp("policy") / "M1", seed=1).checkpoint
-
-
-@pytest.fixture(scope="module")
 def undisturbed(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed") / "train"
     train(policy, out)

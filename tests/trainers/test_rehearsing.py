@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from selfreward_bench.config import DpoConfig, RehearsalConfig, SftConfig
+from selfreward_bench.config import DpoConfig, RehearsalConfig
 from selfreward_bench.errors import IncompatibleRunError, TrainingError
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import PreferencePair
@@ -20,7 +20,6 @@ from trainers.checkpoints import read_card
 from trainers.dpo import check_first_step, train_dpo
 from trainers.rehearsing import Rehearsal, Rehearsed
 from trainers.rendering import Turn, load_tokenizer, render_turns
-from trainers.sft import train_sft
 
 from .conftest import contents, examples, pairs, run_until_killed
 from .test_dpo import kill_at
@@ -46,13 +45,6 @@ def train(
 
 def lines(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-
-
-@pytest.fixture(scope="module")
-def policy(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model after a little SFT, so that its probabilities differ."""
-    config = SftConfig(learning_rate=3e-3, final_learning_rate=1e-3, epochs=3.0, batch_size=8, dropout=0.0)
-    return train_sft(tiny_model, examples(32), config, tmp_path_factory.mktemp("policy") / "M1", seed=1).checkpoint
 
 
 @pytest.fixture(scope="module")
