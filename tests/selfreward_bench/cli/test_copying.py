@@ -51,7 +51,7 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     bodies = {
         "srun": 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"',
-        "scontrol": 'if [ "$1" = show ]; then echo node-a; echo node-b; fi',
+        "scontrol": 'if [ "$1" = show ]; then echo node-a; /bin/sleep 0.1; echo node-b; fi',
         "ray": 'if [ "$1" = job ]; then exec "${@:6}"; fi',
         "srbench": 'eval "$DRIVER"',
         "sleep": "exec /bin/sleep 0.01",
@@ -185,12 +185,11 @@ def test_the_slurm_driver_hears_of_the_end_once(stand_ins: Path, tmp_path: Path)
     started = (
         f"trap '/bin/sleep 0.5; echo saved >> {mark}; exit 143' TERM; touch begun; while :; do /bin/sleep 0.05; done"
     )
-    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    job = subprocess.Popen(**(prepared(script_of("slurm"), started, **SLURM) | quiet))
+    job = subprocess.Popen(**prepared(script_of("slurm"), started, **SLURM))
     end = time.monotonic() + 30
     while not (tmp_path / "begun").exists() and time.monotonic() < end:
         time.sleep(0.02)
-    time.sleep(1)  # the script waits for its driver by now
+    time.sleep(0.2)  # the script waits for its driver by now
     job.send_signal(signal.SIGTERM)
     assert job.wait(30) == 143
     assert mark.read_text() == "saved\n"
