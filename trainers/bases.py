@@ -69,8 +69,9 @@ def load_model(
     from transformers import AutoConfig, GenerationConfig
 
     from selfreward_bench.engines.adapters import adapted, whole
-    from selfreward_bench.engines.loading import cause, written_end_ids
+    from selfreward_bench.engines.loading import cause, set_heap_aside, written_end_ids
 
+    set_heap_aside()
     try:
         of = parts(Path(source))
         with quiet_libraries():

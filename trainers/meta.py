@@ -144,8 +144,8 @@ def _pair(response: Judged, chosen: Judgment, rejected: Judgment, high: float, l
     return PreferencePair(
         prompt_id=f"judge:{response.id}",
         prompt=response.asked,
-        chosen=(Message(role="assistant", content=chosen.raw),),
-        rejected=(Message(role="assistant", content=rejected.raw),),
+        chosen=(Message(role="assistant", content=chosen.raw.strip()),),
+        rejected=(Message(role="assistant", content=rejected.raw.strip()),),
         chosen_score=high,
         rejected_score=low,
         chosen_index=chosen.sample,

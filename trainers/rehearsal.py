@@ -279,7 +279,8 @@ class _Desk:
     def review(self, judgment: Judgment, grade: float | None = None) -> str | None:
         """A judgment as a text that holds its grade; with another ``grade``, that one behind the same critique.
 
-        None where the text would not be read as the grade.
+        Without the space it may begin with: templates write one of their own, and each round would add another. None
+        where the text would not be read as the grade.
         """
         if judgment.score is None:
             return None
@@ -287,9 +288,9 @@ class _Desk:
             return judgment.raw.strip()
         if self.judge.mode == "sampled":
             prefix = self.prompt.assistant_prefix or self.prompt.verdict(judgment.score)
-            critique = judgment.raw.rpartition(prefix)[0].rstrip()
+            critique = judgment.raw.rpartition(prefix)[0].strip()
         else:
-            critique = str(json.loads(judgment.raw).get("justification", "")).rstrip()
+            critique = str(json.loads(judgment.raw).get("justification", "")).strip()
         told = _nearest(judgment.score, self.prompt.grades) if grade is None else grade
         return f"{critique}\n{self.prompt.verdict(told)}".lstrip("\n")
 

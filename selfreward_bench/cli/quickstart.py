@@ -38,9 +38,7 @@ _KINDS = {
 
 
 def quickstart(
-    fast: Annotated[
-        bool, typer.Option("--fast", help="A run of well under a minute, too short to learn much.")
-    ] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="A run of about a minute, too short to learn much.")] = False,
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="The run's directory.")] = Path(
         "runs/quickstart"
     ),

@@ -299,7 +299,11 @@ def test_a_rehearsal_is_a_stage_of_its_own_and_says_whose_work_it_is(
     assert stage is not None
     assert trained is not None
     assert trained.inputs["rehearsal"] == stage.outputs["rehearsal.jsonl"]
-    kinds = Counter(e.source for e in jsonl.read(run.path / "M2/rehearsal.jsonl", Example))
+    examples = jsonl.read(run.path / "M2/rehearsal.jsonl", Example)
+    kinds = Counter(e.source for e in examples)
+    judged = [json.loads(j.raw)["justification"] for j in jsonl.read(run.path / "M2/judgments.jsonl", Judgment)]
+    assert any(text.startswith(" ") for text in judged)  # the template writes that space
+    assert not any(e.completion[-1].content.startswith(" ") for e in examples)
     assert (kinds["own"], kinds["eft"]) == (stage.counts["own"], stage.counts["eft"])
     told = {"what": ["own", "eft"], "weight": 1.0, "size": 6, "alone": False}
     told |= {"from_the_model": kinds["own"], "from_people": kinds["eft"]}

@@ -18,7 +18,7 @@ def answer(index: int) -> Completion:
 
 
 def judgment(index: int, sample: int, score: float | None) -> Judgment:
-    raw = f"I say so. Score: {score}" if score is not None else "I cannot say."
+    raw = f" I say so. Score: {score}" if score is not None else "I cannot say."
     return Judgment(prompt_id="p", index=index, sample=sample, judge="j", score=score, raw=raw)
 
 

@@ -250,7 +250,7 @@ def test_temporal_pairs_are_of_the_next_model_and_of_the_first_and_judgments_are
     for pair in extra:
         prompt_id, _, index = pair.prompt_id.removeprefix("judge:").rpartition("/")
         for sample, side in ((pair.chosen_index, pair.chosen), (pair.rejected_index, pair.rejected)):
-            assert judged[prompt_id, int(index), sample].raw == side[-1].content
+            assert judged[prompt_id, int(index), sample].raw.strip() == side[-1].content
     told = facts(run, "M2")
     records = told["counts"]["M2/train"]["records"]
     assert records == len(pairs_of(run, "M2")) + len(extra)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +233,27 @@ def test_rows_are_taken_where_a_layer_is() -> None:
     layer.update(keys, keys)
     layer.select(Elsewhere([1, 0, 1]), room=2)  # type: ignore[arg-type]
     assert layer.buffer[:, 0, 0, 0].tolist() == [1, 0, 1]
+
+
+class Ring:
+    """Holds itself: nothing but the garbage collector takes it away."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_was_there_before_a_model_is_not_looked_through_and_not_kept_for_good() -> None:
+    before, gone = Ring(), Ring()
+    old, lost = weakref.ref(before), weakref.ref(gone)
+    del gone
+    loading.set_heap_aside()
+    of_the_model = Ring()
+    new = weakref.ref(of_the_model)
+    del before, of_the_model
+    assert gc.get_freeze_count() > 10_000
+    loading.release_memory()
+    assert new() is None
+    assert gc.get_freeze_count() == 0
+    assert old() is not None
+    loading.release_memory()
+    assert old() is lost() is None
