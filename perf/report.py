@@ -2,6 +2,7 @@
 
     python perf/report.py                     synthetic run: 4 checkpoints x 5 benchmarks x 805 samples, 2 kB answers
     python perf/report.py --run runs/first    an existing run
+    python perf/report.py --samples 100000 --benchmarks 1 --answer 500
 
 The synthetic texts are random words whose frequencies fall as those of a language do; gzip leaves about as much of them
 as of real answers (0.34 to 0.38 of what chat models answer to AlpacaEval). Loading is timed in headless Chromium where
@@ -16,13 +17,14 @@ import json
 import math
 import os
 import random
+import resource
 import shutil
 import statistics
 import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +44,8 @@ BENCHMARKS = {
     "essays@1": "score",
 }
 SCALES = {"win_rate": 100.0, "grade": 10.0, "gsm8k": 1.0, "score": 5.0}
-SAMPLES = 805
-ANSWER = 2_000  # characters
-PAIRS = 2_000  # of an iteration
+PAIRS = 2_000  # of an iteration, with answers of 2,000 characters
+ANSWER = 2_000
 LOADS = 5
 
 
@@ -76,20 +77,20 @@ class Language:
 # --- a run
 
 
-def build(root: Path) -> None:
+def build(root: Path, samples: int, benchmarks: int, answer: int) -> None:
     """Writes the run's files."""
     RunDir.create(root, RunConfig())
     language = Language(0)
-    prompts = [language.text(200) for _ in range(SAMPLES)]
-    references = [language.text(ANSWER) for _ in range(SAMPLES)]
+    prompts = [language.text(200) for _ in range(samples)]
+    references = [language.text(answer) for _ in range(samples)]
     for name in CHECKPOINTS:
-        for benchmark, metric in BENCHMARKS.items():
-            rows = [_row(language, metric, i, prompts[i], references[i]) for i in range(SAMPLES)]
+        for benchmark, metric in list(BENCHMARKS.items())[:benchmarks]:
             folder = root / name / "eval" / benchmark
-            _write(folder / "scores.jsonl", rows)
-            values = [r["value"] for r in rows if r["value"] is not None]
+            values: list[float | None] = []
+            _write(folder / "scores.jsonl", _rows(language, metric, prompts, references, answer, values))
+            scored = [v for v in values if v is not None]
             mean = Metric(
-                value=statistics.mean(values), low=0.0, high=SCALES[metric], n_scored=len(values), n_total=SAMPLES
+                value=statistics.mean(scored), low=0.0, high=SCALES[metric], n_scored=len(scored), n_total=samples
             )
             result = EvalResult(
                 checkpoint=name,
@@ -107,14 +108,29 @@ def build(root: Path) -> None:
             _write(root / name / "judgments.jsonl", (j for i in range(PAIRS) for j in _judgments(language, i)))
 
 
-def _row(language: Language, metric: str, i: int, prompt: str, reference: str) -> dict[str, Any]:
+def _rows(
+    language: Language,
+    metric: str,
+    prompts: Sequence[str],
+    references: Sequence[str],
+    answer: int,
+    values: list[float | None],
+) -> Iterator[dict[str, Any]]:
+    """The samples of one checkpoint; their values are added to ``values``."""
+    for i, (prompt, reference) in enumerate(zip(prompts, references, strict=True)):
+        row = _row(language, metric, i, prompt, reference, answer)
+        values.append(row["value"])
+        yield row
+
+
+def _row(language: Language, metric: str, i: int, prompt: str, reference: str, answer: int) -> dict[str, Any]:
     value = language.random.choice((0.0, 0.5, 1.0, None)) if i % 9 == 0 else language.random.random()
     value = None if value is None else value * SCALES[metric]
     detail = {
-        "measures": {metric: value, "avg_length": ANSWER, "truncated": float(i % 50 == 0)},
+        "measures": {metric: value, "avg_length": answer, "truncated": float(i % 50 == 0)},
         "category": ("koala", "vicuna", "selfinstruct")[i % 3],
         "prompt": prompt,
-        "answer": language.text(ANSWER),
+        "answer": language.text(answer),
         "judgments": {"ab": language.text(150)},
     }
     if metric == "win_rate":
@@ -158,7 +174,9 @@ def measure(run: Path, page: Path) -> None:
     collected = facts.collect(run)
     html.write([collected], page)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    print(f"built in {wall:.1f} s ({cpu:.1f} s of one core), {page.stat().st_size / 1e6:.2f} MB")
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    size = page.stat().st_size
+    print(f"built in {wall:.1f} s ({cpu:.1f} s of one core, {most / 1e6:.0f} MB of memory), {size / 1e6:.2f} MB")
 
 
 def load(page: Path) -> None:
@@ -206,16 +224,20 @@ def _load(tab: Any, url: str) -> list[tuple[float, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, help="an existing run in place of the synthetic one")
+    parser.add_argument("--samples", type=int, default=805, help="of a checkpoint and benchmark")
+    parser.add_argument("--benchmarks", type=int, default=len(BENCHMARKS))
+    parser.add_argument("--answer", type=int, default=ANSWER, help="characters of one")
     parser.add_argument("--keep", type=Path, help="where the page is kept")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         run, page = options.run or Path(folder) / "run", options.keep or Path(folder) / "report.html"
         if options.run is None:
-            build(run)
+            build(run, options.samples, options.benchmarks, options.answer)
             language = Language(1)
             sample = "".join(language.text(ANSWER) for _ in range(300)).encode()
             ratio = len(zlib.compress(sample, 9)) / len(sample)
-            print(f"{len(CHECKPOINTS)} x {len(BENCHMARKS)} x {SAMPLES} samples; gzip leaves {ratio:.2f} of the texts")
+            asked = f"{len(CHECKPOINTS)} x {options.benchmarks} x {options.samples:,} samples"
+            print(f"{asked}; gzip leaves {ratio:.2f} of the texts")
         measure(run, page)
         if "torch" in sys.modules:
             raise SystemExit("the report imported torch")

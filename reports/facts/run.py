@@ -7,12 +7,11 @@ reason, never an error.
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -23,13 +22,12 @@ from leaderboards.standings import DRIFT, FAILURE, RESULT, TOURNAMENT, DriftMatr
 from reports import wording
 from selfreward_bench import recipes
 from selfreward_bench.errors import SrbenchError
-from selfreward_bench.storage.jsonl import iterate
+from selfreward_bench.storage.jsonl import lines
 from selfreward_bench.storage.model_files import same_model, weights_in
-from selfreward_bench.types import EvalResult, Metric, PreferencePair, Record
+from selfreward_bench.types import EvalResult, Metric, Record
 
 __all__ = ["ModelFacts", "RunFacts", "Stage", "Training", "collect"]
 
-PAIR_SAMPLES: Final = 6
 _MAX_JSON_BYTES = 4 * 2**20
 _MAX_LOG_LINES = 200_000
 _MAX_LEAVES = 400
@@ -77,7 +75,6 @@ class ModelFacts(Record):
         iteration: ``iteration.json``, flattened to dotted keys.
         results: benchmark -> result.
         failures: benchmark -> why there is no result.
-        pairs: a few preference pairs it was trained on, spread evenly over the file; ``n_pairs`` counts all.
     """
 
     name: str
@@ -86,8 +83,6 @@ class ModelFacts(Record):
     failures: dict[str, Failure] = Field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
     training: tuple[Training, ...] = ()
-    pairs: tuple[PreferencePair, ...] = ()
-    n_pairs: int | None = None
 
     @property
     def fingerprint(self) -> str | None:
@@ -208,7 +203,8 @@ class _Reader:
     def model(self, name: str) -> ModelFacts:
         folder = self.root / name
         results, failures = self._evaluations(name)
-        pairs, n_pairs = self._pairs(folder / "pairs.jsonl")
+        if self._is_empty(folder / "pairs.jsonl"):
+            self.gaps.append(f"{name} has no preference pairs to learn from.")
         if not results and not failures:
             self.gaps.append(f"{name} has not been evaluated (`srbench eval`).")
         return ModelFacts(
@@ -218,8 +214,6 @@ class _Reader:
             failures=failures,
             stages=tuple(self._stages(folder)),
             training=tuple(self._training(folder)),
-            pairs=pairs,
-            n_pairs=n_pairs,
         )
 
     def standings(self, models: Iterable[ModelFacts]) -> Standings | None:
@@ -345,15 +339,9 @@ class _Reader:
             if steps:
                 yield Training(name=path.parent.name, steps=len(steps), first=steps[0], last=steps[-1])
 
-    def _pairs(self, path: Path) -> tuple[tuple[PreferencePair, ...], int | None]:
-        if not path.is_file():
-            return (), None
-        pairs: list[PreferencePair] = []
-        self._try(lambda: pairs.extend(iterate(path, PreferencePair, allow_empty=True)))
-        if not pairs:
-            self.gaps.append(f"{path.parent.name} has no preference pairs to learn from.")
-        step = max(1, math.ceil(len(pairs) / PAIR_SAMPLES))
-        return tuple(pairs[::step]), len(pairs)
+    def _is_empty(self, path: Path) -> bool:
+        """Whether a file of records is there and holds none; nothing behind its first line is read."""
+        return path.is_file() and self._try(lambda: next(lines(path), None) is None) is True
 
     def _json(self, path: Path) -> dict[str, Any]:
         try:

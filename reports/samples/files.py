@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +16,12 @@ from reports import wording
 from selfreward_bench.errors import DataError
 from selfreward_bench.storage import jsonl
 
-__all__ = ["LIMIT", "conversation", "name", "number", "objects", "said", "shown"]
+__all__ = ["LIMIT", "conversation", "name", "number", "numbered", "objects", "said", "shown"]
 
 LIMIT: Final = 8_000  # characters of one text that are kept
 _NAME: Final = 200
-_MAX_LINES: Final = 100_000
+_MAX_LINES: Final = 100_000  # that are looked at
+_MAX_PASSED: Final = 10_000_000  # that are passed over
 _MAX_VERDICT: Final = 2**16  # characters of one that is read as JSON
 _VERDICT: Final = frozenset({"justification", "probs", "mass", "logprobs"})
 _LITTLE: Final = 0.5
@@ -38,19 +39,37 @@ def objects(path: Path, gaps: list[str], place: str) -> Iterator[dict[str, Any]]
         gaps: gets a sentence on what was left out.
         place: what the file is called there.
     """
+    return (values for _, values in numbered(path, gaps, place))
+
+
+def numbered(
+    path: Path, gaps: list[str], place: str, wanted: Callable[[int, bytes], bool] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As ``objects``, each with the number of its line (from 1).
+
+    Args:
+        wanted: whether a line, with its number, is looked at; where it is not given, all are. What is passed over is
+            neither read as JSON nor counted among the lines that are shown at most.
+    """
     if not path.is_file():
         return
     damaged: list[int] = []
+    seen = 0
     try:
         for number, line in jsonl.lines(path):
-            if number > _MAX_LINES:
-                gaps.append(f"{place} is longer than {_MAX_LINES:,} lines; the rest is not shown.")
+            is_wanted = wanted is None or wanted(number, line)
+            seen += is_wanted
+            if seen > _MAX_LINES or number > _MAX_PASSED:
+                most = _MAX_LINES if seen > _MAX_LINES else _MAX_PASSED
+                gaps.append(f"{place} is longer than {most:,} lines; the rest is not shown.")
                 break
+            if not is_wanted:
+                continue
             values = _object(line)
             if values is None:
                 damaged.append(number)
             else:
-                yield values
+                yield number, values
     except DataError as error:
         gaps.append(f"{place} cannot be read to its end: {wording.clip(str(error), 300)}")
     if damaged:

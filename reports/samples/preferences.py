@@ -5,8 +5,9 @@ Of many pairs those at the ends stay (largest and smallest margin, most unlike l
 
 from __future__ import annotations
 
+import heapq
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ __all__ = ["Iteration", "Pair", "collect", "contents"]
 
 MAX_PAIRS: Final = 200
 _EXTREMES: Final = 30  # of each kind
+_BEGINNING: Final = b'{"prompt_id":"'  # of a judgment's line
 _JUDGMENTS: Final = 4  # of one answer that are shown
 _BUDGET: Final = 3_000_000  # characters of all texts of all iterations, before they are compressed
 _LIMITS: Final = (files.LIMIT, 3_000, 1_500, 800, 400)  # of one text: the longest that keeps to the budget
@@ -59,9 +61,10 @@ class Iteration:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """What decides whether a pair is shown."""
+    """What decides whether a pair is shown; ``line`` is where it stands in the file."""
 
     number: int
+    line: int
     margin: float
     ratio: float  # length of the chosen answer against the rejected one's
 
@@ -114,22 +117,25 @@ def _size(pair: Pair, limit: int) -> int:
 def _iteration(folder: Path, label: str, gaps: list[str]) -> Iteration | None:
     """Reads the file twice: once to choose, once to take the texts."""
     path, place = folder / "pairs.jsonl", f"{label}/pairs.jsonl"
-    measured = [m for k, v in enumerate(files.objects(path, gaps, place)) if (m := _measured(k, v)) is not None]
+    found = (_measured(k, at, v) for k, (at, v) in enumerate(files.numbered(path, gaps, place)))
+    measured = [m for m in found if m is not None]
     if not measured:
         return None
     chosen = _chosen(measured)
-    records = {k: v for k, v in enumerate(files.objects(path, [], place)) if k in chosen}
+    numbers = {m.line: m.number for m in measured if m.number in chosen}
+    read = files.numbered(path, [], place, lambda at, _: at in numbers)
+    records = {numbers[at]: v for at, v in read}
     words = _words(folder / "judgments.jsonl", f"{label}/judgments.jsonl", records.values(), gaps)
     return Iteration(label, len(measured), tuple(_pair(k, v, words) for k, v in records.items()))
 
 
-def _measured(number: int, values: Mapping[str, Any]) -> _Measured | None:
+def _measured(number: int, line: int, values: Mapping[str, Any]) -> _Measured | None:
     a, b = (files.number(values.get(f"{side}_score")) for side in ("chosen", "rejected"))
     texts = [_last(values.get(side)) for side in ("chosen", "rejected")]
     if not texts[0] and not texts[1]:
         return None
     margin = 0.0 if a is None or b is None else a - b
-    return _Measured(number, margin, (len(texts[0]) + 1) / (len(texts[1]) + 1))
+    return _Measured(number, line, margin, (len(texts[0]) + 1) / (len(texts[1]) + 1))
 
 
 def _chosen(measured: Sequence[_Measured]) -> set[int]:
@@ -142,7 +148,7 @@ def _chosen(measured: Sequence[_Measured]) -> set[int]:
         lambda m: -m.ratio,
         lambda m: m.ratio,
     ]
-    taken = {m.number for key in ends for m in sorted(measured, key=key)[:_EXTREMES]}
+    taken = {m.number for key in ends for m in heapq.nsmallest(_EXTREMES, measured, key=key)}
     rest = [m.number for m in measured if m.number not in taken]
     wanted = MAX_PAIRS - len(taken)
     return taken | {rest[k * len(rest) // wanted] for k in range(wanted)}
@@ -153,8 +159,9 @@ def _words(
 ) -> dict[tuple[str, str], list[str]]:
     """Prompt id and answer's index -> the judge's words, of the answers in ``records``."""
     wanted = {_answer(v, f"{side}_index") for v in records for side in ("chosen", "rejected")}
+    prompts = {prompt.encode(errors="surrogatepass") for prompt, _ in wanted}
     found: dict[tuple[str, str], list[str]] = {}
-    for v in files.objects(path, gaps, place):
+    for _, v in files.numbered(path, gaps, place, lambda _, line: _may_be_of(line, prompts)):
         key = _answer(v, "index")
         if key not in wanted or len(found.get(key, ())) >= _JUDGMENTS:
             continue
@@ -163,6 +170,14 @@ def _words(
         head = f"[no score: {reason}]" if score is None else f"[{wording.number(score, 'points')}]"
         found.setdefault(key, []).append(f"{head} {text}")
     return found
+
+
+def _may_be_of(line: bytes, prompts: Set[bytes]) -> bool:
+    """Whether a judgment is of one of the prompts, told from how srbench begins and ends a line; True of any other."""
+    if not (line.startswith(_BEGINNING) and line.endswith(b"}\n")):
+        return True
+    prompt = line[len(_BEGINNING) : line.find(b'"', len(_BEGINNING))]
+    return prompt in prompts or b"\\" in prompt
 
 
 def _answer(values: Mapping[str, Any], index: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reports.samples import preferences
+from reports.samples import files, preferences
 from reports.sections.pairs import build
 
 from ..sample_run import SampleRun
@@ -46,6 +46,26 @@ def test_the_judges_words_are_joined_by_prompt_and_answer(run: SampleRun) -> Non
     assert gaps == []
     assert pair.words == (("[4.50] Fine work.", "[no score: no_verdict] Score: many"), ("[1.25] Poor work.",))
     assert (pair.texts, pair.scores, pair.chars) == (("Good.", "Bad."), (4.5, 1.25), (5, 4))
+
+
+def test_judgments_are_found_behind_any_number_of_others(run: SampleRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is of other prompts is passed over; how a line was written does not matter."""
+    monkeypatch.setattr(files, "_MAX_LINES", 20)
+    run.pairs("M2", [("Ask?", "Good.", "Bad.", 4.5, 1.25)])
+    path = run.path / "M2" / "judgments.jsonl"
+    others = [json.dumps(judgment(f"q{k}", 0, "Other.", 1.0), separators=(",", ":")) for k in range(50)]
+    mine = [
+        json.dumps(judgment("p0", 2, "Fine work.", 4.5), separators=(",", ":")),
+        json.dumps({"index": 0, "score": 1.25, "raw": "Poor work.", "prompt_id": "p0"}),
+        '{"prompt_id":"\\u00700","index":0,"score":1.25,"raw":"Poor again."}',
+    ]
+    path.write_text("\n".join([*others, '{"prompt_id":"q50","index":', *mine]) + "\n")
+    (found,), gaps = preferences.collect([run.facts])
+    assert found.pairs[0].words == (("[4.50] Fine work.",), ("[1.25] Poor work.", "[1.25] Poor again."))
+    assert gaps == ["M2/judgments.jsonl: 1 line is damaged and left out (the first: line 51)."]
+    path.write_text("\n".join(mine * 7) + "\n")
+    _, gaps = preferences.collect([run.facts])
+    assert gaps == ["M2/judgments.jsonl is longer than 20 lines; the rest is not shown."]
 
 
 def test_of_many_pairs_the_extremes_are_kept_and_the_others_spread(run: SampleRun) -> None:
