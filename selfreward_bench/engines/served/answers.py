@@ -35,14 +35,16 @@ _CUT: Final = frozenset(
         "max_new_tokens",
         "max_completion_tokens",
     }
-    | {"token_limit", "output_token_limit", "limit"}
+    | {"token_limit", "output_token_limit", "limit", "error_limit", "time_limit", "model_context_window_exceeded"}
 )
 _FILTERED: Final = frozenset(
     {"content_filter", "content_filtered", "safety", "recitation", "prohibited_content", "blocklist", "spii", "refusal"}
-    | {"image_safety", "guardrail_intervened", "sensitive", "moderation", "blocked", "filtered", "error_toxic"}
+    | {"image_safety", "guardrail_intervened", "sensitive", "moderation", "blocked", "filtered", "error_toxic", "toxic"}
+    | {"model_armor", "input_guardrail_triggered", "output_guardrail_triggered"}
 )
 _BROKEN: Final = frozenset(
     {"error", "network_error", "insufficient_system_resource", "abort", "aborted", "cancelled", "canceled", "timeout"}
+    | {"user_cancel"}
 )
 
 Body = Mapping[str, Any]
@@ -74,7 +76,8 @@ def _message(choice: Body) -> Body:
 def _finish(choice: Body) -> str:
     """Why it ended, as the server says, or as its own provider did."""
     reason = choice.get("finish_reason") or choice.get("native_finish_reason")
-    return str(reason or "").casefold().replace("-", "_").removeprefix("finish_reason_")
+    plain = str(reason or "").casefold().replace("-", "_").removeprefix("finish_reason_")
+    return plain.partition(":")[0].strip()  # "content_filter: PROHIBITED_CONTENT"
 
 
 def _is_refused(choice: Body) -> bool:
@@ -87,6 +90,7 @@ def _said(choice: Body) -> _Said:
     """The answer, and what was thought; an empty answer where the tokens were used up before there was any."""
     message = _message(choice)
     content = message.get("content") if message else choice.get("text")
+    content = [content] if isinstance(content, dict) else content
     thoughts = [_texts(message.get(name)) for name in _THINKING]
     text: str | None = None
     if isinstance(content, str):

@@ -52,7 +52,6 @@ _UNANSWERED_SILENCES: Final = 2  # of such a server that lets one connect
 _UNANSWERED_PATIENCE: Final = 5  # times shorter than with a server that answered before
 _HANDFUL: Final = 8  # requests refused alike before any was answered: all will be
 _NO_FILES: Final = (errno.EMFILE, errno.ENFILE)
-_ERRORS: Final = ("error", "errors", "detail")  # fields of a body that is one
 _SETTLED: Final = {"refused": "refused", "no_logprobs": "no_logprobs", "too_long": "too_long"}  # meaning -> reason
 
 
@@ -336,9 +335,11 @@ class Client:
                 page = " (a web page: the URL mostly ends in /v1)" if raw.lstrip()[:1] == b"<" else ""
                 raise TransientError(f"no valid JSON: {clean(error)}{page}", usage=None) from None
         else:
-            if body.get("choices") or not (any(map(body.get, _ERRORS)) or isinstance(body.get("message"), str)):
+            if body.get("choices"):
                 return body
         said = read_error(raw, call.texts)
+        if not said.words:
+            return body
         raise self._fault(status_of(said), said, sent, call, named="HTTP 200 with an error")
 
     def _response(self, call: Call, raw: bytes, body: Mapping[str, Any], changes: Sequence[str]) -> Response:

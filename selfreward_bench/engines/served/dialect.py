@@ -32,12 +32,19 @@ CHANGES: Final[Mapping[str, str]] = {
     NO_SYSTEM: SYSTEM_IN_TURN,
 }
 
-_LEFT_OUT: Final = ("seed", "top_p", "stop", "temperature")
+#: what can be left out -> how servers call it
+_LEFT_OUT: Final = {
+    "seed": "(?:random_?)?seed",
+    "top_p": "top_?p",
+    "stop": "stop(?:[_ ]?(?:sequences?|words?|strings?))?",
+    "temperature": "temperature",
+}
 _BY_VALUE: Final = ("top_p", "temperature")
 _REFUSING: Final = frozenset({400, 403, 404, 405, 415, 422, 500, 501})
 _REFUSED: Final = re.compile(
-    r"unsupport|n[o']t(be)?(support|allow|permit|available|enabled|valid|accept|specified)|unknown|unrecogni|unexpected|extra"
-    r"|additionalpropert|invalid|cannot|mustbe|onlythedefault|deprecat|disallow|forbidden|removed"
+    r"unsupport|no?t(be)?(support|allow|permit|available|enabled|valid|accept|specified)|unknown|unrecogni|unexpected|extra"
+    r"|additionalpropert|invalid|cannot|mustbe|onlythedefault|mayonly|supportsupto|atmost|toomany|toolong|deprecat|disallow"
+    r"|forbidden|removed"
 )
 _SYSTEM: Final = re.compile(
     r"system(role|message|prompt|instruction)|role\w{0,20}system|gotsystem|developerinstruction|rolesmustalternate"
@@ -96,7 +103,7 @@ def change_for(status: int, said: Said, sent: Mapping[str, Any]) -> str | None:
     if LIMIT in sent and NEW_LIMIT in said.plain:
         return NEW_LIMIT
     present = [name for name in _LEFT_OUT if name in sent]
-    spoken = [n for n in present if re.search(rf"(?<![a-z0-9_]){n}(?![a-z0-9_])", said.plain)]
+    spoken = [n for n in present if re.search(rf"(?<![a-z0-9_]){_LEFT_OUT[n]}(?![a-z0-9_])", said.plain)]
     named = [name for name in present if name in said.names]
     if not named and not _REFUSED.search(said.squeezed):
         return None

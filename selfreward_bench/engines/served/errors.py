@@ -34,7 +34,10 @@ Meaning = Literal[
 
 _ECHOES: Final = frozenset({"input", "flagged_input", "request", "messages", "prompt", "ctx", "url"})  # what was sent
 _LEAST_ECHO: Final = 20  # characters of a text that no error says by chance
-_WORDS: Final = ("message", "msg", "error", "detail", "description", "error_description", "title", "reason", "")
+_WORDS: Final = (
+    *("message", "msg", "error", "detail", "description", "error_description", "title", "reason"),
+    *("error_msg", "errmsg", "status_msg", ""),
+)
 _CODES: Final = ("code", "status", "status_code", "error_code")
 _NAMES: Final = ("param", "parameter", "field")
 _WAITS: Final = ("retrydelay", "retry_delay", "retry_after", "retry_after_seconds")
@@ -80,28 +83,46 @@ class Rule(NamedTuple):
 _ANY_4XX: Final = frozenset({*range(400, 500)} - {401, 404, 407, 408, 409, 425, 429})
 _ANY_5XX: Final = range(500, 600)
 _QUOTA: Final = (
-    r"insufficientquota|exceededyourcurrentquota|billing(hard)?limit|billingnotactive|insufficient(balance|credit|fund)"
-    r"|creditbalanceis|(outof|notenough|nomore)(your)?credit|accountisnotactive|accountdeactivated|arrear|overduepayment"
-    r"|spend(ing)?limit|paymentrequired|余额不足|欠费"
+    r"insufficientquota|exceededyourcurrent(token)?quota|billing(hard)?limit|billingnotactive|billingtobeenabled"
+    r"|insufficient(account)?(balance|credit|fund)|balance(is)?(insufficient|notenough)|accountbalance|overdue"
+    r"|creditbalanceis|(outof|notenough|nomore|haveany|allavailable)(your)?(credit|balance)|account(is)?(suspended|deactivated)"
+    r"|account\w{0,30}isnotactive|arrear|spend(ing)?limit|budget(hasbeen)?exceed|keylimitexceeded|paymentrequired"
+    r"|apiusagelimit|usagequota|freetier\w{0,40}exhausted|freeallocation|free\w{0,20}perday"
+    r"|(per|calls)month|余额不足|欠费|余量已用尽"
 )
+_DAILY: Final = r"exceededyourcurrentquota\w{0,2000}perday"  # with a delay that would not help
 _PASSING: Final = r"per(second|minute|min|hour)|retryin|tryagainin|retrydelay"  # a quota that fills up by itself
 _FILTERED: Final = r"contentfilter|contentpolicyviolation|responsibleaipolicy|contentmanagementpolicy"
+_GUARD: Final = r"(blocked|violat|trigger|interven|failed)"
 _MODERATED: Final = (
     rf"{_FILTERED}|contentpolicy|moderation|flagged|safetysystem|usage(polic|guideline)|violat\w{{1,40}}(polic|guideline)"
     r"|prohibitedcontent|datainspectionfailed|inappropriatecontent|blockedby\w{0,20}safety|harmfulcontent|unsafecontent"
-    r"|contentexistsrisk|sensitivecontent|cyberpolicy|敏感内容|违规内容"
+    r"|contentexistsrisk|sensitive(content|word|information)|(content|prompt)(was|is|hasbeen)?blocked|nsfw|cyberpolicy"
+    rf"|{_GUARD}\w{{0,40}}guardrail|guardrail\w{{0,40}}{_GUARD}|敏感内容|违规内容"
 )
 _LONG: Final = (
-    r"context(length|window|size|limit)|maximumcontext|maxcontext|(prompt|input)(is)?toolong|toomany(input)?tokens"
-    r"|exceed\w{0,20}maximumnumberof(input)?tokens|(maximum|max)(input|prompt)(token)?(length|s)|inputtokens?(count)?exceed"
-    r"|tokensexceed|maxnewtokensmustbe|reducethelengthof|requesttoolarge|maxmodellen|stringtoolong"
+    r"context(length|window|size|limit)|maximumcontext|maxcontext|(prompt|input)(tokens?)?(is|are)?too(long|large)"
+    r"|toomany(input)?tokens|exceed\w{0,20}maximumnumberof(input)?tokens|maxnewtokensmustbe|reducethelengthof|requesttoolarge"
+    r"|(maximum|max)(input|prompt)((token)?(length|s)|characters)|inputtokens?(count)?exceed|tokensexceed|stringtoolong"
+    r"|exceed\w{0,20}modeltokenlimit|inputtokens\w{0,20}exceed\w{0,20}limit|input(s|length)(musthavelessthan|shouldbe)"
+    r"|max(model|seq)len|maxnumtokens|sessionlen"
 )
+# the bound of the answer alone is more than the model may write at all: no matter of the prompt
+_TOO_MUCH_ASKED: Final = r"maxtokensmustbelessthanorequalto[0-9]"
 _NO: Final = r"not(yet)?(support|implement|enable|allow|available|permit)|unsupported|disabled"
 _RATE: Final = (
     r"ratelimit|toomanyrequests|throttl|requestsper(second|minute|hour|day)|tokensper(minute|hour|day)|serverbusy"
 )
-_KEY: Final = r"key|authenti|authoriz|credential|permission|accessdenied|login|signin|invalidtoken|tokenexpired"
-_MODEL: Final = r"modelnotfound|model\w{0,80}doesnotexist|nosuchmodel|unknownmodel|invalidmodel(name|id)|notavalidmodel"
+_KEY: Final = (
+    r"key|authenti|authoriz|credential|permission|accessdenied|login|signin|invalidtoken|token\w{0,40}(expired|invalid)"
+)
+_KEY_PLAINLY: Final = r"(invalid|incorrect|wrong)apikey|apikey(is)?(not|in)valid|apikey(has|is)?expired"
+_MODEL: Final = (
+    r"model(was|is)?not(found|exist|available)|modelnotsupported|model\w{0,80}doesnotexist|nosuchmodel|notavalidmodel"
+    r"|(unknown|unavailable)model|invalidmodel(?!(output|response))|model(id|identifier|name)(is)?(invalid|unknown)"
+    r"|model\w{0,80}(identifier|id)isinvalid|model\w{0,80}(decommissioned|beenretired|beendeprecated)|nonserverlessmodel"
+    r"|accesstothe(specified)?model"
+)
 _PATH: Final = (
     r"unexpectedendpoint|(unknown|nosuch|invalid)(endpoint|path|url|route|requesturl)|cannotpost|(route|endpoint|path)notfound"
     r"|methodnotallowed"
@@ -113,23 +134,26 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("proxy", (407,)),
     Rule("used_up", (402,)),
     Rule("used_up", range(400, 600), r"insufficient\w{0,10}quota"),
-    Rule("used_up", (400, 403, 429), _QUOTA, unless=_PASSING),
+    Rule("used_up", (429,), _DAILY, unless=r"per(second|minute|hour)"),
+    Rule("used_up", (400, 403, 412, 429), _QUOTA, unless=_PASSING),
     Rule("refused", _ANY_4XX, _MODERATED),
     Rule("refused", {*range(402, 600)} - {407}, _FILTERED),
     Rule("no_logprobs", {*_ANY_4XX, 404}, r"logprob"),
     Rule("no_logprobs", _ANY_4XX, r"(output|token)limitwasreached|couldnotfinishthemessage"),  # of one token
     Rule("no_logprobs", _ANY_5XX, rf"logprob\w{{0,80}}({_NO})|({_NO})\w{{0,80}}logprob"),
     Rule("too_long", (413,)),
-    Rule("too_long", {*_ANY_4XX, *_ANY_5XX}, _LONG),
+    Rule("limited", _ANY_4XX, r"throttl"),
+    Rule("too_long", {*_ANY_4XX, *_ANY_5XX}, _LONG, unless=_TOO_MUCH_ASKED),
     Rule("too_long", (429,), r"requesttoolarge"),
     Rule("wrong_key", (401,)),
     Rule("wrong_key", (403,), _KEY),
+    Rule("wrong_key", (400,), _KEY_PLAINLY),
     Rule("not_there", (404, 405, 410)),
     Rule("not_there", _ANY_4XX, rf"{_MODEL}|{_PATH}"),
     Rule("limited", {*_ANY_4XX, 429}, _RATE),
     Rule("limited", _ANY_5XX, r"ratelimit|toomanyrequests|throttl"),
     Rule("limited", (429,)),
-    Rule("again", {408, 409, 425, *_ANY_5XX}),
+    Rule("again", {408, 409, 424, 425, 499, *_ANY_5XX}),
     Rule("failed", range(1000)),
 )
 _COMPILED: Final = [(rule, frozenset(rule.statuses), re.compile(rule.says), re.compile(rule.unless)) for rule in RULES]

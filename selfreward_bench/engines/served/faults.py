@@ -59,19 +59,18 @@ def parse_usage(body: Mapping[str, Any]) -> Usage | None:
     usage = body.get("usage")
     if not isinstance(usage, dict):
         return None
-    prompt = _count(usage, "prompt_tokens", "input_tokens")
+    prompt, total = _count(usage, "prompt_tokens", "input_tokens"), _count(usage, "total_tokens")
     completion = _count(usage, "completion_tokens", "output_tokens")
-    if prompt is None or completion is None:
+    if prompt is None or (completion is None and total is None):
         return None
-    details, total = usage.get("completion_tokens_details"), _count(usage, "total_tokens")
-    thought = _count(details, "reasoning_tokens") if isinstance(details, dict) else None
-    apart = thought is not None and total == prompt + completion + thought
-    return Usage(prompt, completion + (thought or 0) * apart)
+    return Usage(prompt, max(completion or 0, (total or 0) - prompt))
 
 
 def _count(counts: Mapping[str, Any], *names: str) -> int | None:
     found = next((counts[name] for name in names if counts.get(name) is not None), None)
-    return found if isinstance(found, int) and 0 <= found <= _MAX_TOKENS else None
+    if isinstance(found, int | float) and 0 <= found <= _MAX_TOKENS and found == int(found):
+        return int(found)
+    return None
 
 
 # --- what may go wrong

@@ -2,7 +2,8 @@
 
 The answer is what follows the last closing tag. A tag within code (a fenced block, or `` `backticks` ``) is none: an
 answer may be about such tags. Thinking that was begun and never closed was cut off, and leaves no answer. A text that
-closes what it did not open began to think in the prompt, as some chat templates make a model do.
+closes what it did not open began to think in the prompt, as some chat templates make a model do. The families of tags
+are those that vLLM's and llama.cpp's parsers know, which servers leave in where they are started without one.
 """
 
 from __future__ import annotations
@@ -16,12 +17,31 @@ from typing import Final, NamedTuple
 
 __all__ = ["Parts", "begins_thinking", "split_thinking"]
 
-_WORDS: Final = r"think(?:ing)?|thought|reasoning|seed:think"
-_OPEN: Final = re.compile(rf"<(?:{_WORDS})>|\[THINK\]|◁think▷", re.IGNORECASE)
-_CLOSE: Final = re.compile(rf"</(?:{_WORDS})>|\[/THINK\]|◁/think▷", re.IGNORECASE)
+_WORDS: Final = r"think(?:ing|_fast(?:er)?)?|thought|reasoning|(?:seed:|longcat_)think"
+_OPEN: Final = re.compile(
+    rf"<(?:{_WORDS})>|\[THINK\]|◁think▷|<\|(?:begin_of_thought|start_thinking|inner_prefix)\|>|<\|channel>(?:thought)?",
+    re.IGNORECASE,
+)
+_CLOSE: Final = re.compile(
+    rf"</(?:{_WORDS})>|\[/THINK\]|◁/think▷|<\|(?:end_of_thought|end_thinking|inner_suffix)\|>|<channel\|>",
+    re.IGNORECASE,
+)
+# what some of them put around the answer then
+_WRAPPED: Final = re.compile(
+    r"\s*<(?:\|(?:begin_of_solution|start_response|start_text|answer_prefix)\|)>(?P<tokens>.*?)"
+    r"(?:<\|(?:end_of_solution|end_response|end_text|answer_suffix)\|>\s*)?\Z"
+    r"|\s*<(?P<tag>answer|response)>(?P<tagged>.*)</(?P=tag)>\s*\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+# Granite 3.2, in words
+_GRANITE: Final = re.compile(
+    r"\s*Here(?:'s| is) my thought process:(.*?)^[ \t]*Here(?:'s| is) my response:", re.DOTALL | re.MULTILINE
+)
 # gpt-oss, with its control tokens and without them
 _CHANNELS: Final = re.compile(r"<\|(?:channel|start)\|>")
-_FINAL: Final = re.compile(r"<\|channel\|>final[^<]{0,100}<\|message\|>|(?<=assistant)final(?=\S)")
+_FINAL: Final = re.compile(
+    r"<\|channel\|>final[^<]{0,100}(?:<\|constrain\|>[^<]{0,100})?<\|message\|>|(?<=assistant)final(?=\S)"
+)
 _END: Final = re.compile(r"<\|(?:end|return)\|>\s*\Z")
 _NO_TOKENS: Final = re.compile(r"analysis.*assistantfinal\S", re.DOTALL)
 
@@ -50,6 +70,8 @@ def split_thinking(text: str) -> Parts:
     start = text.lstrip()
     if _CHANNELS.match(start) or _NO_TOKENS.match(start):
         return _split_channels(start)
+    if granite := _GRANITE.match(text):
+        return Parts(granite[1].strip(), text[granite.end() :].lstrip())
     opened, closes = _OPEN.match(start), list(_CLOSE.finditer(text))
     if not opened and not closes:
         return Parts("", text)
@@ -61,9 +83,11 @@ def split_thinking(text: str) -> Parts:
     if last is None:
         return Parts(_thought(text), "") if opened else Parts("", text)
     answer = text[last.end() :].lstrip()
+    if not opened and not answer and len(_OPEN.findall(text)) >= len(closes):
+        return Parts("", text)  # it is about such tags: nothing that the prompt began is closed
     if _OPEN.match(answer):
         return Parts(_thought(text), "")
-    return Parts(_thought(text[: last.start()]), answer)
+    return Parts(_thought(text[: last.start()]), _unwrapped(answer))
 
 
 def begins_thinking(token: str) -> bool:
@@ -74,6 +98,14 @@ def begins_thinking(token: str) -> bool:
 
 def _thought(text: str) -> str:
     return _OPEN.sub("", text.strip(), count=1).strip() if _OPEN.match(text.strip()) else text.strip()
+
+
+def _unwrapped(answer: str) -> str:
+    found = _WRAPPED.match(answer)
+    if found is None:
+        return answer
+    within: str = found["tokens"] or found["tagged"] or ""
+    return within.strip()
 
 
 def _split_channels(text: str) -> Parts:

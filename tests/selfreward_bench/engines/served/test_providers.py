@@ -195,6 +195,7 @@ def test_reasons_that_settle_one_sample(store: ResponseStore, script: Script, re
         (lambda a: error("You exceeded " + "y" * 4096, 429, code="insufficient_quota"), "used up"),
         (lambda a: (200, {"error": {"message": "Insufficient credits", "code": 402}}), "Insufficient credits.*used up"),
         (lambda a: (200, {"error": "Unexpected endpoint or method. (POST /chat)"}), "Unexpected endpoint.*ends in /v1"),
+        (lambda a: (200, {"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}), "used up"),
         (lambda a: error("Invalid API key", 403), "wants a key"),
     ],
 )
@@ -263,6 +264,8 @@ PARTS += [{"type": "text", "text": "Rating: "}, {"type": "text", "text": "[[7]]"
         (said(PARTS), "Maybe [[6]]"),
         (said(PARTS[1:]), ""),
         (said(["Rating: ", "[[7]]"]), ""),
+        (said({"type": "text", "text": "Rating: [[7]]"}), ""),
+        (said("<|channel>thought\nMaybe [[6]]<channel|>Rating: [[7]]"), "Maybe [[6]]"),
     ],
 )
 def test_thinking_is_no_part_of_the_answer(store: ResponseStore, answer: Answer, thinking: str) -> None:
@@ -297,6 +300,7 @@ REASONS = dict.fromkeys(
 )
 REASONS |= dict.fromkeys(["end_turn", "eos", "STOP", "complete", "none"], "stop")
 REASONS |= dict.fromkeys(["SAFETY", "content_filter", "content-filter", "PROHIBITED_CONTENT", "refusal"], "refused")
+REASONS |= {"content_filter: PROHIBITED_CONTENT": "refused", "model_context_window_exceeded": "length"}
 
 
 @pytest.mark.parametrize(("reason", "finish"), REASONS.items())
@@ -308,11 +312,19 @@ def test_finish_reasons_of_all_dialects(store: ResponseStore, reason: str, finis
     assert engine.failures == ({"a": "refused"} if finish == "refused" else {})
 
 
-def test_tokens_that_are_counted_apart_from_the_answer_are_paid_for(store: ResponseStore) -> None:
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"completion_tokens": 2, "completion_tokens_details": {"reasoning_tokens": 100}},
+        {"completion_tokens": 2},  # Gemini's way
+        {"completion_tokens": None},  # ... where there was thinking alone
+        {"completion_tokens": 102.0, "total_tokens": None},
+    ],
+)
+def test_tokens_that_are_counted_apart_from_the_answer_are_paid_for(store: ResponseStore, usage: Any) -> None:
     status, body = said("x")
-    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 107}
-    apart = body | {"usage": usage | {"completion_tokens_details": {"reasoning_tokens": 100}}}
-    with scripted_server(lambda a: (status, apart)) as server:
+    counted = body | {"usage": {"prompt_tokens": 5, "total_tokens": 107} | usage}
+    with scripted_server(lambda a: (status, counted)) as server:
         engine = ServedEngine(f"m@{server.url}", store=store, limits=FAST)
         (found,) = written(engine, [ask("a")])
     assert (found.n_tokens, engine.usage.completion_tokens) == (102, 102)

@@ -13,6 +13,9 @@ from selfreward_bench.engines.served.thinking import begins_thinking, split_thin
 
 TAGS = [(f"<{word}>", f"</{word}>") for word in ("think", "THINK", "thinking", "reasoning", "thought", "seed:think")]
 TAGS += [("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷"), ("<Think>", "</think>")]
+TAGS += [("<longcat_think>", "</longcat_think>"), ("<think_fast>", "</think_fast>")]
+TAGS += [("<|begin_of_thought|>", "<|end_of_thought|>"), ("<|START_THINKING|>", "<|END_THINKING|>")]
+TAGS += [("<|inner_prefix|>", "<|inner_suffix|>"), ("<|channel>thought", "<channel|>")]
 
 
 @pytest.mark.parametrize(
@@ -44,6 +47,19 @@ TAGS += [("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷"), ("<Think>", "
         ("<|channel|>analysis<|message|>cut", None, ""),
         ("analysisWe think.assistantfinalRating: [[7]]", None, "Rating: [[7]]"),
         ("analysis of assistants", "", "analysis of assistants"),
+        ("<|channel|>analysis<|message|>a<|end|><|channel|>final <|constrain|>json<|message|>b", None, "b"),
+        ("<|START_THINKING|>a<|END_THINKING|><|START_RESPONSE|>b<|END_RESPONSE|>", "a", "b"),
+        ("<|begin_of_thought|>\na\n<|end_of_thought|>\n<|begin_of_solution|>\nb\n<|end_of_solution|>\n", "a", "b"),
+        ("<|begin_of_thought|>a<|end_of_thought|><|begin_of_solution|>cut off", "a", "cut off"),
+        ("<think>a</think>\n<answer>\nb\n</answer>", "a", "b"),
+        ("<think>a</think>\n<response>b</response>\n", "a", "b"),
+        ("<think>a</think>In <answer>b</answer> tags", "a", "In <answer>b</answer> tags"),
+        ("<answer>b</answer>", "", "<answer>b</answer>"),
+        ("Here is my thought process: a\n\nHere is my response: b", "a", "b"),
+        ("Here's my thought process:\na\nHere's my response:\nb", "a", "b"),
+        ("Here is my thought process: a. Rating: [[7]]", "", "Here is my thought process: a. Rating: [[7]]"),
+        ("[[7]]\n<reasoning>because</reasoning>", "", "[[7]]\n<reasoning>because</reasoning>"),
+        ("It ends with </think>", "It ends with", ""),
     ],
 )
 def test_what_is_thought_and_what_is_said(text: str, thinking: str | None, answer: str) -> None:
@@ -74,20 +90,31 @@ CODE = st.sampled_from(
 
 
 @settings(max_examples=400, deadline=None)
-@given(thoughts=st.lists(THOUGHTS, min_size=1, max_size=4), verdict=st.integers(1, 9), code=CODE | st.just(""))
-def test_the_answer_is_what_follows_the_last_thought(thoughts: list[str], verdict: int, code: str) -> None:
-    """Whatever is thought, how often and how deep, and whether the answer quotes such tags in code."""
+@given(
+    thoughts=st.lists(THOUGHTS, min_size=1, max_size=4),
+    tags=st.sampled_from(TAGS),
+    verdict=st.integers(1, 9),
+    code=CODE | st.just(""),
+)
+def test_the_answer_is_what_follows_the_last_thought(
+    thoughts: list[str], tags: tuple[str, str], verdict: int, code: str
+) -> None:
+    """Whatever is thought, how often and how deep, in whatever tags, and whether the answer quotes tags in code."""
+    opening, closing = tags
     said = f"Rating: [[{verdict}]]{code} Done."
-    blocks = "".join(f"<think>{thought}</think>\n" for thought in thoughts)
-    assert split_thinking(blocks + said).answer == said
-    assert split_thinking(blocks.removeprefix("<think>") + said).answer == said
+    blocks = "".join(f"{opening} {thought}{closing}\n" for thought in thoughts)
+    found = split_thinking(blocks + said)
+    assert found.answer == said
+    assert found.thinking == blocks.removeprefix(opening).strip().removesuffix(closing).strip()
+    assert split_thinking(blocks.removeprefix(opening) + said).answer == said
 
 
 @settings(max_examples=200, deadline=None)
-@given(thoughts=st.lists(WORDS, max_size=3), last=WORDS)
-def test_what_is_never_closed_is_no_answer(thoughts: list[str], last: str) -> None:
-    blocks = "".join(f"<think>{thought}</think>\n" for thought in thoughts)
-    assert split_thinking(f"{blocks}<think>{last}").answer == ""
+@given(thoughts=st.lists(WORDS, max_size=3), tags=st.sampled_from(TAGS), last=WORDS)
+def test_what_is_never_closed_is_no_answer(thoughts: list[str], tags: tuple[str, str], last: str) -> None:
+    opening, closing = tags
+    blocks = "".join(f"{opening} {thought}{closing}\n" for thought in thoughts)
+    assert split_thinking(f"{blocks}{opening} {last}").answer == ""
 
 
 @settings(max_examples=200, deadline=None)
@@ -98,7 +125,10 @@ def test_an_answer_that_thinks_nothing_stays_as_it_is(text: str) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["```\n", "```x\n", "`", "` ", "`</think>` ", "<think>", "</think>", "~~~\n\n", "``a`", "\n\n", "<|channel|>"],
+    [
+        *("```\n", "```x\n", "`", "` ", "`</think>` ", "<think>", "</think>", "~~~\n\n", "``a`", "\n\n", "<|channel|>"),
+        *("<answer>", "<|channel>x", "Here is my thought process:\n"),
+    ],
 )
 def test_hostile_texts_take_time_in_proportion_to_their_length(piece: str) -> None:
     def seconds(size: int) -> float:
