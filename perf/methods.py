@@ -1,8 +1,8 @@
 """Every method on the micro-world, at one budget: what docs/methods.md has its table and its picture from.
 
 A method is a recipe. Each goes on from the same M1 (`trainers.forking`), with as many prompts and candidates a round;
-M2 and M3 are scored on the same prompts, and judge in the same way whatever judged in training. None rehearses
-(perf/variants.py is about that), as it goes with every method.
+M2 and M3 are scored on the same prompts, and judge in the same way whatever judged in training. `micro-plain` is the
+paper's way, which each of the others changes in one thing; `micro` adds a rehearsal (perf/variants.py).
 
     python perf/methods.py run --seeds 0 1 2 --out perf/out/methods     three seeds: hours of one thread
     python perf/methods.py table --out perf/out/methods --picture docs/gallery/methods.svg
@@ -21,6 +21,7 @@ from typing import Any
 from micro import training_facts
 
 METHODS = (
+    "micro-plain",
     "micro",
     "micro-best-random",
     "micro-sppo",
@@ -183,9 +184,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--out", type=Path, default=Path("perf/out/methods"))
     parser.add_argument("--picture", type=Path)
-    parser.add_argument(
-        "--set", action="append", default=["with_baseline=false", "rehearsal.what=none"], dest="overrides"
-    )
+    parser.add_argument("--set", action="append", default=["with_baseline=false"], dest="overrides")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     if options.what == "run":

@@ -262,7 +262,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--rewards", nargs="+", default=list(REWARDS), choices=REWARDS)
     parser.add_argument("--out", type=Path, default=Path("perf/out/micro"))
-    parser.add_argument("--recipe", default="micro")
+    parser.add_argument("--recipe", default="micro-plain")
     parser.add_argument("--until", default="M3")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     options = parser.parse_args()

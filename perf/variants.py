@@ -243,7 +243,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--variants", nargs="+", default=["none", "own", "soft", "own+contrast"])
     parser.add_argument("--out", type=Path, default=Path("perf/out/rehearsal"))
-    parser.add_argument("--recipe", default="micro")
+    parser.add_argument("--recipe", default="micro-plain")
     parser.add_argument("--until", choices=MODELS, default="M3")
     parser.add_argument("--set", action="append", default=["with_baseline=false"], dest="overrides")
     parser.add_argument("--table", action="store_true", help="trains nothing")

@@ -15,8 +15,18 @@ from selfreward_bench.storage.rundir import RunDir
 
 BUILT_IN = [
     *("five-bucket", "llama-3.1-8b", "llama-3.1-8b-lora", "llama-3.2-1b", "micro", "micro-best-random", "micro-cream"),
-    *("micro-dice", "micro-fast", "micro-irpo", "micro-length", "micro-meta", "micro-oracle", "micro-random"),
-    *("micro-spin", "micro-sppo", "micro-temporal", "no-eft", "paper-70b", "positive-only", "qwen2.5-0.5b", "sft-data"),
+    *("micro-dice", "micro-fast", "micro-irpo", "micro-length", "micro-meta", "micro-oracle", "micro-plain"),
+    *(
+        "micro-random",
+        "micro-spin",
+        "micro-sppo",
+        "micro-temporal",
+        "no-eft",
+        "paper-70b",
+        "positive-only",
+        "qwen2.5-0.5b",
+        "sft-data",
+    ),
     *("smollm2-1.7b-lora", "smollm2-135m"),
 ]
 
@@ -48,9 +58,9 @@ def test_the_shipped_recipes() -> None:
 
 def test_an_ablation_changes_what_it_is_about_and_nothing_else() -> None:
     changed = {
-        "no-eft": ("micro", {"sft": {"eft_repeat": 0}}),
-        "positive-only": ("micro", {"learn": "positives"}),
-        "sft-data": ("micro", {"seeds": {"ift_size": 300, "eft_size": 1500}}),
+        "no-eft": ("micro-plain", {"sft": {"eft_repeat": 0}}),
+        "positive-only": ("micro-plain", {"learn": "positives"}),
+        "sft-data": ("micro-plain", {"seeds": {"ift_size": 300, "eft_size": 1500}}),
         "five-bucket": ("smollm2-135m", {"judge": {"prompt": "five-bucket"}}),
     }
     for name, (base, ours) in changed.items():
@@ -83,13 +93,19 @@ def test_the_paper_recipe_has_the_papers_values() -> None:
     assert (c.pairs.strategy, c.pairs.min_gap) == ("best-worst", 0.0)
 
 
-def test_the_controls_differ_from_micro_in_their_rewards_alone() -> None:
-    micro = recipes.load("micro")
-    assert micro.rewards == "self"
+def test_the_controls_differ_from_the_plain_recipe_in_their_rewards_alone() -> None:
+    plain = recipes.load("micro-plain")
+    assert (plain.rewards, plain.rehearsal.what) == ("self", ())
     for reward in ("random", "length", "oracle"):
         control = recipes.load(f"micro-{reward}")
         assert control.rewards == reward
-        assert control.model_copy(update={"rewards": "self", "name": "micro"}) == micro
+        assert control.model_copy(update={"rewards": "self", "name": "micro-plain"}) == plain
+
+
+def test_the_plain_recipe_leaves_out_the_rehearsal_alone() -> None:
+    micro, plain = recipes.load("micro"), recipes.load("micro-plain")
+    assert micro.rehearsal.what == ("own",)
+    assert micro.model_copy(update={"rehearsal": plain.rehearsal, "name": "micro-plain"}) == plain
 
 
 def test_micro_fast_is_micro_with_less_of_everything() -> None:

@@ -39,7 +39,7 @@ SMALL = [
 
 
 def make(path: Path, *settings: str) -> RunDir:
-    return RunDir.create(path, recipes.load("micro", [*SMALL, *settings]))
+    return RunDir.create(path, recipes.load("micro-plain", [*SMALL, *settings]))
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,7 @@ def test_nothing_goes_on_from_a_base_that_renders_otherwise(copy: RunDir, monkey
 
 
 def test_no_usable_pair_stops_with_the_counts(copy: RunDir) -> None:
-    config = recipes.load("micro", [*SMALL, "pairs.min_gap=5"])
+    config = recipes.load("micro-plain", [*SMALL, "pairs.min_gap=5"])
     (copy.path / "srbench.yaml").unlink()
     shutil.move(copy.path, copy.path.with_name("other"))
     run = RunDir.create(copy.path, config)

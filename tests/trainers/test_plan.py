@@ -33,7 +33,7 @@ def config(folder: Path, *settings: str, reviews: bool = True) -> RunConfig:
     for name, lines in (("ift", ift), ("eft", eft)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     sources = [f"seeds.ift={folder / 'ift.jsonl'}", f"seeds.eft={folder / 'eft.jsonl'}", "seeds.exclude=null"]
-    return recipes.load("micro", [*sources, *SETTINGS, *settings])
+    return recipes.load("micro-plain", [*sources, *SETTINGS, *settings])
 
 
 def stage(plan: Plan, name: str) -> StagePlan:
@@ -143,6 +143,9 @@ def test_runs_beside_it_and_the_embedded_base_tell_rates(tmp_path: Path) -> None
     assert plan.seconds is not None
     assert 60 < plan.seconds < 1800
     assert "embedded base" in plan.sources[0]
+    plain = make_plan(RunDir.create(tmp_path / "elsewhere" / "e", recipes.load("micro-plain")), until="M3")
+    assert plain.seconds is not None
+    assert plan.seconds > plain.seconds + 10  # a rehearsal is trained, too
 
 
 #: seconds of each stage of a run of the micro recipe on one thread of the machine in perf/RESULTS.md (seed 1)
@@ -161,11 +164,11 @@ MEASURED = {
 
 
 def test_the_first_run_of_the_micro_recipe_takes_about_what_is_said_before_it(tmp_path: Path) -> None:
-    plan = make_plan(RunDir(tmp_path / "run", recipes.load("micro", ["with_baseline=true"])), until="M3")
+    plan = make_plan(RunDir(tmp_path / "run", recipes.load("micro-plain", ["with_baseline=true"])), until="M3")
     said = {s.name: s.seconds or 0.0 for s in plan.stages}
     for name, seconds in MEASURED.items():
         assert 1 / 1.5 < said[name] / seconds < 1.5, name
-    other = make_plan(RunDir(tmp_path / "run", recipes.load("micro", ["judge.mode=expected"])), until="M3")
+    other = make_plan(RunDir(tmp_path / "run", recipes.load("micro-plain", ["judge.mode=expected"])), until="M3")
     assert "M2/judgments" in other.without_estimate  # was not measured
 
 

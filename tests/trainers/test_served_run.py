@@ -87,7 +87,7 @@ def make(path: Path, server: tuple[ScriptedServer, Path], *settings: str) -> Run
     running, eft = server
     roles = {"prompts.writer": "writer", "seeds.reviewer": "reviewer", "judge.model": "judge"}
     named = [f"{role}=openai:{name}@{running.url}" for role, name in roles.items()]
-    return RunDir.create(path, recipes.load("micro", [*TINY, f"seeds.eft={eft}", *named, *settings]))
+    return RunDir.create(path, recipes.load("micro-plain", [*TINY, f"seeds.eft={eft}", *named, *settings]))
 
 
 def make_all(run: RunDir, services: Services) -> list[Iteration]:

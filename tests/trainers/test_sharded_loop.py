@@ -39,7 +39,7 @@ def settings(folder: Path) -> RunConfig:
         "train={launch: auto, processes: 2, sharding: fsdp}",
         "eval.after_iteration=[]",
     ]
-    return recipes.load("micro", changes)
+    return recipes.load("micro-plain", changes)
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ SMALL = [
 
 
 def make(path: Path, *settings: str) -> RunDir:
-    return RunDir.create(path, recipes.load("micro", [*SMALL, *settings]))
+    return RunDir.create(path, recipes.load("micro-plain", [*SMALL, *settings]))
 
 
 @pytest.fixture(scope="module")
@@ -320,7 +320,7 @@ def _silent() -> Any:
     ],
 )
 def test_settings_that_make_no_method_are_refused(settings: list[str], told: str, tmp_path: Path) -> None:
-    config = recipes.load("micro", [*SMALL, *settings])
+    config = recipes.load("micro-plain", [*SMALL, *settings])
     assert any(re.search(told, problem) for problem in problems(config))
     with pytest.raises(ConfigError, match="do not make a method"):
         run_iteration(RunDir.create(tmp_path / "run", config), preflight=False)
