@@ -20,7 +20,7 @@ from leaderboards import brought, replicates, standings
 from leaderboards.asked import Asked
 from leaderboards.base import Benchmark, JudgeRole, Outcome, Setting, Subject, summarise, unscored
 from leaderboards.descriptions import added, described, learn
-from leaderboards.keeping import Start, begin
+from leaderboards.keeping import Start, begin, spelled_out
 from leaderboards.metrics import BUILT_IN
 from selfreward_bench.bases.examine import open_engine
 from selfreward_bench.config import RunConfig
@@ -255,8 +255,12 @@ class _Evaluation:
     reporter: Reporter
 
     def start(self, benchmark: Benchmark) -> _Start:
+        return _Start(fingerprint=self.model.fingerprint, config_hash=hash_json(self._identity(benchmark)))
+
+    def _identity(self, benchmark: Benchmark) -> dict[str, object]:
+        """All settings that a result belongs to."""
         engine, judge = self.setting.config.engine, self.setting.judge
-        identity = {
+        identity: dict[str, object] = {
             "benchmark": benchmark.key,
             "engine": {"kind": engine.kind, "dtype": engine.dtype, **engine.numerics},
             "judge": judge.identity if judge and benchmark.needs_judge else None,
@@ -265,7 +269,7 @@ class _Evaluation:
         }
         if self._judging(benchmark):
             identity["request"] = self.model.asked
-        return _Start(fingerprint=self.model.fingerprint, config_hash=hash_json(identity | self.model.rendering))
+        return identity | self.model.rendering
 
     def result(self, benchmark: Benchmark) -> EvalResult:
         stage = f"{self.model.name}/eval/{benchmark.key}"
@@ -316,6 +320,7 @@ class _Evaluation:
             judge=asked.judge(outcome.judge),
             metrics=metrics,
             config_hash=start.config_hash,
+            settings=spelled_out(self._identity(benchmark)),
             versions=_versions(),
             hardware=hardware(),
             seconds=round(time.monotonic() - began, 3),

@@ -6,18 +6,23 @@ A directory says in its start file what it was begun for. What was begun for som
 
 from __future__ import annotations
 
-from itertools import count
+import json
+from collections.abc import Iterator, Mapping
+from itertools import count, islice
 from pathlib import Path
 from typing import ClassVar, Final, TypeVar
+
+from pydantic_core import to_jsonable_python
 
 from selfreward_bench.storage.files import os_errors
 from selfreward_bench.storage.model_files import weights_in
 from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Record
 
-__all__ = ["Start", "begin", "read_start"]
+__all__ = ["Start", "begin", "read_start", "spelled_out"]
 
 _OTHER: Final = ".other"
+_MOST: Final = 200  # settings that are spelled out, and characters of one
 
 
 class Start(Record):
@@ -35,6 +40,27 @@ class Start(Record):
     def short(self) -> str:
         """Tells it from others in a folder's name; all fingerprints of served models begin alike."""
         return f"{self.fingerprint[-8:]}-{hash_json(self)[:8]}"
+
+
+def spelled_out(identity: Mapping[str, object]) -> dict[str, str]:
+    """What a hash of settings is made of, for people: ``{"eval": {"samples": 4}}`` is ``{"eval.samples": "4"}``."""
+    return dict(islice(_leaves(to_jsonable_python(identity)), _MOST))
+
+
+def _leaves(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", _text(value)[:_MOST]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 S = TypeVar("S", bound=Start)

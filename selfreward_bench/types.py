@@ -248,6 +248,8 @@ class EvalResult(Record):
         comparability: what two numbers must share to be compared (judge and its snapshot, prompt hash, parameters,
             order policy, reference and data hashes).
         hardware: what it was computed on (``selfreward_bench.hardware``); it is no part of comparability.
+        settings: what ``config_hash`` was made of, the weights aside: dotted names and their values as text. Empty in
+            results of early versions.
         source: where a model of the hub came from, ``OWNER/NAME@COMMIT``; empty for all others.
         fingerprint: of the model: of its weights, ``+``, of the files that say how they are used
             (``storage.model_files``). That of a served model is of its name and address, that of finished files of
@@ -272,6 +274,7 @@ class EvalResult(Record):
     judge: str | None
     metrics: dict[str, Metric]
     config_hash: str
+    settings: dict[str, str] = {}
     versions: dict[str, str]
     hardware: dict[str, str | int | float] = {}
     seconds: float

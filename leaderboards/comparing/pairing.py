@@ -169,7 +169,8 @@ def _side(who: Evaluated, name: str, results: Sequence[EvalResult]) -> Side:
 
 
 def _benchmark(a: Stored, b: Stored, names: tuple[str, str], compare_unlike: bool) -> PairedBenchmark:
-    unlike = _unlike(a.result, b.result)
+    unlike = _unlike(conditions(a.result), conditions(b.result))
+    settings = (a.result.settings, b.result.settings)
     compared = compare_unlike or not unlike
     return PairedBenchmark(
         benchmark=a.result.benchmark,
@@ -177,13 +178,13 @@ def _benchmark(a: Stored, b: Stored, names: tuple[str, str], compare_unlike: boo
         unlike=unlike,
         compared=compared,
         settings_differ=not unlike and a.result.config_hash != b.result.config_hash,
+        settings=_unlike(*settings) if all(settings) else (),
         incomplete=(a.result.incomplete, b.result.incomplete),
         metrics=tuple(_metrics(a, b, names, compared)),
     )
 
 
-def _unlike(a: EvalResult, b: EvalResult) -> tuple[Unlike, ...]:
-    left, right = conditions(a), conditions(b)
+def _unlike(left: Mapping[str, str], right: Mapping[str, str]) -> tuple[Unlike, ...]:
     return tuple(
         Unlike(condition=key, a=left.get(key, ""), b=right.get(key, ""))
         for key in dict.fromkeys((*left, *right))

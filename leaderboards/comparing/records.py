@@ -82,6 +82,7 @@ class PairedBenchmark(Record):
         unlike: why the two are not compared, or with ``compared`` why they should not be.
         compared: whether there are differences.
         settings_differ: what is no condition of the benchmark differs, such as the seed or the number type.
+        settings: all settings that differ, conditions or not, where both results say theirs.
         incomplete: samples of ``a`` and ``b`` that failed and are asked for again on the next evaluation.
     """
 
@@ -90,6 +91,7 @@ class PairedBenchmark(Record):
     unlike: tuple[Unlike, ...] = ()
     compared: bool = True
     settings_differ: bool = False
+    settings: tuple[Unlike, ...] = ()
     incomplete: tuple[int, int] = (0, 0)
     metrics: tuple[PairedMetric, ...] = ()
 

@@ -108,7 +108,8 @@ def _benchmark(facts: RunFacts, table: ResultTable, prefix: str) -> _Table:
     models = [m for m in facts.models if table.benchmark in m.results]
     judge = f" Judge: {escaped(table.judge)}." if table.judge else ""
     unlike = f" Not alike, so nothing is bold: {escaped('; '.join(table.unlike))}." if table.unlike else ""
-    caption = f"{escaped(facts.name)}: {escaped(table.title)}.{judge}{unlike} {_NOTE}"
+    other = f" Settings that need not be equal: {escaped(table.settings)}." if table.settings else ""
+    caption = f"{escaped(facts.name)}: {escaped(table.title)}.{judge}{unlike}{other} {_NOTE}"
     label = re.sub(r"[^a-z0-9-]+", "-", table.benchmark.partition("@")[0].lower())
     rows = tuple(_rows(facts, table, models))
     return _Table(caption, f"tab:{prefix}{label}", _header("Metric", table.models), rows)

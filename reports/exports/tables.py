@@ -164,12 +164,19 @@ def as_csv(runs: Sequence[RunFacts]) -> str:
 
 
 def as_json(runs: Sequence[RunFacts]) -> str:
-    """The same facts, and the paired differences, head-to-head comparisons and gaps of each run."""
+    """The same facts, and the settings, paired differences, head-to-head comparisons and gaps of each run."""
     named = list(zip(names_of(runs), runs, strict=True))
     found = {
         "format": 1,
         "srbench": __version__,
         "results": [asdict(fact) for fact in facts_of(runs)],
+        "settings": [
+            {"run": name, "checkpoint": m.name, "benchmark": key, "settings": dict(result.settings)}
+            for name, facts in named
+            for m in facts.models
+            for key, result in m.results.items()
+            if result.settings
+        ],
         "differences": [
             {"run": name, **d.model_dump(mode="json")}
             for name, facts in named
@@ -230,6 +237,8 @@ def _table(table: ResultTable) -> list[str]:
     if table.judge:
         lines += [f"Judge: {escaped(table.judge)}", ""]
     lines += [f"- Not alike: {escaped(phrase)}" for phrase in table.unlike] + [""] * bool(table.unlike)
+    if table.settings:
+        lines += [f"- Other settings, which need not be equal: {escaped(table.settings)}", ""]
     lines += [f"- {escaped(model)} failed: {escaped(why)}" for model, why in table.failures]
     lines += [""] * bool(table.failures)
     if not table.rows:

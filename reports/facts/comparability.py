@@ -11,13 +11,25 @@ from leaderboards.comparing.records import SETTINGS, conditions
 from reports import wording
 from selfreward_bench.types import EvalResult
 
-__all__ = ["differing", "groups", "named", "other_settings", "unlike"]
+__all__ = [
+    "PARAMETERS",
+    "differing",
+    "differing_settings",
+    "groups",
+    "named",
+    "other_settings",
+    "setting_name",
+    "settings_apart",
+    "unlike",
+]
+
+PARAMETERS: Final = "parameters"
 
 _NAMES: Final = {
     "judge": "judge",
     "snapshot": "judge snapshot",
     "prompt": "prompt",
-    "parameters": "parameters",
+    PARAMETERS: PARAMETERS,
     "request": "how servers were asked",
     "order": "order of showing",
     "reference": "reference answers",
@@ -30,6 +42,15 @@ _NAMES: Final = {
     "profile": "profile of tasks",
     SETTINGS: "settings or data",
 }
+_SETTING_NAMES: Final = {
+    "engine.kind": "engine",
+    "engine.dtype": "number type",
+    "finished": "kind of finished files",
+    "date": "day that the chat template shows",
+    "request": "how servers were asked",
+}
+_NO_PARAMETERS: Final = ("benchmark", "seed", "engine.", "date", "chat_template")  # settings that are no condition
+_MOST: Final = 12  # settings that are told
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _SHOWN: Final = 60  # characters of a value
 _HASH: Final = re.compile(r"[0-9a-f]{8,64}")
@@ -56,23 +77,71 @@ def unlike(results: Mapping[str, EvalResult], *, settings: bool = True) -> list[
     hashes = {name: {k: v for k, v in found.items() if k == SETTINGS} for name, found in stated.items()}
     for found in stated.values():
         found.pop(SETTINGS, None)
-    return differing(stated) or (differing(hashes) if settings else [])
+    said = _settings(results)
+    return differing(stated, said) or (differing(hashes, said) if settings else [])
 
 
 def other_settings(results: Mapping[str, EvalResult]) -> str:
     """Settings that are no condition (the seed, the number type) and differ all the same; empty where none do."""
     hashes = {name: r.config_hash[:12] for name, r in results.items()}
-    return _by_value(hashes) if len(set(hashes.values())) > 1 and not unlike(results) else ""
+    if len(set(hashes.values())) < 2 or unlike(results):
+        return ""
+    return "; ".join(differing_settings(_settings(results))) or _by_value(hashes)
 
 
-def differing(stated: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Which stated conditions differ, a phrase each."""
+def differing(
+    stated: Mapping[str, Mapping[str, str]], settings: Mapping[str, Mapping[str, str]] | None = None
+) -> list[str]:
+    """Which stated conditions differ, a phrase each.
+
+    Args:
+        stated: name -> condition -> value.
+        settings: name -> setting -> value; they stand for a condition that is told as a hash of settings.
+    """
     found = []
-    for key in dict.fromkeys(key for made in stated.values() for key in made):
-        values = {name: made.get(key, "not stated") for name, made in stated.items()}
-        if len(set(values.values())) > 1:
-            found.append(f"{_NAMES.get(key, key)}: {_by_value(values)}")
+    for key, values in _apart(stated).items():
+        told: list[str] = []
+        if key == SETTINGS:
+            told = differing_settings(settings or {})
+        elif key == PARAMETERS and all(map(_HASH.fullmatch, values.values())):
+            told = differing_settings(settings or {}, without=_NO_PARAMETERS)
+        found += told or [f"{_NAMES.get(key, key)}: {_by_value(values)}"]
     return found
+
+
+def differing_settings(settings: Mapping[str, Mapping[str, str]], without: tuple[str, ...] = ()) -> list[str]:
+    """Which settings differ, a phrase each: ``sampling temperature: 0.7 (M1), 1.0 (M2)``.
+
+    Args:
+        settings: name -> setting -> value.
+        without: how those begin that are left out.
+    """
+    apart = {key: values for key, values in _apart(settings).items() if not (without and key.startswith(without))}
+    told = [f"{setting_name(key)}: {_by_value(values)}" for key, values in islice(apart.items(), _MOST)]
+    return told + [f"{len(apart) - _MOST} other settings"] * (len(apart) > _MOST)
+
+
+def settings_apart(results: Mapping[str, EvalResult]) -> dict[str, dict[str, str]]:
+    """The settings that differ, where all results say theirs: setting -> name -> value; a bounded number."""
+    return dict(islice(_apart(_settings(results)).items(), _MOST))
+
+
+def _settings(results: Mapping[str, EvalResult]) -> dict[str, Mapping[str, str]]:
+    """Of each result; of none where one is of an early version and does not say them."""
+    return {name: r.settings for name, r in results.items()} if all(r.settings for r in results.values()) else {}
+
+
+def setting_name(key: str) -> str:
+    """Such as ``sampling temperature``."""
+    named = {**_NAMES, **_SETTING_NAMES}.get(key, key.removeprefix("eval.").replace(".", " ").replace("_", " "))
+    return wording.clip(named, _SHOWN)
+
+
+def _apart(stated: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """What is not the same in all: key -> name -> value."""
+    keys = dict.fromkeys(key for made in stated.values() for key in made)
+    found = {key: {name: made.get(key, "not stated") for name, made in stated.items()} for key in keys}
+    return {key: values for key, values in found.items() if len(set(values.values())) > 1}
 
 
 def named(a: Mapping[str, str], b: Mapping[str, str]) -> list[str]:

@@ -9,8 +9,7 @@ from leaderboards.comparing.records import SETTINGS, PairedBenchmark, PairedMetr
 from leaderboards.descriptions import described
 from leaderboards.standings import MetricDifference
 from reports import wording
-from reports.facts import matches
-from reports.facts.comparability import differing
+from reports.facts import comparability, matches
 
 __all__ = ["EXPLANATION", "Line", "Part", "header", "match", "notes", "p_value", "parts"]
 
@@ -99,12 +98,19 @@ def notes(pairing: Pairing) -> list[str]:
         for i, side in enumerate((pairing.a, pairing.b))
         if b.incomplete[i]
     ]
-    if other := [b.benchmark for b in pairing.benchmarks if b.settings_differ]:
+    told += [
+        f"{b.benchmark}: made with other settings, which are no condition of it: "
+        f"{'; '.join(_settings(b.settings, pairing))}."
+        for b in pairing.benchmarks
+        if b.settings_differ and b.settings
+    ]
+    if other := [b.benchmark for b in pairing.benchmarks if b.settings_differ and not b.settings]:
         told.append(
             f"{wording.listing(other)}: judge, prompts, data and parameters agree; other settings, such as the seed, "
-            "the number type or the chat template, do not. Two runs of one recipe differ by more than these intervals "
-            "say."
+            "the number type or the chat template, do not."
         )
+    if any(b.settings_differ for b in pairing.benchmarks):
+        told.append("Two runs of one recipe differ by more than these intervals say.")
     return told
 
 
@@ -163,16 +169,27 @@ def _n(found: MetricDifference) -> str:
 def _unlike(benchmark: PairedBenchmark, pairing: Pairing) -> str:
     if not benchmark.unlike:
         return ""
-    what = "; ".join(_conditions(benchmark.unlike, (pairing.a.name, pairing.b.name)))
+    what = "; ".join(_conditions(benchmark, pairing))
     return f"Compared although made under unlike conditions: {what}" if benchmark.compared else f"Not compared: {what}"
 
 
-def _conditions(unlike: Sequence[Unlike], names: tuple[str, str]) -> list[str]:
-    if [u.condition for u in unlike] == [SETTINGS]:
-        return ["settings or data (the benchmark does not say which)"]
-    a = {u.condition: u.a for u in unlike if u.a}
-    b = {u.condition: u.b for u in unlike if u.b}
-    return differing({names[0]: a, names[1]: b})
+def _conditions(benchmark: PairedBenchmark, pairing: Pairing) -> list[str]:
+    if [u.condition for u in benchmark.unlike] == [SETTINGS]:
+        unknown = ["settings or data (the benchmark does not say which)"]
+        return _settings(benchmark.settings, pairing) or unknown
+    return comparability.differing(_sides(benchmark.unlike, pairing), _sides(benchmark.settings, pairing))
+
+
+def _settings(unlike: Sequence[Unlike], pairing: Pairing) -> list[str]:
+    return comparability.differing_settings(_sides(unlike, pairing))
+
+
+def _sides(unlike: Sequence[Unlike], pairing: Pairing) -> dict[str, dict[str, str]]:
+    """What differs, by the names of the two checkpoints; what one does not state is not there."""
+    return {
+        pairing.a.name: {u.condition: u.a for u in unlike if u.a},
+        pairing.b.name: {u.condition: u.b for u in unlike if u.b},
+    }
 
 
 def match(pairing: Pairing) -> str:

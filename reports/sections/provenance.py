@@ -300,6 +300,10 @@ def _conditions(key: str, results: Mapping[str, EvalResult]) -> Grid | None:
         (name, *_shared({m: r.comparability.get(name, "not stated") for m, r in results.items()})) for name in names
     ]
     rows.append(("settings (hash)", *_shared({m: r.config_hash for m, r in results.items()})))
+    rows += [
+        (comparability.setting_name(name), *_shared(values))
+        for name, values in comparability.settings_apart(results).items()
+    ]
     return Grid(f"{wording.title(key)} ({key})", ("Condition", "Value", "Shared"), tuple(rows)) if results else None
 
 

@@ -123,6 +123,9 @@ def test_changed_settings_are_evaluated_again(
     longer = config.model_copy(update={"eval": config.eval.model_copy(update={"samples": 3})})
     results = evaluate(checkpoint(), skilled(1.0), config=longer)
     assert results[0].metrics["quality_sampled"].n_total == N_PROMPTS * 3
+    said = results[0].settings
+    assert (said["eval.samples"], said["seed"], said["engine.dtype"]) == ("3", str(config.seed), config.engine.dtype)
+    assert said["eval.sampling.temperature"] == str(config.eval.sampling.temperature)
 
 
 def test_the_validation_split_has_its_own_data_and_result(

@@ -37,6 +37,7 @@ def store(
     *,
     metrics: Mapping[str, Metric] | None = None,
     config_hash: str = "c",
+    settings: Mapping[str, str] | None = None,
     conditions: Mapping[str, str] | None = None,
     fingerprint: str = "",
     incomplete: int = 0,
@@ -51,6 +52,7 @@ def store(
         judge="oracle",
         metrics={**summarise(scores), **(metrics or {})},
         config_hash=config_hash,
+        settings=dict(settings or {}),
         versions={},
         seconds=1,
         comparability={"benchmark": benchmark, **(conditions or {})},
@@ -199,11 +201,14 @@ def test_other_settings_count_where_a_benchmark_states_nothing(
     tmp_path: Path, conditions: dict[str, str], compared: bool
 ) -> None:
     for model in ("M1", "M2"):
-        store(tmp_path, model, rows(win_rate=[1, 0, 1, 0]), ALPACA, conditions=conditions, config_hash=model)
+        settings = {"seed": model, "limit": "none"}
+        scores = rows(win_rate=[1, 0, 1, 0])
+        store(tmp_path, model, scores, ALPACA, conditions=conditions, config_hash=model, settings=settings)
     found = part_of(pair(locate(f"{tmp_path}:M1"), locate(f"{tmp_path}:M2")), ALPACA)
     assert found.compared is compared
     assert found.settings_differ is compared
     assert [u.condition for u in found.unlike] == ([] if compared else ["settings"])
+    assert [(u.condition, u.a, u.b) for u in found.settings] == [("seed", "M1", "M2")]
 
 
 # --- which results

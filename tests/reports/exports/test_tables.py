@@ -108,6 +108,21 @@ def test_json_has_the_same_facts_and_the_differences(whole: Any) -> None:
     assert [m["run"] for m in found["missing"]] == ["demo"] * len(runs[0].gaps)
 
 
+def test_settings_that_differ_are_in_words(builder: Any) -> None:
+    for k, model in enumerate(("M1", "M2")):
+        builder.result(model, ALPACA, conditions={"judge": "gpt-4"}, win_rate=50.0)
+        path = builder.path / model / "eval" / ALPACA / "result.json"
+        said = {"config_hash": f"{k}" * 32, "settings": {"seed": f"{k}", "limit": "none"}}
+        path.write_text(json.dumps(json.loads(path.read_text()) | said))
+    found = json.loads(tables.render(collect(builder), "json"))["settings"]
+    assert found[1] == {
+        "run": "demo", "checkpoint": "M2", "benchmark": ALPACA, "settings": {"seed": "1", "limit": "none"}
+    }  # fmt: skip
+    told = "seed: 0 (M1), 1 (M2)"
+    assert f"Other settings, which need not be equal: {told}" in tables.render(collect(builder), "markdown")
+    assert f"Settings that need not be equal: {told}." in tables.render(collect(builder), "latex")
+
+
 def test_two_runs_of_one_name_are_told_apart(whole: Any) -> None:
     second = other(whole, "elsewhere")
     second.result("M1", quality_sampled=1.0)
