@@ -110,6 +110,7 @@ class Subject:
         open_engine: the checkpoint's engine, loaded when it is first asked for.
         directory: where the benchmark keeps its files; empty, or left by an interrupted evaluation of the same weights.
         advanced: told how many more units are done.
+        open_writing: what writes the checkpoint's own answers, where its engine is asked otherwise, as a judge.
     """
 
     name: str
@@ -117,11 +118,17 @@ class Subject:
     setting: Setting
     directory: Path
     advanced: Callable[[int], None]
+    open_writing: Callable[[], Engine] | None = None
 
     @property
     def engine(self) -> Engine:
         """The checkpoint's engine."""
         return self.open_engine()
+
+    @property
+    def writing(self) -> Engine:
+        """The checkpoint's engine for its own answers."""
+        return (self.open_writing or self.open_engine)()
 
     @property
     def config(self) -> RunConfig:
@@ -213,7 +220,7 @@ def answers(subject: Subject, filename: str, requests: Sequence[GenerationReques
     ids = {c.id for c in stored}
     done = {r.id for r in requests if all(f"{r.id}/{k}" in ids for k in range(r.n))}
     subject.advanced(len(ids))
-    for batch in subject.engine.generate(requests, done):
+    for batch in subject.writing.generate(requests, done):
         fresh = [c for c in batch if c.id not in ids]
         jsonl.append(path, fresh)
         stored += fresh

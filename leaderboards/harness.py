@@ -302,7 +302,8 @@ class _Evaluation:
 
         judging = self._judging(benchmark)
         opened = judging.open if judging else self.model.open
-        outcome = benchmark.run(Subject(self.model.name, opened, self.setting, self.directory, advanced))
+        model = self.model
+        outcome = benchmark.run(Subject(model.name, opened, self.setting, self.directory, advanced, model.open))
         description = _description(benchmark, outcome)
         if description is not None:
             learn(benchmark.key, description)  # which values there can be is needed for intervals
@@ -364,7 +365,8 @@ class _Evaluation:
 
     def _asked(self, benchmark: Benchmark) -> Asked:
         if judging := self._judging(benchmark):
-            return Asked(self.directory, {"judge": judging}, settings=self.model.asked)
+            engines: dict[str, object] = {"answers": self.model.engine(), "judge": judging}
+            return Asked(self.directory, engines, settings=self.model.asked)
         judge = self.setting.judge if benchmark.needs_judge else None
         engines = {"answers": self.model.engine(), "judge": judge.engine if judge else None}
         return Asked(self.directory, engines, settings=judge.request if judge else "")

@@ -40,6 +40,7 @@ class JudgeAccuracy:
     key: ClassVar = "micro-judge-accuracy@1"
     description: ClassVar = described(key)
     needs_judge: ClassVar = False
+    measures_judge: ClassVar = True
     local_only: ClassVar = False
 
     def identity(self, setting: Setting) -> dict[str, object]:

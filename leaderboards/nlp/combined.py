@@ -187,8 +187,7 @@ def _shown(unit: _Unit) -> Iterator[tuple[str, MetricInfo]]:
     """How the numbers of a unit are shown that are not among the profile's."""
     metric = unit.main.partition(",")[0]
     better = unit.leaves[0].scores.better.get(metric)
-    shares = all(map(_is_share, unit.leaves)) if all(leaf.rows for leaf in unit.leaves) else None
-    info = info_of(unit.name, unit.main, shares=shares, better=better)
+    info = info_of(unit.name, unit.main, shares=_are_shares(unit), better=better)
     yield unit.metric, info
     if unit.is_macro:
         yield f"{unit.metric}_micro", info.model_copy(update={"label": f"{info.label[:170]}, mean over documents"})
@@ -281,6 +280,14 @@ def _is_mean(leaf: Leaf, key: str) -> bool:
 
 def _is_share(leaf: Leaf) -> bool:
     return all(0 <= v <= 1 for v in _column(leaf, leaf.scores.main))
+
+
+def _are_shares(unit: _Unit) -> bool | None:
+    """Whether all values are between 0 and 1; None where they may be, and the documents' are not known."""
+    told = [leaf.scores.metrics[leaf.scores.main] for leaf in unit.leaves]
+    if not all(value is None or 0 <= value <= 1 for value in told):
+        return False
+    return all(map(_is_share, unit.leaves)) if all(map(_n_scored, unit.leaves)) else None
 
 
 def stratified_mean(strata: Sequence[tuple[Sequence[SampleScore], float, str]]) -> Metric:

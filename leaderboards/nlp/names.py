@@ -79,7 +79,7 @@ MMLU_SUBJECTS: Final = frozenset(
 _SAME: Final = {"social_iqa": "siqa"}  # lm-eval's name -> the profile's, of one and the same definition
 _OF_MMLU: Final = ("mmlu_", "hendrycksTest-")  # lm-eval from 0.4 on, and before
 _BINARY: Final = re.compile(r"acc(_(norm|bytes|all|mutual_info))?|exact_match|em|mc1|.*_acc|.*accuracy|pass@1")
-_SHARES: Final = re.compile(r"f1|mc2|mcc|pass@\d+|brier_score|likelihood_diff|.*_match|pct_.*|quasi_.*")
+_SHARES: Final = re.compile(r"f1|mc2|mcc|pass@\d+|brier_score|.*_match|pct_.*|quasi_.*")
 _LESS_IS_BETTER: Final = re.compile(r"(.*perplexity|bits_per_byte|ppl|ter|wer|cer|brier_score|.*loss)")
 _NAME_CHARACTERS: Final = 150
 

@@ -3,7 +3,8 @@
     0.3      {"results": {"arc_easy": {"acc": 0.6, "acc_stderr": 0.01}}, "config": {"num_fewshot": 0, ...}}
     from 0.4 {"results": {"arc_easy": {"acc,none": 0.6, "acc_stderr,none": 0.01}}, "configs": ..., "n-shot": ...}
 
-``groups`` is there from the first 0.4 on, ``group_subtasks`` and ``n-samples`` from 0.4.3 on.
+``groups`` is there from the first 0.4 on, ``group_subtasks`` and ``n-samples`` from 0.4.3 on. The files of the first
+Open LLM Leaderboard and of lighteval call a task ``SUITE|arc:challenge|25``, with its shots behind it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")  # of a function that lm-eva
 _PATH: Final = re.compile(r"(?:[A-Za-z]:)?[~.]{0,2}[\\/].*[\\/]", re.DOTALL)  # all of it but the last part
 _PLACES: Final = ("dataset_path", "dataset_name", "dataset_kwargs")
 _NOT_ASKED: Final = ("metadata", "config_source", "task_alias", "group_alias", "tag", "group")
+_PIPED: Final = re.compile(r"[\w.-]+\|(?P<task>[^|]+)\|(?P<shots>[0-9]{1,4})(?:\|[0-9])?")  # how others call a task
 _NO_METRICS: Final = frozenset({"alias", "name", "sample_len", "sample_count", "samples", "version"})
 _Json = Mapping[str, Any]
 
@@ -93,7 +95,21 @@ def read_summary(path: Path) -> Summary:
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict) or not all(isinstance(numbers, dict) for numbers in results.values()):
         raise DataError(f"{path} has no 'results' as lm-eval's files have. Name the results file that lm_eval wrote.")
-    return Summary(content)
+    return Summary(_unpiped(content))
+
+
+def _unpiped(content: _Json) -> _Json:
+    """With lm-eval's names for tasks that have others, and without the averages over them."""
+    named = {key: found for key in content["results"] if (found := _PIPED.fullmatch(key))}
+    tasks = {key: found["task"].replace(":", "_") for key, found in named.items()}
+    if not tasks or len({*tasks.values()}) < len(tasks):
+        return content
+    tasks = {key: task for key, task in tasks.items() if not task.endswith("__average")}
+    renamed = {
+        part: {task: _mapping(content, part)[key] for key, task in tasks.items() if key in _mapping(content, part)}
+        for part in ("results", "versions")
+    }
+    return {**content, **renamed, "n-shot": {task: int(named[key]["shots"]) for key, task in tasks.items()}}
 
 
 @dataclass(frozen=True)
@@ -105,7 +121,7 @@ class Summary:
     @cached_property
     def tasks(self) -> dict[str, TaskNumbers]:
         """Tasks that have numbers, in the file's order; no groups, which repeat what their tasks say."""
-        return {name: n for name, n in self._numbers() if not self._leaves.get(name)}
+        return {name: n for name, n in self._numbers() if not self._leaves.get(name) and not self._is_part(name)}
 
     @cached_property
     def _told(self) -> dict[str, TaskNumbers]:
@@ -190,6 +206,10 @@ class Summary:
                 yield from self._within(name, seen)
             elif name in results and name not in self._groups:
                 yield name
+
+    def _is_part(self, group: str) -> bool:
+        """Whether a group without tasks of its own name is a part of another one (``mmlu_stem``)."""
+        return group in self._groups and any(group.startswith(f"{other}_") for other in self._leaves if other != group)
 
     def _numbers(self) -> Iterator[tuple[str, TaskNumbers]]:
         for task, numbers in self.content["results"].items():

@@ -258,6 +258,24 @@ def test_a_served_model_that_is_measured_as_a_judge_is_asked_so(ranked: str) -> 
     assert planned.plan.judgments.completion_tokens == before * max(77, settings().judge.sampling.max_new_tokens)
 
 
+def test_so_is_one_on_the_micro_world_and_its_own_answers_are_asked_for_as_ever() -> None:
+    script = refuses("seed", lambda a: said("Well. Score: 3"))
+    changes = ["judge.request.max_tokens=77", "judge.request.seed=3", "eval.limit=2"]
+    with scripted_server(script) as server:
+        model, options = f"openai:m@{server.url}", {"judge": None, "world": "micro"}
+        plain = the_result(evaluate(model, server, "judge-accuracy", changes[-1], **options))
+        before = len(server.asked)
+        result = the_result(evaluate(model, server, "judge-accuracy", *changes, **options))
+        bodies = [asked.body for asked in server.asked[before:]]
+    judged = [body for body in bodies if "Score:" in str(body["messages"])]
+    assert {body["max_tokens"] for body in judged} == {77}
+    assert {body["seed"] for body in judged if "seed" in body} == {3}
+    assert not [body for body in bodies if body not in judged]  # the answers are there, out of the store
+    assert result.comparability["request"] == "judge: 77 tokens, seed 3; answers: no seed; judge: no seed"
+    assert plain.comparability["request"] == "answers: no seed"
+    assert result.config_hash != plain.config_hash
+
+
 def test_how_a_runs_own_judge_is_asked_does_not_refuse_a_local_one(ranked: str) -> None:
     rewards = ["judge.model=openai:j@http://127.0.0.1:9/v1", "judge.request.max_tokens=77"]
     with scripted_server(scores) as server:

@@ -364,3 +364,50 @@ def test_what_was_asked_does_not_depend_on_where_it_lay_or_who_asked(tmp_path: P
     assert asked("third", "Question: {{q}}") != base
     assert asked("fourth", "Q: {{q}}", num_fewshot=5) != base
     assert asked("fifth", "Q: {{q}}", dataset_path="other/data") != base
+
+
+def test_the_first_leaderboards_names_of_tasks(tmp_path: Path) -> None:
+    """Its files, and lighteval's, were made with other names of the same tasks, and averages between them."""
+    told: dict[str, dict[str, Any]] = {
+        "all": {"acc": 0.1, "acc_norm": 0.1},
+        "harness|arc:challenge|25": {"acc": 0.53, "acc_norm": 0.58, "acc_norm_stderr": 0.01},
+        "harness|hendrycksTest-anatomy|5": {"acc": 0.45, "acc_norm": 0.4},
+        "leaderboard|mmlu:virology|5|0": {"acc": 0.55},
+        "leaderboard|mmlu:_average|5": {"acc": 0.9},
+    }
+    outcome = scored(lm_eval_folder(tmp_path / "in", told, versions={"harness|arc:challenge|25": 7}), tmp_path)
+    found = values(outcome)
+    assert found["arc_challenge"] == 0.58
+    assert (found["mmlu"], found["mmlu/anatomy"], found["mmlu/virology"]) == (0.5, 0.45, 0.55)
+    assert not {name for name in found if "|" in name or name.startswith(("all", "mmlu__"))}
+    assert "arc_challenge 25" in outcome.comparability["parameters"]
+
+
+def test_a_group_that_lists_no_tasks_is_part_of_the_group_it_is_called_after(tmp_path: Path) -> None:
+    """0.4.0 names groups and not what is in them: ``mmlu_stem`` is no task, nor does it count in the average."""
+    told = {
+        "mmlu": {"acc,none": 0.5},
+        "mmlu_stem": {"acc,none": 0.5},
+        "mmlu_anatomy": {"acc,none": 0.5},
+        "arc_easy": {"acc_norm,none": 1.0},
+    }
+    samples = {"mmlu_anatomy": logged([1, 0]), "arc_easy": logged([1, 1], "acc_norm")}
+    folder = lm_eval_folder(tmp_path / "in", told, samples, groups={"mmlu": {}, "mmlu_stem": {}})
+    found = values(scored(folder, tmp_path))
+    assert "mmlu_stem" not in found
+    assert found["average"] == 0.75
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "documents"),
+    [
+        ("word_perplexity", 12.5, [[-5.0, 3], [-6.0, 2]]),  # for lm-eval's own aggregation
+        ("likelihood_diff", 3.2, None),
+        ("f1", 60.0, None),
+    ],
+)
+def test_what_can_be_more_than_1_is_no_share(tmp_path: Path, metric: str, value: float, documents: Any) -> None:
+    samples = {"toy": logged(documents, metric)} if documents else None
+    outcome = scored(lm_eval_folder(tmp_path / "in", {"toy": {f"{metric},none": value}}, samples), tmp_path)
+    assert outcome.metrics["toy"].value == value
+    assert outcome.shown["toy"].unit == "points"
