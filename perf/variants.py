@@ -6,6 +6,7 @@ OUT/table.md grow as results come; called again it goes on where it was stopped.
 
     python perf/variants.py --seeds 0 1 2 3 4 --variants none own soft own+contrast --out perf/out/rehearsal
     python perf/variants.py --table --out perf/out/rehearsal       the table alone, of what is there
+    python perf/variants.py --table --picture docs/gallery/rehearsal.svg --out perf/out/rehearsal
 
 A variant is `none`, kinds of rehearsal joined by +, with `@128` for judgments a step, `/alone` for no preferences and
 `/random` for random rewards (`soft@128`, `own/random`), or a name with settings: `ipo:dpo.loss=ipo,dpo.beta=0.2`.
@@ -238,6 +239,56 @@ def table(out: Path, first: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+# --- the picture
+
+
+_COLOURS = ("#888888", "#2266aa", "#cc6622", "#228833", "#aa3377", "#66aa00")
+_PANELS = ((FIXED, "judging fixed answers: pairs in the right order"), ("quality_sampled", "true quality, sampled"))
+
+
+def picture(out: Path, first: str) -> str:
+    """SVG: judging and quality over M1, M2 and M3, a line for each variant, the seeds faint behind it."""
+    rows = load(out)
+    variants = list(dict.fromkeys(variant for _, variant, _ in rows))
+    seeds = {v: sorted({s for s, w, m in rows if w == v and m == "M3" and (s, first, "M1") in rows}) for v in variants}
+    drawn = []
+    for panel, (metric, title) in enumerate(_PANELS):
+        chains = {
+            v: [[rows[s, first if m == "M1" else v, m]["metrics"][metric] for m in MODELS] for s in seeds[v]]
+            for v in variants
+            if seeds[v]
+        }
+        every = [value for of in chains.values() for chain in of for value in chain]
+        low, high = min(every), max(every)
+        left = 60 + 400 * panel
+
+        def line(chain: Sequence[float], style: str, left: int = left, low: float = low, high: float = high) -> str:
+            places = ((left + 20 + 130 * i, 300 - 240 * (v - low) / (high - low)) for i, v in enumerate(chain))
+            return f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}" fill="none" {style}/>'
+
+        drawn.append(
+            f'<text x="{left}" y="36">{title}</text><path d="M{left} 50V310H{left + 300}" fill="none" stroke="#999"/>'
+        )
+        ticks = [(304 - 60 * i, low + (high - low) * i / 4) for i in range(5)]
+        drawn += [f'<text x="{left - 6}" y="{y}" text-anchor="end" fill="#666">{tick:.2f}</text>' for y, tick in ticks]
+        drawn += [
+            f'<text x="{left + 20 + 130 * i}" y="328" text-anchor="middle">{m}</text>' for i, m in enumerate(MODELS)
+        ]
+        for colour, chained in zip(_COLOURS, chains.values(), strict=False):
+            drawn += [line(chain, f'stroke="{colour}" stroke-opacity="0.25"') for chain in chained]
+        for colour, chained in zip(_COLOURS, chains.values(), strict=False):
+            means = [statistics.fmean(values) for values in zip(*chained, strict=True)]
+            drawn.append(line(means, f'stroke="{colour}" stroke-width="2.5"'))
+    for i, (colour, v) in enumerate(zip(_COLOURS, [v for v in variants if seeds[v]], strict=False)):
+        mark = f'<path d="M{60 + 150 * i} 352h24" stroke="{colour}" stroke-width="3"/>'
+        drawn.append(f'{mark}<text x="{90 + 150 * i}" y="356">{v}, {len(seeds[v])} seeds</text>')
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 820 372" font-family="sans-serif" font-size="12">'
+        f'<title>Judging and quality with and without a rehearsal</title><rect width="820" height="372" fill="#fff"/>'
+        f"{''.join(drawn)}</svg>\n"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
@@ -247,6 +298,7 @@ def main() -> None:
     parser.add_argument("--until", choices=MODELS, default="M3")
     parser.add_argument("--set", action="append", default=["with_baseline=false"], dest="overrides")
     parser.add_argument("--table", action="store_true", help="trains nothing")
+    parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     first = options.variants[0]
@@ -272,6 +324,8 @@ def main() -> None:
     text = table(options.out, first)
     (options.out / "table.md").write_text(text, encoding="utf-8")
     print(text)
+    if options.picture:
+        options.picture.write_text(picture(options.out, first), encoding="utf-8")
 
 
 if __name__ == "__main__":
