@@ -67,7 +67,9 @@ def test_a_run_that_was_examined_is_planned_without_torch(cli: Cli, seed_data: l
 
 
 def test_times_come_from_this_runs_own_stages(cli: Cli, seed_data: list[str]) -> None:
-    cli("init", "a", *seed_data, "--set", "with_baseline=false", "--set", "prompts.count=100")
+    cli(
+        "init", "a", "--recipe", "micro-plain", *seed_data, "--set", "with_baseline=false", "--set", "prompts.count=100"
+    )
     run = RunDir.open(Path("a"))
     seconds = {"prompts": 10, "candidates": 30, "judgments": 20, "pairs": 0.1, "train": 40}
     counts = {"prompts": {"prompts": 100}, "candidates": {"completions": 600, "distinct": 500}}
