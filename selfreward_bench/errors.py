@@ -29,6 +29,7 @@ __all__ = [
     "MissingDependencyError",
     "PluginError",
     "SrbenchError",
+    "Terminated",
     "TrainingError",
     "UnknownNameError",
     "did_you_mean",
@@ -80,6 +81,10 @@ class TrainingError(SrbenchError):
 
 class LoopViolation(SrbenchError):
     """The loop's check of itself failed: what was trained is not what it claims to be."""
+
+
+class Terminated(KeyboardInterrupt):
+    """A process that worked for this one was told to end by SIGTERM, and has saved what it could; no SrbenchError."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

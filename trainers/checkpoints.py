@@ -98,7 +98,7 @@ def save_checkpoint(
         if base is not None:
             _save_adapter(model, partial, base)
         elif write is not None:
-            partial.mkdir()
+            partial.mkdir(parents=True)
             write(partial)
         else:
             model.save_pretrained(partial)

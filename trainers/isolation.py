@@ -22,7 +22,7 @@ from selfreward_bench.progress import Reporter
 from trainers.commands import AUTO, command_line
 from trainers.launched import launched
 from trainers.rehearsing import Rehearsal
-from trainers.tasks import Task
+from trainers.tasks import Task, terminable
 from trainers.tasks import train as do
 from trainers.tracking import Tracking
 from trainers.training import TrainProgress, TrainResult
@@ -64,6 +64,7 @@ def run_training(
         TrainingError: training stopped; also when its process ended without a word.
         ConfigError: ``train.launch`` cannot be used.
         KeyboardInterrupt: interrupted, with the state of the last step saved.
+        Terminated: likewise, where a process that trains got SIGTERM, and not this one.
     """
     watch = _Watch(reporter, stage)
     options: dict[str, Any] = {
@@ -151,14 +152,16 @@ def _in_own_process(task: Task, watch: _Watch) -> TrainResult:
         here.close()  # a training that nobody listens to any more stops at its next step
         child.join(timeout=60)
         if child.is_alive():
-            child.terminate()
+            child.kill()  # it keeps SIGTERM for later
 
 
 def _child(connection: Connection, task: Task) -> None:
     if hasattr(os, "setsid"):
         os.setsid()  # a terminal's Ctrl-C goes to the parent alone, which passes it on
     try:
-        connection.send(do(task, connection.send, connection.send))
+        with terminable():
+            result = do(task, connection.send, connection.send)
+        connection.send(result)
     except BrokenPipeError:  # the parent is gone; what was saved is kept
         sys.exit(1)
     except BaseException as error:

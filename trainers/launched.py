@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import psutil
 
 from selfreward_bench import errors
 from selfreward_bench.engines.processes import Program, end_abandoned, last_lines
-from selfreward_bench.errors import SrbenchError, TrainingError
+from selfreward_bench.errors import SrbenchError, Terminated, TrainingError
 from selfreward_bench.storage.files import os_errors
 from trainers.launchers import Tell
 from trainers.resume import Frame, ResumeStore, StepLog
@@ -45,6 +46,7 @@ def launched(task: Task, command: Sequence[str], progress: Callable[[TrainProgre
         SrbenchError: whatever the training raises, as it raises it here.
         TrainingError: the launcher cannot be started, or ended without a result; with the end of its log.
         KeyboardInterrupt: interrupted, with the state of the last step saved.
+        Terminated: likewise, where not this process but one of the training's got SIGTERM.
     """
     started = time.perf_counter()
     if ended := end_abandoned():
@@ -104,7 +106,7 @@ class _Course:
         self._step = 0
         self.result: dict[str, Any] | None = None
         self._error: SrbenchError | None = None
-        self._stopped = False
+        self._stopped = 0  # the exit code of processes that were told to
         self.is_asked_to_stop = False
 
     def look(self) -> None:
@@ -120,7 +122,7 @@ class _Course:
     def failure(self, code: int) -> BaseException:
         """Why there is no result."""
         if self._stopped:
-            return KeyboardInterrupt()
+            return Terminated() if self._stopped == 128 + signal.SIGTERM else KeyboardInterrupt()
         if self._error:
             return self._error
         log = self._folder / LOG
@@ -132,7 +134,7 @@ class _Course:
 
     def _take(self, event: dict[str, Any]) -> None:
         if event.get("start", 0) > self._start:  # the launcher began again, from the last state
-            self._start, self._error, self._stopped = event["start"], None, False
+            self._start, self._error, self._stopped = event["start"], None, 0
             self._tell("A process of the training ended, and its launcher starts them anew.")
         if "step" in event:
             if event["step"] > self._step:
@@ -145,7 +147,7 @@ class _Course:
         elif "error" in event:
             self._error = self._error or _error(event)
         elif "stopped" in event:
-            self._stopped = True
+            self._stopped = self._stopped or event["stopped"]
         elif "result" in event:
             self.result = event["result"]
 

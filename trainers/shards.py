@@ -41,6 +41,8 @@ class ShardStates:
             directory.mkdir(parents=True, exist_ok=True)
         trainer.accelerator.wait_for_everyone()
         _write_parts(big, directory)
+        if trainer.is_over:
+            return
         _write_json(directory / f"random-{trainer.args.process_index}.json", _generators())
         if trainer.is_world_process_zero():
             schedule = {k: v for k, v in trainer.lr_scheduler.state_dict().items() if k != "lr_lambdas"}
@@ -178,8 +180,8 @@ def _write_settings(model: Any, directory: Path, weights: dict[str, Any]) -> Non
 
 
 def _state(trainer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Tensors of weights and moments by name, and the numbers beside them."""
-    found = _optimizer_state(trainer)
+    """Tensors of weights and moments by name, and the numbers beside them; after the last step weights alone."""
+    found = {} if trainer.is_over else _optimizer_state(trainer)
     big = {_MODEL + name: value for name, value in _trained(trainer.model).items()}
     big |= {_OPTIMIZER + name: value for name, value in found.items() if _is_big(value)}
     small = {k: v.item() if hasattr(v, "item") else v for k, v in found.items() if not _is_big(v)}

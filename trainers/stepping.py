@@ -105,6 +105,12 @@ class ExactTrainer:
         """The loss of a micro batch as its part in the step's: the parts of a process sum up, processes average."""
         return loss
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        trainer: Any = self
+        parent: Any = super()
+        trainer.args.save_only_model = self.is_over
+        parent._save_checkpoint(model, trial)
+
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """The final checkpoint gets a card of its own."""
 
@@ -206,6 +212,11 @@ class ExactTrainer:
         """Steps of the whole training."""
         trainer: Any = self
         return math.ceil(float(trainer.args.num_train_epochs) * self.batches.steps)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last step was taken: of a state that is saved then nothing but the weights is ever read."""
+        return self._step() >= self.total
 
     @property
     def stopped(self) -> bool:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 from selfreward_bench.config import DpoConfig, LoraConfig, RehearsalConfig, SftConfig, TrainConfig
+from selfreward_bench.errors import Terminated
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.files import open_own, write_atomic
 from selfreward_bench.types import Example, PreferencePair
@@ -33,6 +37,7 @@ __all__ = [
     "add_event",
     "read_events",
     "read_task",
+    "terminable",
     "train",
     "write_task",
 ]
@@ -93,6 +98,35 @@ def train(task: Task, progress: Callable[[TrainProgress], None], tell: Tell) -> 
         chat_template=task.chat_template,
         **options,
     )
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """For a process that only trains: SIGTERM ends the training as Ctrl-C does, after its step, with its state saved. A
+    second one changes nothing, as launchers repeat it.
+
+    Raises:
+        Terminated: so it was ended.
+    """
+    seen = False
+
+    def on_termination(number: int, frame: FrameType | None) -> None:
+        nonlocal seen
+        if not seen:
+            seen = True
+            handler = signal.getsignal(signal.SIGINT)
+            (handler if callable(handler) else signal.default_int_handler)(signal.SIGINT, frame)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGTERM, on_termination)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if seen:
+            raise Terminated from None
+        raise
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+            signal.signal(number, handler)
 
 
 def write_task(task: Task, folder: Path) -> Path:

@@ -11,17 +11,15 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from selfreward_bench.errors import ConfigError, SrbenchError
 from trainers.probes import probe
 from trainers.rendering import local_directory
 from trainers.sharding import sharding_of, usable
-from trainers.tasks import COUNTED, RESTARTS, STOP, Task, add_event, read_events, read_task, train
+from trainers.tasks import COUNTED, RESTARTS, STOP, Task, add_event, read_events, read_task, terminable, train
 from trainers.training import TrainProgress
 
 __all__ = ["main"]
@@ -34,7 +32,7 @@ def main(file: Path) -> int:
     """Trains; returns the exit code."""
     folder = file.parent
     try:
-        with _terminable():
+        with terminable():
             _refuse_to_repeat(folder)
             task = read_task(file)
             _check_processes(task, folder)
@@ -48,8 +46,9 @@ def main(file: Path) -> int:
                 add_event(folder, result={name: getattr(result, name) for name in COUNTED})
             _leave()
     except KeyboardInterrupt:
-        add_event(folder, stopped=True)
-        return 128 + (signal.SIGINT if (folder / STOP).exists() else signal.SIGTERM)
+        code = 128 + (signal.SIGINT if (folder / STOP).exists() else signal.SIGTERM)
+        add_event(folder, stopped=code)
+        return code
     except SrbenchError as error:
         if _is_of_another(error):
             traceback.print_exc()
@@ -58,26 +57,6 @@ def main(file: Path) -> int:
             add_event(folder, error=str(error), kind=type(error).__name__)
         return 1
     return 0
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends a training as Ctrl-C does, after its step; a second one changes nothing, as launchers repeat it."""
-    seen = False
-
-    def on_termination(number: int, frame: FrameType | None) -> None:
-        nonlocal seen
-        if not seen:
-            seen = True
-            handler = signal.getsignal(signal.SIGINT)
-            (handler if callable(handler) else signal.default_int_handler)(signal.SIGINT, frame)
-
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    previous = signal.signal(signal.SIGTERM, on_termination)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _progress(folder: Path, is_first: bool) -> Callable[[TrainProgress], None]:

@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from selfreward_bench.cli.console import say
-from selfreward_bench.errors import DataError, SrbenchError
+from selfreward_bench.errors import DataError, SrbenchError, Terminated
 from selfreward_bench.storage.files import os_errors
 
 # what a machine does to a program; any other OSError that srbench has not put in words is a bug and keeps its traceback
@@ -71,7 +71,8 @@ def of_the_machine(error: BaseException) -> SrbenchError | None:
 def interruptible(go_on: str) -> Iterator[None]:
     """Lets Ctrl-C and SIGTERM end the block cleanly, and says how to go on.
 
-    SIGTERM is given to whoever handles Ctrl-C at that moment: a training saves its state first.
+    SIGTERM is given to whoever handles Ctrl-C at that moment: a training saves its state first. One that a process of
+    the training got alone counts as this one's.
 
     Args:
         go_on: the command that continues the work.
@@ -90,7 +91,8 @@ def interruptible(go_on: str) -> Iterator[None]:
     previous = signal.signal(signal.SIGTERM, on_termination) if in_main else None
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        terminated = terminated or isinstance(stop, Terminated)
         say(f"\nStopped. What is complete is kept. Go on with:\n  {go_on}", err=True)
         raise typer.Exit(128 + (signal.SIGTERM if terminated else signal.SIGINT)) from None
     finally:

@@ -150,6 +150,29 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {p.relative_to(directory).as_posix(): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
 
 
+class LaunchedHere:
+    """Stands in for the program of a launched training: its one worker is this process."""
+
+    def __init__(self, command: list[str], **settings: Any) -> None:
+        from trainers import worker
+
+        assert command[-3:-1] == ["-m", "trainers.worker"]
+        self._code = worker.main(Path(command[-1]))
+
+    def exit_code(self) -> int:
+        return self._code
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def launched_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What ``torchrun`` would start is done in this process, everything around it as always."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("trainers.launched.Program", LaunchedHere)
+
+
 @pytest.fixture(scope="session")
 def policy(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model after a little SFT, so that its probabilities differ."""

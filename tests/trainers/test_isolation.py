@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from selfreward_bench.config import SftConfig
-from selfreward_bench.errors import TrainingError
+from selfreward_bench.errors import Terminated, TrainingError
 from selfreward_bench.storage.fingerprint import weights_fingerprint
+from trainers import isolation
 from trainers.isolation import run_training
 from trainers.resume import ResumeStore
-from trainers.training import TrainResult
+from trainers.tasks import Task
+from trainers.training import TrainProgress, TrainResult
 
 from .conftest import examples
 
@@ -81,3 +83,24 @@ def test_ctrl_c_saves_the_step_and_the_next_call_ends_as_a_training_in_this_proc
     resumed = train(tiny_model, out, reporter)
     assert weights_fingerprint(resumed.checkpoint) == weights_fingerprint(here.checkpoint)
     assert reporter.seen == resumed.steps == 16
+
+
+def test_sigterm_at_the_process_itself_saves_the_step(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+
+    class Parent:
+        def send(self, message: Any) -> None:
+            sent.append(message)
+            if isinstance(message, TrainProgress) and message.step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(os, "setsid", lambda: None)
+    task = Task("sft", tiny_model, examples(32), CONFIG, tmp_path / "SFT", 1, None, options={"seed": 1})
+    with pytest.raises(SystemExit):
+        isolation._child(Parent(), task)
+    assert isinstance(sent[-1], Terminated)
+    saved = ResumeStore(tmp_path / "SFT" / "resume").latest()
+    assert saved is not None
+    assert saved.step == 3

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from selfreward_bench.config import DpoConfig, RehearsalConfig, SftConfig, TrainConfig
-from selfreward_bench.errors import DataError, SrbenchError, TrainingError
+from selfreward_bench.errors import DataError, SrbenchError, Terminated, TrainingError
 from selfreward_bench.progress import Silent
-from trainers import launched
+from trainers import launched, worker
 from trainers.isolation import run_training
 from trainers.rehearsing import Rehearsal
 from trainers.tasks import Task, add_event, read_events, read_task, write_task
@@ -167,10 +167,11 @@ def test_the_first_ctrl_c_asks_and_the_second_ends_all(tmp_path: Path) -> None:
     polite = """
 event(step=4, steps=9)
 while not (folder / "stop").exists(): time.sleep(0.01)
-event(stopped=True); sys.exit(130)
+event(stopped=130); sys.exit(130)
 """
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as stop:
         launch(tmp_path / "a" / "out", polite, Steps(interrupt, 1))
+    assert not isinstance(stop.value, Terminated)
     deaf = """
 import subprocess
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
@@ -192,8 +193,6 @@ def runs(pid: int) -> bool:
 
 
 def test_other_processes_than_the_recipe_says_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainers import worker
-
     def outcome(**environment: str) -> tuple[int, dict[str, Any]]:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
@@ -218,6 +217,81 @@ def test_other_processes_than_the_recipe_says_are_refused(tmp_path: Path, monkey
     assert "several trainings of one process each" in event["error"]
 
 
+TORCHRUN = TrainConfig(launch="torchrun --nproc-per-node 2")
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed training in this process."""
+    return train(tiny_model, tmp_path_factory.mktemp("whole") / "SFT", train=TrainConfig()).checkpoint.parent
+
+
+@pytest.mark.usefixtures("launched_here")
+@pytest.mark.parametrize(("how", "code"), [("SIGTERM", 143), ("the driver's wish", 130)])
+def test_a_process_that_is_told_to_stop_saves_and_the_next_call_goes_on(
+    how: str, code: int, whole: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes: list[int] = []
+    tell, main = worker.add_event, worker.main
+
+    def strike(folder: Path, **event: Any) -> None:
+        tell(folder, **event)
+        if event.get("step") == 4 and how == "SIGTERM":
+            for _ in range(2):  # launchers repeat it
+                signal.raise_signal(signal.SIGTERM)
+        elif event.get("step") == 4:
+            (folder / "stop").touch()
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "add_event", strike)
+        patch.setattr(worker, "main", lambda file: codes.append(main(file)) or codes[-1])
+        with pytest.raises(KeyboardInterrupt) as stop:
+            train(tiny_model, tmp_path / "SFT", train=TORCHRUN)
+    assert codes == [code]
+    assert isinstance(stop.value, Terminated) == (how == "SIGTERM")
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert [p.name for p in (tmp_path / "SFT" / "resume").iterdir()] == ["checkpoint-3", "checkpoint-4"]
+    reporter = Steps()
+    train(tiny_model, tmp_path / "SFT", reporter, train=TORCHRUN)
+    assert reporter.seen == 10
+    for file in ("log.jsonl", "plan.json", "checkpoint/model.safetensors", "checkpoint/README.md"):
+        assert (tmp_path / "SFT" / file).read_bytes() == (whole / file).read_bytes(), file
+
+
+@pytest.mark.usefixtures("launched_here")
+def test_a_launched_training_stops_at_a_step_rehearses_and_goes_on(policy: Path, tmp_path: Path) -> None:
+    """What chooses the step that a round keeps asks for steps; the result is that of a training in one go."""
+    config = DpoConfig(learning_rate=1e-3, final_learning_rate=1e-4, batch_size=4, max_length=64, save_every=3)
+    rehearsal = Rehearsal(tuple(examples(5)), RehearsalConfig(what=("own",), size=2))
+
+    def prefer(out: Path, train: TrainConfig, until: int | None = None) -> TrainResult:
+        return run_training(
+            "dpo",
+            policy,
+            pairs(17),
+            config.model_copy(update={"epochs": 1.0}),
+            out,
+            seed=1,
+            threads=1,
+            reporter=Steps(),
+            stage="M2/train",
+            rehearsal=rehearsal,
+            until=until,
+            train=train,
+        )
+
+    whole = prefer(tmp_path / "whole" / "M2", TrainConfig())
+    out = tmp_path / "parts" / "M2"
+    parts = [prefer(out, TORCHRUN, until) for until in (2, 4, 6)]
+    assert [part.steps for part in parts] == [2, 4, 5]
+    assert sorted(p.name for p in (out / "selected").iterdir()) == ["step-2", "step-4"]
+    assert (parts[-1].rehearsed, parts[-1].rehearsal_losses) == (5, whole.rehearsal_losses)
+    for file in ("log.jsonl", "plan.json", "reference.jsonl", "checkpoint/model.safetensors", "checkpoint/README.md"):
+        assert (out / file).read_bytes() == (whole.checkpoint.parent / file).read_bytes(), file
+    assert (out / "probes.json").is_file()
+
+
 def workers_of(out: Path) -> list[psutil.Process]:
     """The processes that train, torchrun left out."""
     wanted = [str(out / "launched" / "task.json"), "trainers.worker"]
@@ -236,23 +310,20 @@ def workers_of(out: Path) -> list[psutil.Process]:
 def test_a_killed_worker_is_replaced_and_a_stopped_training_goes_on_to_the_same_bytes(
     tiny_model: Path, tmp_path: Path
 ) -> None:
-    """Two processes, with dropout: undisturbed, and with a worker killed (-9), then Ctrl-C, then gone on with."""
+    """Two processes, with dropout: undisturbed, and with one killed (-9), then one told to stop, then gone on with."""
     long = CONFIG.model_copy(update={"epochs": 40.0})  # not over before it is stopped
     undisturbed = train(tiny_model, tmp_path / "whole" / "SFT", config=long)
     assert undisturbed.steps == 200
     out = tmp_path / "disturbed" / "SFT"
 
     def disturb() -> None:
-        if reporter.seen == 7:
-            os.kill(os.getpid(), signal.SIGINT)
-            return
         found = workers_of(out)
         assert len(found) == 2
-        found[1].kill()
+        found[1].send_signal(signal.SIGTERM if reporter.seen == 7 else signal.SIGKILL)
 
     restarting = TrainConfig(launch="torchrun --standalone --nproc-per-node 2 --max-restarts 1", processes=2)
     reporter = Steps(disturb, 4, 7)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Terminated):
         train(tiny_model, out, reporter, long, restarting)
     assert reporter.messages == ["A process of the training ended, and its launcher starts them anew."]
     assert workers_of(out) == []

@@ -18,7 +18,7 @@ from selfreward_bench.errors import EngineError
 from selfreward_bench.micro import base_path
 from selfreward_bench.progress import Silent
 from selfreward_bench.storage.rundir import RunDir
-from trainers import examination
+from trainers import examination, isolation
 from trainers.description import describe
 from trainers.examination import CheckRecord, examine_base, examine_run, kept_description
 from trainers.preflight import STEPS, preflight
@@ -75,6 +75,22 @@ def test_the_embedded_base_passes_and_grades(tmp_path: Path) -> None:
     assert refusals(found) == []
     assert measured["mass"] > 0.9
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("launched_here")
+def test_trainings_are_tried_as_they_will_be_launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Any] = []
+    launch = isolation.launched
+
+    def launched(task: Any, command: list[str], *others: Any) -> Any:
+        tried.append((task.kind, task.train.sharding, command[1:5]))
+        return launch(task, command, *others)
+
+    monkeypatch.setattr(isolation, "launched", launched)
+    sharded = 'train={launch: "torchrun --nproc-per-node 2", sharding: fsdp}'
+    assert refusals(fly(small.make("llama", tmp_path / "base"), tmp_path, sharded)) == []
+    command = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    assert tried == [("sft", "fsdp", command), ("dpo", "fsdp", command)]
 
 
 def test_a_model_that_sees_later_tokens_is_refused(tmp_path: Path) -> None:

@@ -270,6 +270,13 @@ def test_killed_after_the_last_step(moment: str, undisturbed: Path, tiny_model: 
 
     run_until_killed(die_late)
     assert (out / "checkpoint").exists() == (moment == "after the checkpoint")
+    states = out / "resume"
+    assert (states / "checkpoint-6" / "optimizer.pt").exists()
+    names = {p.name for p in (states / "checkpoint-8").iterdir()}
+    assert "model.safetensors" in names
+    assert not [
+        name for name in names if name.startswith(("optimizer", "scheduler", "rng_state"))
+    ]  # nothing reads them
     train(tiny_model, out, progress=lambda now: pytest.fail("a finished training was trained on"))
     assert contents(out) == contents(undisturbed)
 

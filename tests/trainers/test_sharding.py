@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
-from selfreward_bench.config import DpoConfig, LoraConfig, SftConfig, TrainConfig
+from selfreward_bench.config import DpoConfig, LoraConfig, RehearsalConfig, SftConfig, TrainConfig
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.storage.fingerprint import tensors
+from trainers import sft
 from trainers.dpo import train_dpo
+from trainers.rehearsing import Rehearsal
 from trainers.sft import train_sft
 from trainers.sharding import Sharding, sharding_of, usable
 from trainers.training import TrainProgress
@@ -43,7 +46,9 @@ N = 17  # two whole steps of 8 and one of a single record: the other processes h
 LORA = LoraConfig(r=4, alpha=8)
 STACKED = LoraConfig(r=4, alpha=8, merge=False)
 
-#: name -> kind, base, changes of the settings, adapter
+REHEARSED = Rehearsal(tuple(examples(5)), RehearsalConfig(what=("own",), size=3))  # none for the second, at times
+
+#: name -> kind, base, changes of the settings, adapter; "rehearsed" has judgments beside
 CASES: dict[str, tuple[str, str, dict[str, Any], LoraConfig | None]] = {
     "sft": ("sft", "tied", {"micro_batch_size": 2, "gradient_checkpointing": True}, None),
     "dpo": ("dpo", "untied", {"micro_tokens": 80}, None),
@@ -51,6 +56,8 @@ CASES: dict[str, tuple[str, str, dict[str, Any], LoraConfig | None]] = {
     "sft-half": ("sft", "half", {}, None),
     "lora-sft": ("sft", "tied", {"micro_batch_size": 2}, STACKED),
     "lora-dpo": ("dpo", "untied", {"micro_batch_size": 1}, LORA),
+    "rehearsed": ("dpo", "untied", {"micro_batch_size": 1}, None),
+    "experts": ("sft", "experts", {}, None),
 }
 REPLICATED = ("sft", "dpo")
 
@@ -61,6 +68,7 @@ def train(
     out: Path,
     progress: Callable[[TrainProgress], None] | None = None,
     sharding: Sharding | None = None,
+    until: int | None = None,
     **more: Any,
 ) -> Any:
     kind, base, changes, lora = CASES[case]
@@ -70,18 +78,30 @@ def train(
     if sharding is None:
         changes = {name: value for name, value in changes.items() if not name.startswith("micro")}
     config = config.model_copy(update=changes | more)
-    return train(bases / base, given, config, out, seed=5, progress=progress, lora=lora, sharding=sharding)
+    options: dict[str, Any] = {"until": until} if until else {}
+    options |= {"rehearsal": REHEARSED} if case == "rehearsed" else {}
+    return train(bases / base, given, config, out, seed=5, progress=progress, lora=lora, sharding=sharding, **options)
 
 
-def kill_once(step: int, both: bool, start: int) -> Callable[[TrainProgress], None]:
-    """Kills this process, or the second alone, after a step when the launcher has begun anew so often."""
+def kill_once(now: TrainProgress) -> None:
+    """Kills the second process alone, after the third step, when the launcher has not begun anew yet."""
+    if now.step == 3 and (os.environ["TORCHELASTIC_RESTART_COUNT"], os.environ["RANK"]) == ("0", "1"):
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    def progress(now: TrainProgress) -> None:
-        is_it = os.environ["TORCHELASTIC_RESTART_COUNT"] == str(start) and (both or os.environ["RANK"] == "1")
-        if now.step == step and is_it:
-            os.kill(os.getpid(), signal.SIGKILL)
 
-    return progress
+def kill_after_the_last_step(start: int, out: Path) -> None:
+    """Kills all processes when the last state is whole and no checkpoint begun, once; writes down what the state is."""
+    import torch
+
+    def die(*others: Any, **named: Any) -> None:
+        torch.distributed.barrier()
+        names = sorted(p.name for p in (out / "resume" / "checkpoint-6").iterdir())
+        (out.parent / f"saved-{os.environ['RANK']}.json").write_text(json.dumps(names))
+        torch.distributed.barrier()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if os.environ["TORCHELASTIC_RESTART_COUNT"] == str(start):
+        sft.finish = die
 
 
 def private_bytes() -> int:
@@ -121,10 +141,13 @@ def main(bases: Path, out: Path) -> None:
 
     torch.set_num_threads(1)
     two = Sharding()
-    train("dpo", bases, out / "killed" / "dpo", kill_once(3, both=False, start=0), two)
-    train("sft", bases, out / "killed" / "sft", kill_once(5, both=True, start=1), two)
+    train("dpo", bases, out / "killed" / "dpo", kill_once, two)
+    kill_after_the_last_step(1, out / "killed" / "sft")
+    train("sft", bases, out / "killed" / "sft", sharding=two)
     for case in CASES:
         train(case, bases, out / case, sharding=two)
+    for until in (4, 8):
+        train("dpo", bases, out / "parts", sharding=two, until=until)
     half = train("dpo", bases, out / "half", sharding=two, bf16=True)
     told = {"memory": memory(bases), "half": half.first_step, "untrained": untrained(bases, out / "untrained")}
     (out / f"told-{os.environ['RANK']}.json").write_text(json.dumps(told))
@@ -149,6 +172,8 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_model(folder / "tied", initializer_range=0.2)
     make_model(folder / "untied", initializer_range=0.2, tie_word_embeddings=False)
     make_model(folder / "half", initializer_range=0.2, dtype="bfloat16", tie_word_embeddings=False)
+    mixture = {"num_local_experts": 4, "num_experts_per_tok": 2, "num_key_value_heads": 2, "router_aux_loss_coef": 0.0}
+    make_model(folder / "experts", architecture="Mixtral", initializer_range=0.2, tie_word_embeddings=False, **mixture)
     shape = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8}
     make_model(folder / "large", dtype="bfloat16", **shape)
     return folder
@@ -184,8 +209,6 @@ def log(out: Path) -> list[dict[str, float]]:
 
 
 def weights(out: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file
-
     (file,) = (out / "checkpoint").glob("*.safetensors")
     return load_file(file)
 
@@ -228,13 +251,28 @@ def test_replicas_of_shards_train_as_one_process_does(case: str, bases: Path, fo
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sft", "dpo"])
 def test_killed_and_begun_again_it_ends_with_the_same_bytes(kind: str, two: Path) -> None:
-    """The second process in DPO, both in SFT."""
+    """The second process in DPO; both in SFT, when the last state is there, which holds weights alone."""
     killed, undisturbed = two / "killed" / kind, two / kind
+    if kind == "sft":
+        saved = json.loads((two / "killed" / "saved-0.json").read_text())
+        assert [name for name in saved if name.endswith(".json")] == ["intact.json"]
     files = [p.relative_to(undisturbed) for p in sorted(undisturbed.rglob("*")) if p.is_file()]
     assert Path("checkpoint/model.safetensors") in files
     for file in files:
         assert (killed / file).read_bytes() == (undisturbed / file).read_bytes(), file
     assert not (killed / "resume").exists()
+
+
+@pytest.mark.slow
+def test_stopped_at_a_step_and_gone_on_with_it_is_one_training(bases: Path, two: Path, tmp_path: Path) -> None:
+    train("dpo", bases, tmp_path / "alone", until=4)
+    ours, theirs = (
+        load_file(out / "selected" / "step-4" / "model.safetensors") for out in (tmp_path / "alone", two / "parts")
+    )
+    for name, weight in ours.items():
+        assert ((weight - theirs[name]).abs() <= 1e-5).all(), name
+    for file in ("log.jsonl", "plan.json", "checkpoint/model.safetensors"):
+        assert (two / "parts" / file).read_bytes() == (two / "dpo" / file).read_bytes(), file
 
 
 @pytest.mark.slow

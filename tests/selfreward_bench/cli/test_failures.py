@@ -120,6 +120,14 @@ def test_sigterm_goes_to_whoever_handles_ctrl_c_at_that_moment() -> None:
     assert seen == ["saved"]
 
 
+def test_sigterm_at_a_process_that_trains_ends_the_command_as_its_own() -> None:
+    def body() -> None:
+        with interruptible("again"):
+            raise errors.Terminated
+
+    assert run(body=body).exit_code == 143
+
+
 def test_sigterm_also_stops_where_ctrl_c_is_ignored() -> None:
     def body() -> None:
         previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
