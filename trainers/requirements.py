@@ -295,7 +295,9 @@ def _timed(load: Load, d: Dimensions, stated: Throughput) -> Load:
     Reading prompts counts where arithmetic per second is stated too.
     """
     seconds = None
-    if not load.written.number:  # a training, or a judge that only reads
+    if stage_kind(load.stage.name) == "rehearsal" and not load.read.number:  # of judgments that are there
+        seconds = 0.0
+    elif not load.written.number:  # a training, or a judge that only reads
         seconds = load.flops / stated.flops if stated.flops and load.flops else None
     elif stated.tokens:
         reading = memory.reading_flops(d.active, load.read.number) / stated.flops if stated.flops else 0.0

@@ -115,10 +115,10 @@ def test_the_evaluation_of_a_run_can_change_and_nothing_else(cli: Any, quick: An
     cli("init", "a", "--recipe", "micro-fast", "--seed", "4")
     result = cli("run-iteration", "a", "--set", "eval.limit=7", "--dry-run")
     assert result.exit_code == 0
-    assert RunDir.open(Path("a")).config.eval.limit == 64
+    assert RunDir.open(Path("a")).config.eval.limit == 40
     result = cli("run-iteration", "a", "--set", "eval.limit=7")
     assert result.exit_code == 0, result.stderr
-    assert "eval.limit: 64 -> 7" in result.stderr
+    assert "eval.limit: 40 -> 7" in result.stderr
     assert RunDir.open(Path("a")).config.eval.limit == 7
     again = cli("run-iteration", "a", "--recipe", "micro-fast", "--seed", "4")  # a recipe does not put it back
     assert again.exit_code == 0

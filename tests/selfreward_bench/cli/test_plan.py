@@ -151,7 +151,7 @@ def test_nothing_left_to_do(cli: Cli, seed_data: list[str]) -> None:
     run = RunDir.open(Path("a"))
     for name in ("M1/ift", "M1/reviews", "M1/eft", "M1/train"):
         mark_done(run, name, {"examples": 1, "judgments": 0, "steps": 1})
-    for name in ("prompts", "candidates", "judgments", "pairs", "train"):
+    for name in ("prompts", "candidates", "judgments", "pairs", "rehearsal", "train"):
         mark_done(run, f"M2/{name}", {"prompts": 1, "completions": 1, "judgments": 1, "pairs": 1, "steps": 1})
     result = cli("plan", "a")
     assert result.exit_code == 0

@@ -75,7 +75,7 @@ def test_a_plan_counts_and_prices_the_calls_of_each_role(cli: Cli, seed_data: li
     asked = [{"role": "user", "content": "Say it."}]
     bare.write_text(json.dumps({"id": "a", "messages": asked, "responses": responses}) + "\n", encoding="utf-8")
     chosen = [*seed_data, *SERVED, *SMALL, "--set", f"seeds.eft={bare}", "--set", "seeds.eft_samples=5"]
-    found = json.loads(cli("plan", "micro", *chosen, "--prices", prices, "--json").stdout)
+    found = json.loads(cli("plan", "micro-plain", *chosen, "--prices", prices, "--json").stdout)
     by_role = {asked["role"]: asked for asked in found["served"]}
     assert {role: asked["calls"] for role, asked in by_role.items()} == {
         "prompts.writer": 10 * 6,
