@@ -7,29 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, TypedDict, Unpack
+from typing import Unpack
 
 from leaderboards import standings, suites
-from leaderboards.base import Benchmark, JudgeRole, Setting
+from leaderboards.base import Setting
 from leaderboards.chain import keep_order
 from leaderboards.comparing.run import compare
 from leaderboards.course import Course
 from leaderboards.drift.session import drift, needed
-from leaderboards.evaluation import Evaluation, Names, listed
+from leaderboards.evaluation import Evaluation, listed
 from leaderboards.harness import evaluate_model, open_benchmark
 from leaderboards.head_to_head.benchmark import HEAD_TO_HEAD as MATCHES_KEY
 from leaderboards.head_to_head.finished import holds_annotations, holds_answers, score_annotations
 from leaderboards.head_to_head.tournament import HeadToHead
 from leaderboards.health.run import write_health
-from leaderboards.models import ORACLE, SELF, as_self, finished_settings, judge_role, open_candidate
+from leaderboards.models import SELF, as_self, finished_settings, open_candidate
+from leaderboards.options import (
+    ROOT,
+    Asked,
+    Options,
+    all_rows,
+    is_match,
+    is_row,
+    judge_of,
+    lacks_judge,
+    request_of,
+    suite_of,
+)
 from leaderboards.planning import Entry, Planned, check_of, has_pairs, plan_drift, plan_matches, plan_pairs, plan_row
 from leaderboards.standings import Tournament
-from leaderboards.suites import HEAD_TO_HEAD, NO_ROWS, PAIRS, World, bounded, default_config, run_of
-from selfreward_bench.config import JudgeRequest, RunConfig
-from selfreward_bench.errors import ConfigError, SrbenchError, UnknownNameError, did_you_mean
-from selfreward_bench.models.candidates import SERVED, Candidate, parse_candidates
+from leaderboards.suites import HEAD_TO_HEAD, PAIRS, bounded, default_config, run_of
+from selfreward_bench.config import RunConfig
+from selfreward_bench.errors import ConfigError, SrbenchError, did_you_mean
+from selfreward_bench.models.candidates import Candidate, parse_candidates
 from selfreward_bench.models.opening import CONCURRENCY, Services, check_served
 from selfreward_bench.prices import Budget, PriceTable, load_prices
 from selfreward_bench.progress import Reporter, Silent
@@ -39,64 +51,6 @@ from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import EvalResult
 
 __all__ = ["Asked", "Evaluation", "Options", "Session", "evaluate", "prepare"]
-
-ROOT: Final = Path("runs", "eval")  # results of models outside a run
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What an evaluation is asked for.
-
-    Attributes:
-        candidates: the models, with names that differ.
-        root: gets ``NAME/eval/BENCHMARK@VERSION/`` for each; a run's directory has the same layout.
-        benchmarks: names as in ``suites.NAMES``, what packages bring, or ``PATH.py:CLASS``; empty takes the suite.
-        suite: None takes the world's default.
-        judge: who judges where a benchmark needs somebody; the micro-world has its oracle.
-        world: None finds out from the models.
-    """
-
-    candidates: Sequence[Candidate]
-    root: Path
-    config: RunConfig
-    services: Services
-    benchmarks: Sequence[str] = ()
-    suite: str | None = None
-    judge: str | None = None
-    world: str | None = None
-    data: DataDir = field(default_factory=DataDir)
-
-
-class Options(TypedDict, total=False):
-    """What an evaluation can be told, as the options of ``srbench eval``.
-
-    Attributes:
-        benchmarks: one or several: names as in ``suites.NAMES``, what packages bring, or ``PATH.py:CLASS``; empty takes
-            the suite.
-        suite: None takes the world's default.
-        judge: who judges where a benchmark needs somebody; the micro-world has its oracle.
-        world: ``micro`` or ``real``; found out from the models unless given.
-        limit: the first so many items of each benchmark.
-        output: gets ``NAME/eval/BENCHMARK@VERSION/`` for each model; None is the run, where all are of one, else
-            ``runs/eval``.
-        prices: of served models; a table, or the file of one.
-        max_cost: of served models, in the currency of ``prices``.
-        replay: answers of served models come from the store alone.
-        concurrency: calls to a served model at the same time.
-    """
-
-    benchmarks: Names
-    suite: str | None
-    judge: str | Path | None
-    world: str | None
-    data_dir: str | Path | None
-    limit: int | None
-    seed: int | None
-    output: str | Path | None
-    prices: PriceTable | str | Path | None
-    max_cost: float | None
-    replay: bool
-    concurrency: int
 
 
 def evaluate(
@@ -148,7 +102,7 @@ def prepare(candidates: Sequence[Candidate], config: RunConfig | None = None, **
         concurrency=options.get("concurrency", CONCURRENCY),
         chat_template=None if run else config.chat_template,
         timeout=config.eval.served_timeout,
-        request=_request(config, str(judge or "")),
+        request=request_of(config, str(judge or "")),
     )
     asked = Asked(
         candidates=candidates,
@@ -175,10 +129,10 @@ class Session:
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
         self.world = suites.world_of(asked.candidates, asked.world)
-        self._suite = _suite(asked, self.world)
+        self._suite = suite_of(asked, self.world)
         config = bounded(asked.config, self._suite.limit) if asked.config.eval.limit is None else asked.config
         self.names = suites.chosen(asked.benchmarks or self._suite.benchmarks, self.world)
-        self.judge = _judge(asked, self.world)
+        self.judge = judge_of(asked, self.world)
         self.setting = Setting(config, asked.data, self.judge)
         self._check_keys()
         self._entries = [self._entry(c) for c in asked.candidates]
@@ -217,14 +171,14 @@ class Session:
 
     @property
     def _asked_for_matches(self) -> bool:
-        return any(map(_is_match, self.asked.benchmarks))
+        return any(map(is_match, self.asked.benchmarks))
 
     @property
     def _wants_drift(self) -> bool:
         return set(needed(self.world)) <= set(self.names)
 
     def _head_to_head(self) -> HeadToHead | None:
-        name = next((n for n in self.names if _is_match(n)), None)
+        name = next((n for n in self.names if is_match(n)), None)
         giving = self._giving
         if name is None or not (self._answering or giving):
             if self._asked_for_matches and not self._annotated:
@@ -313,7 +267,7 @@ class Session:
         """Each model as a judge of all models' answers, where several have answered and judged in this call."""
         if not self._wants_drift:
             return
-        wanted = [open_benchmark(name).key for name in needed(self.world) if not _is_match(name)]
+        wanted = [open_benchmark(name).key for name in needed(self.world) if not is_match(name)]
         judging = [e.opened for e in self._answering if all(_is_done(e.out_dir / key) for key in wanted)]
         if len(judging) > 1:
             drift(self.asked.root, judging, self.setting, self.world, reporter)
@@ -328,18 +282,18 @@ class Session:
     def _entry(self, candidate: Candidate) -> Entry:
         opened = open_candidate(candidate, self.asked.services)
         setting = replace(self.setting, judge=as_self(self.judge, opened))
-        rows = [n for n in self.names if _is_row(n)]
+        rows = [n for n in self.names if is_row(n)]
         settings = dict.fromkeys(rows, setting)
         if candidate.kind == "finished":
             compared = self._asked_for_matches and (holds_answers(candidate.path) or holds_annotations(candidate.path))
-            every = rows if self.asked.benchmarks else _all_rows(self.world)
+            every = rows if self.asked.benchmarks else all_rows(self.world)
             settings = {} if compared and not rows else finished_settings(candidate, every, setting)
         return Entry(candidate, opened, settings, self.asked.root / candidate.name / "eval")
 
     def _check_keys(self) -> None:
         """Two benchmarks of one key would take each other's place."""
         named: dict[str, str] = {}
-        for name in filter(_is_row, self.names):
+        for name in filter(is_row, self.names):
             key = open_benchmark(name).key
             if other := named.get(key.casefold()):
                 raise ConfigError(f"{other} and {name} both keep their results as {key}. Evaluate them one by one.")
@@ -350,7 +304,7 @@ class Session:
             name
             for entry in self._entries
             for name, setting in entry.settings.items()
-            if _lacks_judge(open_benchmark(name), setting)
+            if lacks_judge(open_benchmark(name), setting)
         }
         if lacking:
             rest = ",".join(dict.fromkeys(n for e in self._entries for n in e.settings if n not in lacking))
@@ -361,28 +315,9 @@ class Session:
             )
 
 
-def _lacks_judge(benchmark: Benchmark, setting: Setting) -> bool:
-    if not benchmark.needs_judge or setting.judge is not None:
-        return False
-    try:
-        return setting.finished is None or bool(benchmark.plan(setting).judgments.calls)
-    except SrbenchError:  # told when the file is scored
-        return False
-
-
 def _is_done(folder: Path) -> bool:
     """Whether there is a result of this evaluation; one beside a failure is older, of other settings maybe."""
     return (folder / standings.RESULT).is_file() and not (folder / standings.FAILURE).exists()
-
-
-def _is_match(name: str) -> bool:
-    """Whether a benchmark's name is head-to-head, which is no row of its own; ``head-to-head:FILE`` has a file."""
-    return name.partition(":")[0] == HEAD_TO_HEAD
-
-
-def _is_row(name: str) -> bool:
-    """Whether it is a benchmark of one model."""
-    return name.partition(":")[0] not in NO_ROWS
 
 
 @contextmanager
@@ -392,36 +327,3 @@ def _noting(errors: list[str], about: str) -> Iterator[None]:
         yield
     except SrbenchError as error:
         errors += [f"{about}: {text}" for text in getattr(error, "__notes__", None) or [str(error)]]
-
-
-def _suite(asked: Asked, world: World) -> suites.Suite:
-    name = asked.suite or suites.default_suite(world)
-    if name not in suites.SUITES:
-        raise UnknownNameError("suite", name, suites.SUITES)
-    chosen = suites.SUITES[name]
-    return chosen if asked.suite else replace(chosen, limit=None)
-
-
-def _judge(asked: Asked, world: World) -> JudgeRole | None:
-    if world == "micro":
-        if asked.judge not in (None, ORACLE):
-            raise ConfigError(
-                f"--judge {asked.judge}: on the micro-world the exact grader (oracle) judges. Leave --judge away, or "
-                "take real data: --world real."
-            )
-        return JudgeRole(ORACLE)
-    if asked.judge == ORACLE:
-        raise ConfigError("--judge oracle: the oracle knows the micro-world alone. Name a model that judges.")
-    return judge_role(asked.judge, asked.services) if asked.judge else None
-
-
-def _request(config: RunConfig, judge: str) -> JudgeRequest:
-    """How a served judge is asked; that of a run's own rewards says nothing to a local judge of an evaluation."""
-    rewards = config.judge.model.startswith(SERVED) or config.seeds.reviewer.startswith(SERVED)
-    return JudgeRequest() if rewards and judge and not judge.startswith(SERVED) else config.judge.request
-
-
-def _all_rows(world: World) -> list[str]:
-    """All rows that need no file of their own."""
-    rows = dict.fromkeys(suites.NAMES[world].values())
-    return [row for row in rows if row not in (*NO_ROWS, "judge-accuracy-jsonl")]

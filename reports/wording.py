@@ -16,10 +16,8 @@ from leaderboards.standings import MetricDifference
 from selfreward_bench.types import Metric
 
 __all__ = [
-    "JUDGING",
     "MICRO",
     "NOTHING",
-    "QUALITY",
     "Tone",
     "arrow",
     "change",
@@ -37,9 +35,6 @@ __all__ = [
     "tone",
     "visible",
 ]
-
-QUALITY: Final = "micro-quality@1"
-JUDGING: Final = "micro-judge-accuracy@1"
 
 NOTHING: Final = "—"
 Tone = Literal["better", "worse", "neutral"]

@@ -12,7 +12,6 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from selfreward_bench.errors import EngineError, TrainingError
 from selfreward_bench.sources.hub import hub_name
 from selfreward_bench.storage.adapters import ADAPTER, parts
 from selfreward_bench.storage.files import os_errors, sync_directory
-from selfreward_bench.storage.fingerprint import weights_dtypes, weights_fingerprint
+from selfreward_bench.storage.fingerprint import weights_dtypes
 from selfreward_bench.types import Record
 from trainers.resume import sync_file
 from trainers.sharding import reshard
@@ -52,18 +51,6 @@ class ModelCard(Record):
     recipe: dict[str, Any]
     counts: dict[str, int]
     lora: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two checkpoints beside each other; ``logit_distance`` is the largest absolute difference of their probes."""
-
-    fingerprints: tuple[str, str]
-    logit_distance: float
-
-    @property
-    def same_weights(self) -> bool:
-        return self.fingerprints[0] == self.fingerprints[1]
 
 
 def partial_of(directory: Path) -> Path:
@@ -220,13 +207,6 @@ def logit_probe(directory_or_model: Any, *, trust_remote_code: bool = False) -> 
     picked = [0, vocabulary // 2, vocabulary - 1]
     values = torch.cat([logits.logsumexp(1, keepdim=True), logits.amax(1, keepdim=True), logits[:, picked]], dim=1)
     return [float(v) for v in values.flatten()]
-
-
-def compare_checkpoints(first: Path, second: Path) -> Comparison:
-    """Whether two checkpoints hold the same weights, and how far apart they compute."""
-    a, b = logit_probe(first), logit_probe(second)
-    distance = max(abs(x - y) for x, y in zip(a, b, strict=True))
-    return Comparison((weights_fingerprint(first), weights_fingerprint(second)), distance)
 
 
 def _loaded(directory: str | Path, trust_remote_code: bool) -> Any:

@@ -39,7 +39,6 @@ __all__ = [
     "judge_items",
     "put_in_order",
     "rewarded",
-    "rewards_for",
     "write_items",
     "write_judgments",
 ]
@@ -180,23 +179,6 @@ def put_in_order(path: Path, items: Sequence[JudgeItem]) -> None:
     stored = jsonl.read(path, Judgment, allow_empty=True)
     ordered = sorted(stored, key=lambda j: (places[f"{j.prompt_id}/{j.index}"], j.sample))
     jsonl.write(path, ordered)
-
-
-def rewards_for(
-    kind: str,
-    *,
-    prompts: Sequence[Prompt],
-    completions: Sequence[Completion],
-    judgments: Sequence[Judgment] = (),
-    run_seed: int = 0,
-    oracle: Oracle | None = None,
-    given: Mapping[str, str] | None = None,
-    alpha: float = 0.0,
-) -> list[Reward]:
-    """One reward per completion, in the order of prompts and indices; see ``rewarded``."""
-    answers = Answers(prompts, completions)
-    found = rewarded(kind, answers, judgments, run_seed=run_seed, oracle=oracle, given=given, alpha=alpha)
-    return [reward for _, _, rewards in found for reward in rewards]
 
 
 def rewarded(

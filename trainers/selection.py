@@ -46,7 +46,7 @@ class Contest:
     """One checkpoint against the one before it (0 is the parent).
 
     Attributes:
-        won, tied, lost, unread: validation prompts; unread where a verdict could not be read.
+        won, tied, lost, unread: validation prompts; unread where a verdict could not be read, or one gave no answer.
     """
 
     step: int
@@ -188,7 +188,7 @@ def by_judge(judge: PairwiseJudge, prompts: Sequence[Prompt]) -> Verdicts:
             jsonl.append(path, made)
             stored += made
         results = {r.prompt_id: r.score for r in combine(stored)}
-        return [0.5 if old.get(p.id) == new.get(p.id) else results.get(p.id) for p in prompts]
+        return [0.5 if p.id in old and old[p.id] == new.get(p.id) else results.get(p.id) for p in prompts]
 
     return verdicts
 

@@ -61,7 +61,7 @@ class Wanted:
     def over(self, config: RunConfig) -> RunConfig:
         """What they make of a run's own configuration.
 
-        A recipe counts for all but the evaluation, trackers and replicas, which the options alone can change.
+        A recipe counts for all but what may change in a run that is there, which the options alone do.
 
         Raises:
             ConfigError, UnknownNameError: as in ``config``.
@@ -101,7 +101,7 @@ def make_run(path: Path, wanted: Wanted) -> RunDir:
 def open_run(path: Path, wanted: Wanted, *, make: bool = True) -> RunDir:
     """Opens a run; one that is not there is made when settings for it are given.
 
-    Settings that no stage depends on (``eval``, ``track``, ``cluster``) and that are given for a run that is there take
+    Settings that no stage depends on (``RunConfig.with_changeable``) and that are given for a run that is there take
     the place of its own.
 
     Args:
@@ -118,7 +118,7 @@ def open_run(path: Path, wanted: Wanted, *, make: bool = True) -> RunDir:
     run = RunDir.open(path)
     asked = wanted.over(run.config) if wanted else run.config
     if changes := _differences(run.config, asked):
-        _refuse_unless_changeable(run, changes)
+        _refuse_unless_changeable(run, asked)
         if make:
             run.change_settings(asked)
             say("Changed in {}:\n{}".format(path / CONFIG_FILE, "\n".join(changes.values())), err=True)
@@ -178,15 +178,14 @@ def _differences(present: RunConfig, asked: RunConfig) -> dict[str, str]:
     return {k: f"  {k}: {before} -> {now}" for k, (before, now) in changed_settings(present, asked).items()}
 
 
-def _refuse_unless_changeable(run: RunDir, changes: Mapping[str, str]) -> None:
-    free = ("eval.", "judge.request.", "track", "cluster")
-    if refused := [text for key, text in changes.items() if not key.startswith(free)]:
-        listing = "\n".join(refused)
+def _refuse_unless_changeable(run: RunDir, asked: RunConfig) -> None:
+    if refused := _differences(run.config.with_changeable(asked), asked):
+        listing = "\n".join(refused.values())
         raise ConfigError(
             f"{run.path} was made with other settings than the ones given now:\n{listing}\n"
             "Leave the options away to go on with it, or make another run with them (`srbench init`). Only settings of "
-            "the evaluation (eval, judge.request), trackers (track) and replicas (cluster) can change in a run that is "
-            "there."
+            "the evaluation (eval, judge.request), trackers (track), replicas (cluster) and the processes of trainings "
+            "(train) can change in a run that is there."
         )
 
 

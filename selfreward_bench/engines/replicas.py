@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -64,8 +65,7 @@ def problems(config: EngineConfig, cluster: ClusterConfig) -> Iterator[str]:
         yield "cluster: engine.urls names servers that are there, over which requests are dealt already. Leave one out."
     if config.device not in ("auto", "cpu", "all"):
         yield f"engine.device={config.device}: Ray says which devices a replica has (cluster.gpus_per_replica)."
-    words = shlex.split(config.args) if config.kind == "vllm" else []
-    parallel = any(word.partition("=")[0] in ("--tensor-parallel-size", "-tp") for word in words)
+    parallel = re.search(r"(?<!\S)(--tensor-parallel-size|-tp)(?![\w-])", config.args)
     if config.kind == "vllm" and cluster.gpus_per_replica > 1 and not parallel:
         yield (
             f"cluster.gpus_per_replica={cluster.gpus_per_replica}: a vLLM server takes one of them. Set "

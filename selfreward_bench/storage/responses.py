@@ -41,9 +41,6 @@ CREATE TABLE IF NOT EXISTS failures (
 """
 # a table of its own, which older versions do not know and do not miss
 _CHANGES: Final = "CREATE TABLE IF NOT EXISTS changes (key TEXT PRIMARY KEY, changes TEXT NOT NULL)"
-_INSERT_CHANGES: Final = (
-    "INSERT OR IGNORE INTO changes SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM responses WHERE key = ?)"
-)
 _SELECT: Final = (
     "SELECT key, base_url, model, response, snapshot, prompt_tokens, completion_tokens, created, coalesce(changes, '') "
     "FROM responses LEFT JOIN changes USING (key)"

@@ -9,7 +9,7 @@ import pytest
 from leaderboards.standings import MetricDifference
 from reports import wording
 
-QUALITY = wording.QUALITY
+QUALITY = "micro-quality@1"
 
 
 @pytest.mark.parametrize(

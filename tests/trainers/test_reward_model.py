@@ -17,8 +17,9 @@ from selfreward_bench.progress import Silent
 from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Judgment, Message
 from trainers import reward_model
+from trainers.answers import Answers
 from trainers.reward_model import RewardModel
-from trainers.rewards import rewards_for
+from trainers.rewards import rewarded
 
 from .conftest import NOUNS, make_tokenizer
 
@@ -88,7 +89,7 @@ def test_rewards_are_the_classifiers_whatever_the_batch(model: Path, tmp_path: P
         assert by_id[item.id] == pytest.approx(alone(model, item), abs=1e-4)
     assert len(set(by_id.values())) == len(ITEMS)
     assert {j.judge.partition("/")[0] for j in found} == {"reward-model"}
-    assert rewards_for("reward-model", prompts=[], completions=[], judgments=found) == []
+    assert list(rewarded("reward-model", Answers([], []), found)) == []
 
 
 def test_what_is_there_is_not_computed_again(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

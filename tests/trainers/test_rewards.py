@@ -18,7 +18,8 @@ from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.progress import Silent
 from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Judgment, Message, Prompt, Reward
-from trainers.rewards import REWARDS, rewards_for, write_judgments
+from trainers.answers import Answers
+from trainers.rewards import REWARDS, rewarded, write_judgments
 
 PROMPTS = [Prompt(id=f"p{i}", messages=(Message(role="user", content=f"Task {i}"),)) for i in range(6)]
 TEXTS = ("One.", "Two words.", "One.", "")
@@ -56,8 +57,9 @@ def run(
     return write_judgments(by or judge(), PROMPTS, completions, path=path, reporter=Silent())
 
 
-def give(kind: str, **arguments: Any) -> list[Reward]:
-    return rewards_for(kind, prompts=PROMPTS, completions=COMPLETIONS, **arguments)
+def give(kind: str, answers: Answers | None = None, **arguments: Any) -> list[Reward]:
+    found = rewarded(kind, answers or Answers(PROMPTS, COMPLETIONS), **arguments)
+    return [reward for _, _, rewards in found for reward in rewards]
 
 
 def test_counts_are_those_of_the_records(tmp_path: Path) -> None:
@@ -144,7 +146,7 @@ def test_random_is_uniform_seeded_and_blind_to_the_text() -> None:
     assert [r.score for r in given] != [r.score for r in give("random", run_seed=2)]
     many = [PROMPTS[0].model_copy(update={"id": f"q{i}"}) for i in range(1000)]
     answers = [COMPLETIONS[0].model_copy(update={"prompt_id": p.id}) for p in many]
-    scores = [r.score or 0.0 for r in rewards_for("random", prompts=many, completions=answers)]
+    scores = [r.score or 0.0 for r in give("random", Answers(many, answers))]
     assert statistics.fmean(scores) == pytest.approx(2.5, abs=0.15)
     assert min(scores) < 0.1
     assert 4.9 < max(scores) <= 5

@@ -136,10 +136,17 @@ def test_a_judge_is_asked_in_both_orders_and_equal_answers_are_a_tie_unasked(tmp
     judge = PairwiseJudge(engine, load_judge_prompt("pairwise"))
     now, before = completions("long", "x", "same", "ab", "?"), completions("y", "long", "same", "cd", "b")
     verdicts = by_judge(judge, PROMPTS)
-    assert verdicts(tmp_path / "v.jsonl", before, now) == [1.0, 0.0, 0.5, 0.5, None, 0.5]
+    assert verdicts(tmp_path / "v.jsonl", before, now) == [
+        1.0,
+        0.0,
+        0.5,
+        0.5,
+        None,
+        None,
+    ]  # the last was answered by neither
     assert len(engine.requests) == 8
     assert len(jsonl.read(tmp_path / "v.jsonl", Judgment)) == 8
-    assert verdicts(tmp_path / "v.jsonl", before, now) == [1.0, 0.0, 0.5, 0.5, None, 0.5]
+    assert verdicts(tmp_path / "v.jsonl", before, now) == [1.0, 0.0, 0.5, 0.5, None, None]
     assert len(engine.requests) == 8  # what is on the disk is not asked again
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from leaderboards.harness import open_benchmark
 from leaderboards.ifeval.files import KIND, PROMPTS, Responses, load_tasks, read_responses, recognise
-from leaderboards.session import _all_rows
+from leaderboards.options import all_rows
 from selfreward_bench.errors import DataError
 from selfreward_bench.models.candidates import parse_candidate
 from selfreward_bench.sources.directory import DataDir
@@ -79,7 +79,7 @@ def test_finished_answers_are_found_by_the_prompt(tmp_path: Path, name: str, lay
     path = write(tmp_path / name, "\ufeff" + lines(*made))
     assert recognise(path) == KIND
     assert read_responses(path, TASKS) == Responses(pairs, 3, 1)
-    assert [row for row in _all_rows("real") if open_benchmark(row).recognise(path)] == ["ifeval"]
+    assert [row for row in all_rows("real") if open_benchmark(row).recognise(path)] == ["ifeval"]
     assert parse_candidate(str(path)).kind == "finished"
 
 

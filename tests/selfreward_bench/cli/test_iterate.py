@@ -111,7 +111,7 @@ def test_a_recipe_makes_the_run_that_is_not_there(cli: Any, quick: Any) -> None:
     assert made(quick.calls) == ["M1", "M2"]
 
 
-def test_the_evaluation_of_a_run_can_change_and_nothing_else(cli: Any, quick: Any) -> None:
+def test_what_no_stage_depends_on_can_change_in_a_run_and_nothing_else(cli: Any, quick: Any) -> None:
     cli("init", "a", "--recipe", "micro-fast", "--seed", "4")
     result = cli("run-iteration", "a", "--set", "eval.limit=7", "--dry-run")
     assert result.exit_code == 0
@@ -123,6 +123,9 @@ def test_the_evaluation_of_a_run_can_change_and_nothing_else(cli: Any, quick: An
     again = cli("run-iteration", "a", "--recipe", "micro-fast", "--seed", "4")  # a recipe does not put it back
     assert again.exit_code == 0
     assert RunDir.open(Path("a")).config.eval.limit == 7
+    changed = ("eval.limit=9", "train.launch=auto", "train.processes=2")
+    result = cli("run-iteration", "a", *(text for change in changed for text in ("--set", change)), "--dry-run")
+    assert (result.exit_code, result.stderr) == (0, "")
     before = Path("a/srbench.yaml").read_bytes()
     result = cli("run-iteration", "a", "--set", "eval.limit=8", "--set", "dpo.beta=0.5")
     assert result.exit_code == 2

@@ -225,6 +225,7 @@ def test_a_closed_engine_says_so(ray: Any) -> None:
         ({"kind": "vllm", "urls": ["http://127.0.0.1:8000"]}, {}, "engine.urls names servers"),
         ({"device": "cuda:1"}, {}, "engine.device=cuda:1: Ray says which"),
         ({"kind": "vllm"}, {"gpus_per_replica": 8}, "Set engine.args='--tensor-parallel-size 8'"),
+        ({"kind": "vllm", "args": "'unclosed"}, {"gpus_per_replica": 8}, "Set engine.args='--tensor-parallel-size 8'"),
         ({}, {"gpus_per_replica": 2}, "Set engine.device=all"),
         ({}, {"address": "evil.example:6379"}, "export RAY_ADDRESS=evil.example:6379"),
     ],
