@@ -21,7 +21,7 @@ from trainers.commands import problems as launch_problems
 
 from .conftest import Cli
 
-DATA = Path(recipes.__file__).parent / "data" / "clusters"
+DATA = Path(recipes.__file__).parents[1] / "data" / "clusters"
 
 
 def text_of(name: str) -> str:
