@@ -5,21 +5,20 @@ A recipe is a built-in name or a YAML file. It may say ``extends: NAME`` (or a p
 A path in a recipe is relative to the recipe's file, one in ``--set`` to the current directory; both become absolute.
 """
 
+from selfreward_bench.recipes.layers import Layer
 from selfreward_bench.recipes.loading import (
-    Layer,
     anchored,
     change,
     current,
     describe,
     dump,
-    dump_values,
     load,
     names,
-    parse,
     read_text,
     resolve,
     source,
 )
+from selfreward_bench.recipes.strict import dump_values, parse
 
 __all__ = [
     "Layer",

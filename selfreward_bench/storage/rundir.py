@@ -14,32 +14,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_jsonable_python
 
 from selfreward_bench import __version__, recipes
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import IncompatibleRunError, UnknownNameError
-from selfreward_bench.hardware import Hardware, hardware
+from selfreward_bench.recipes.layers import show
 from selfreward_bench.storage.files import os_errors, sync_directory, write_atomic
 from selfreward_bench.storage.lock import writer_lock
+from selfreward_bench.storage.stages import (
+    Identity,
+    Stage,
+    StageStatus,
+    differences_of,
+    json_bytes,
+    read_marker,
+)
 
 __all__ = ["FORMAT", "RunDir", "Stage", "StageStatus", "hash_file", "hash_json"]
 
 FORMAT = 1  # of the directory's layout; raised when an older srbench could not read it
-
-StageStatus = Literal["new", "partial", "done"]
-_M = TypeVar("_M", bound="_Marker")
 
 _CONFIG_FILE = "srbench.yaml"
 _LOCK_FILE = ".lock"
@@ -47,8 +48,6 @@ _CHECKPOINT = "checkpoint"
 #: runs whose lock the caller of this code keeps; other threads have a context of their own
 _KEPT: ContextVar[frozenset[Path]] = ContextVar("kept locks", default=frozenset())
 _TRAINING = "train"  # the stage that leaves a checkpoint
-_STAGE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*(/[A-Za-z0-9_][A-Za-z0-9_.@-]*)+")
-_SHOWN_CHARACTERS = 60
 
 
 def hash_file(path: Path) -> str:
@@ -125,7 +124,7 @@ class RunDir:
         config = layer.values.get("config")
         if header["format"] != FORMAT or not isinstance(config, dict):
             raise IncompatibleRunError(
-                f"{file} has format {_show(header['format'])}, made by srbench {_show(header['srbench'])}; this is "
+                f"{file} has format {show(header['format'])}, made by srbench {show(header['srbench'])}; this is "
                 f"srbench {__version__}, which reads format {FORMAT}. Use that version for this run, or start anew."
             )
         inner = {place[1:]: line for place, line in layer.places.items() if place[0] == "config" and len(place) > 1}
@@ -200,14 +199,14 @@ class RunDir:
         Raises:
             IncompatibleRunError: the stage was started or finished with other inputs, settings or code.
         """
-        identity = _Identity(inputs=dict(inputs), settings=to_jsonable_python(dict(settings)), version=version)
-        stage = Stage(self, name)
+        identity = Identity(inputs=dict(inputs), settings=to_jsonable_python(dict(settings)), version=version)
+        stage = Stage(self.path, name)
         status = stage.status
         if status == "new":
-            write_atomic(stage.start_path, _json_bytes(identity.model_dump()))
+            write_atomic(stage.start_path, json_bytes(identity.model_dump()))
         else:
-            stored = stage.done.identity if stage.done else _read_marker(stage.start_path, _Identity, name)
-            if differences := _differences(stored, identity):
+            stored = stage.done.identity if stage.done else read_marker(stage.start_path, Identity, name)
+            if differences := differences_of(stored, identity):
                 listing = "\n".join(f"  {difference}" for difference in differences)
                 raise IncompatibleRunError(
                     f"Stage {name} of {self.path} was {'finished' if status == 'done' else 'started'} with something "
@@ -218,11 +217,11 @@ class RunDir:
 
     def stage_status(self, name: str) -> StageStatus:
         """How far a stage is, without opening it (nothing is written or compared)."""
-        return Stage(self, name).status
+        return Stage(self.path, name).status
 
     def finished_stage(self, name: str) -> Stage | None:
         """A finished stage with its counts and outputs; None for any other."""
-        stage = Stage(self, name)
+        stage = Stage(self.path, name)
         return stage if stage.done else None
 
     def check_weights(self, model: str, found: str, files: str | None = None) -> None:
@@ -265,9 +264,9 @@ class RunDir:
             raise UnknownNameError("stage", stage_name, names)
         later = order[names.index(stage_name) :]
         targets = {name: [self._inside(path) for path in paths] for name, paths in later}
-        started = [name for name in targets if Stage(self, name).status != "new"]
+        started = [name for name in targets if Stage(self.path, name).status != "new"]
         for name, paths in reversed(targets.items()):
-            stage = Stage(self, name)
+            stage = Stage(self.path, name)
             for path in (stage.done_path, *paths, stage.start_path):
                 _delete(path)
         return started
@@ -282,7 +281,7 @@ class RunDir:
             )
         if strangers := [name for name in found if not name.startswith(".")]:
             raise IncompatibleRunError(
-                f"{self.path} is not empty (it holds {_show(strangers[0])}) and not a run. Choose a new directory."
+                f"{self.path} is not empty (it holds {show(strangers[0])}) and not a run. Choose a new directory."
             )
 
     def _inside(self, path: Path) -> Path:
@@ -292,147 +291,6 @@ class RunDir:
         if ".." in target.parts[-1:] or not (parent == root or root in parent.parents) or target.resolve() == root:
             raise IncompatibleRunError(f"{path} is not inside the run {self.path}; it is not deleted.")
         return target
-
-
-class Stage:
-    """One step of a run, and how far it is.
-
-    Attributes:
-        name: ``MODEL/STAGE``.
-        directory: where its files are.
-        done: what its completion marker says; None until then.
-    """
-
-    def __init__(self, run: RunDir, name: str) -> None:
-        if not _STAGE_NAME.fullmatch(name):
-            raise ValueError(f"a stage is named MODEL/STAGE, not {name!r}")
-        self.name = name
-        self.directory = (run.path / name).parent
-        short = name.rpartition("/")[2]
-        self.start_path = self.directory / f"{short}.start.json"
-        self.done_path = self.directory / f"{short}.stage.json"
-        self.identity: _Identity | None = None
-        self.done = _read_marker(self.done_path, _Done, name) if self.done_path.exists() else None
-        self._resumed = self.start_path.exists()
-        self._started = time.monotonic()
-
-    @property
-    def status(self) -> StageStatus:
-        """``new``: nothing yet. ``partial``: started, maybe killed, records may be there. ``done``: complete."""
-        if self.done:
-            return "done"
-        return "partial" if self._resumed else "new"
-
-    @property
-    def counts(self) -> dict[str, int | float]:
-        """What a finished stage counted; empty until then."""
-        return dict(self.done.counts) if self.done else {}
-
-    @property
-    def outputs(self) -> dict[str, str]:
-        """Name -> content hash of what a finished stage made; empty until then."""
-        return dict(self.done.outputs) if self.done else {}
-
-    @property
-    def inputs(self) -> dict[str, str]:
-        """Name -> content hash of what a finished stage was made from; empty until then."""
-        return dict(self.done.identity.inputs) if self.done else {}
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of the process that finished the stage; 0 until then."""
-        return self.done.seconds if self.done else 0.0
-
-    def records_path(self, filename: str) -> Path:
-        """Where the stage keeps a file: in its model's directory."""
-        return self.directory / filename
-
-    def finish(self, counts: Mapping[str, int | float], outputs: Mapping[str, str]) -> None:
-        """Marks the stage as done. Call it last, when everything it made is on the disk.
-
-        Args:
-            counts: what the summary line shows; finite numbers.
-            outputs: name -> content hash of what was made; later stages pass them on as their inputs.
-
-        Raises:
-            DataError: the operating system refuses.
-        """
-        if self.identity is None:
-            raise ValueError(f"stage {self.name} was not opened by RunDir.stage")
-        done = _Done(
-            identity=self.identity,
-            counts=dict(counts),
-            outputs=dict(outputs),
-            seconds=round(time.monotonic() - self._started, 3),
-            resumed=self._resumed,
-            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            srbench=__version__,
-            hardware=hardware(),
-        )
-        write_atomic(self.done_path, _json_bytes(done.model_dump()))
-        self.done = done
-
-
-# --- markers
-
-
-class _Marker(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class _Identity(_Marker):
-    inputs: dict[str, str]
-    settings: dict[str, Any]
-    version: int
-
-
-class _Done(_Marker):
-    """``seconds`` and ``hardware`` are of the process that finished; with ``resumed`` an earlier one had begun."""
-
-    identity: _Identity
-    counts: dict[str, int | float]
-    outputs: dict[str, str]
-    seconds: float
-    resumed: bool
-    finished_at: str
-    srbench: str
-    hardware: Hardware = {}
-
-
-def _read_marker(path: Path, model: type[_M], stage: str) -> _M:
-    with os_errors(path, "read"):
-        content = path.read_bytes()
-    try:
-        return model.model_validate_json(content)
-    except ValidationError as error:
-        raise IncompatibleRunError(
-            f"{path} is damaged or from another version of srbench. Make the stage anew: --from-stage {stage}"
-        ) from error
-
-
-def _json_bytes(value: object) -> bytes:
-    return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
-
-
-def _differences(stored: _Identity, present: _Identity) -> list[str]:
-    """``settings.dpo.beta: 0.1 -> 0.2`` for each leaf that differs."""
-    old, new = dict(_leaves(stored.model_dump())), dict(_leaves(present.model_dump()))
-    keys = [*old, *(key for key in new if key not in old)]
-    absent = object()
-    shown = {key: (old.get(key, absent), new.get(key, absent)) for key in keys}
-    return [
-        f"{key}: {'(absent)' if a is absent else _show(a)} -> {'(absent)' if b is absent else _show(b)}"
-        for key, (a, b) in shown.items()
-        if type(a) is not type(b) or a != b
-    ]
-
-
-def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, child in value.items():
-        if isinstance(child, dict) and child:
-            yield from _leaves(child, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", child
 
 
 def _config_text(config: RunConfig) -> str:
@@ -456,8 +314,3 @@ def _delete(path: Path) -> None:
             shutil.rmtree(path)
         if path.parent.is_dir():
             sync_directory(path.parent)
-
-
-def _show(value: object) -> str:
-    text = ascii(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
