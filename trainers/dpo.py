@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from operator import itemgetter
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from selfreward_bench.config import DpoConfig, LoraConfig
 from selfreward_bench.engines.quantised import import_quietly
-from selfreward_bench.errors import DataError, LoopViolation, TrainingError
+from selfreward_bench.errors import DataError, LoopViolation
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import PreferencePair, Record
@@ -27,22 +25,21 @@ from trainers.batches import Rows, Split
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
 from trainers.launchers import Tell, join_processes, without_settings
 from trainers.lora import forget_reference, frozen_dtype
-from trainers.pairs import numbered
 from trainers.rehearsing import Rehearsal
-from trainers.rendering import (
-    Chosen,
-    Turn,
-    Turns,
-    digest,
-    load_tokenizer,
-    local_directory,
-    longest,
-    render_turns,
-    within,
-)
+from trainers.rendering import digest, load_tokenizer, local_directory, longest
 from trainers.sharding import Sharding, is_sharded, reshard, unhashed, usable
 from trainers.shards import with_shard_states
 from trainers.stepping import ExactTrainer, sample
+from trainers.token_pairs import (
+    SIDES,
+    TokenPair,
+    blank_row,
+    columns,
+    distinct,
+    fitting,
+    preference_row,
+    render_pairs,
+)
 from trainers.tracking import Trackers, Tracking
 from trainers.training import (
     TrainProgress,
@@ -58,7 +55,6 @@ from trainers.training import (
     training_arguments,
 )
 
-_SIDES = ("chosen", "rejected")
 FIRST_LOSS_TOLERANCE = 1e-3
 FIRST_LOSS_TOLERANCE_BF16 = 2e-2  # a margin, not measured: 6e-4 was seen once, at 1 billion random parameters
 
@@ -69,18 +65,6 @@ class ReferenceLogps(Record):
     id: str
     chosen_logp: float
     rejected_logp: float
-
-
-@dataclass(frozen=True, slots=True)
-class TokenPair:
-    """One pair as token ids; both answers follow the same prompt."""
-
-    id: str
-    chosen: Turn
-    rejected: Turn
-
-    def __len__(self) -> int:
-        return max(len(self.chosen), len(self.rejected))
 
 
 @without_settings()
@@ -230,86 +214,6 @@ def check_first_step(
         )
 
 
-def render_pairs(tokenizer: Any, pairs: Sequence[PreferencePair]) -> Sequence[TokenPair]:
-    """Renders the pairs, in their order.
-
-    Raises:
-        DataError: a pair is there twice, or one cannot be rendered.
-    """
-    if len({f"{p.prompt_id}/{p.chosen_index}/{p.rejected_index}" for p in pairs}) < len(pairs):
-        raise DataError("Two preference pairs have the same prompt_id and answers, so a pair would count twice.")
-    records = ((p.id, p.prompt, answer) for p in pairs for answer in (p.chosen, p.rejected))
-    return _TokenPairs(numbered(p.id for p in pairs), render_turns(tokenizer, records))
-
-
-class _TokenPairs(Sequence[TokenPair]):
-    """Pairs of turns, made when they are asked for."""
-
-    def __init__(self, ids: Sequence[str], turns: Turns) -> None:
-        self._ids, self._turns = ids, turns
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    @overload
-    def __getitem__(self, index: int) -> TokenPair: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[TokenPair]: ...
-
-    def __getitem__(self, index: int | slice) -> TokenPair | list[TokenPair]:
-        if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(len(self)))]
-        at = range(len(self))[index]
-        return TokenPair(self._ids[at], self._turns[2 * at], self._turns[2 * at + 1])
-
-
-def distinct(tokens: Sequence[TokenPair]) -> tuple[Sequence[TokenPair], int]:
-    """The pairs of which something can be learnt, and how many have answers that become the same tokens.
-
-    Raises:
-        TrainingError: they are all of this kind.
-    """
-    kept = [at for at, pair in enumerate(tokens) if pair.chosen != pair.rejected]
-    if tokens and not kept:
-        raise TrainingError(
-            f"DPO has nothing to train on: in each of the {len(tokens)} pairs chosen and rejected become the same "
-            "tokens. Look at the pairs, and at what the chat template makes of them."
-        )
-    return Chosen(tokens, kept), len(tokens) - len(kept)
-
-
-def fitting(tokens: Sequence[TokenPair], max_length: int) -> tuple[Sequence[TokenPair], int]:
-    """The pairs of which no answer is over ``max_length`` tokens, and how many are left out; none is cut.
-
-    Raises:
-        TrainingError: no pair is left.
-    """
-    way_out = "Lower pairs.min_gap or raise prompts.count for more pairs, or raise dpo.max_length."
-    return within(tokens, max_length, "DPO", "pairs", way_out)
-
-
-def preference_row(pair: TokenPair) -> dict[str, Any]:
-    """What DPOTrainer works with once it has tokenized: prompt, chosen and rejected ids."""
-    return {
-        "prompt_ids": pair.chosen.prompt,
-        "chosen_ids": pair.chosen.completion,
-        "rejected_ids": pair.rejected.completion,
-    }
-
-
-def blank_row(pad: int) -> dict[str, Any]:
-    """A pair of which no token counts (``trainers.batches.StepBatches``)."""
-    ids = {"prompt_ids": [pad, pad], "chosen_ids": [], "rejected_ids": []}
-    return ids | {f"ref_{side}_logps": 0.0 for side in _SIDES}
-
-
-def columns(tokens: Sequence[TokenPair]) -> list[Iterator[list[int]]]:
-    """The columns of all rows, for ``digest``."""
-    names = ("prompt_ids", "chosen_ids", "rejected_ids")
-    return [map(itemgetter(name), map(preference_row, tokens)) for name in names]
-
-
 def _trainer_class(tokens: Sequence[TokenPair], reference: Path, split: Split, config: DpoConfig) -> Any:
     """TRL's trainer on finished ids, with the reference on disk and the loss weighed over the whole step."""
     import torch
@@ -333,7 +237,7 @@ def _trainer_class(tokens: Sequence[TokenPair], reference: Path, split: Split, c
 
         def reference(self, at: int) -> dict[str, float]:
             """What the reference gives a pair, as TRL's collator takes it."""
-            return {f"ref_{side}_logps": logp for side, logp in zip(_SIDES, self._logps[at], strict=True)}
+            return {f"ref_{side}_logps": logp for side, logp in zip(SIDES, self._logps[at], strict=True)}
 
         def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
             steps, items = super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -370,7 +274,7 @@ def _trainer_class(tokens: Sequence[TokenPair], reference: Path, split: Split, c
 def _margins(output: Any, inputs: Any, beta: float) -> Any:
     """Beta times the difference of each pair's log-ratios, shape (pairs,)."""
     ratios = [
-        logp - inputs[f"ref_{side}_logps"] for side, logp in zip(_SIDES, output.log_probs.sum(1).chunk(2), strict=True)
+        logp - inputs[f"ref_{side}_logps"] for side, logp in zip(SIDES, output.log_probs.sum(1).chunk(2), strict=True)
     ]
     return beta * (ratios[0] - ratios[1])
 
@@ -387,7 +291,7 @@ def _pair_sums(output: Any, inputs: Any, beta: float) -> dict[str, Any]:
     lengths = inputs["completion_mask"].sum(1)
     real = lengths.chunk(2)[0] > 0  # not the blank pair
     logps = [logp[real] for logp in output.log_probs.detach().sum(1).chunk(2)]
-    references = [inputs[f"ref_{side}_logps"][real] for side in _SIDES]
+    references = [inputs[f"ref_{side}_logps"][real] for side in SIDES]
     rewards = [beta * (logp - reference) for logp, reference in zip(logps, references, strict=True)]
     margins = rewards[0] - rewards[1]
     sums = {
@@ -399,7 +303,7 @@ def _pair_sums(output: Any, inputs: Any, beta: float) -> dict[str, Any]:
         "rewards/margins": margins.sum(),
         "rewards/accuracies": (margins > 0).sum(),
     }
-    for side, reward, logp, length in zip(_SIDES, rewards, logps, lengths.chunk(2), strict=True):
+    for side, reward, logp, length in zip(SIDES, rewards, logps, lengths.chunk(2), strict=True):
         sums |= {f"rewards/{side}": reward.sum(), f"logps/{side}": logp.sum(), f"length/{side}": length[real].sum()}
     return sums
 

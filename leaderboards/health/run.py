@@ -18,15 +18,12 @@ from leaderboards.descriptions import family
 from leaderboards.health.iteration import Notes, drawn, measure_iteration, quantiles, records
 from leaderboards.health.records import (
     HEALTH,
-    MEASURES,
-    THRESHOLDS,
     Health,
     Reading,
-    Threshold,
-    Warned,
 )
 from leaderboards.health.seen import seed_prompts, seen
 from leaderboards.health.text import distinct, is_loop, self_bleu
+from leaderboards.health.thresholds import Growth, other_prompts, warnings
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.judges.prompts import JudgePrompt, load_judge_prompt
@@ -93,14 +90,14 @@ def measure(run_path: Path) -> Health:
         *_of_seeds(run_path, {name: made for name, made in results.items() if name != chain.BASE}, notes),
         *(r for _, found in iterations for r in found),
     ]
-    growth = _Growth.of(names, _prompts(answers, results))
-    notes += _other_prompts(growth, source)
+    growth = Growth.of(names, _prompts(answers, results))
+    notes += other_prompts(growth, source)
     return Health(
         fingerprints={name: a.fingerprint for name, a in answers.items()},
         answers_from=source,
         readings=tuple(readings),
         iterations=tuple(told for told, _ in iterations),
-        warnings=tuple(_warnings(readings, growth)),
+        warnings=tuple(warnings(readings, growth)),
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -204,14 +201,6 @@ class _Answers:
         )
 
 
-def _other_prompts(growth: _Growth, source: str) -> Iterator[str]:
-    seen = growth.prompts.get(source, {})
-    others = [name for name in seen if growth.first in seen and seen[name] != seen[growth.first]]
-    if others:
-        first = growth.first
-        yield f"{', '.join(others)} answered other prompts than {first}: their texts are not held against {first}'s."
-
-
 # --- what evaluations measured already
 
 
@@ -310,36 +299,6 @@ def _of_tournament(run_path: Path, notes: Notes) -> Iterator[Reading]:
             )
 
 
-# --- thresholds
-
-
-@dataclass(frozen=True)
-class _Growth:
-    """What growth is measured against: the first of the checkpoints, where another one answered the same prompts.
-
-    Attributes:
-        first: M1 of a run; outside one, the first the user gave.
-        later: what is held against it, in the order of the checkpoints.
-        prompts: source -> checkpoint -> what tells its prompts from others.
-    """
-
-    first: str
-    later: tuple[str, ...]
-    prompts: Mapping[str, Mapping[str, object]]
-
-    @classmethod
-    def of(cls, names: Sequence[str], prompts: Mapping[str, Mapping[str, object]]) -> _Growth:
-        first = chain.anchor(names) or ""
-        trained = chain.iterations(names)
-        behind = names[names.index(first) + 1 :] if first else ()
-        return cls(first, tuple(n for n in behind if not trained or n in trained), prompts)
-
-    def holds(self, reading: Reading) -> bool:
-        """Whether a checkpoint's reading can be held against the first one's."""
-        seen = self.prompts.get(reading.source, {})
-        return reading.model in self.later and self.first in seen and seen.get(reading.model) == seen[self.first]
-
-
 def _prompts(
     answers: Mapping[str, _Answers], results: Mapping[str, Sequence[EvalResult]]
 ) -> dict[str, dict[str, object]]:
@@ -352,76 +311,3 @@ def _prompts(
     for source in {read.source for read in answers.values()}:
         found[source] = {name: read.prompts for name, read in answers.items() if read.source == source}
     return found
-
-
-def _warnings(readings: Sequence[Reading], growth: _Growth) -> Iterator[Warned]:
-    """What crosses a threshold, measure by measure in the table's order, models in their own; M0 was not trained."""
-    first = {(r.measure, r.source): r for r in readings if r.model == growth.first}
-    lengths = {(r.model, r.source): r.value for r in readings if r.measure == "judged_chars"}
-    counted = {(r.model, r.source) for r in readings if r.measure == "chars"}
-    for threshold in THRESHOLDS:
-        for reading in readings:
-            if reading.measure not in threshold.measures or reading.model == chain.BASE:
-                continue
-            if threshold.rule in ("times_first", "rise") and not growth.holds(reading):
-                continue
-            if reading.measure == "judged_chars" and (reading.model, reading.source) in counted:
-                continue  # the same answers' length, warned of once
-            if threshold.rule == "above_if_longer" and not _longer(reading, growth.first, lengths):
-                continue
-            baseline = first.get((reading.measure, reading.source))
-            tested = _tested(threshold, reading, baseline)
-            if tested is not None and _crossed(threshold, tested):
-                yield _warned(threshold, reading, tested, baseline, growth.first)
-
-
-def _longer(reading: Reading, first: str, lengths: Mapping[tuple[str, str], float | None]) -> bool:
-    now, before = lengths.get((reading.model, reading.source)), lengths.get((first, reading.source))
-    return now is not None and before is not None and now > before
-
-
-def _tested(threshold: Threshold, reading: Reading, baseline: Reading | None) -> float | None:
-    """What is held against the limit."""
-    value, before = reading.value, baseline.value if baseline else None
-    if value is None:
-        return None
-    if threshold.rule == "times_first":
-        return value / before if before else None
-    if threshold.rule == "rise":
-        return None if before is None else value - before
-    return abs(value) if threshold.rule == "magnitude" else value
-
-
-def _crossed(threshold: Threshold, tested: float) -> bool:
-    return tested < threshold.limit if threshold.rule == "below" else tested > threshold.limit
-
-
-def _warned(threshold: Threshold, reading: Reading, tested: float, baseline: Reading | None, first: str) -> Warned:
-    info = MEASURES[reading.measure]
-    now, limit = _shown(reading.value, info.unit), _shown(threshold.limit, info.unit)
-    before = _shown(baseline.value, info.unit) if baseline else ""
-    text = {
-        "times_first": f"{now} after {before} of {first}, {tested:.4g} times as much (limit {threshold.limit:g} times)",
-        "rise": f"{now} after {before} of {first} (limit {limit.replace('%', 'points')} more)",
-        "below": f"{now} (limit: no less than {limit})",
-        "above_if_longer": f"{now}, with answers longer than {first}'s (limit {limit})",
-    }.get(threshold.rule, f"{now} (limit {limit}" + (" either way)" if threshold.rule == "magnitude" else ")"))
-    return Warned(
-        measure=reading.measure,
-        model=reading.model,
-        source=reading.source,
-        value=tested,
-        limit=threshold.limit,
-        text=f"{reading.model}: {info.label.removeprefix('… ')} {text}.",
-        why=threshold.why,
-    )
-
-
-def _shown(value: float | None, unit: str) -> str:
-    if value is None:
-        return "unknown"
-    if unit == "share":
-        return f"{100 * value:.3g} %"
-    if unit == "characters":
-        return f"{value:,.1f} characters"
-    return f"{value:.3g}" + (" points" if unit == "percent" else "")

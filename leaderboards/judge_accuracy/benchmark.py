@@ -28,6 +28,14 @@ from leaderboards.judge_accuracy.agreement import (
 )
 from leaderboards.judge_accuracy.data import JudgeData
 from leaderboards.judge_accuracy.health import Judged, collect, health_metrics, health_rows, nearest_grade
+from leaderboards.judge_accuracy.stored import (
+    is_llmbar_processed_results,
+    is_llmbar_results,
+    is_pandalm_results,
+    llmbar_results,
+    pandalm_results,
+    stored_files,
+)
 from leaderboards.pooled import pooled_kendall, pooled_spearman
 from selfreward_bench import stats
 from selfreward_bench.config import RunConfig
@@ -86,7 +94,7 @@ class JudgeAccuracy:
         config = setting.config
         identity: dict[str, object] = {"data": self.load(setting).content_hash, "limit": config.eval.limit}
         if setting.finished is not None:
-            return identity | {"finished": [hash_file(f) for f in judge_data.stored_files(setting.finished.path)]}
+            return identity | {"finished": [hash_file(f) for f in stored_files(setting.finished.path)]}
         prompt = load_judge_prompt(config.judge.prompt)
         return identity | {"seed": config.seed, "judge": judge_settings(config), "judge_prompt": prompt.key}
 
@@ -171,7 +179,7 @@ class JudgeAccuracy:
         orders = tuple(o for o in ("ab", "ba") if any(j.order == o for j in made))
         verdicts = list(_verdicts(wanted, made, orders, {}))  # type: ignore[arg-type]  # of the two literals above
         rows, metrics = _pairwise_outcome(verdicts, made, data)
-        files = [hash_file(f) for f in judge_data.stored_files(path)]
+        files = [hash_file(f) for f in stored_files(path)]
         judge = f"{self.stored.kind} {path.name}#{hash_json(files)[:8]}"
         comparability = {"judge": judge, "order": "+".join(orders), "data": data.content_hash}
         return Outcome(rows, judge, metrics | _data_metrics(data, wanted, rows), comparability)
@@ -204,7 +212,7 @@ class LLMBarJudgeAccuracy(JudgeAccuracy):
 
     key: ClassVar[str] = "judge-accuracy-llmbar@1"
     description: ClassVar = described(key)
-    stored: ClassVar = _Stored("llmbar-results", judge_data.is_llmbar_results, judge_data.llmbar_results)
+    stored: ClassVar = _Stored("llmbar-results", is_llmbar_results, llmbar_results)
 
     def load(self, setting: Setting) -> JudgeData:
         """See ``JudgeAccuracy``."""
@@ -216,7 +224,7 @@ class LLMBarProcessedJudgeAccuracy(JudgeAccuracy):
 
     key: ClassVar[str] = "judge-accuracy-llmbar-processed@1"
     description: ClassVar = described(key)
-    stored: ClassVar = _Stored("llmbar-results", judge_data.is_llmbar_processed_results, judge_data.llmbar_results)
+    stored: ClassVar = _Stored("llmbar-results", is_llmbar_processed_results, llmbar_results)
 
     def load(self, setting: Setting) -> JudgeData:
         """See ``JudgeAccuracy``."""
@@ -228,7 +236,7 @@ class PandaLMJudgeAccuracy(JudgeAccuracy):
 
     key: ClassVar[str] = "judge-accuracy-pandalm@1"
     description: ClassVar = described(key)
-    stored: ClassVar = _Stored("pandalm-results", judge_data.is_pandalm_results, judge_data.pandalm_results)
+    stored: ClassVar = _Stored("pandalm-results", is_pandalm_results, pandalm_results)
 
     def load(self, setting: Setting) -> JudgeData:
         """See ``JudgeAccuracy``."""

@@ -18,10 +18,11 @@ from selfreward_bench.errors import DataError, LoopViolation, TrainingError
 from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Message, PreferencePair
 from trainers.checkpoints import read_card
-from trainers.dpo import ReferenceLogps, check_first_step, distinct, render_pairs, train_dpo
+from trainers.dpo import ReferenceLogps, check_first_step, train_dpo
 from trainers.rendering import load_tokenizer, render_turns
 from trainers.resume import ResumeStore
 from trainers.sft import train_sft
+from trainers.token_pairs import distinct, render_pairs
 from trainers.training import TrainProgress
 
 from .conftest import CHAT_TEMPLATE, contents, examples, make_model, pairs, run_until_killed

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import trainers.rendering as rendering
-from trainers import dpo, sft
-from trainers.dpo import TokenPair, distinct, fitting, render_pairs
+from trainers import sft
 from trainers.rendering import Chosen, Turn, Turns, digest, load_tokenizer, render_turns
+from trainers.token_pairs import TokenPair, columns, distinct, fitting, render_pairs
 
 from .conftest import pairs
 
@@ -70,5 +70,5 @@ def test_what_is_not_learnt_is_data_too() -> None:
     assert [list(c) for c in sft.columns([mine])] == [[[5, 6, 7, 1]], [[-100, -100, 7, 1]]]
     assert digest(*sft.columns([mine])) != digest(*sft.columns([other]))
     first, second = (TokenPair("p", turn, Turn(turn.prompt, [9, 1])) for turn in (mine, other))
-    assert [list(c) for c in dpo.columns([first])] == [[[5, 6]], [[7, 1]], [[9, 1]]]
-    assert digest(*dpo.columns([first])) != digest(*dpo.columns([second]))
+    assert [list(c) for c in columns([first])] == [[[5, 6]], [[7, 1]], [[9, 1]]]
+    assert digest(*columns([first])) != digest(*columns([second]))

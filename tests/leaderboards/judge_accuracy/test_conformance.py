@@ -11,6 +11,7 @@ import pytest
 
 from leaderboards.base import Finished, Setting, Subject, summarise
 from leaderboards.judge_accuracy import data as judge_data
+from leaderboards.judge_accuracy import stored
 from leaderboards.judge_accuracy.benchmark import (
     JudgeAccuracy,
     LLMBarJudgeAccuracy,
@@ -83,7 +84,7 @@ def test_kappa_on_llmbar_is_that_of_one_label_set(data: DataDir) -> None:
 
     path = data.path("llmbar/LLMBar/Natural/evaluators/GPT-4/Vanilla/result.json")
     known = judge_data.llmbar(data)
-    made = judge_data.llmbar_results(path, known)
+    made = stored.llmbar_results(path, known)
     gold = {p.id: float(p.responses[0].rank == 0) for p in known.prompts}
     by_order = {order: [j for j in made if j.order == order] for order in ("ab", "ba")}
     expected = [

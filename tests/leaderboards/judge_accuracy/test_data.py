@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from leaderboards.judge_accuracy import data as judge_data
+from leaderboards.judge_accuracy import stored
 from selfreward_bench.errors import DataError
 from selfreward_bench.sources.directory import DataDir
 from selfreward_bench.types import RankedResponse
@@ -154,7 +155,7 @@ def result(winners: tuple[Any, Any] = ("1", "1"), **changes: Any) -> dict[str, A
 def test_llmbar_results_are_found_by_content(tmp_path: Path) -> None:
     data = llmbar(tmp_path)
     rows = [result(("2", "NA"), input="Other.", label=2), result(("1", 2))]
-    made = judge_data.llmbar_results(put(tmp_path / "result.json.gz", rows), data)
+    made = stored.llmbar_results(put(tmp_path / "result.json.gz", rows), data)
     by_id = {(j.prompt_id, j.order): j for j in made}
     first, second = (p.id for p in data.prompts)
     assert [by_id[first, o].score for o in ("ab", "ba")] == [1, 0]
@@ -166,11 +167,11 @@ def test_llmbar_results_in_a_directory(tmp_path: Path) -> None:
     data = llmbar(tmp_path)
     put(tmp_path / "all/Natural/result.json", [result()])
     put(tmp_path / "all/Other/result.json.gz", [result(input="Other.")])
-    assert judge_data.is_llmbar_results(tmp_path / "all")
-    assert len(judge_data.llmbar_results(tmp_path / "all", data)) == 4
+    assert stored.is_llmbar_results(tmp_path / "all")
+    assert len(stored.llmbar_results(tmp_path / "all", data)) == 4
     put(tmp_path / "all/Third/result.json", [result()])
     with pytest.raises(DataError, match="ONE evaluator"):
-        judge_data.llmbar_results(tmp_path / "all", data)
+        stored.llmbar_results(tmp_path / "all", data)
 
 
 def test_every_evaluator_of_llmbar_ends_with_its_verdicts(tmp_path: Path) -> None:
@@ -181,8 +182,8 @@ def test_every_evaluator_of_llmbar_ends_with_its_verdicts(tmp_path: Path) -> Non
     swap = [{k: v | {"completion": ["x", "stop"]} for k, v in first.items()}, last]
     for evaluator, made in {"Metrics_Reference": metrics, "Swap": swap, "Rating": [grades | last]}.items():
         path = put(tmp_path / evaluator / "result.json", [result(results=made)])
-        assert judge_data.is_llmbar_results(path), evaluator
-        assert [j.score for j in judge_data.llmbar_results(path, data)] == [0, 0], evaluator
+        assert stored.is_llmbar_results(path), evaluator
+        assert [j.score for j in stored.llmbar_results(path, data)] == [0, 0], evaluator
 
 
 def test_processed_sets_are_told_by_their_folder(tmp_path: Path) -> None:
@@ -195,27 +196,27 @@ def test_processed_sets_are_told_by_their_folder(tmp_path: Path) -> None:
     }.items():
         path = put(tmp_path / folder / "result.json", [result()])
         for named in (path, path.parent):
-            told = (judge_data.is_llmbar_processed_results(named), judge_data.is_llmbar_results(named))
+            told = (stored.is_llmbar_processed_results(named), stored.is_llmbar_results(named))
             assert told == (processed, not processed), folder
 
 
 def test_llmbar_results_mistakes(tmp_path: Path) -> None:
     data = llmbar(tmp_path)
     with pytest.raises(DataError, match="not in the data set"):
-        judge_data.llmbar_results(put(tmp_path / "result.json", [result(input="Unknown.")]), data)
+        stored.llmbar_results(put(tmp_path / "result.json", [result(input="Unknown.")]), data)
     with pytest.raises(DataError, match="both orders"):
-        judge_data.llmbar_results(put(tmp_path / "result.json", [result(results=[{"swap = True": {}}])]), data)
+        stored.llmbar_results(put(tmp_path / "result.json", [result(results=[{"swap = True": {}}])]), data)
     deep = tmp_path / "result.json"
     deep.write_text("[" * 100_000)
     with pytest.raises(DataError, match="nested too deeply"):
-        judge_data.llmbar_results(deep, data)
+        stored.llmbar_results(deep, data)
 
 
 def test_pandalm_results_are_joined_by_idx(tmp_path: Path) -> None:
     data = pandalm(tmp_path, *({**PANDALM_ROW, "idx": i} for i in range(5)))
     said = [{"idx": i, "gpt_result": r, "gpt_reason": "x"} for i, r in ((3, "Tie"), (0, "2"), (2, 1), (1, "garbage"))]
     path = put(tmp_path / "verdicts.json", [*said, {"idx": 99, "gpt_result": "1"}])
-    made = {j.prompt_id: j for j in judge_data.pandalm_results(path, data)}
+    made = {j.prompt_id: j for j in stored.pandalm_results(path, data)}
     assert {name: j.score for name, j in made.items()} == {
         "pandalm-3": 0.5,
         "pandalm-0": 0,
@@ -224,9 +225,9 @@ def test_pandalm_results_are_joined_by_idx(tmp_path: Path) -> None:
     }
     assert made["pandalm-1"].raw == "garbage"
     with pytest.raises(DataError, match="idx 3 is there twice"):
-        judge_data.pandalm_results(put(tmp_path / "verdicts.json", [*said, said[0]]), data)
+        stored.pandalm_results(put(tmp_path / "verdicts.json", [*said, said[0]]), data)
     with pytest.raises(DataError, match=r"row 1: .*pandalm_result and gpt_result are the verdicts of several judges"):
-        judge_data.pandalm_results(put(tmp_path / "verdicts.json", [said[0], {"pandalm_result": 1, **said[1]}]), data)
+        stored.pandalm_results(put(tmp_path / "verdicts.json", [said[0], {"pandalm_result": 1, **said[1]}]), data)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +237,7 @@ def test_pandalm_results_are_joined_by_idx(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_only_a_label_is_a_label(tmp_path: Path, said: object, score: float | None) -> None:
     data = pandalm(tmp_path, {**PANDALM_ROW, "idx": 0})
-    (found,) = judge_data.pandalm_results(put(tmp_path / "v.json", [{"idx": 0, "gpt_result": said}]), data)
+    (found,) = stored.pandalm_results(put(tmp_path / "v.json", [{"idx": 0, "gpt_result": said}]), data)
     assert (found.score, found.reason) == (score, None if score is not None else "no_verdict")
     assert len(found.raw) <= 200
 
@@ -244,21 +245,21 @@ def test_only_a_label_is_a_label(tmp_path: Path, said: object, score: float | No
 @pytest.mark.parametrize("winner", ["3", "1 ", "Output (a)", "\u0661", "NaN", None, 3, 12])
 def test_a_winner_that_is_none_is_no_verdict(tmp_path: Path, winner: object) -> None:
     said = put(tmp_path / "result.json", [result((winner, winner))])
-    found = judge_data.llmbar_results(said, llmbar(tmp_path))
+    found = stored.llmbar_results(said, llmbar(tmp_path))
     assert [(j.score, j.reason) for j in found] == [(None, "no_verdict")] * 2
 
 
 def test_a_winner_of_another_type_is_refused(tmp_path: Path) -> None:
     for winner in (True, 1.5, ["1"]):
         with pytest.raises(DataError, match="winner"):
-            judge_data.llmbar_results(put(tmp_path / "result.json", [result((winner, winner))]), llmbar(tmp_path))
+            stored.llmbar_results(put(tmp_path / "result.json", [result((winner, winner))]), llmbar(tmp_path))
 
 
 def test_a_byte_order_mark_is_no_matter(tmp_path: Path) -> None:
     path = put(tmp_path / "b.json", [{"idx": 0, "pandalm_result": 2}])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert judge_data.is_pandalm_results(path)
-    assert len(judge_data.pandalm_results(path, pandalm(tmp_path, {**PANDALM_ROW, "idx": 0}))) == 1
+    assert stored.is_pandalm_results(path)
+    assert len(stored.pandalm_results(path, pandalm(tmp_path, {**PANDALM_ROW, "idx": 0}))) == 1
 
 
 def test_files_are_recognised_by_what_they_hold(tmp_path: Path) -> None:
@@ -266,11 +267,11 @@ def test_files_are_recognised_by_what_they_hold(tmp_path: Path) -> None:
     pandalm_file = put(tmp_path / "b.json", [{"idx": 1, "pandalm_result": 2}])
     other = put(tmp_path / "c.json", {"results": {"gsm8k": 1}})
     paths = [llmbar_file, pandalm_file, other, tmp_path / "none.json", tmp_path]
-    assert [judge_data.is_llmbar_results(p) for p in paths] == [True, False, False, False, False]
-    assert [judge_data.is_pandalm_results(p) for p in paths] == [False, True, False, False, False]
+    assert [stored.is_llmbar_results(p) for p in paths] == [True, False, False, False, False]
+    assert [stored.is_pandalm_results(p) for p in paths] == [False, True, False, False, False]
 
 
-@pytest.mark.parametrize("recognise", [judge_data.is_llmbar_results, judge_data.is_pandalm_results])
+@pytest.mark.parametrize("recognise", [stored.is_llmbar_results, stored.is_pandalm_results])
 def test_a_damaged_file_is_told_from_an_unknown_one(tmp_path: Path, recognise: Callable[[Path], bool]) -> None:
     torn = put(tmp_path / "d.json.gz", [result()])
     torn.write_bytes(torn.read_bytes()[:-20])
