@@ -271,6 +271,27 @@ def test_every_test_that_a_document_names_is_there() -> None:
     assert missing == []
 
 
+def test_the_house_names_every_module() -> None:
+    """But for commands and sections of the report, which are called as their modules are."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    named = set(re.findall(r"\w+", text.split("## The house")[1].split("## Two walks")[0]))
+    modules = [
+        path.relative_to(ROOT)
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if path.stem not in ("__init__", "__main__") and path.parent.name not in ("cli", "sections")
+    ]
+    assert len(modules) > 200
+    assert [str(path) for path in modules if path.stem not in named] == []
+
+
+def test_the_readme_names_every_document() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    pages = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))]
+    assert len(pages) > 30
+    assert [page for page in pages if f"({page})" not in readme] == []
+
+
 def test_every_link_between_documents_leads_somewhere() -> None:
     links = [
         (document, target)

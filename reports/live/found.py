@@ -134,10 +134,12 @@ def _place(root: Path, path: Path) -> Place:
 
 def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
     """Everything in a run, directories of links among it; the weights' directories are not gone into."""
-    for entry in _entries(folder):
-        yield entry
-        if entry.is_dir(follow_symlinks=False) and entry.name != "checkpoint":
-            yield from _files(Path(entry.path))
+    waiting = [folder]  # no recursion: somebody else's directories may be nested as deep as paths can be long
+    while waiting:
+        for entry in _entries(waiting.pop()):
+            yield entry
+            if entry.is_dir(follow_symlinks=False) and entry.name != "checkpoint":
+                waiting.append(Path(entry.path))
 
 
 def _stays(path: str, root: Path) -> bool:

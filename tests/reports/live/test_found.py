@@ -56,6 +56,18 @@ def test_links_are_not_followed_and_a_run_with_one_that_leads_out_is_not_read(ru
     assert "leads out" in {p.name: p.refused for p in look(runs).places}["eval"]
 
 
+def test_directories_may_be_nested_deeper_than_calls_can_be(tmp_path: Path) -> None:
+    RunBuilder(tmp_path / "run").result("M1", quality_sampled=3.0)
+    deep = tmp_path / "run" / "M1"
+    for _ in range(1_100):
+        deep /= "d"
+        deep.mkdir()
+    assert names(tmp_path) == ["run"]
+    while deep.name == "d":  # pytest could not delete them
+        deep.rmdir()
+        deep = deep.parent
+
+
 def test_the_settings_of_a_run_may_be_no_link(tmp_path: Path) -> None:
     (tmp_path / "runs" / "x").mkdir(parents=True)
     (tmp_path / "runs" / "x" / "srbench.yaml").symlink_to(RunBuilder(tmp_path / "outside").path / "srbench.yaml")
