@@ -292,12 +292,67 @@ def test_the_readme_names_every_document() -> None:
     assert [page for page in pages if f"({page})" not in readme] == []
 
 
-def test_every_link_between_documents_leads_somewhere() -> None:
-    links = [
-        (document, target)
-        for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "perf" / "RESULTS.md"]
-        for target in re.findall(r"\]\(([\w./-]+\.\w+)(?:#[\w-]*)?\)", document.read_text("utf-8"))
+def defined_in(module: str) -> set[str]:
+    """What can be imported from a module of srbench: its names, or of a package its modules."""
+    place = ROOT.joinpath(*module.split("."))
+    source = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    names = {path.stem for path in place.iterdir()} if place.is_dir() else set()
+    for node in ast.parse(source.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
+
+
+def test_what_documents_import_from_srbench_is_there() -> None:
+    imported = [
+        (document.name, node.module, alias.name)
+        for document in (ROOT / "docs").rglob("*.md")
+        for block in re.findall(r"^```python\n(.*?)^```", document.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES
+        for alias in node.names
     ]
-    assert len(links) > 20
-    broken = [f"{document.name}: {target}" for document, target in links if not (document.parent / target).exists()]
+    assert len(imported) > 10
+    assert [(where, module, name) for where, module, name in imported if name not in defined_in(module)] == []
+
+
+def places_in(document: Path) -> set[str]:
+    """What links can lead to in a document: its headings, as they are called in an address."""
+    text = re.sub(r"^```.*?^```", "", document.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", found) for found in re.findall(r"^#+ (.+)$", text, re.MULTILINE))
+    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "perf" / "RESULTS.md"]
+    links = [
+        (document, document.parent / target if target else document, place)
+        for document in documents
+        for target, place in re.findall(r"\]\(([\w./-]+\.\w+|(?=#))(?:#([\w-]+))?\)", document.read_text("utf-8"))
+    ]
+    assert len(links) > 100
+    assert sum(bool(place) for _, _, place in links) > 40
+    broken = [f"{document.name}: {target.name}" for document, target, _ in links if not target.exists()]
+    broken += [
+        f"{document.name}: {target.name}#{place}"
+        for document, target, place in links
+        if place and target.suffix == ".md" and place not in places_in(target)
+    ]
     assert broken == []
+
+
+def test_the_documents_that_code_and_recipes_name_are_there() -> None:
+    named = [
+        (path, name)
+        for package in (*PACKAGES, "perf", "examples")
+        for path in (ROOT / package).rglob("*")
+        if path.suffix in (".py", ".yaml", ".sh", ".sbatch", ".j2")
+        for name in re.findall(r"docs/[\w/-]+\.md", path.read_text("utf-8"))
+    ]
+    assert len(named) > 50
+    assert [f"{path.relative_to(ROOT)}: {name}" for path, name in named if not (ROOT / name).is_file()] == []

@@ -24,7 +24,8 @@ class Entry:
     """A run that was read.
 
     Attributes:
-        state: ``running``, ``made`` (all its models), ``stopped`` (some are missing), ``evaluated`` (no run).
+        state: ``running``, ``finished`` (all its models are made), ``stopped`` (some are missing), ``evaluated`` (of no
+            run), or why nobody can say.
     """
 
     place: Place

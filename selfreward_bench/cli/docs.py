@@ -33,7 +33,7 @@ Exit codes:
 | code | meaning |
 |---|---|
 | 0 | done |
-| 1 | `doctor`, `validate`, `plan`: a problem; `compare`: a gate failed; `eval`: nothing scored; or a bug (traceback) |
+| 1 | a problem that `doctor`, `validate`, `plan` or `data status` found; `compare`: a gate; `eval`: no score; a bug |
 | 2 | something to be mended by you: the message names it, and the way out |
 | 130, 143 | stopped by Ctrl-C or SIGTERM; what is complete is kept, and the message says how to go on |
 

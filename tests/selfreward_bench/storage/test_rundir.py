@@ -156,11 +156,13 @@ def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
         RunDir.create(tmp_path / "file" / "run", RunConfig())
 
 
-def test_only_the_evaluation_changes_in_a_run_that_is_there(run: RunDir) -> None:
-    run.change_settings(recipes.change(run.config, ["eval.limit=3", "track=[wandb]", "cluster.replicas=4"]))
+def test_only_what_no_stage_depends_on_changes_in_a_run_that_is_there(run: RunDir) -> None:
+    run.change_settings(
+        recipes.change(run.config, ["eval.limit=3", "track=[wandb]", "cluster.replicas=4", "train.launch=auto"])
+    )
     assert RunDir.open(run.path).config == run.config
     assert (run.config.eval.limit, run.config.track) == (3, ("wandb",))
-    with pytest.raises(ValueError, match="only the settings of the evaluation"):
+    with pytest.raises(ValueError, match="track, cluster and train can change in a run"):
         run.change_settings(recipes.change(run.config, ["eval.limit=4", "seed=9"]))
     with run.lock(), pytest.raises(IncompatibleRunError, match="in use"):
         run.change_settings(recipes.change(run.config, ["eval.limit=4"]))
