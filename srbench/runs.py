@@ -282,9 +282,9 @@ def report(runs: Run | str | Path | Iterable[Run | str | Path], path: str | Path
         raise UnknownNameError("report format", target.suffix, _FORMATS)
     found = [facts.collect(one) for one in paths]
     if target.suffix == ".html":
-        html.write(found, target)
+        html.write(found, target, scoring.put_together(found))
     else:
-        write_atomic(target, tables.render(found, _FORMATS[target.suffix]).encode())
+        write_atomic(target, tables.render(found, _FORMATS[target.suffix], scoring.put_together(found)).encode())
     return target
 
 

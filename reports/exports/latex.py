@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from leaderboards.comparing import Together
 from reports import wording
 from reports.exports.escaping import latex as escaped
 from reports.exports.escaping import line as one_line
@@ -24,8 +25,9 @@ from reports.facts.tables import Cell, Change, Grid, ResultTable
 from selfreward_bench import __version__
 from selfreward_bench.types import Metric
 
-__all__ = ["LINE", "render"]
+__all__ = ["LINE", "PAGE", "render"]
 
+PAGE: Final = 40  # lines of a table, which fill a page together with its caption
 LINE: Final = 390.0  # points: a line of NeurIPS, ICLR and 12 point article has as many or more
 _GAP: Final = 4.0  # points between two columns
 _LABEL: Final = 22  # characters of a label in a line
@@ -43,7 +45,10 @@ _MATCHES: Final = (
     r"From the side of the first named, a tie counting half; below, the 95\,\% interval, clustered by prompt. Bold: "
     r"shown to be better."
 )
-_SPREAD: Final = r"Mean $\pm$ standard deviation over seeds, or one run with its interval."
+_SPREAD: Final = (
+    r"Mean $\pm$ standard deviation over seeds; below, the 95\,\% interval when seeds and prompts are both drawn anew, "
+    r"of one run its own. Bold: shown to be better than every other method; of a difference, shown to be a gain."
+)
 _ARROWS: Final = {"▲": r"{\uparrow}", "▼": r"{\downarrow}"}
 _PREVIOUS: Final = "previous"
 
@@ -74,11 +79,15 @@ class _Table:
     rows: tuple[tuple[_Stack, ...] | str, ...]
 
 
-def render(runs: Sequence[RunFacts]) -> str:
-    """All tables of all runs."""
+def render(runs: Sequence[RunFacts], together: Together | None = None) -> str:
+    """All tables of all runs; first, several runs put together."""
     found: list[_Table] = []
     if len(runs) > 1:
-        found += [_grid(grid, i) for i, grid in enumerate(several.compared(several.group(runs)), start=1)]
+        groups, both = several.group(runs), together or Together()
+        grids = [(grid, _SPREAD) for grid in several.compared(groups, both)]
+        if (contrasted := several.contrasted(groups, both)) is not None:
+            grids.append((contrasted, escaped(contrasted.note)))
+        found += [_grid(grid, i, note) for i, (grid, note) in enumerate(grids, start=1)]
     for i, facts in enumerate(runs, start=1):
         prefix = f"run{i}-" if len(runs) > 1 else ""
         found += _main(facts, prefix)
@@ -126,10 +135,10 @@ def _matches(facts: RunFacts, prefix: str) -> Iterator[_Table]:
     yield _Table(caption, f"tab:{prefix}head-to-head", tuple(_Stack((h,), _wide(h)) for h in header), rows)
 
 
-def _grid(grid: Grid, number: int) -> _Table:
-    """Runs against each other on one metric."""
+def _grid(grid: Grid, number: int, note: str) -> _Table:
+    """Runs against each other on one metric, or all their differences."""
     rows = tuple((_label(_text(row[0])), *map(_cell, row[1:])) for row in grid.rows)
-    caption = f"{escaped(grid.title)}. {_SPREAD}"
+    caption = f"{escaped(grid.title)}. {note}"
     return _Table(caption, f"tab:runs-{number}", _header(grid.columns[0], grid.columns[1:]), rows)
 
 
@@ -142,11 +151,11 @@ def _header(first: str, names: Iterable[str]) -> tuple[_Stack, ...]:
 
 
 def _floats(table: _Table) -> Iterator[str]:
-    """The table, or several with the same rows where it would be wider than a line."""
-    parts = list(_shares(table))
-    for i, columns in enumerate(parts, start=1):
+    """The table, or several where it would be wider than a line or longer than a page."""
+    parts = [(columns, rows) for columns in _shares(table) for rows in _pages(table)]
+    for i, (columns, rows) in enumerate(parts, start=1):
         suffix, told = (f"-{i}", f" Part {i} of {len(parts)}.") if len(parts) > 1 else ("", "")
-        lines = [text for row in table.rows for text in _lines(row, columns)]
+        lines = [text for row in rows for text in _lines(row, columns)]
         yield "\n".join(
             [
                 r"\begin{table}",
@@ -180,13 +189,33 @@ def _shares(table: _Table) -> Iterator[tuple[int, ...]]:
     yield tuple(part)
 
 
+def _pages(table: _Table) -> Iterator[list[tuple[_Stack, ...] | str]]:
+    """The rows, as many together as a page holds; a title stays with what is below it."""
+    page: list[tuple[_Stack, ...] | str] = []
+    room = PAGE
+    for i, row in enumerate(table.rows):
+        height = _height(row)
+        needed = height + (_height(table.rows[i + 1]) if isinstance(row, str) and i + 1 < len(table.rows) else 0)
+        if page and needed > room:
+            yield page
+            page, room = [], PAGE
+        page.append(row)
+        room -= height
+    yield page
+
+
+def _height(row: Sequence[_Stack] | str) -> int:
+    return 1 if isinstance(row, str) else max(len(cell.lines) for cell in row)
+
+
 def _lines(row: Sequence[_Stack] | str, columns: Sequence[int]) -> list[str]:
     """A row of cells as lines of a table; a title's line has room above."""
     if isinstance(row, str):
         return [r"\addlinespace", rf"\multicolumn{{{len(columns)}}}{{@{{}}l}}{{{row}}} \\"]
     cells = [row[i].lines for i in columns]
     height = max(map(len, cells))
-    return [" & ".join(c[k] if k < len(c) else "" for c in cells).strip() + r" \\" for k in range(height)]
+    found = [" & ".join(c[k] if k < len(c) else "" for c in cells).strip() + r" \\" for k in range(height)]
+    return [*found[:-1], f"{found[-1]}[2pt]"] if height > 1 else found
 
 
 def _wide(text: str) -> float:
@@ -268,14 +297,24 @@ def _cell(cell: str | Cell | Change, *, bare: bool = False) -> _Stack:
         shown = cell.removesuffix(" %") if bare else cell
         return _Stack((escaped(shown),), _wide(shown))
     if isinstance(cell, Change):
-        number = _math(cell.value)
-        value = f"$\\mathbf{{{number}}}$" if cell.tone == "better" else f"${number}$"
-        return _stack(value, len(cell.value), cell.interval)
+        value = _spread(cell, bold=cell.tone == "better", bare=bare)
+        return _stack(value, len(cell.value + cell.spread), cell.interval)
     missing = f" ({cell.scored})" if cell.scored else ""
     if cell.interval.startswith("["):
-        return _stack(escaped(f"{cell.value}{missing}"), len(cell.value) + len(missing), cell.interval)
+        value = f"{_spread(cell, bold=cell.best, bare=bare)}{escaped(missing)}"
+        return _stack(value, len(cell.value + cell.spread + missing), cell.interval)
     told = f"{cell.value} {cell.interval}".strip() + missing
     return _Stack((escaped(told),), _wide(told))
+
+
+def _spread(cell: Cell | Change, *, bold: bool, bare: bool) -> str:
+    """The number, with its spread over seeds where there is one, and its per cent sign."""
+    if cell.value == wording.NOTHING:
+        return "--"
+    number = rf"\mathbf{{{_math(cell.value)}}}" if bold else _math(cell.value)
+    spread = rf" \pm {_math(cell.spread.removeprefix('± '))}" if cell.spread else ""
+    unit = r"\,\%" if cell.value.endswith(" %") and not bare else ""
+    return f"${number}{spread}{unit}$"
 
 
 def _text(cell: str | Cell | Change) -> str:

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from leaderboards import descriptions
+from leaderboards.comparing import OverSeeds, Together
 from leaderboards.comparing.records import conditions
 from leaderboards.standings import HeadToHead
 from reports import wording
 from reports.exports import card_origin
 from reports.exports.escaping import line, markdown
-from reports.facts import matches, tables
+from reports.facts import grouping, matches, tables
 from reports.facts.run import RunFacts
 from selfreward_bench import __version__
 from selfreward_bench.errors import DataError
@@ -69,8 +70,11 @@ class Written:
     missing: tuple[str, ...]
 
 
-def write(runs: Sequence[RunFacts], checkpoint: Path) -> Written:
+def write(runs: Sequence[RunFacts], checkpoint: Path, together: Together | None = None) -> Written:
     """Writes the card of a checkpoint; one that is not there is made.
+
+    Args:
+        together: several runs put together: the card tells what seeds of its own run's method come to.
 
     Raises:
         EngineError: the directory holds no checkpoint.
@@ -85,7 +89,14 @@ def write(runs: Sequence[RunFacts], checkpoint: Path) -> Written:
         )
     path = checkpoint / CARD
     origin = card_origin.origin(_having(runs, fingerprint), checkpoint)
-    content = updated(_read(path), results, str(path), matches_of(runs, fingerprint), origin.known)
+    content = updated(
+        _read(path),
+        results,
+        str(path),
+        matches_of(runs, fingerprint),
+        origin.known,
+        _over_seeds(runs, fingerprint, together),
+    )
     write_atomic(path, content.encode())
     _check(_load(path), results, str(path))
     front = _parse(content, str(path))[1]
@@ -128,6 +139,7 @@ def updated(
     place: str = CARD,
     held: Sequence[HeadToHead] = (),
     known: Mapping[str, Any] | None = None,
+    seeds: Sequence[str] = (),
 ) -> str:
     """A card's text with the results in it; what srbench wrote before is replaced.
 
@@ -135,6 +147,7 @@ def updated(
         place: what messages call the card.
         held: the model against others.
         known: metadata that are filled in where the card has none.
+        seeds: lines on other seeds of the same method.
 
     Raises:
         DataError: its YAML block or its marks are damaged.
@@ -147,7 +160,7 @@ def updated(
     for key, value in told.items():
         data[key] = value  # as it stands: the class makes tags unique, for one
     data[_INDEX] = _merged(front.get(_INDEX) or [], name, list(_card_results(results)))
-    card.text = _with_block(card.text, _block(results, held), place)
+    card.text = _with_block(card.text, _block(results, held, seeds), place)
     made = str(card)
     again, kept = _parse(made, place)
     _check(again, results, place)
@@ -273,13 +286,13 @@ def _is_own(result: Mapping[str, Any]) -> bool:
 # --- text
 
 
-def _block(results: Sequence[EvalResult], held: Sequence[HeadToHead]) -> str:
+def _block(results: Sequence[EvalResult], held: Sequence[HeadToHead], seeds: Sequence[str]) -> str:
     lines = [BEGIN, "", "## Evaluation", ""]
     lines += ["| Benchmark | Judge | Metric | Value | 95% interval | Scored |", "|---|---|---|--:|---|--:|"]
     for result in results:
         who = f"{markdown(wording.title(result.benchmark))} | {markdown(result.judge or wording.NOTHING)}"
         lines += [_line(who, result.benchmark, name, metric) for name, metric in _metrics(result)]
-    lines += ["", *_matches(held)]
+    lines += ["", *_matches(held), *seeds]
     fingerprint = results[0].fingerprint if results else ""
     lines.append(
         f"Evaluated by srbench {markdown(__version__)} with the weights `{fingerprint[:32]}`; intervals are clustered "
@@ -307,6 +320,30 @@ def _matches(held: Sequence[HeadToHead]) -> list[str]:
         cells = (markdown(p.b), matches.win_rate_change(p).text, *shares, scored)
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
+
+
+def _over_seeds(runs: Sequence[RunFacts], fingerprint: str, together: Together | None) -> list[str]:
+    """What the model comes to over the seeds of its method, a line a metric."""
+    named = _having(runs, fingerprint)
+    groups = grouping.group(runs) if together is not None and named else []
+    pooled = together.pooled if together is not None else ()
+    for members, found in zip(groups, pooled, strict=False):
+        mine = [o for o in found if not o.against and o.model == named[0][1]]
+        if mine and any(facts is named[0][0] for facts in members.runs):
+            of = f"{len(members.runs)} runs that differ in their seed alone ({markdown(members.label)})"
+            how = "mean and standard deviation of the runs, and the 95% interval when seeds and prompts are drawn anew"
+            lines = ["### Over seeds", "", f"{markdown(named[0][1])} of {of}: {how}.", ""]
+            lines += ["| Benchmark | Metric | Mean ± sd | 95% interval | Prompts |", "|---|---|--:|---|--:|"]
+            return [*lines, *map(_seeds_line, mine), ""]
+    return []
+
+
+def _seeds_line(over: OverSeeds) -> str:
+    shown = wording.info(over.benchmark, over.metric)
+    value = f"{wording.number(over.value, shown.unit)} ± {wording.number(over.sd, shown.unit).removesuffix(' %')}"
+    interval = wording.interval(over.low, over.high, shown.unit)
+    title = markdown(wording.title(over.benchmark))
+    return f"| {title} | {markdown(shown.label)} | {value} | {interval} | {over.n_prompts:,} |"
 
 
 def _with_block(text: str, block: str, place: str) -> str:

@@ -16,6 +16,7 @@ __all__ = ["Group", "differing", "group", "names"]
 
 SEED: Final = "seed"
 _RECIPE: Final = "name"
+_DATE: Final = "engine.date"
 _IGNORED: Final = (SEED, _RECIPE, "threads")
 _LONGEST: Final = 60  # characters of a name
 _SETTINGS: Final = 40
@@ -38,7 +39,7 @@ def group(runs: Sequence[RunFacts]) -> list[Group]:
     """The runs by settings, in the order given. A run of unknown settings, or of a seed that is there, is alone."""
     found: dict[object, list[RunFacts]] = {}
     for i, facts in enumerate(runs):
-        key = tuple(sorted((k, v) for k, v in facts.settings.items() if k not in _IGNORED))
+        key = tuple(sorted(_settings(facts).items()))
         seeds = [r.settings.get(SEED) for r in found.get(key, ())]
         alone = not key or facts.settings.get(SEED) in seeds
         found.setdefault(i if alone else key, []).append(facts)
@@ -48,14 +49,21 @@ def group(runs: Sequence[RunFacts]) -> list[Group]:
 
 def differing(groups: Sequence[Group]) -> Grid | None:
     """The settings that are not the same in all groups; None where there is nothing to tell."""
-    found = [g.runs[0].settings for g in groups]
-    keys = dict.fromkeys(k for settings in found for k in settings if k not in _IGNORED)
+    found = [_settings(g.runs[0]) for g in groups]
+    keys = dict.fromkeys(k for settings in found for k in settings)
     rows = [(k, *(wording.clip(s.get(k, "not set"), _LONGEST) for s in found)) for k in keys]
     rows = [row for row in rows if len(set(row[1:])) > 1]
     if not rows:
         return None
     note = "" if len(rows) <= _SETTINGS else f"The first {_SETTINGS} of {len(rows)}."
     return Grid("What their settings differ in", ("Setting", *(g.label for g in groups)), tuple(rows[:_SETTINGS]), note)
+
+
+def _settings(facts: RunFacts) -> dict[str, str]:
+    """What runs of one method share. The day of a run is none of it, where no chat template shows it."""
+    shows_date = any(r.date for m in facts.models for r in m.results.values())
+    ignored = _IGNORED if shows_date else (*_IGNORED, _DATE)
+    return {k: v for k, v in facts.settings.items() if k not in ignored}
 
 
 def names(runs: Sequence[RunFacts]) -> list[str]:

@@ -23,7 +23,19 @@ from reports.page.plots import axis, scaled
 from reports.page.section import Chart
 from selfreward_bench.types import EvalResult, Metric
 
-__all__ = ["Spread", "answered", "asked", "charts", "compared", "contrasted", "group", "lines", "spread", "unlike"]
+__all__ = [
+    "Spread",
+    "about",
+    "answered",
+    "asked",
+    "charts",
+    "compared",
+    "contrasted",
+    "group",
+    "lines",
+    "spread",
+    "unlike",
+]
 
 _EVAL: Final = "eval."
 _NOBODY: Final = Together()
@@ -89,6 +101,16 @@ def compared(groups: Sequence[Group], together: Together = _NOBODY) -> list[Grid
             )
         grids.append(Grid(title, columns, tuple(rows)))
     return grids
+
+
+def about(together: Together) -> str:
+    """What the numbers of ``compared`` are, in words."""
+    if any(together.pooled):
+        return (
+            "Mean ± standard deviation over seeds, where settings differ in the seed alone; in brackets, the 95% "
+            "interval when seeds and prompts are both drawn anew. Of a method with one run, that run's interval."
+        )
+    return "Mean ± standard deviation over seeds, where settings differ in the seed alone."
 
 
 def contrasted(groups: Sequence[Group], together: Together) -> Grid | None:

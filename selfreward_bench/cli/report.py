@@ -71,7 +71,8 @@ def report(
     if model_card is not None:
         from reports.exports import model_card as cards
 
-        written = cards.write(_collect(runs), model_card)
+        found = _collect(runs)
+        written = cards.write(found, model_card, scoring.put_together(found))
         say(f"The model card: {written.path}")
         if written.missing:
             say(f"Not known here, for you to write into its first lines: {', '.join(written.missing)}.")
@@ -105,24 +106,14 @@ def _renew_page(path: Path) -> None:
 
 def _write_page(found: Sequence[RunFacts], output: Path | None) -> None:
     from reports import html
-    from selfreward_bench.cli.scoring import REPORT
+    from selfreward_bench.cli import scoring
 
-    path = output or Path(REPORT)
-    together = _together(found) if len(found) > 1 else None
+    path = output or Path(scoring.REPORT)
+    together = scoring.put_together(found)
     html.write(found, path, together)
     if together is not None:
         _show_over_seeds(found, together)
     say(f"The report: {path}")
-
-
-def _together(found: Sequence[RunFacts]) -> Together:
-    """Seeds of one recipe put together, and recipes held against each other, from the stored values of samples."""
-    from leaderboards.comparing import seeds
-    from reports.facts import grouping, several
-
-    groups = grouping.group(found)
-    asked, contrasted = several.asked(groups)
-    return seeds.together([[Path(facts.path) for facts in g.runs] for g in groups], asked, contrasted)
 
 
 def _show_over_seeds(found: Sequence[RunFacts], together: Together) -> None:
@@ -137,17 +128,18 @@ def _show_over_seeds(found: Sequence[RunFacts], together: Together) -> None:
 
 def _write_figures(found: Sequence[RunFacts], format: Format, directory: Path) -> None:
     from reports import figures
+    from selfreward_bench.cli import scoring
 
-    together = _together(found) if len(found) > 1 else None
-    written = figures.write(found, directory, format.value, together)
+    written = figures.write(found, directory, format.value, scoring.put_together(found))
     say(f"{len(written)} figures: {directory}")
 
 
 def _write_export(found: Sequence[RunFacts], format: Format, output: Path | None) -> None:
     from reports.exports import tables as exports
+    from selfreward_bench.cli import scoring
     from selfreward_bench.storage.files import write_atomic
 
-    text = exports.render(found, format.value)
+    text = exports.render(found, format.value, scoring.put_together(found))
     if output is None:
         say(text.rstrip("\n"))
         return

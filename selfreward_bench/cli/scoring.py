@@ -14,8 +14,10 @@ from selfreward_bench.errors import EngineError, IncompatibleRunError, SrbenchEr
 from selfreward_bench.storage.files import os_errors
 
 if TYPE_CHECKING:
+    from leaderboards.comparing import Together
     from leaderboards.evaluation import Evaluation
     from leaderboards.session import Options, Session
+    from reports.facts.run import RunFacts
     from selfreward_bench.config import RunConfig
     from selfreward_bench.models.candidates import Candidate
     from selfreward_bench.progress import Reporter
@@ -74,6 +76,21 @@ def run_session(session: Session, *, full: bool, report: bool, as_json: bool = F
         say(f"\nThe report: {write_report(root)}")
     say(f"The results are in {root}.")
     return done
+
+
+def put_together(found: Sequence[RunFacts]) -> Together | None:
+    """Seeds of one recipe put together, and recipes held against each other, from the stored values of samples.
+
+    None where there is one run alone.
+    """
+    from leaderboards.comparing import seeds
+    from reports.facts import grouping, several
+
+    if len(found) < 2:
+        return None
+    groups = grouping.group(found)
+    asked, contrasted = several.asked(groups)
+    return seeds.together([[Path(facts.path) for facts in g.runs] for g in groups], asked, contrasted)
 
 
 def _stored(done: Evaluation) -> dict[str, Any]:

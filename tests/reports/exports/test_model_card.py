@@ -11,6 +11,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from leaderboards.comparing import OverSeeds, Together
 from leaderboards.nlp.tasks import TASKS
 from leaderboards.standings import write_record
 from reports.exports import model_card
@@ -256,3 +257,20 @@ def test_hostile_names_end_neither_block_nor_table(builder: Any, checkpoint: Pat
     assert "<script>" not in body
     assert body.count("-->") == 2
     assert write(builder, checkpoint) == text
+
+
+def test_seeds_of_its_method_are_in_the_text(evaluated: Any, checkpoint: Path) -> None:
+    one = facts.collect(evaluated.path)
+    settings = {"name": "micro|x", "rewards": "self"}
+    runs = [one.model_copy(update={"name": f"s{k}", "settings": settings | {"seed": str(k)}}) for k in range(3)]
+    over = OverSeeds(
+        benchmark="micro-quality@1", metric="quality_sampled", model="M2", value=3.5, sd=0.1, low=3.2, high=3.8,
+        n_seeds=3, n_prompts=256,
+    )  # fmt: skip
+    others = (over.model_copy(update={"model": "M1"}), over.model_copy(update={"against": "M1"}))
+    written = model_card.write(runs, checkpoint, Together(pooled=((over, *others),)))
+    text = written.path.read_text()
+    assert r"M2 of 3 runs that differ in their seed alone (micro\|x)" in text
+    rows = [line for line in text.splitlines() if "3.20, 3.80" in line]
+    assert rows == ["| Answer quality (micro-world) | True quality, sampled | 3.50 ± 0.10 | [3.20, 3.80] | 256 |"]
+    assert "Over seeds" not in model_card.write(runs[:1], checkpoint).path.read_text()

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from reports.exports import tables
+from leaderboards.comparing import Contrast, OverSeeds, Together
+from reports.exports import escaping, latex, tables
 from reports.facts import run as facts
 from reports.facts.run import RunFacts
 from selfreward_bench.errors import UnknownNameError
@@ -37,6 +38,23 @@ def hostile(builder: Any) -> Any:
         builder.result(model, judge=HOSTILE, quality_sampled=3.0)
         builder.result(model, "own=bench@1", judge=HOSTILE, metrics={HOSTILE: 1.0, "=2": 2.0})
     return builder
+
+
+def seeds(builder: Any, whole: Any) -> tuple[list[RunFacts], Together]:
+    """Two seeds of one method and a run of another; what they come to is given."""
+    first = facts.collect(whole.path)
+    found = [
+        first.model_copy(update={"name": f"s{k}", "settings": {**first.settings, "name": "micro", "seed": str(k)}})
+        for k in range(2)
+    ]
+    control = {**first.settings, "name": "micro_50%", "rewards": "oracle"}
+    found.append(first.model_copy(update={"name": "control", "settings": control}))
+    asked = {"benchmark": QUALITY, "metric": "quality_sampled", "model": "M3"}
+    over = OverSeeds(**asked, value=3.5, sd=0.1, low=3.2, high=3.8, n_seeds=2, n_prompts=256)
+    gain = over.model_copy(update={"against": "M1", "value": 0.5, "low": 0.2, "high": 0.8})
+    contrast = Contrast(**asked, a=1, b=0, value=0.4, low=0.1, high=0.7)
+    gap = "mt-bench@1 could not be put together: <b>50%</b>"
+    return found, Together(pooled=((over, gain), ()), contrasts=(contrast,), gaps=(gap,))
 
 
 # --- CSV and JSON
@@ -121,6 +139,33 @@ def test_settings_that_differ_are_in_words(builder: Any) -> None:
     told = "seed: 0 (M1), 1 (M2)"
     assert f"Other settings, which need not be equal: {told}" in tables.render(collect(builder), "markdown")
     assert f"Settings that need not be equal: {told}." in tables.render(collect(builder), "latex")
+
+
+def test_intervals_over_seeds_are_in_every_format(builder: Any, whole: Any) -> None:
+    runs, together = seeds(builder, whole)
+    lines = [line for line in lines_of(tables.render(runs, "csv", together)) if line["seeds"]]
+    names = ("run", "checkpoint", "metric", "against", "value", "low", "high", "n_scored", "seeds", "sd", "judge")
+    assert [tuple(line[n] for n in names) for line in lines] == [
+        ("micro", "M3", "quality_sampled", "", "3.5", "3.2", "3.8", "256", "2", "0.1", "oracle"),
+        ("micro", "M3", "quality_sampled", "M1", "0.5", "0.2", "0.8", "256", "2", "0.1", "oracle"),
+        ("micro_50%", "M3", "quality_sampled", "micro:M3", "0.4", "0.1", "0.7", "", "1", "", "oracle"),
+    ]
+    found = json.loads(tables.render(runs, "json", together))
+    assert [f["value"] for f in found["results"] if f["seeds"]] == [3.5, 0.5, 0.4]
+    assert found["methods"] == [{"method": "micro", "runs": ["s0", "s1"]}, {"method": "micro_50%", "runs": ["control"]}]
+    assert {"run": "", "reason": together.gaps[0]} in found["missing"]
+    told = tables.render(runs, "markdown", together)
+    assert "3.50 ± 0.10 [3.20, 3.80]" in told
+    assert "▲ +0.50 ± 0.10 [+0.20, +0.80]" in told
+    assert r"micro\_50% − micro | ▲ +0.40 [+0.10, +0.70]" in told  # noqa: RUF001 - a minus
+    assert r"could not be put together: \<b\>50%\</b\>" in told
+    text = tables.render(runs, "latex", together)
+    check_structure(text)
+    assert r"$3.50 \pm 0.10$" in text
+    assert r"$\mathbf{+0.50} \pm 0.10$" in text
+    assert r"{\scriptsize$[+0.20,\,+0.80]$}" in text
+    assert r"micro\_50\% $-$ micro" in " ".join(text.split())
+    assert "differ in their seed" not in tables.render(runs[:1], "markdown")
 
 
 def test_two_runs_of_one_name_are_told_apart(whole: Any) -> None:
@@ -262,6 +307,25 @@ def test_no_table_is_wider_than_the_line_nor_scaled(builder: Any) -> None:
     assert f"Part 2 of {len(headers)}." in text
 
 
+def test_no_table_is_longer_than_a_page(builder: Any) -> None:
+    metrics = {f"a measure of a long name, number {k}": 0.5 for k in range(70)}
+    builder.result("M1", "own@1", metrics=metrics)
+    text = tables.render(collect(builder), "latex")
+    check_structure(text)
+    parts = [table.count(r"\\") for table in text.split(r"\end{table}")[:-1]]
+    assert len(parts) > 3
+    assert max(parts) <= latex.PAGE + 1  # with its header
+    assert len(re.findall(r"\$0\.5\$|50\.0|0\.50", text)) >= 70
+    assert "Part 1 of" in text
+
+
+def test_letters_of_the_report_are_letters_of_latex() -> None:
+    told = escaping.latex("κ = 0.5 ≠ ≤ → − ρ ½ ± … 中")  # noqa: RUF001 - as the report writes it
+    assert "$\\kappa$ = 0.5 $\\neq$ $\\leq$ $\\rightarrow$ $-$ $\\rho$" in told
+    assert told.isascii()
+    assert told.endswith("{[}U+4E2D{]}")
+
+
 def test_head_to_head_is_in_every_format(full: Any) -> None:
     runs = collect(full)
     lines = [x for x in lines_of(tables.render(runs, "csv")) if x["benchmark"] == "head-to-head@1"]
@@ -314,7 +378,9 @@ def test_hostile_latex_is_whole_and_inert(builder: Any, runs: int) -> None:
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX engine is installed")
 def test_latex_compiles(builder: Any, whole: Any, tmp_path: Path) -> None:
-    body = tables.render(collect(hostile(other(builder, "second")), whole), "latex")
+    runs, together = seeds(builder, whole)
+    of_several = tables.render([*runs, *collect(hostile(other(builder, "second")))], "latex", together)
+    body = of_several + tables.render(collect(hostile(other(builder, "third")), whole), "latex")
     head = r"\documentclass{article}\usepackage{booktabs}\usepackage[T1]{fontenc}\begin{document}"
     (tmp_path / "x.tex").write_text(f"{head}\n{body}\n\\end{{document}}\n", encoding="utf-8")
     command = ["pdflatex", "-draftmode", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "x.tex"]

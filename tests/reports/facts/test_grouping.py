@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from reports.facts import grouping
-from reports.facts.run import RunFacts
+from reports.facts.run import ModelFacts, RunFacts
+from selfreward_bench.types import EvalResult
 
 
 def facts(run: str, /, **settings: Any) -> RunFacts:
@@ -37,6 +38,21 @@ def test_recipes_name_the_groups_where_they_tell_them_apart() -> None:
 def test_else_what_the_runs_names_share(names: tuple[str, str], told: str) -> None:
     seeds = [facts(name, name="micro", rewards="self", seed=s) for s, name in enumerate(names)]
     assert labels(*seeds, facts("control", name="micro", rewards="random")) == [told, "control"]
+
+
+def test_the_day_of_a_run_is_no_setting_where_no_chat_template_shows_it() -> None:
+    runs = [facts(f"s{k}", rewards="self", seed=k, engine__date=f"2026-11-{29 + k}") for k in range(2)]
+    assert [len(g.runs) for g in grouping.group(runs)] == [2]
+    result = EvalResult(
+        checkpoint="M1", fingerprint="f", benchmark="x@1", judge=None, metrics={}, config_hash="c", versions={},
+        seconds=1, date="2026-11-29",
+    )  # fmt: skip
+    shown = [r.model_copy(update={"models": (ModelFacts(name="M1", results={"x@1": result}),)}) for r in runs]
+    groups = grouping.group(shown)
+    assert [len(g.runs) for g in groups] == [1, 1]
+    grid = grouping.differing(groups)
+    assert grid is not None
+    assert grid.rows == (("engine.date", "2026-11-29", "2026-11-30"),)
 
 
 def test_equal_names_are_numbered_and_long_ones_cut() -> None:
