@@ -25,6 +25,8 @@ from selfreward_bench.sources.hub import model_directory
 from selfreward_bench.storage.adapters import Parts, parts
 from selfreward_bench.storage.fingerprint import check_checkpoint
 
+_set_aside = False
+
 #: what ``from_pretrained`` has to be told so that it returns (model, report), the report for ``check_complete``
 CHECKED: Final[dict[str, Any]] = {
     "use_safetensors": True,
@@ -237,15 +239,22 @@ def choose_device(device: str) -> torch.device:
 def set_heap_aside() -> None:
     """Before a model is read: until ``release_memory`` the garbage collector does not look through what is there now.
 
-    That is half a million objects of the libraries, for a third of a second at each of a loop's many collections.
+    That is half a million objects of the libraries, for a third of a second at each of a loop's many collections. A
+    process that has set its heap aside itself is left as it is.
     """
-    gc.freeze()
+    global _set_aside
+    if not gc.get_freeze_count():
+        _set_aside = True
+        gc.freeze()
 
 
 def release_memory() -> None:
     """Gives back what a dropped model held."""
+    global _set_aside
     gc.collect()
-    gc.unfreeze()
+    if _set_aside:
+        _set_aside = False
+        gc.unfreeze()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():

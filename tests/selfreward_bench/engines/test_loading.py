@@ -6,6 +6,7 @@ import gc
 import json
 import shutil
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -242,18 +243,34 @@ class Ring:
         self.itself = self
 
 
-def test_what_was_there_before_a_model_is_not_looked_through_and_not_kept_for_good() -> None:
-    before, gone = Ring(), Ring()
-    old, lost = weakref.ref(before), weakref.ref(gone)
-    del gone
+@pytest.fixture
+def in_view() -> Iterator[None]:
+    """The heap as it is outside of tests, which set it aside."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
+
+
+@pytest.mark.usefixtures("in_view")
+def test_what_was_there_before_a_model_is_not_looked_through_and_comes_back_into_view() -> None:
+    before = Ring()
+    old = weakref.ref(before)
     loading.set_heap_aside()
     of_the_model = Ring()
     new = weakref.ref(of_the_model)
     del before, of_the_model
     assert gc.get_freeze_count() > 10_000
+    loading.set_heap_aside()  # a second model
     loading.release_memory()
     assert new() is None
-    assert gc.get_freeze_count() == 0
     assert old() is not None
+    assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.usefixtures("in_view")
+def test_a_process_that_has_set_its_heap_aside_keeps_it_so() -> None:
+    gc.freeze()
+    there = gc.get_freeze_count()
+    loading.set_heap_aside()
     loading.release_memory()
-    assert old() is lost() is None
+    assert gc.get_freeze_count() == pytest.approx(there, rel=0.01)
