@@ -93,7 +93,7 @@
             Plot.lineY(chain, { x: "x", y: "y", stroke: "currentColor", strokeOpacity: 0.45, strokeWidth: 1.5 }),
             Plot.ruleX(known(points, "low", "high"), { x: "x", y1: "low", y2: "high", stroke: color, strokeWidth: 1.6 }),
             Plot.dot(points, { x: "x", y: "y", fill: color, r: 3.6 }),
-            Plot.text([panel.name], { frameAnchor: "top-left", dx: -40, dy: -22, text: (d) => d, fontWeight: 600, textAnchor: "start", lineWidth: (each - 6) / 13, textOverflow: "ellipsis" }),
+            Plot.text([panel.name], { frameAnchor: "top-left", dx: -40, dy: -22, text: (d) => d, fontWeight: 600, textAnchor: "start", lineWidth: (each - 24) / 13.5, textOverflow: "ellipsis" }),
             Plot.tip(points, Plot.pointerX({ x: "x", y: "y", title: told })),
           ],
         });

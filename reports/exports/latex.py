@@ -30,6 +30,7 @@ __all__ = ["LINE", "PAGE", "render"]
 PAGE: Final = 40  # lines of a table, which fill a page together with its caption
 LINE: Final = 390.0  # points: a line of NeurIPS, ICLR and 12 point article has as many or more
 _GAP: Final = 4.0  # points between two columns
+_WIDE_GAP: Final = 10.0  # where there is room
 _LABEL: Final = 22  # characters of a label in a line
 _NAME: Final = 40  # characters of a column's name
 
@@ -156,10 +157,11 @@ def _floats(table: _Table) -> Iterator[str]:
     for i, (columns, rows) in enumerate(parts, start=1):
         suffix, told = (f"-{i}", f" Part {i} of {len(parts)}.") if len(parts) > 1 else ("", "")
         lines = [text for row in rows for text in _lines(row, columns)]
+        gap = _WIDE_GAP if _width(table, columns) + (_WIDE_GAP - _GAP) * len(columns) <= LINE else _GAP
         yield "\n".join(
             [
                 r"\begin{table}",
-                r"  \centering\footnotesize\setlength{\tabcolsep}{2pt}",
+                r"  \centering\footnotesize\setlength{\tabcolsep}" + f"{{{gap / 2:.0f}pt}}",
                 rf"  \caption{{{table.caption}{told}}}",
                 rf"  \label{{{table.label}{suffix}}}\vspace{{4pt}}",
                 rf"  \begin{{tabular}}{{@{{}}l{'r' * (len(columns) - 1)}@{{}}}}",
@@ -173,6 +175,11 @@ def _floats(table: _Table) -> Iterator[str]:
                 "",
             ]
         )
+
+
+def _width(table: _Table, columns: Sequence[int]) -> float:
+    rows = [table.header, *(row for row in table.rows if not isinstance(row, str))]
+    return sum(max(row[i].width for row in rows) + _GAP for i in columns)
 
 
 def _shares(table: _Table) -> Iterator[tuple[int, ...]]:
