@@ -141,7 +141,8 @@ def memory_findings(view: ModelView, purpose: Purpose) -> Iterator[Finding]:
         return
     if purpose.run is not None:
         yield from optimizer_findings(purpose.run, device.type)
-    total, free = _memory(device, spread=purpose.engine.device == SPREAD and purpose.run is None)
+    on_all = purpose.engine.device == SPREAD or purpose.engine.sharding != "none"
+    total, free = _memory(device, spread=on_all and purpose.run is None)
     needed, what = _needed(view, purpose, device)
     text = f"{what} takes {_gib(needed)} at least (of {view.parameters:,} parameters)"
     where = "memory" if device.type == "cpu" else f"memory of {device.type}"

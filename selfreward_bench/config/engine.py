@@ -25,6 +25,11 @@ class EngineConfig(Section):
     attn_implementation: Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] | None = (
         Field(None, description="Kernel of attention, in training too; null: transformers' choice for the model.")
     )
+    sharding: Literal["none", "tensor", "fsdp"] = Field(
+        "none",
+        description="Shares a model out over processes of this machine: tensor: each multiplies a part; fsdp: in turn.",
+    )
+    processes: PositiveInt | None = Field(None, description="With sharding: how many; null: one for each GPU.")
     tokens_per_batch: PositiveInt = Field(
         16384, description="Most rows x (prompt + new tokens) of a batch; a GPU takes 262,144 and more."
     )
@@ -48,6 +53,7 @@ class EngineConfig(Section):
     def numerics(self) -> dict[str, str]:
         """Settings that change numbers as ``dtype`` does, for what depends on them; the usual ones are left out."""
         found = {"attn_implementation": self.attn_implementation, "quantize": self.quantize, "args": self.args or None}
+        found["sharding"] = self.sharding if self.sharding != "none" else None
         return {key: value for key, value in found.items() if value is not None}
 
 

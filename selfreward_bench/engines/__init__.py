@@ -52,5 +52,9 @@ def open_engine(
         from selfreward_bench.engines.replicas import open_replicas
 
         return open_replicas(config, cluster, model, threads=threads, chat_template=chat_template)
+    if config.sharding != "none":
+        from selfreward_bench.engines.shared_out import open_shards
+
+        return open_shards(config, model, threads=threads, chat_template=chat_template)
     rendering = {} if chat_template is None or config.kind in RENDER_NOTHING else {"chat_template": chat_template}
     return cast(Engine, KINDS.load(config.kind).value(config, model, threads=threads, **rendering))

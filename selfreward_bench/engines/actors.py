@@ -11,7 +11,7 @@ import os
 import secrets
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any, Final
@@ -84,8 +84,8 @@ class Answered:
 class Replica:
     """An engine in a process of Ray's. It is opened at the first call, also after Ray had to start the process anew."""
 
-    def __init__(self, opening: Opening) -> None:
-        self._engine = LazyEngine(lambda: _open(opening))
+    def __init__(self, opening: Opening, opener: Callable[[Opening], Any] | None = None) -> None:
+        self._engine = LazyEngine(lambda: (opener or _open)(opening))
 
     def about(self) -> About:
         engine = self._engine.open()

@@ -69,7 +69,7 @@ class ModelRunner:
         self._takes_use_cache = "use_cache" in accepted
         self._window = window_of(loaded.model.config)
         self.plain = self._cached and holds_plain_attention(loaded.model.config)
-        self._record = self.device.type == "cuda" and not loaded.spread
+        self._record = self.device.type == "cuda" and not (loaded.spread or loaded.shared_out)
         self.fixed = (  # whether steps have fixed shapes
             self._record and self.plain and self._takes_positions and replayable(loaded.model, self._window)
         )

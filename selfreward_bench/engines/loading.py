@@ -50,6 +50,7 @@ class LoadedModel:
         chat_template: what renders messages instead of the tokenizer's own template; None where that one does.
         stop: texts that end an answer to messages, and are no part of it.
         spread: its layers are on several devices; ``device`` is where tokens go in and logits come out.
+        shared_out: this process has a part of it, and others, who compute the same, have the rest.
     """
 
     name: str
@@ -62,14 +63,18 @@ class LoadedModel:
     chat_template: str | None = None
     stop: tuple[str, ...] = ()
     spread: bool = False
+    shared_out: bool = False
 
 
-def load_model(config: EngineConfig, source: str | Path, chat_template: str | None = None) -> LoadedModel:
+def load_model(
+    config: EngineConfig, source: str | Path, chat_template: str | None = None, sharding: Any = None
+) -> LoadedModel:
     """Loads a checkpoint for inference.
 
     Args:
         source: a directory in Hugging Face layout (of an adapter, too), or a model of the hub (``model_directory``).
         chat_template: what renders messages instead of the tokenizer's own template (``templates``).
+        sharding: how transformers shares the model out over the processes that load it (``DistributedConfig``).
 
     Raises:
         EngineError: it is not there, incomplete, corrupt, has only pickled weights, or needs code of its own.
@@ -88,6 +93,7 @@ def load_model(config: EngineConfig, source: str | Path, chat_template: str | No
     device = choose_device(config.device)
     common: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     common |= quantised.options(config.quantize, device) | placement(config.device)
+    common |= {"distributed_config": sharding} if sharding else {}
     set_heap_aside()
     try:
         with quiet():
@@ -100,7 +106,7 @@ def load_model(config: EngineConfig, source: str | Path, chat_template: str | No
                 **common,
             )
             eos = end_ids(path, model.config, tokenizer)
-        model = (model if "device_map" in common else model.to(device)).eval()
+        model = (model if "device_map" in common or sharding else model.to(device)).eval()
     except MissingDependencyError:
         raise
     except Exception as e:  # OSError, ValueError, SafetensorError, RuntimeError...: whatever a broken checkpoint causes
@@ -125,6 +131,7 @@ def load_model(config: EngineConfig, source: str | Path, chat_template: str | No
         chat_template=chat_template,
         stop=ends.texts,
         spread=config.device == SPREAD,
+        shared_out=sharding is not None,
     )
 
 

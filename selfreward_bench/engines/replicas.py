@@ -10,12 +10,12 @@ import importlib.util
 import os
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from selfreward_bench.config import ClusterConfig, EngineConfig
-from selfreward_bench.engines.actors import Opening, Pool
+from selfreward_bench.engines.actors import About, Answered, Opening, Pool
 from selfreward_bench.engines.base import (
     ChoiceLogprobs,
     ChoiceRequest,
@@ -63,6 +63,8 @@ def problems(config: EngineConfig, cluster: ClusterConfig) -> Iterator[str]:
         return
     if config.urls:
         yield "cluster: engine.urls names servers that are there, over which requests are dealt already. Leave one out."
+    if config.sharding != "none":
+        yield f"engine.sharding={config.sharding} is of this machine, cluster of several. Leave one out."
     if config.device not in ("auto", "cpu", "all"):
         yield f"engine.device={config.device}: Ray says which devices a replica has (cluster.gpus_per_replica)."
     parallel = re.search(r"(?<!\S)(--tensor-parallel-size|-tp)(?![\w-])", config.args)
@@ -86,22 +88,32 @@ def problems(config: EngineConfig, cluster: ClusterConfig) -> Iterator[str]:
         yield "cluster: replicas over machines need Ray: pip install 'srbench[ray]' (docs/cluster.md)."
 
 
+class Computing(Protocol):
+    """What computes planned batches: a ``Pool`` of replicas, or processes that share a model (``shared_out``)."""
+
+    about: About
+
+    def run(self, method: str, batches: Iterable[Sequence[Any]]) -> Iterator[Answered]: ...
+
+    def close(self) -> None: ...
+
+
 class ReplicatedEngine:
-    """An ``Engine`` over a pool of replicas.
+    """An ``Engine`` over other processes that compute.
 
     Attributes:
         version: of the servers that replicas started, as ``VllmEngine.version``; empty for models in their processes.
         halved: as ``TransformersEngine.halved``, over all replicas.
     """
 
-    def __init__(self, opening: Opening, pool: Pool, *, name: str) -> None:
+    def __init__(self, opening: Opening, pool: Computing, *, name: str) -> None:
         from selfreward_bench.engines.chat import PromptEncoder
         from selfreward_bench.engines.files import read_files
 
         self.name = f"{opening.config.kind}:{name}"
         self.failures: Mapping[str, str] = {}
         self.version, self.halved = pool.about.version, 0
-        self._pool: Pool | None = pool
+        self._pool: Computing | None = pool
         self._budget, self._equal_lengths = opening.config.tokens_per_batch, pool.about.equal_lengths
         try:
             files = read_files(opening.config, Path(opening.model), opening.chat_template)
@@ -167,7 +179,7 @@ class ReplicatedEngine:
             self._pool.close()
         self._pool = None
 
-    def _open(self) -> Pool:
+    def _open(self) -> Computing:
         if self._pool is None:
             raise EngineError(f"The engine of {self.name} was closed; open a new one.")
         return self._pool

@@ -51,6 +51,7 @@ class TransformersEngine:
         self.failures: Mapping[str, str] = {}
         self.tokens_per_batch = tokens_per_batch
         self.halved = 0
+        self._shared_out = loaded.shared_out
         self._too_many: float = math.inf  # tokens of the smallest batch that did not fit the memory
         self._loaded: LoadedModel | None = loaded
         self._eos, self._stop = loaded.eos, loaded.stop
@@ -154,6 +155,11 @@ class TransformersEngine:
             except torch.OutOfMemoryError as error:
                 if len(batch) == 1:
                     raise EngineError(_too_large(self.name, batch[0])) from error
+                if self._shared_out:  # the others may have had room, and would compute the whole
+                    raise EngineError(
+                        f"{self.name}: a batch of {tokens_of(batch):,} tokens does not fit the memory of a process. "
+                        "Lower engine.tokens_per_batch."
+                    ) from error
                 self._too_many = tokens_of(batch)
             release_memory()
         self.halved += 1
