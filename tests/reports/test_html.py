@@ -207,6 +207,10 @@ def poison(run: Any, payload: str) -> None:
     record = json.loads(path.read_text())
     record |= {"judge": payload, "config_hash": payload, "versions": {payload: payload}}
     path.write_text(json.dumps(record))
+    for model in ("M1", "M2", "M3"):  # settings are told where they differ
+        path = run.path / model / "eval" / "micro-quality@1" / "result.json"
+        said = {"settings": {payload: f"{payload}{model}", "seed": f"{model}{payload}"}}
+        path.write_text(json.dumps(json.loads(path.read_text()) | said))
     folder = run.path / "M3" / "eval" / "other@1"
     folder.mkdir(parents=True)
     failure = {
@@ -232,6 +236,7 @@ def test_hostile_content_is_text_and_nothing_else(whole: Any, payload: str) -> N
     assert page.tags.count("meta") == clean.tags.count("meta")
     if payload.isprintable() and payload.isascii():
         assert page.text.count(payload) > 6
+        assert page.text.count(f"M3{payload}") > 0
     assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b\ufeff\x00\x1b\x7f\x85]", page.text)
     assert "1337" not in page.text
 
