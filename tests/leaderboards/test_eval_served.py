@@ -80,6 +80,7 @@ def evaluate(outputs: Path, server: str, store: str = "responses.sqlite", **opti
 def numbers(result: EvalResult) -> dict[str, Any]:
     """What must not depend on the course of things (servers on other ports are other judges)."""
     found = result.model_dump(mode="json", exclude={"seconds", "cost", "config_hash", "judge", "comparability"})
+    found["settings"] = {name: value for name, value in found["settings"].items() if name != "judge"}
     return found | {"n": result.metrics["win_rate"].n_scored}
 
 
