@@ -311,9 +311,9 @@ def test_a_killed_worker_is_replaced_and_a_stopped_training_goes_on_to_the_same_
     tiny_model: Path, tmp_path: Path
 ) -> None:
     """Two processes, with dropout: undisturbed, and with one killed (-9), then one told to stop, then gone on with."""
-    long = CONFIG.model_copy(update={"epochs": 40.0})  # not over before it is stopped
+    long = CONFIG.model_copy(update={"epochs": 16.0})  # not over before it is stopped
     undisturbed = train(tiny_model, tmp_path / "whole" / "SFT", config=long)
-    assert undisturbed.steps == 200
+    assert undisturbed.steps == 80
     out = tmp_path / "disturbed" / "SFT"
 
     def disturb() -> None:
@@ -327,7 +327,7 @@ def test_a_killed_worker_is_replaced_and_a_stopped_training_goes_on_to_the_same_
         train(tiny_model, out, reporter, long, restarting)
     assert reporter.messages == ["A process of the training ended, and its launcher starts them anew."]
     assert workers_of(out) == []
-    assert 7 <= max(int(p.name.partition("-")[2]) for p in (out / "resume").iterdir()) < 200
+    assert 7 <= max(int(p.name.partition("-")[2]) for p in (out / "resume").iterdir()) < 80
     ended = train(tiny_model, out, config=long, train=restarting)
     for file in ("log.jsonl", "plan.json", "checkpoint/model.safetensors", "checkpoint/README.md"):
         assert (out / file).read_bytes() == (undisturbed.checkpoint.parent / file).read_bytes(), file
