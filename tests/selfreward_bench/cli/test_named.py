@@ -29,6 +29,8 @@ FOREIGN = {
     "trainers/commands.py": "torchrun, accelerate, srun",
     "trainers/worker.py": "torchrun",
     "trainers/launched.py": "torchrun",
+    "selfreward_bench/engines/shard_worker.py": "torchrun",
+    "selfreward_bench/engines/shared_out.py": "torchrun",
     "selfreward_bench/engines/vllm/serving.py": "vllm serve",
     "reports/figures.py": "rsvg-convert, Inkscape, Chromium",
     "selfreward_bench/micro/make.py": "a program of its own",
