@@ -83,11 +83,11 @@ def put_together(found: Sequence[RunFacts]) -> Together | None:
 
     None where there is one run alone.
     """
+    if len(found) < 2:
+        return None
     from leaderboards.comparing import seeds
     from reports.facts import grouping, several
 
-    if len(found) < 2:
-        return None
     groups = grouping.group(found)
     asked, contrasted = several.asked(groups)
     return seeds.together([[Path(facts.path) for facts in g.runs] for g in groups], asked, contrasted)
