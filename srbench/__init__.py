@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         MissingDependencyError,
         PluginError,
         SrbenchError,
+        Terminated,
         TrainingError,
         UnknownNameError,
     )
@@ -71,6 +72,7 @@ __all__ = [
     "RunConfig",
     "ScriptedEngine",
     "SrbenchError",
+    "Terminated",
     "TrainingError",
     "UnknownNameError",
     "__version__",
@@ -94,7 +96,7 @@ _NAMES: Final = {
     "selfreward_bench.engines.scripted": "ScriptedEngine",
     "selfreward_bench.errors": (
         "ConfigError DataError EngineError IncompatibleRunError LoopViolation MissingDependencyError PluginError "
-        "SrbenchError TrainingError UnknownNameError"
+        "SrbenchError Terminated TrainingError UnknownNameError"
     ),
     "selfreward_bench.judges.pointwise": "JudgeItem PointwiseJudge",
     "selfreward_bench.judges.prompts": "load_judge_prompt",
