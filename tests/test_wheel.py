@@ -1,4 +1,4 @@
-"""The built wheel holds every file of the packages, and makes, scores and reports a model away from the checkout."""
+"""The built wheel holds every file of the packages, and runs the quickstart away from the checkout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGES = ("selfreward_bench", "trainers", "leaderboards", "reports", "srbench"
 
 
 @pytest.mark.slow
-def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
+def test_the_wheel_runs_quickstart_outside_the_checkout(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
@@ -34,10 +34,10 @@ def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     where = [sys.executable, "-c", "import selfreward_bench; print(selfreward_bench.__file__)"]
     found = subprocess.run(where, cwd=elsewhere, env=environment, check=True, capture_output=True, text=True)
     assert found.stdout.startswith(str(installed))
-    command = [sys.executable, "-m", "selfreward_bench.cli", "run-iteration", "runs/mine", "--recipe", "micro-fast"]
-    command += ["--set", "with_baseline=false"]
+    command = [sys.executable, "-m", "selfreward_bench.cli", "quickstart", "--fast"]
     done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
-    report = (elsewhere / "runs/mine/report.html").read_text(encoding="utf-8")
-    assert "M1" in report
+    report = (elsewhere / "runs/quickstart/report.html").read_text(encoding="utf-8")
+    assert "M3" in report
     assert "Judge accuracy" in report
+    assert "M3" in done.stdout

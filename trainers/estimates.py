@@ -14,6 +14,7 @@ from typing import Final
 
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.storage.rundir import RunDir
+from trainers.rehearsal import most_asked
 from trainers.roles import helped
 
 __all__ = ["Rate", "rates", "token_counts"]
@@ -25,7 +26,6 @@ _PER_UNIT: Final = {"prompts": 0.0053, "candidates": 0.0018}
 #: per judgment that is put together for a rehearsal, where nobody is asked for it; trained it takes as long as an
 #: example of SFT
 _PER_REHEARSED: Final = 0.0005
-_WITHOUT_ASKING: Final = frozenset({"own", "eft"})
 _PER_JUDGMENT: Final = {"reasoned": 0.0082}
 #: a kind -> the one that tells where nothing of the kind itself does
 _NEAREST: Final = {"sft": "baseline", "baseline": "sft"}
@@ -84,9 +84,9 @@ def _embedded(run: RunDir) -> dict[str, float]:
     known = {kind: seconds * batches[kind] for kind, seconds in _PER_EXAMPLE.items()} | _PER_UNIT
     mode = run.config.judge.mode
     known |= {"judgments": _PER_JUDGMENT[mode]} if mode in _PER_JUDGMENT else {}
-    if rehearsed := run.config.rehearsal.what:
+    if run.config.rehearsal.what:
         known["dpo"] += run.config.rehearsal.size * _PER_EXAMPLE["sft"]
-        known |= {"rehearsal": _PER_REHEARSED} if set(rehearsed) <= _WITHOUT_ASKING else {}
+        known |= {} if most_asked(run.config, 1) else {"rehearsal": _PER_REHEARSED}
     return {kind: seconds for kind, seconds in known.items() if kind not in helped(run.config)}
 
 

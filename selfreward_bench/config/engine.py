@@ -47,7 +47,9 @@ class EngineConfig(Section):
     )
     args: str = Field("", description="Kind vllm: more arguments of the server, such as --tensor-parallel-size 8.")
     urls: Names = Field((), description="Kind vllm: servers that are there, such as http://10.0.0.5:8000.")
-    start_timeout: PositiveInt = Field(1800, description="Kind vllm: seconds that a server may take to start.")
+    start_timeout: PositiveInt = Field(
+        1800, description="Seconds that a vLLM server, or the processes of engine.sharding, may take to start."
+    )
 
     @property
     def numerics(self) -> dict[str, str]:
