@@ -301,9 +301,8 @@ class _Evaluation:
             self.reporter.advanced(amount)
 
         judging = self._judging(benchmark)
-        opened = judging.open if judging else self.model.open
-        model = self.model
-        outcome = benchmark.run(Subject(model.name, opened, self.setting, self.directory, advanced, model.open))
+        model, doors = self.model, (judging.open, self.model.open) if judging else (self.model.open, None)
+        outcome = benchmark.run(Subject(model.name, doors[0], self.setting, self.directory, advanced, doors[1]))
         description = _description(benchmark, outcome)
         if description is not None:
             learn(benchmark.key, description)  # which values there can be is needed for intervals

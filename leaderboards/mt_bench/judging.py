@@ -151,7 +151,7 @@ class Judging:
 
     def _attempt(self, prompts: Prompts, tries: Mapping[str, Sequence[bool]]) -> dict[str, Completion | str]:
         """Asks for the next attempt of each that wants one; a refusal is stored, too."""
-        subject = replace(self.subject, open_engine=lambda: self.engine, open_writing=None)
+        subject = replace(self.subject, open_engine=lambda: self.engine)
         wanted = attempts(tries, self.role.retries)
         numbers = {name: wanted.get(name, len(made) - 1) for name, made in tries.items()}  # all: batches stay the same
         requests = [
