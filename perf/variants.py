@@ -25,11 +25,12 @@ from typing import Any
 import numpy as np
 from micro import training_facts
 
+from selfreward_bench import stats
+
 KINDS = ("none", "own", "contrast", "soft", "eft", "renewed")
 JUDGE, QUALITY = "micro-judge-accuracy@1", "micro-quality@1"
 FIXED, OWN = "oracle_pairwise_accuracy", "own_pairwise_accuracy"
 MODELS = ("M1", "M2", "M3")
-DRAWS = 4000
 
 Key = tuple[int, str, str]  # seed, variant, model
 Rows = dict[Key, dict[str, Any]]
@@ -134,7 +135,7 @@ def values(out: Path, key: Key, benchmark: str, metric: str) -> dict[str, tuple[
 
 
 def difference(out: Path, pairs: Sequence[tuple[Key, Key]], benchmark: str, metric: str) -> tuple[float, float, float]:
-    """Mean of a - b over what both scored; 95% interval by resampling seeds, and prompts (which all seeds share)."""
+    """Mean of a - b over what both scored; 95% interval over seeds and prompts (``stats.crossed_interval``)."""
     sums: list[dict[str, list[float]]] = []
     for a, b in pairs:
         left, right = values(out, a, benchmark, metric), values(out, b, benchmark, metric)
@@ -143,16 +144,11 @@ def difference(out: Path, pairs: Sequence[tuple[Key, Key]], benchmark: str, metr
             found.setdefault(left[sample][0], []).append(left[sample][1] - right[sample][1])
         sums.append(found)
     prompts = sorted({prompt for found in sums for prompt in found})
-    totals = np.array([[sum(found.get(p, [])) for p in prompts] for found in sums])
-    counts = np.array([[len(found.get(p, [])) for p in prompts] for found in sums])
-    rng = np.random.default_rng(0)
-    draws = []
-    for _ in range(DRAWS):
-        rows = rng.integers(len(pairs), size=len(pairs))
-        columns = rng.integers(len(prompts), size=len(prompts))
-        draws.append(totals[np.ix_(rows, columns)].sum() / counts[np.ix_(rows, columns)].sum())
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(totals.sum() / counts.sum()), float(low), float(high)
+    totals = np.array([[sum(found.get(p, [])) for p in prompts] for found in sums], dtype=float)
+    counts = np.array([[len(found.get(p, [])) for p in prompts] for found in sums], dtype=float)
+    crossed = stats.crossed_interval(stats.Totals(totals, counts))
+    value, low, high = (float("nan") if x is None else x for x in crossed)
+    return value, low, high
 
 
 def told(change: tuple[float, float, float]) -> str:
