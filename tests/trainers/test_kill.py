@@ -1,7 +1,7 @@
 """kill -9 at random moments of a whole run, resumed each time: the result is that of an undisturbed run, byte for byte.
 
-SRBENCH_KILLS sets how many kills (2 by default), SRBENCH_KILL_RECIPE another recipe than the small one below and M3
-instead of M2 (perf/RESULTS.md: 20 kills of the whole micro run).
+SRBENCH_KILLS sets how many kills (2 by default), SRBENCH_KILL_RECIPE another recipe than the small one below
+(perf/RESULTS.md: 20 kills of the whole micro run).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def command(run: Path, recipe: Path) -> list[str]:
         "run-iteration",
         str(run),
         "--until",
-        "M3" if BY_NAME else "M2",
+        "M3",
         "--no-eval",
         "--no-report",
         *make,
