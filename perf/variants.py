@@ -85,7 +85,6 @@ def train(out: Path, seed: int, variant: str, first: str, overrides: Sequence[st
 def score(run: Any, seed: int, variant: str, model: str) -> dict[str, Any]:
     """One row of ``results.jsonl``."""
     from leaderboards.harness import THIN, evaluate_checkpoint
-    from selfreward_bench.storage.fingerprint import weights_fingerprint
     from trainers.workshop import checkpoint_of
 
     directory = checkpoint_of(run, model)
@@ -98,12 +97,20 @@ def score(run: Any, seed: int, variant: str, model: str) -> dict[str, Any]:
         "seed": seed,
         "variant": variant,
         "model": model,
-        "fingerprint": weights_fingerprint(directory),
+        "fingerprint": fingerprint(run, model),
         "metrics": metrics,
         "scored": scored,
         "training": training_facts(run.path / model),
         "stages": {s.name: [s.seconds, s.counts] for s in stages_of(run, model)},
     }
+
+
+def fingerprint(run: Any, model: str) -> str:
+    """Of the model's weights."""
+    from selfreward_bench.storage.fingerprint import weights_fingerprint
+    from trainers.workshop import checkpoint_of
+
+    return weights_fingerprint(checkpoint_of(run, model))
 
 
 def stages_of(run: Any, model: str) -> Iterator[Any]:
@@ -163,7 +170,8 @@ def table(out: Path, first: str) -> str:
     variants = [v for v in variants if seeds[v]]
 
     def place(seed: int, variant: str, model: str) -> Key:
-        return (seed, first if model == "M1" else variant, model)
+        own = (seed, variant, model)
+        return own if own in rows else (seed, first, model)  # M1, where a variant leaves it as it is
 
     def mean(variant: str, model: str, metric: str, digits: int = 3) -> str:
         found = [rows[place(s, variant, model)]["metrics"].get(metric) for s in seeds[variant]]
@@ -305,6 +313,9 @@ def main() -> None:
                 continue
             began = time.monotonic()
             run = train(options.out, seed, variant, first, options.overrides, options.recipe, options.until)
+            shared = load(options.out).get((seed, first, "M1"), {}).get("fingerprint")
+            if "M1" not in wanted and fingerprint(run, "M1") != shared:
+                wanted = MODELS
             for model in wanted:
                 row = score(run, seed, variant, model)
                 with (options.out / "results.jsonl").open("a", encoding="utf-8") as stream:
