@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+gc.set_threshold(50_000, 20, 20)  # imports make many objects and no garbage
+
 # before any library is imported, and for the processes that tests start
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")

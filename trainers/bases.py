@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from selfreward_bench import heap
 from selfreward_bench.config import LoraConfig
 from selfreward_bench.errors import TrainingError
 from selfreward_bench.storage.adapters import parts
@@ -69,9 +70,9 @@ def load_model(
     from transformers import AutoConfig, GenerationConfig
 
     from selfreward_bench.engines.adapters import adapted, whole
-    from selfreward_bench.engines.loading import cause, set_heap_aside, written_end_ids
+    from selfreward_bench.engines.loading import cause, written_end_ids
 
-    set_heap_aside()
+    heap.set_aside()
     try:
         of = parts(Path(source))
         with quiet_libraries():

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from selfreward_bench import heap
 from selfreward_bench.config import DpoConfig, EngineConfig, LoraConfig, SftConfig, TrainConfig
 from selfreward_bench.errors import TrainingError
 from selfreward_bench.progress import Reporter
@@ -156,6 +157,7 @@ def _in_own_process(task: Task, watch: _Watch) -> TrainResult:
 
 
 def _child(connection: Connection, task: Task) -> None:
+    heap.collect_rarely()
     if hasattr(os, "setsid"):
         os.setsid()  # a terminal's Ctrl-C goes to the parent alone, which passes it on
     try:

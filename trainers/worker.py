@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from selfreward_bench import heap
 from selfreward_bench.errors import ConfigError, SrbenchError
 from trainers.probes import probe
 from trainers.rendering import local_directory
@@ -30,6 +31,7 @@ _LOST: Final = re.compile(r"gloo|nccl|c10d|connection (closed|reset|refused)|bro
 
 def main(file: Path) -> int:
     """Trains; returns the exit code."""
+    heap.collect_rarely()
     folder = file.parent
     try:
         with terminable():

@@ -8,8 +8,10 @@ def main() -> None:
     import os
     import sys
 
+    from selfreward_bench import heap
     from selfreward_bench.cli.app import app
 
+    heap.collect_rarely()
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")  # a terminal that cannot show a character is no reason to stop

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
@@ -14,6 +13,7 @@ import torch
 import transformers
 from transformers.utils import logging as hf_logging
 
+from selfreward_bench import heap
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines import quantised
 from selfreward_bench.engines.adapters import adapted, require_peft, whole
@@ -24,8 +24,6 @@ from selfreward_bench.errors import ConfigError, EngineError, MissingDependencyE
 from selfreward_bench.sources.hub import model_directory
 from selfreward_bench.storage.adapters import Parts, parts
 from selfreward_bench.storage.fingerprint import check_checkpoint
-
-_set_aside = False
 
 #: what ``from_pretrained`` has to be told so that it returns (model, report), the report for ``check_complete``
 CHECKED: Final[dict[str, Any]] = {
@@ -94,7 +92,7 @@ def load_model(
     common: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     common |= quantised.options(config.quantize, device) | placement(config.device)
     common |= {"distributed_config": sharding} if sharding else {}
-    set_heap_aside()
+    heap.set_aside()
     try:
         with quiet():
             tokenizer = open_tokenizer(of, config)
@@ -243,25 +241,9 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-def set_heap_aside() -> None:
-    """Before a model is read: until ``release_memory`` the garbage collector does not look through what is there now.
-
-    That is half a million objects of the libraries, for a third of a second at each of a loop's many collections. A
-    process that has set its heap aside itself is left as it is.
-    """
-    global _set_aside
-    if not gc.get_freeze_count():
-        _set_aside = True
-        gc.freeze()
-
-
 def release_memory() -> None:
     """Gives back what a dropped model held."""
-    global _set_aside
-    gc.collect()
-    if _set_aside:
-        _set_aside = False
-        gc.unfreeze()
+    heap.take_back()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import Any, Final
 
+from selfreward_bench import heap
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines.actors import Answered, Opening, Replica
 from selfreward_bench.engines.shared_out import READY, TASK, ShardTask, fail
@@ -30,6 +31,7 @@ _STRANGERS: Final = 100  # callers without the key that are turned away
 
 def main(folder: Path) -> int:
     """Answers until the driver is gone; returns the exit code."""
+    heap.collect_rarely()
     import torch
     from torch import distributed
 

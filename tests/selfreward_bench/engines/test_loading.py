@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import shutil
-import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -234,43 +231,3 @@ def test_rows_are_taken_where_a_layer_is() -> None:
     layer.update(keys, keys)
     layer.select(Elsewhere([1, 0, 1]), room=2)  # type: ignore[arg-type]
     assert layer.buffer[:, 0, 0, 0].tolist() == [1, 0, 1]
-
-
-class Ring:
-    """Holds itself: nothing but the garbage collector takes it away."""
-
-    def __init__(self) -> None:
-        self.itself = self
-
-
-@pytest.fixture
-def in_view() -> Iterator[None]:
-    """The heap as it is outside of tests, which set it aside."""
-    gc.unfreeze()
-    yield
-    gc.freeze()
-
-
-@pytest.mark.usefixtures("in_view")
-def test_what_was_there_before_a_model_is_not_looked_through_and_comes_back_into_view() -> None:
-    before = Ring()
-    old = weakref.ref(before)
-    loading.set_heap_aside()
-    of_the_model = Ring()
-    new = weakref.ref(of_the_model)
-    del before, of_the_model
-    assert gc.get_freeze_count() > 10_000
-    loading.set_heap_aside()  # a second model
-    loading.release_memory()
-    assert new() is None
-    assert old() is not None
-    assert gc.get_freeze_count() == 0
-
-
-@pytest.mark.usefixtures("in_view")
-def test_a_process_that_has_set_its_heap_aside_keeps_it_so() -> None:
-    gc.freeze()
-    there = gc.get_freeze_count()
-    loading.set_heap_aside()
-    loading.release_memory()
-    assert gc.get_freeze_count() == pytest.approx(there, rel=0.01)
