@@ -24,12 +24,13 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 RECIPE = """
 extends: micro
 with_baseline: true
-seeds: {ift_size: 200, eft_size: 240}
+seeds: {ift_size: 120, eft_size: 160}
 sft: {epochs: 1, save_every: 3}
-prompts: {count: 40}
+prompts: {count: 24}
 candidates: {count: 4}
 pairs: {min_gap: 0.05}
 dpo: {batch_size: 8, save_every: 2}
+rehearsal: {size: 8}
 engine: {tokens_per_batch: 2048}
 """
 

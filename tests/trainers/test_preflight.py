@@ -39,6 +39,10 @@ def refusals(findings: list[Finding]) -> list[str]:
     return [f.text for f in findings if f.severity == "refusal"]
 
 
+#: one of each way to name and to join the layers that an adapter goes to
+ADAPTED = ("llama", "gpt2", "phi3", "gemma3", "granitemoe", "mamba")
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # transformers' own deprecations differ between architectures
 @pytest.mark.parametrize("kind", small.KINDS)
@@ -55,9 +59,7 @@ def test_a_round_in_small_passes_on_every_kind_of_base(tmp_path: Path, kind: str
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    ("kind", "merge"), [*((kind, True) for kind in small.KINDS), ("qwen2", False), ("olmoe", False)]
-)
+@pytest.mark.parametrize(("kind", "merge"), [*((kind, True) for kind in ADAPTED), ("qwen2", False), ("olmoe", False)])
 def test_with_an_adapter_too(tmp_path: Path, kind: str, merge: bool) -> None:
     base = small.make(kind, tmp_path / kind)
     found = fly(base, tmp_path, f"lora={{r: 4, merge: {str(merge).lower()}}}")
@@ -301,7 +303,7 @@ def build(drawn: dict[str, Any], directory: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # as above
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(drawn=bases())
 def test_any_small_base_is_refused_from_its_files_or_trains(
     tmp_path_factory: pytest.TempPathFactory, drawn: dict[str, Any]

@@ -27,10 +27,10 @@ from trainers.whose import read, source_of
 
 SMALL = [
     "seeds.ift_size=120",
-    "seeds.eft_size=400",
+    "seeds.eft_size=240",
     "with_baseline=false",
     "sft.epochs=1",
-    "prompts.count=16",
+    "prompts.count=12",
     "candidates.count=3",
     "judge.mode=sampled",
     "judge.samples=4",
