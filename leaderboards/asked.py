@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from selfreward_bench.storage.decoding import json_file
 from selfreward_bench.storage.files import write_atomic
 
 __all__ = ["FILE", "Asked"]
@@ -65,10 +66,7 @@ def _changes(engine: object) -> Mapping[str, int]:
 
 
 def _read(file: Path) -> dict[str, list[str]]:
-    try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
+    found = json_file(file)
     if not isinstance(found, dict):
         return {}
     return {str(owner): list(map(str, seen)) for owner, seen in found.items() if isinstance(seen, list)}

@@ -176,7 +176,7 @@ class Plan:
 
 
 class Benchmark(Protocol):
-    """One benchmark: a class like this, in ``leaderboards.harness.BENCHMARKS``, a package or a file of one's own.
+    """One benchmark: a class like this, in ``leaderboards.registry.BENCHMARKS``, a package or a file of one's own.
 
     Attributes:
         key: ``name@version``; the version is raised when the numbers change their meaning.

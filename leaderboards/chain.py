@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from selfreward_bench.storage.decoding import json_file
 from selfreward_bench.storage.files import os_errors, write_atomic
 
 __all__ = [
@@ -33,7 +34,6 @@ ORDER: Final = "order.json"
 _RUN: Final = "srbench.yaml"
 _ITERATION: Final = re.compile(r"M(\d{1,6})")
 _NUMBERS: Final = re.compile(r"(\d{1,18})")
-_MAX_BYTES: Final = 2**20
 
 
 def model_order(names: Iterable[str], given: Sequence[str] = ()) -> list[str]:
@@ -92,11 +92,7 @@ def predecessor(name: str, names: Sequence[str]) -> str | None:
 
 def given_order(root: Path) -> tuple[str, ...]:
     """The names as a user gave them; none where nobody did, or where the file is damaged."""
-    try:
-        with (root / ORDER).open("rb") as stream:
-            found = json.loads(stream.read(_MAX_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return ()
+    found = json_file(root / ORDER)
     return tuple(dict.fromkeys(str(name) for name in found)) if isinstance(found, list) else ()
 
 

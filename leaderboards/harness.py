@@ -10,140 +10,37 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
-from leaderboards import brought, replicates, standings
+from leaderboards import replicates, standings
 from leaderboards.asked import Asked
 from leaderboards.base import Benchmark, JudgeRole, Outcome, Setting, Subject, summarise, unscored
 from leaderboards.descriptions import added, described, learn
 from leaderboards.keeping import Start, begin, spelled_out
 from leaderboards.metrics import BUILT_IN
+from leaderboards.models import ORACLE, SELF, Model, fingerprint_of
+from leaderboards.registry import THIN, open_benchmark
 from selfreward_bench.bases.examine import open_engine
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import Engine
 from selfreward_bench.engines.lazy import LazyEngine
-from selfreward_bench.engines.templates import Chosen, of_run, shows_date
+from selfreward_bench.engines.templates import of_run, shows_date
 from selfreward_bench.errors import ConfigError, DataError, SrbenchError
 from selfreward_bench.hardware import hardware
-from selfreward_bench.plugins import Table
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.decoding import json_file
 from selfreward_bench.storage.files import os_errors, write_atomic
-from selfreward_bench.storage.model_files import model_fingerprint
-from selfreward_bench.storage.rundir import hash_file, hash_json
+from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Description, EvalResult
 
-__all__ = [
-    "BENCHMARKS",
-    "ORACLE",
-    "ROWS",
-    "SELF",
-    "THIN",
-    "Model",
-    "evaluate_checkpoint",
-    "evaluate_model",
-    "fingerprint_of",
-    "is_current",
-    "open_benchmark",
-]
+__all__ = ["evaluate_checkpoint", "evaluate_model", "is_current"]
 
-#: scored after every training on the embedded world
-THIN: Final = ("micro-quality", "micro-judge-accuracy")
-
-#: srbench's own: name -> "module:class"; resolved on first use
-BENCHMARKS: Final[dict[str, str]] = {
-    "micro-quality": "leaderboards.micro:MicroQuality",
-    "micro-judge-accuracy": "leaderboards.judge_accuracy.micro:JudgeAccuracy",
-    "micro-alpaca-eval": "leaderboards.alpaca_eval.benchmark:MicroAlpacaEval",
-    "micro-mt-bench": "leaderboards.mt_bench.benchmark:MicroMtBench",
-    "micro-nlp": "leaderboards.nlp.benchmark:MicroNlp",
-    "alpaca-eval": "leaderboards.alpaca_eval.benchmark:AlpacaEval",
-    "mt-bench": "leaderboards.mt_bench.benchmark:MtBench",
-    "nlp": "leaderboards.nlp.benchmark:Nlp",
-    "ifeval": "leaderboards.ifeval.benchmark:IfEval",
-    "judge-accuracy-oasst": "leaderboards.judge_accuracy.benchmark:OasstJudgeAccuracy",
-    "judge-accuracy-llmbar": "leaderboards.judge_accuracy.benchmark:LLMBarJudgeAccuracy",
-    "judge-accuracy-llmbar-processed": "leaderboards.judge_accuracy.benchmark:LLMBarProcessedJudgeAccuracy",
-    "judge-accuracy-pandalm": "leaderboards.judge_accuracy.benchmark:PandaLMJudgeAccuracy",
-    "judge-accuracy-pairs": "leaderboards.judge_accuracy.pairs:PairsJudgeAccuracy",
-    "judge-accuracy-jsonl": "leaderboards.judge_accuracy.benchmark:JsonlJudgeAccuracy",
-}
-
-ORACLE: Final = "oracle"
-SELF: Final = "self"  # each model judges itself
-_COST = "cost.json"  # what the records cost so far, over all calls that worked on them
-
-
-#: the rows, and what installed packages bring; the names reserved are what `suites.NAMES` calls some rows, too
-ROWS: Final = Table(
-    "benchmark", BENCHMARKS, "srbench.benchmarks", frozenset({"quality", "judge-accuracy", "head-to-head", "pairs"})
-)
-
-
-def open_benchmark(name: str) -> Benchmark:
-    """The benchmark of a name: a row of ``BENCHMARKS``, what a package brings, or ``PATH.py:CLASS``.
-
-    ``ROW:FILE`` and ``PATH.py:CLASS:FILE`` hand it a file (`docs/benchmarks/`).
-
-    Raises:
-        UnknownNameError: there is no such name.
-        ConfigError: the benchmark needs a file and got none, or takes none.
-        DataError, PluginError: it is brought by others and cannot be used.
-    """
-    row, _, file = name.partition(":")
-    if row not in BENCHMARKS and (named := brought.named_file(name)):
-        return brought.of_file(named)
-    found = ROWS.load(row)
-    if found.distribution:
-        return brought.of_package(found, row, file)
-    return cast(Benchmark, brought.made(found.value, row, file))
-
-
-@dataclass(frozen=True)
-class Model:
-    """What is evaluated.
-
-    Attributes:
-        name: what it is called in results, such as ``M2``.
-        fingerprint: of its content; a result belongs to it.
-        open: loads it.
-        spent: what its calls cost so far; 0 for models in this process.
-        source: of a model of the hub, ``OWNER/NAME@COMMIT``; else empty.
-        chat_template: where a setting has to do with how its messages are rendered.
-        date: the day that its chat template shows; None where it shows none.
-        engine: the engine as far as it was opened, for what it tells of its calls.
-        judging: the same as a judge, where that is asked otherwise; None where it is not.
-        asked: how that is, in words; for the key of what measures it as a judge.
-    """
-
-    name: str
-    fingerprint: str
-    open: Callable[[], Engine]
-    spent: Callable[[], float] = lambda: 0.0
-    source: str = ""
-    chat_template: Chosen | None = None
-    date: str | None = None
-    engine: Callable[[], object] = lambda: None
-    judging: LazyEngine | None = None
-    asked: str = ""
-
-    @property
-    def rendering(self) -> dict[str, str]:
-        """How its messages are rendered, as far as its files do not say it; results belong to it."""
-        chosen = self.chat_template
-        named = {"chat_template": chosen.content} if chosen and chosen.named else {}
-        return named | ({"date": self.date} if self.date else {})
-
-    @property
-    def snapshot(self) -> str:
-        """What it is as a judge: its fingerprint, a chat template that its files do not bring, and the day shown."""
-        brought = self.chat_template is not None and self.chat_template.brought
-        told = {key: value for key, value in self.rendering.items() if not (brought and key == "chat_template")}
-        return "+".join([self.fingerprint, *told.values()])
+_COST: Final = "cost.json"  # what the records cost so far, over all calls that worked on them
 
 
 def evaluate_checkpoint(
@@ -183,17 +80,6 @@ def evaluate_checkpoint(
         return evaluate_model(model, dict.fromkeys(benchmarks, setting), out_dir=out_dir, reporter=reporter)
     finally:
         opened.close()
-
-
-def fingerprint_of(path: Path, *, finished: bool = False) -> str:
-    """Of the model in a directory, or of a file's bytes; of finished files in a directory, of all their bytes.
-
-    Raises:
-        EngineError: the directory holds no checkpoint.
-    """
-    if finished and path.is_dir():
-        return hash_json({str(f.relative_to(path)): hash_file(f) for f in sorted(path.rglob("*")) if f.is_file()})
-    return hash_file(path) if path.is_file() else model_fingerprint(path)
 
 
 def evaluate_model(
@@ -421,19 +307,13 @@ def _current(directory: Path, start: _Start) -> EvalResult | None:
 
 def _names(file: Path) -> list[str]:
     """The texts a JSON file lists; none where there is no such file."""
-    try:
-        found = json.loads(file.read_bytes())
-    except (FileNotFoundError, ValueError, RecursionError):
-        return []
+    found = json_file(file)
     return [str(name) for name in found] if isinstance(found, list) else []
 
 
 def _number(file: Path) -> float:
     """The number a JSON file holds; 0 where there is no such file."""
-    try:
-        found = json.loads(file.read_bytes())
-    except (FileNotFoundError, ValueError, RecursionError):
-        return 0.0
+    found = json_file(file)
     return float(found) if isinstance(found, int | float) and 0 <= found < math.inf else 0.0
 
 

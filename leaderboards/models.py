@@ -1,18 +1,20 @@
-"""Opens what is to be evaluated, and who judges it, as the harness takes them."""
+"""What is evaluated, and who judges it: the models that texts name, as the harness takes them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from leaderboards.base import Finished, JudgeRole, Setting
-from leaderboards.harness import ORACLE, SELF, Model, fingerprint_of, open_benchmark
+from leaderboards.registry import open_benchmark
 from leaderboards.suites import HEAD_TO_HEAD, NAMES
 from selfreward_bench.config import JudgeRequest
+from selfreward_bench.engines.base import Engine
 from selfreward_bench.engines.lazy import LazyEngine
+from selfreward_bench.engines.templates import Chosen
 from selfreward_bench.errors import ConfigError, DataError, SrbenchError
 from selfreward_bench.models.candidates import Candidate, parse_candidate
 from selfreward_bench.models.opening import (
@@ -27,12 +29,67 @@ from selfreward_bench.models.opening import (
     opener,
     served_fingerprint,
 )
-from selfreward_bench.storage.model_files import weights_in
-from selfreward_bench.storage.rundir import RunDir, hash_json
+from selfreward_bench.storage.model_files import model_fingerprint, weights_in
+from selfreward_bench.storage.rundir import RunDir, hash_file, hash_json
 
-__all__ = ["ORACLE", "SELF", "Opened", "as_self", "finished_settings", "judge_role", "open_candidate"]
+__all__ = [
+    "ORACLE",
+    "SELF",
+    "Model",
+    "Opened",
+    "as_self",
+    "fingerprint_of",
+    "finished_settings",
+    "judge_role",
+    "open_candidate",
+]
 
+ORACLE: Final = "oracle"
+SELF: Final = "self"  # each model judges itself
 _OF_SEVERAL: Final = ("alpaca", "fastchat")  # kinds of files that can hold several models
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is evaluated.
+
+    Attributes:
+        name: what it is called in results, such as ``M2``.
+        fingerprint: of its content; a result belongs to it.
+        open: loads it.
+        spent: what its calls cost so far; 0 for models in this process.
+        source: of a model of the hub, ``OWNER/NAME@COMMIT``; else empty.
+        chat_template: where a setting has to do with how its messages are rendered.
+        date: the day that its chat template shows; None where it shows none.
+        engine: the engine as far as it was opened, for what it tells of its calls.
+        judging: the same as a judge, where that is asked otherwise; None where it is not.
+        asked: how that is, in words; for the key of what measures it as a judge.
+    """
+
+    name: str
+    fingerprint: str
+    open: Callable[[], Engine]
+    spent: Callable[[], float] = lambda: 0.0
+    source: str = ""
+    chat_template: Chosen | None = None
+    date: str | None = None
+    engine: Callable[[], object] = lambda: None
+    judging: LazyEngine | None = None
+    asked: str = ""
+
+    @property
+    def rendering(self) -> dict[str, str]:
+        """How its messages are rendered, as far as its files do not say it; results belong to it."""
+        chosen = self.chat_template
+        named = {"chat_template": chosen.content} if chosen and chosen.named else {}
+        return named | ({"date": self.date} if self.date else {})
+
+    @property
+    def snapshot(self) -> str:
+        """What it is as a judge: its fingerprint, a chat template that its files do not bring, and the day shown."""
+        brought = self.chat_template is not None and self.chat_template.brought
+        told = {key: value for key, value in self.rendering.items() if not (brought and key == "chat_template")}
+        return "+".join([self.fingerprint, *told.values()])
 
 
 @dataclass(frozen=True)
@@ -84,6 +141,17 @@ def open_candidate(
         described(asked),
     )
     return Opened(model, engine, RETRIES if candidate.kind == "served" else 0)
+
+
+def fingerprint_of(path: Path, *, finished: bool = False) -> str:
+    """Of the model in a directory, or of a file's bytes; of finished files in a directory, of all their bytes.
+
+    Raises:
+        EngineError: the directory holds no checkpoint.
+    """
+    if finished and path.is_dir():
+        return hash_json({str(f.relative_to(path)): hash_file(f) for f in sorted(path.rglob("*")) if f.is_file()})
+    return hash_file(path) if path.is_file() else model_fingerprint(path)
 
 
 def finished_settings(candidate: Candidate, rows: Iterable[str], setting: Setting) -> dict[str, Setting]:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from leaderboards.base import Benchmark, Calls, Plan, Setting
 from leaderboards.drift.session import DIRECTORY, asked_of_each
-from leaderboards.harness import is_current, open_benchmark
+from leaderboards.harness import is_current
 from leaderboards.head_to_head.preferences import PairsCheck, pairs_of
 from leaderboards.head_to_head.tournament import HeadToHead
 from leaderboards.models import SELF, Opened
+from leaderboards.registry import open_benchmark
 from leaderboards.suites import HEAD_TO_HEAD, PAIRS, World
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.models.bounds import total

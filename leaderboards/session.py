@@ -18,7 +18,7 @@ from leaderboards.comparing.run import compare
 from leaderboards.course import Course
 from leaderboards.drift.session import drift, needed
 from leaderboards.evaluation import Evaluation, listed
-from leaderboards.harness import evaluate_model, open_benchmark
+from leaderboards.harness import evaluate_model
 from leaderboards.head_to_head.benchmark import HEAD_TO_HEAD as MATCHES_KEY
 from leaderboards.head_to_head.finished import holds_annotations, holds_answers, score_annotations
 from leaderboards.head_to_head.tournament import HeadToHead
@@ -37,6 +37,7 @@ from leaderboards.options import (
     suite_of,
 )
 from leaderboards.planning import Entry, Planned, check_of, has_pairs, plan_drift, plan_matches, plan_pairs, plan_row
+from leaderboards.registry import open_benchmark
 from leaderboards.standings import Tournament
 from leaderboards.suites import HEAD_TO_HEAD, PAIRS, bounded, default_config, run_of
 from selfreward_bench.config import RunConfig

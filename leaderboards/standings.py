@@ -5,7 +5,8 @@
                                       failure.json   why there is no result.json
     runs/NAME/standings.json                         Standings: the checkpoints against each other
 
-Reports read these files and import nothing of ``leaderboards`` but this module and how benchmarks are described.
+Reports read these files, and the records of rooms beside them: they import records and how benchmarks are described,
+and nothing of ``leaderboards`` that evaluates.
 """
 
 from __future__ import annotations

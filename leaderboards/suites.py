@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from leaderboards.brought import named_file
-from leaderboards.harness import ROWS
+from leaderboards.registry import ROWS
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.micro import base_path
@@ -38,10 +38,10 @@ World = Literal["micro", "real"]
 
 HEAD_TO_HEAD: Final = "head-to-head"
 PAIRS: Final = "pairs"
-#: what is of several models, or of what a model was trained on: no rows of `leaderboards.harness.BENCHMARKS`
+#: what is of several models, or of what a model was trained on: no rows of `leaderboards.registry.BENCHMARKS`
 NO_ROWS: Final = (HEAD_TO_HEAD, PAIRS)
 
-#: what a user calls srbench's own benchmarks -> their rows in `leaderboards.harness.BENCHMARKS`
+#: what a user calls srbench's own benchmarks -> their rows in `leaderboards.registry.BENCHMARKS`
 NAMES: Final[dict[World, dict[str, str]]] = {
     "micro": {
         "quality": "micro-quality",
@@ -115,7 +115,7 @@ def default_suite(world: World) -> str:
 
 
 def chosen(names: Sequence[str], world: World) -> list[str]:
-    """What names mean in a world, as ``harness.open_benchmark`` takes it, each once, in the order given.
+    """What names mean in a world, as ``registry.open_benchmark`` takes it, each once, in the order given.
 
     ``NAME:FILE`` keeps its file. What a package brings, and ``PATH.py:CLASS``, mean the same in both worlds.
 

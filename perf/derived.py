@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from scipy import special
 
 from leaderboards.alpaca_eval import length_control
-from leaderboards.alpaca_eval.length_control import Comparisons, Gamed, LengthControlled, l1_logistic
+from leaderboards.alpaca_eval.length_control import Comparisons, Gamed, LengthControlled
+from leaderboards.alpaca_eval.logistic import l1_logistic
 from leaderboards.head_to_head.ratings import Comparison, bradley_terry
 from leaderboards.replicates import Replicates, paired
 from selfreward_bench import stats

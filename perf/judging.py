@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from leaderboards.judge_accuracy.micro import JudgeAccuracy
+from leaderboards.judge_accuracy.micro import MicroJudgeAccuracy
 from selfreward_bench.micro import data_path, oracle, world
 from selfreward_bench.micro.notes import notes
 from selfreward_bench.storage import jsonl
@@ -130,7 +130,7 @@ def main() -> None:
     fixed = fixed_answers()
     questions = {p.id: p.text for p in jsonl.read(data_path("test"), Prompt)}
     tables: dict[str, dict[str, list[Numbers]]] = defaultdict(lambda: defaultdict(list))
-    for folder in (run / name / "eval" / JudgeAccuracy.key for name in MODELS for run in runs):
+    for folder in (run / name / "eval" / MicroJudgeAccuracy.key for name in MODELS for run in runs):
         name, judged = folder.parts[-3], jsonl.read(folder / "judgments.jsonl", Judgment)
         tables["accuracy, fixed answers"][name].append(accuracies(fixed, judged))
         tables["fixed answers"][name].append(critiques(fixed, judged))

@@ -16,13 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from leaderboards.alpaca_eval.length_control import (
-    GAMED_WEIGHT,
-    Comparisons,
-    Gamed,
-    l1_logistic,
-    length_controlled,
-)
+from leaderboards.alpaca_eval.length_control import GAMED_WEIGHT, Comparisons, Gamed, length_controlled
+from leaderboards.alpaca_eval.logistic import l1_logistic
 
 SAMPLE = 20
 

@@ -49,7 +49,8 @@ def run_seed(seed: int, methods: list[str], out: Path, overrides: list[str]) -> 
     """Trains and scores one seed with each method; what is there is not made again."""
     import torch
 
-    from leaderboards.harness import THIN, evaluate_checkpoint
+    from leaderboards.harness import evaluate_checkpoint
+    from leaderboards.registry import THIN
     from selfreward_bench import recipes
     from selfreward_bench.storage.rundir import RunDir
     from trainers.forking import fork

@@ -30,7 +30,8 @@ def run_seed(seed: int, rewards: list[str], out: Path, overrides: list[str], rec
     """Trains and scores one seed with each reward; what is there is not made again."""
     import torch
 
-    from leaderboards.harness import THIN, evaluate_checkpoint
+    from leaderboards.harness import evaluate_checkpoint
+    from leaderboards.registry import THIN
     from selfreward_bench import recipes
     from selfreward_bench.micro import oracle
     from selfreward_bench.storage.fingerprint import weights_fingerprint

@@ -84,7 +84,8 @@ def train(out: Path, seed: int, variant: str, first: str, overrides: Sequence[st
 
 def score(run: Any, seed: int, variant: str, model: str) -> dict[str, Any]:
     """One row of ``results.jsonl``."""
-    from leaderboards.harness import THIN, evaluate_checkpoint
+    from leaderboards.harness import evaluate_checkpoint
+    from leaderboards.registry import THIN
     from trainers.workshop import checkpoint_of
 
     directory = checkpoint_of(run, model)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
+
+#: is told a line worth reading
+Tell = Callable[[str], None]
 
 
 class Reporter(Protocol):

@@ -11,10 +11,10 @@ from typing import Any
 from selfreward_bench import heap
 from selfreward_bench.config import LoraConfig
 from selfreward_bench.errors import TrainingError
+from selfreward_bench.progress import Tell
 from selfreward_bench.storage.adapters import parts
 from trainers import lora as adapters
 from trainers.checkpoints import logit_probe, quiet_libraries
-from trainers.launchers import Tell
 from trainers.sharding import Sharding, is_sharded, merged, share_tied
 
 _EXPERTS = ("num_local_experts", "moe_num_experts", "n_routed_experts")

@@ -13,8 +13,9 @@ from selfreward_bench.models.opening import served_name
 from selfreward_bench.types import Message, Prompt
 from trainers import roles, seeds
 from trainers.given import load_prompts
-from trainers.plan import Plan, StagePlan, stage_kind
+from trainers.plan import Plan, StagePlan
 from trainers.prompts import examples_of, round_requests
+from trainers.stages import stage_kind
 
 __all__ = ["RoleCalls", "role_calls"]
 

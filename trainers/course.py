@@ -8,18 +8,9 @@ from pathlib import Path
 
 from selfreward_bench.storage.rundir import RunDir
 from trainers.estimates import Rate
-from trainers.plan import (
-    Amount,
-    SeedCounts,
-    StagePlan,
-    describe,
-    estimated,
-    finished_records,
-    own_rates,
-    stage_kind,
-    stage_work,
-)
-from trainers.stages import BASELINE, StageSpec, stages
+from trainers.plan import StagePlan, describe, estimated, own_rates, stage_work
+from trainers.stages import BASELINE, StageSpec, stage_kind, stages
+from trainers.workload import Amount, SeedCounts, finished_records
 
 __all__ = ["course"]
 

@@ -16,14 +16,16 @@ from typing import Any
 from selfreward_bench.config import DpoConfig, LoraConfig
 from selfreward_bench.engines.quantised import import_quietly
 from selfreward_bench.errors import DataError, LoopViolation
+from selfreward_bench.progress import Tell
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import PreferencePair, Record
 from trainers import losses, rehearsing
+from trainers.arguments import arguments, split_of, training_arguments
 from trainers.bases import load_model
 from trainers.batches import Rows, Split
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
-from trainers.launchers import Tell, join_processes, without_settings
+from trainers.environment import join_processes, without_settings
 from trainers.lora import forget_reference, frozen_dtype
 from trainers.rehearsing import Rehearsal
 from trainers.rendering import digest, load_tokenizer, local_directory, longest
@@ -44,15 +46,12 @@ from trainers.tracking import Trackers, Tracking
 from trainers.training import (
     TrainProgress,
     TrainResult,
-    arguments,
     finish,
     open_frame,
     plan_of,
     read_result,
     run_steps,
-    split_of,
     tiles,
-    training_arguments,
 )
 
 FIRST_LOSS_TOLERANCE = 1e-3

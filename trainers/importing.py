@@ -23,6 +23,7 @@ from selfreward_bench.sources.shapes import Item, Shape
 from selfreward_bench.sources.tables import Row, Table, open_table
 from selfreward_bench.sources.turns import UnfitRow
 from selfreward_bench.storage import jsonl, kinds
+from selfreward_bench.storage.decoding import decode
 from selfreward_bench.types import Example, Message, Prompt, RankedPrompt
 from trainers import oasst
 from trainers.layouts import LINES, is_own_layout
@@ -197,7 +198,7 @@ def _own_records(table: Table, purpose: Purpose) -> Iterator[Loaded]:
             text = json.dumps(_without_nulls(row.values))
         except TypeError as error:
             raise DataError(f"{row.place}: holds something else than texts and numbers ({error}).") from error
-        line = jsonl.decode(text.encode(), LINES[purpose], row.place)
+        line = decode(text.encode(), LINES[purpose], row.place)
         if line.id in places:
             raise DataError(f"{row.place}: the id {line.id!r} is at {places[line.id]} already. Ids must be unique.")
         places[line.id] = row.place

@@ -16,8 +16,8 @@ from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.storage.rundir import RunDir
 from trainers import variants
 from trainers.commands import require as require_launch
+from trainers.environment import one_process
 from trainers.examination import examine_run
-from trainers.launchers import one_process
 from trainers.making import Iteration
 from trainers.preferring import Preferring
 from trainers.rewards import Oracle

@@ -19,8 +19,8 @@ import psutil
 from selfreward_bench import errors
 from selfreward_bench.engines.processes import Program, end_abandoned, last_lines
 from selfreward_bench.errors import SrbenchError, Terminated, TrainingError
+from selfreward_bench.progress import Tell
 from selfreward_bench.storage.files import os_errors
-from trainers.launchers import Tell
 from trainers.resume import Frame, ResumeStore, StepLog
 from trainers.tasks import COUNTED, STOP, Task, read_events, write_task
 from trainers.training import TrainProgress, TrainResult, read_result

@@ -14,8 +14,9 @@ from trainers import memory
 from trainers.dimensions import Dimensions
 from trainers.lengths import Lengths, Measured, bounds, written_by_judge
 from trainers.memory import Device, Memory, Pass
-from trainers.plan import StagePlan, stage_kind
+from trainers.plan import StagePlan
 from trainers.roles import helped
+from trainers.stages import stage_kind
 
 __all__ = ["TITLES", "Need", "fewest_tokens", "need_of", "needs", "saved_width", "training_pass"]
 

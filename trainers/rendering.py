@@ -17,15 +17,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar, overload
 
-from selfreward_bench.engines.chat import (
-    fix_date,
-    has_system,
-    heading_strings,
-    neutralise,
-    special_strings,
-    takes_system,
-    without_system,
-)
+from selfreward_bench.engines.chat import fix_date, has_system, takes_system, without_system
+from selfreward_bench.engines.control_tokens import heading_strings, neutralise, special_strings
 from selfreward_bench.engines.templates import PLAIN, give_template, text_behind_answers
 from selfreward_bench.engines.watchdog import bound_rendering
 from selfreward_bench.errors import DataError, TrainingError

@@ -26,8 +26,9 @@ from trainers.examination import kept_description
 from trainers.fitting import Machine, Shortage, shortages
 from trainers.lengths import Lengths, Measured, bounds, written_by_judge
 from trainers.needs import Need, needs, saved_width
-from trainers.plan import Plan, StagePlan, make_plan, stage_kind, tokens_per_unit
+from trainers.plan import Plan, StagePlan, make_plan, tokens_per_unit
 from trainers.rehearsal import most_asked
+from trainers.stages import stage_kind
 
 __all__ = ["Disk", "Host", "Load", "Requirements", "Throughput", "Tokens", "require"]
 

@@ -124,7 +124,7 @@ def _positions(model: Any) -> int | None:
 
 def _encoded(tokenizer: Any, item: JudgeItem) -> dict[str, list[int]]:
     """Token ids; control strings in the texts are neutralised."""
-    from selfreward_bench.engines.chat import heading_strings, neutralise, special_strings
+    from selfreward_bench.engines.control_tokens import heading_strings, neutralise, special_strings
     from selfreward_bench.judges.prompts import render_conversation
 
     specials = special_strings(tokenizer)

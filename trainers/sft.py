@@ -14,12 +14,14 @@ from typing import Any
 from selfreward_bench.config import LoraConfig, SftConfig
 from selfreward_bench.engines.quantised import import_quietly
 from selfreward_bench.errors import DataError
+from selfreward_bench.progress import Tell
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import Example
+from trainers.arguments import arguments, split_of, training_arguments
 from trainers.bases import load_model
 from trainers.batches import Rows
 from trainers.checkpoints import ModelCard, model_name, quiet_libraries
-from trainers.launchers import Tell, join_processes, without_settings
+from trainers.environment import join_processes, without_settings
 from trainers.rendering import (
     Turn,
     digest,
@@ -36,14 +38,11 @@ from trainers.tracking import Trackers, Tracking
 from trainers.training import (
     TrainProgress,
     TrainResult,
-    arguments,
     finish,
     open_frame,
     plan_of,
     read_result,
     run_steps,
-    split_of,
-    training_arguments,
 )
 
 IGNORED = -100  # a label that carries no loss

@@ -113,6 +113,17 @@ def _round(config: RunConfig, i: int) -> list[StageSpec]:
     return [*listed, StageSpec(f"M{i}/train", _TRAINED, "steps")]
 
 
+def stage_kind(name: str) -> str:
+    """Stages of one kind do work that takes alike.
+
+    Training is ``baseline`` (on IFT alone, whose examples are short), ``sft`` or ``dpo``; other stages are of the kind
+    of their own name.
+    """
+    model, stage = name.partition("/")[0], name.rpartition("/")[2]
+    stage = {"first": "candidates", "consistency": "judgments"}.get(stage, stage)
+    return {BASELINE: "baseline", "M1": "sft"}.get(model, "dpo") if stage == "train" else stage
+
+
 def parent_of(model: str) -> str:
     """M1 and the baseline come from the base (M0), M_t+1 from M_t, as does the one next to it (``M_t+1/next``)."""
     model = model.partition("/")[0]

@@ -105,12 +105,6 @@ class ExactTrainer:
         """The loss of a micro batch as its part in the step's: the parts of a process sum up, processes average."""
         return loss
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        trainer: Any = self
-        parent: Any = super()
-        trainer.args.save_only_model = self.is_over
-        parent._save_checkpoint(model, trial)
-
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """The final checkpoint gets a card of its own."""
 
@@ -186,7 +180,7 @@ class ExactTrainer:
         return sum(losses)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """One line per step; runs before a checkpoint of the step is saved."""
+        """One line per step; runs before a state of the step is saved."""
         parent: Any = super()
         parent.log(logs, start_time)
         trainer: Any = self
@@ -206,6 +200,8 @@ class ExactTrainer:
         if self.stopped or self._step() == self.until:
             trainer.control.should_save = trainer.control.should_training_stop = True
         self.saving = bool(trainer.control.should_save)
+        if self.is_over:  # of this state nothing but the weights is ever read
+            trainer.args.save_only_model = True
 
     @property
     def total(self) -> int:
@@ -215,7 +211,7 @@ class ExactTrainer:
 
     @property
     def is_over(self) -> bool:
-        """Whether the last step was taken: of a state that is saved then nothing but the weights is ever read."""
+        """Whether the last step was taken."""
         return self._step() >= self.total
 
     @property

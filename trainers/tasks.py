@@ -18,10 +18,10 @@ from typing import Any, Final
 
 from selfreward_bench.config import DpoConfig, LoraConfig, RehearsalConfig, SftConfig, TrainConfig
 from selfreward_bench.errors import Terminated
+from selfreward_bench.progress import Tell
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.files import open_own, write_atomic
 from selfreward_bench.types import Example, PreferencePair
-from trainers.launchers import Tell
 from trainers.rehearsing import Rehearsal
 from trainers.sharding import sharding_of
 from trainers.tracking import Tracking

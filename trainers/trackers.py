@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from selfreward_bench.errors import MissingDependencyError
+from selfreward_bench.progress import Tell
 
 __all__ = ["ENVIRONMENT", "OPENERS", "PREFIXES", "SECRETS", "Place", "require_trackers"]
 
@@ -63,7 +64,7 @@ class Place:
     keep: Callable[[str, str], None]
     step: int
     directory: Path
-    tell: Callable[[str], None]
+    tell: Tell
 
 
 Opener = Callable[[Place], AbstractContextManager[Any]]

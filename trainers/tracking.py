@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from selfreward_bench.engines.served.secrets import redacted, remember
+from selfreward_bench.progress import Tell
 from selfreward_bench.storage.files import write_atomic
 from selfreward_bench.storage.rundir import RunDir
-from trainers.launchers import Tell
 from trainers.trackers import ENVIRONMENT, OPENERS, PREFIXES, SECRETS, Place
 
 __all__ = ["FOLDER", "KEPT", "Trackers", "Tracking", "tracking_of"]

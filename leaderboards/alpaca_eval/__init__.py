@@ -3,6 +3,7 @@
 Its prompts and published rows are read from the installed alpaca_eval, its data from the data directory.
 """
 
-from leaderboards.alpaca_eval.benchmark import AlpacaEval, MicroAlpacaEval
+from leaderboards.alpaca_eval.benchmark import AlpacaEval
+from leaderboards.alpaca_eval.micro import MicroAlpacaEval
 
 __all__ = ["AlpacaEval", "MicroAlpacaEval"]

@@ -1,16 +1,14 @@
 """AlpacaEval 2.0: each answer against the reference model's, by a judge; the length-controlled win rate with it.
 
-``alpaca-eval@1`` has the real 805 instructions and any judge, and scores finished outputs and annotations too;
-``micro-alpaca-eval@1`` is the same on the embedded world, where the oracle's grades decide. Reading AlpacaEval's files,
-asking the judge, finished files and the numbers are in ``files``, ``judging``, ``finished`` and
-``scores``.
+``alpaca-eval@1`` has the real 805 instructions and any judge, and scores finished outputs and annotations too. Reading
+AlpacaEval's files, asking the judge, finished files and the numbers are in ``files``, ``judging``, ``finished`` and
+``scores``; the same on the embedded world in ``micro``.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
@@ -25,22 +23,19 @@ from leaderboards.alpaca_eval.package import package_version
 from leaderboards.alpaca_eval.scores import LengthModel, Pair, excerpt, score
 from leaderboards.base import SETTLED, Calls, Finished, JudgeRole, Outcome, Plan, Setting, Subject, answers
 from leaderboards.descriptions import described
-from leaderboards.micro import ORACLE, test_prompts
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.engines.served.protocol import PREFIX, parse_spec
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.judges.pointwise import sampling_key
-from selfreward_bench.micro import oracle, world
 from selfreward_bench.models.bounds import generating
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage.rundir import hash_json
-from selfreward_bench.types import Completion, Message, Metric, Prompt
+from selfreward_bench.types import Completion, Message, Metric
 
-__all__ = ["AlpacaEval", "MicroAlpacaEval", "micro_reference"]
+__all__ = ["AlpacaEval", "answer_prompts", "answer_requests"]
 
 STAGE: Final = "eval/alpaca-eval"
-_MICRO_STAGE: Final = f"{STAGE}/micro"
 _MAKERS: Final = ("api.openai.com",)
 _HOSTED: Final = ".openai.azure.com"
 
@@ -76,7 +71,7 @@ class AlpacaEval:
             given, _ = read_given(setting.finished.path, tasks, setting.finished.model)
             answered = {t: text for t in tasks if (text := given[t.id].text) is not None}
             return Plan(Calls(), planned([_item(t, text) for t, text in answered.items()], annotator, config.order))
-        written = generating(_requests(setting.config, _prompts(tasks), STAGE))
+        written = generating(answer_requests(setting.config, _prompts(tasks), STAGE))
         new = config.answering.max_new_tokens
         return Plan(written, planned([_item(t, "") for t in tasks], annotator, config.order, unwritten=new))
 
@@ -123,7 +118,7 @@ def _answer_and_judge(subject: Subject, tasks: Sequence[Instruction], lengths: L
     annotator = load_annotator(config.annotator)
     extra: dict[str, Metric] = {}
     if subject.setting.finished is None:
-        given = _answer(subject, _prompts(tasks), STAGE)
+        given = answer_prompts(subject, _prompts(tasks), STAGE)
     else:
         given, extra = read_given(subject.setting.finished.path, tasks, subject.setting.finished.model)
     items = [_item(t, text) for t in tasks if (text := given[t.id].text) is not None]
@@ -151,7 +146,10 @@ def _prompts(tasks: Sequence[Instruction]) -> dict[str, tuple[Message, ...]]:
     return {t.id: (Message(role="user", content=t.text),) for t in tasks}
 
 
-def _requests(config: RunConfig, prompts: Mapping[str, tuple[Message, ...]], stage: str) -> list[GenerationRequest]:
+def answer_requests(
+    config: RunConfig, prompts: Mapping[str, tuple[Message, ...]], stage: str
+) -> list[GenerationRequest]:
+    """One request per prompt, asked as ``eval.answering`` says; seeds depend on the stage's name."""
     sampling = config.eval.answering
     return [
         GenerationRequest(
@@ -166,8 +164,9 @@ def _requests(config: RunConfig, prompts: Mapping[str, tuple[Message, ...]], sta
     ]
 
 
-def _answer(subject: Subject, prompts: Mapping[str, tuple[Message, ...]], stage: str) -> dict[str, Given]:
-    found = {c.prompt_id: c for c in answers(subject, "answers.jsonl", _requests(subject.config, prompts, stage))}
+def answer_prompts(subject: Subject, prompts: Mapping[str, tuple[Message, ...]], stage: str) -> dict[str, Given]:
+    """The model's answers to prompts, kept in ``answers.jsonl``; of what it did not answer, why."""
+    found = {c.prompt_id: c for c in answers(subject, "answers.jsonl", answer_requests(subject.config, prompts, stage))}
     failures = {} if len(found) >= len(prompts) else dict(subject.engine.failures)
     return {name: _given(found.get(name), failures.get(name, "failed: no answer")) for name in prompts}
 
@@ -283,82 +282,3 @@ def _export(
     ]
     files.write_outputs(subject.directory / "model_outputs.json", outputs)
     files.write_annotations(subject.directory / "annotations.json", annotations)
-
-
-# --- the micro-world
-
-
-class MicroAlpacaEval:
-    """The same on the embedded world: one answer per prompt, the higher of two exact grades wins."""
-
-    key: ClassVar = "micro-alpaca-eval@1"
-    description: ClassVar = described(key)
-    needs_judge: ClassVar = False
-    local_only: ClassVar = False
-
-    def identity(self, setting: Setting) -> dict[str, object]:
-        """See ``Benchmark``."""
-        config = setting.config
-        return {"seed": config.seed, "answering": config.eval.answering, **_micro_hashes(test_prompts(config))}
-
-    def plan(self, setting: Setting) -> Plan:
-        """See ``Benchmark``. Tokens are bounded by bytes."""
-        prompts = {p.id: p.messages for p in test_prompts(setting.config)}
-        return Plan(generating(_requests(setting.config, prompts, _MICRO_STAGE)))
-
-    def recognise(self, path: Path) -> None:
-        """There are no finished files of this benchmark."""
-
-    def run(self, subject: Subject) -> Outcome:
-        """Answers in ``answers.jsonl``."""
-        config: RunConfig = subject.config
-        prompts = test_prompts(config)
-        given = _answer(subject, {p.id: p.messages for p in prompts}, _MICRO_STAGE)
-        lengths = LengthModel()
-        scores = score([_micro_pair(p, given[p.id]) for p in prompts], lengths)
-        comparability = {
-            "judge": ORACLE,
-            "parameters": f"answers {sampling_key(config.eval.answering)}",
-            "order": "none",
-            **_micro_hashes(prompts),
-            "length_control": lengths.formula,
-        }
-        failed = sum(given[p.id].failed for p in prompts)
-        return Outcome(scores.rows, ORACLE, scores.metrics, comparability, failed, scores.replicates)
-
-
-@lru_cache(maxsize=4096)
-def micro_reference(prompt: Prompt) -> str | None:
-    """The fixed reference answer, as some human gave it; None when the world knows no such task."""
-    task = world.parse(prompt.text)
-    seed = derive_seed("micro-alpaca-eval/reference", prompt.id)
-    return None if task is None else world.human_answer(task, random.Random(seed))
-
-
-def _micro_hashes(prompts: Sequence[Prompt]) -> dict[str, str]:
-    return {
-        "data": hash_json([[p.id, p.text] for p in prompts]),
-        "reference": hash_json([micro_reference(p) for p in prompts]),
-    }
-
-
-def _micro_pair(prompt: Prompt, given: Given) -> Pair:
-    reference = micro_reference(prompt)
-    win, reason, detail = None, given.reason, {}
-    if given.text is not None:
-        grade, other = oracle.score(prompt.text, given.text), oracle.score(prompt.text, reference or "")
-        if grade is None or other is None:
-            reason = "unknown_task"
-        else:
-            win, detail = (grade > other) + (grade == other) / 2, {"grade": grade, "reference_grade": other}
-    return Pair(
-        id=prompt.id,
-        category=prompt.category or "unknown",
-        instruction=prompt.text,
-        reference=reference or "",
-        answer=given.text,
-        win=win,
-        reason=reason,
-        measures={} if given.cut is None else {"truncated": float(given.cut)},
-        detail=detail,
-    )

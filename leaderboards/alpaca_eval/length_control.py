@@ -7,7 +7,7 @@ instruction's difficulty and the model; the length-controlled win rate is its me
 The point estimate is made as the leaderboard's is: liblinear at its default tolerance, whose last digits (about 0.003
 points) are part of the published numbers. The interval is new: AlpacaEval's own standard error is the spread of the
 fitted values, not sampling error. Here instructions are resampled and everything but the penalty's strength is fitted
-again, by ``l1_logistic``, which solves all resamples at once, exactly.
+again, by ``logistic.l1_logistic``, which solves all resamples at once, exactly.
 """
 
 from __future__ import annotations
@@ -15,17 +15,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leaderboards.alpaca_eval.logistic import Floats, l1_logistic, logistic
 from selfreward_bench import stats
 
-__all__ = ["SAME_WEIGHTS", "Comparisons", "Gamed", "LengthControlled", "l1_logistic", "length_controlled"]
-
-Floats = NDArray[np.float64]
+__all__ = ["SAME_WEIGHTS", "Comparisons", "Gamed", "LengthControlled", "length_controlled"]
 
 STRENGTHS: Final = np.logspace(-4, 4, 10)  # scikit-learn's grid for Cs=10
 FOLDS: Final = 5
@@ -37,8 +35,6 @@ FORMULA: Final = "tanh(std_delta_len) + instruction_difficulty + not_gamed_basel
 FORMULA_WITHOUT_BASELINES: Final = "tanh(std_delta_len) + intercept"
 SAME_WEIGHTS: Final = 0.01  # published weights, and those of a fit with the same strength
 _CHUNK = 64  # resamples solved together: larger ones leave the processor's cache
-_TOLERANCE = 1e-10  # of a coefficient
-_PRECISION = 1e-15  # of the loss: what a step that promises no more can add
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +138,7 @@ def length_controlled(
     else:
         strength, gap = WITHOUT_BASELINES, None
         coefficients = l1_logistic(x[None], wins, weights[None], strength)[0]
-    fitted = _logistic(design.at_equal_length @ coefficients)
+    fitted = logistic(design.at_equal_length @ coefficients)
     refits = _refits(design, found, strength, coefficients, n_refits, seed)
     low, high = stats.percentile_interval(refits, _n_items(found)).tolist() if n_refits else (None, None)
     return LengthControlled(
@@ -255,94 +251,6 @@ def _liblinear(x: Floats, wins: Floats, weights: Floats, strength: float) -> Flo
     return cast(Floats, model.coef_[0])
 
 
-def l1_logistic(
-    x: Floats, wins: Floats, weights: Floats, strength: float, start: Floats | None = None, max_steps: int = 100
-) -> Floats:
-    """Minimises ``strength * sum(weights * cross_entropy(wins, logistic(x @ w))) + sum(abs(w))``, many at once.
-
-    Proximal Newton steps with halving; meant for a handful of features.
-
-    Args:
-        x: features, shape (problems, n, k).
-        wins: targets 0..1, shape (n,).
-        weights: shape (problems, n); rows of weight 0 count for nothing.
-        start: coefficients to start from, shape (k,).
-
-    Returns:
-        Coefficients, shape (problems, k).
-    """
-    n_problems, _, k = x.shape
-    w = np.tile(np.zeros(k) if start is None else start, (n_problems, 1))
-    loss = _loss(x, wins, weights, strength, w)
-    active = np.arange(n_problems)
-    for _ in range(max_steps):
-        rows, own = x[active], weights[active]
-        target, decrease = _newton_target(rows, wins, own, strength, w[active])
-        step, size = target - w[active], np.ones(len(active))
-        while True:
-            tried = w[active] + size[:, None] * step
-            new = _loss(rows, wins, own, strength, tried)
-            worse = new > loss[active] + 1e-4 * size * decrease + 1e-12 * np.abs(loss[active])
-            if not worse.any() or size.min() < 1e-10:
-                break
-            size[worse] /= 2
-        w[active], loss[active] = tried, new
-        moves = (np.abs(size[:, None] * step) > _TOLERANCE * (1 + np.abs(tried))).any(axis=1)
-        active = active[moves & (-decrease > _PRECISION * new)]
-        if not len(active):
-            break
-    return w
-
-
-def _newton_target(x: Floats, wins: Floats, weights: Floats, strength: float, w: Floats) -> tuple[Floats, Floats]:
-    """Where the penalised quadratic model has its minimum, and the decrease it predicts; (problems, k), (problems,)."""
-    p = _logistic(_times(x, w))
-    transposed = x.transpose(0, 2, 1)
-    gradient = strength * _times(transposed, weights * (p - wins))
-    hessian = strength * (transposed * (weights * p * (1 - p))[:, None, :]) @ x
-    k = w.shape[1]
-    hessian[:, np.arange(k), np.arange(k)] *= 1 + 1e-12
-    hessian[:, np.arange(k), np.arange(k)] += 1e-12
-    u = _penalised_minimum(hessian, _times(hessian, w) - gradient)
-    decrease = ((u - w) * gradient).sum(axis=1) + np.abs(u).sum(axis=1) - np.abs(w).sum(axis=1)
-    return u, np.minimum(decrease, 0)
-
-
-def _penalised_minimum(hessian: Floats, linear: Floats) -> Floats:
-    """Minimises ``u @ hessian @ u / 2 - linear @ u + sum(abs(u))``: with few coefficients all sign patterns are tried.
-
-    Where a pattern's stationary point has the pattern's signs, its value is ``-(linear - signs) @ u / 2``.
-    """
-    best, value = np.zeros_like(linear), np.zeros(len(linear))
-    for pattern in product((0, 1, -1), repeat=linear.shape[1]):
-        signs = np.array(pattern, dtype=np.float64)
-        (on,) = np.nonzero(signs)
-        if not len(on):
-            continue
-        pull = linear[:, on] - signs[on]
-        u = np.linalg.solve(hessian[:, on[:, None], on], pull[..., None])[..., 0]
-        found = -(pull * u).sum(axis=1) / 2
-        better = (u * signs[on] > 0).all(axis=1) & (found < value)
-        best[better] = 0
-        best[np.ix_(better, on)] = u[better]
-        value[better] = found[better]
-    return best
-
-
-def _loss(x: Floats, wins: Floats, weights: Floats, strength: float, w: Floats) -> Floats:
-    z = _times(x, w)
-    entropy = np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))) - wins * z
-    return cast(Floats, strength * (weights * entropy).sum(axis=1) + np.abs(w).sum(axis=1))
-
-
-def _times(matrices: Floats, vectors: Floats) -> Floats:
-    return (matrices @ vectors[..., None])[..., 0]
-
-
-def _logistic(z: Floats) -> Floats:
-    return 0.5 * (1 + np.tanh(0.5 * z))  # overflows nowhere
-
-
 # --- the interval
 
 
@@ -359,6 +267,6 @@ def _refits(design: _Design, found: Comparisons, strength: float, start: Floats,
         known = ~np.isnan(wins)
         w = l1_logistic(x[:, known], wins[known], weights[:, known], strength, start)
         drawn = counts.sum(axis=1)
-        total = (counts * _logistic(design.at_equal_length @ w.T).T).sum(axis=1)
+        total = (counts * logistic(design.at_equal_length @ w.T).T).sum(axis=1)
         means.append(np.divide(total, drawn, out=np.full(size, np.nan), where=drawn > 0))
     return np.concatenate(means) * 100 if means else np.empty(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
@@ -18,9 +18,11 @@ from selfreward_bench.config import Sampling
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.errors import DataError
 from selfreward_bench.judges.fencing import clean
+from selfreward_bench.progress import Tell
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.sources.directory import DataDir
 from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.decoding import json_file
 from selfreward_bench.storage.files import write_atomic
 from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Completion, Message, Prompt
@@ -39,6 +41,7 @@ __all__ = [
 
 ANSWERS: Final = "answers.jsonl"
 _FAILURES: Final = "failures.json"
+_MAX_FAILURES: Final = 64 * 2**20  # bytes of that file
 
 
 # --- prompts
@@ -139,7 +142,7 @@ def answer(
     *,
     fingerprint: str,
     rendering: Mapping[str, str] | None = None,
-    tell: Callable[[str], None] | None = None,
+    tell: Tell | None = None,
 ) -> Entry:
     """One sampled answer per prompt (``eval.answering``), stored batch by batch in ``answers.jsonl``.
 
@@ -207,10 +210,7 @@ def read_entry(name: str, directory: Path) -> Entry:
 
 
 def _read_failures(file: Path) -> dict[str, str]:
-    try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
+    found = json_file(file, _MAX_FAILURES)
     return {str(i): str(why) for i, why in found.items()} if isinstance(found, dict) else {}
 
 

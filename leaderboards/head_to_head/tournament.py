@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from leaderboards import chain, standings
 from leaderboards.base import JudgeRole, Plan, Setting, Subject
-from leaderboards.harness import SELF, Model
 from leaderboards.head_to_head import benchmark
 from leaderboards.head_to_head.answers import Entry, answer, default_prompts, hash_prompts, read_entry
 from leaderboards.head_to_head.finished import given_prompts, store_given
 from leaderboards.head_to_head.judges import annotator_for
 from leaderboards.head_to_head.verdicts import kind_of
+from leaderboards.models import SELF, Model
 from leaderboards.standings import Tournament
 from selfreward_bench.errors import ConfigError, DataError
-from selfreward_bench.progress import Reporter
+from selfreward_bench.progress import Reporter, Tell
 from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Prompt
 
@@ -120,7 +120,7 @@ class HeadToHead:
         reporter.finished("head-to-head", counts, time.monotonic() - began)
         return result
 
-    def _entries(self, note: Callable[[str], None]) -> Sequence[Entry]:
+    def _entries(self, note: Tell) -> Sequence[Entry]:
         """Those who answered these prompts; who answered others, or nothing, is named."""
         folders = sorted(self.root.glob(f"*/eval/{benchmark.HEAD_TO_HEAD}"))
         found: dict[str, Entry] = {}

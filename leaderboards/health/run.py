@@ -15,12 +15,9 @@ from typing import Final
 
 from leaderboards import chain, standings
 from leaderboards.descriptions import family
-from leaderboards.health.iteration import Notes, drawn, measure_iteration, quantiles, records
-from leaderboards.health.records import (
-    HEALTH,
-    Health,
-    Reading,
-)
+from leaderboards.health.collected import Notes, drawn, records
+from leaderboards.health.iteration import measure_iteration, quantiles
+from leaderboards.health.records import HEALTH, Health, Reading
 from leaderboards.health.seen import seed_prompts, seen
 from leaderboards.health.text import distinct, is_loop, self_bleu
 from leaderboards.health.thresholds import Growth, other_prompts, warnings

@@ -1,14 +1,131 @@
-"""Warnings: which readings cross a stated threshold (``records.THRESHOLDS``), and what growth is measured against."""
+"""Warnings: the thresholds as they are stated, which readings cross one, and what growth is measured against."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
 from leaderboards import chain
-from leaderboards.health.records import MEASURES, THRESHOLDS, Reading, Threshold, Warned
+from leaderboards.health.measures import MEASURES
+from leaderboards.health.records import Reading, Warned
+from selfreward_bench.types import Record
 
-__all__ = ["Growth", "other_prompts", "warnings"]
+__all__ = ["THRESHOLDS", "Growth", "Threshold", "other_prompts", "warnings"]
+
+
+class Threshold(Record):
+    """When a measure is a reason to look closer. A convention, not a test.
+
+    Attributes:
+        rule: ``above``, ``below`` a limit; ``magnitude``: without its sign, above it; ``times_first``: more than so
+            many times that of the first checkpoint (M1 in a run); ``rise``: so much above that; ``above_if_longer``:
+            above the limit, where the judged answers are longer than the first checkpoint's.
+        why: what it may mean.
+    """
+
+    measures: tuple[str, ...]
+    rule: Literal["above", "below", "magnitude", "times_first", "rise", "above_if_longer"]
+    limit: float
+    why: str
+
+
+#: what is a reason to look closer; the sources are in docs/health.md
+THRESHOLDS: Final = (
+    Threshold(
+        measures=("trained_on",),
+        rule="above",
+        limit=0.0,
+        why="What was trained on cannot be measured on: the number says how much of it is remembered. Hold the "
+        "benchmark's prompts out (seeds.exclude), or measure on other data.",
+    ),
+    Threshold(
+        measures=("chars", "judged_chars"),
+        rule="times_first",
+        limit=1.5,
+        why="Judges like length: answers that grow can win without being better (the paper's M3 writes 2.3 times as "
+        "much as M1). Read the length-controlled win rate.",
+    ),
+    Threshold(
+        measures=("top_share", "own_top_share", "reward_top_share"),
+        rule="above",
+        limit=0.6,
+        why="A judge that gives most answers the top grade can no longer tell them apart, and its pairs carry little "
+        "signal (Meta-Rewarding saw mean scores climb from 4.1 to above 4.7).",
+    ),
+    Threshold(
+        measures=("truncation", "candidate_truncation"),
+        rule="above",
+        limit=0.05,
+        why="Cut answers are judged unfairly and are in no pair: raise the number of new tokens, or find out why the "
+        "model does not stop.",
+    ),
+    Threshold(
+        measures=("parse_failures", "judge_failures"),
+        rule="above",
+        limit=0.05,
+        why="Lost judgments are not lost at random: what remains may be the easy part.",
+    ),
+    Threshold(
+        measures=("judge_mass",),
+        rule="below",
+        limit=0.5,
+        why="The judge would mostly have written something else than a grade: its expected scores are read from what "
+        "is left, and pairs made of them may be noise. More EFT data, another judge prompt, or judge.mode: sampled.",
+    ),
+    Threshold(
+        measures=("pairs_per_prompt",),
+        rule="below",
+        limit=0.3,
+        why="Most prompts teach nothing: the judge ties, or the candidates are all alike (the gap between chosen and "
+        "rejected shrinks from round to round, Temporal Self-Rewarding).",
+    ),
+    Threshold(
+        measures=("verdict_answers",),
+        rule="above",
+        limit=0.05,
+        why="The model answers a question as if it were asked to judge: what it was trained to write as a judge shows "
+        "up in its answers, and moves the benchmark whose answers they are.",
+    ),
+    Threshold(
+        measures=("pairs_right", "pairs_right_widest"),
+        rule="below",
+        limit=0.5,
+        why="Most pairs teach nothing true: the judge prefers what is no better.",
+    ),
+    Threshold(
+        measures=("reward_length", "length_correlation"),
+        rule="magnitude",
+        limit=0.5,
+        why="The reward is largely length: training on it makes answers longer (or shorter), not better.",
+    ),
+    Threshold(
+        measures=("repetition", "candidate_repetition"),
+        rule="above",
+        limit=0.05,
+        why="Loops are how a model under preference training falls apart first.",
+    ),
+    Threshold(
+        measures=("self_bleu",),
+        rule="rise",
+        limit=0.1,
+        why="Answers to different prompts become alike: diversity is lost, and with it what later rounds could learn.",
+    ),
+    Threshold(
+        measures=("consistency", "evaluator_consistency"),
+        rule="below",
+        limit=0.7,
+        why="The verdict depends on who is shown first. Position bias grows with iterations (44 to 68 %, "
+        "Meta-Rewarding): read both orders.",
+    ),
+    Threshold(
+        measures=("raw_minus_lc",),
+        rule="above_if_longer",
+        limit=1.0,
+        why="Part of the win rate is owed to longer answers. More than one point, so that a fit's last digits are no "
+        "finding.",
+    ),
+)
 
 
 @dataclass(frozen=True)

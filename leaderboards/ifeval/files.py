@@ -16,7 +16,7 @@ from pydantic import Field, JsonValue, model_validator
 from selfreward_bench.errors import DataError
 from selfreward_bench.sources import rows
 from selfreward_bench.sources.directory import DataDir
-from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.decoding import decode
 from selfreward_bench.storage.rundir import hash_json
 from selfreward_bench.types import Record
 
@@ -60,7 +60,7 @@ def load_tasks(data: DataDir, limit: int | None = None) -> list[Task]:
     found = []
     for number, line in enumerate(data.text(PROMPTS), 1):
         if line.strip():
-            found.append(jsonl.decode(line.encode(), Task, f"{data.path(PROMPTS)}:{number}"))
+            found.append(decode(line.encode(), Task, f"{data.path(PROMPTS)}:{number}"))
         if len(found) == limit:
             break
     if len({t.key for t in found}) < len(found) or not found:

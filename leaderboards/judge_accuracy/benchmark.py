@@ -7,27 +7,20 @@ numbers of unlike data share no column. Definitions: docs/benchmarks/judge-accur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
-from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, judgments, measures
+from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, judgments
 from leaderboards.descriptions import described
 from leaderboards.judge_accuracy import data as judge_data
-from leaderboards.judge_accuracy.agreement import (
-    PairVerdict,
-    agreement_rows,
-    cohen_kappa,
-    five_best_rows,
-    kappas,
-    label_rows,
-    pair_rows,
-    subset_average,
-)
+from leaderboards.judge_accuracy.agreement import cohen_kappa, kappas, label_rows, subset_average
 from leaderboards.judge_accuracy.data import JudgeData
-from leaderboards.judge_accuracy.health import Judged, collect, health_metrics, health_rows, nearest_grade
+from leaderboards.judge_accuracy.health import collect
+from leaderboards.judge_accuracy.pairwise import pair_items, pair_judgments, pair_verdicts, pairwise_outcome
+from leaderboards.judge_accuracy.pointwise import ranked_items, ranked_outcome, verdicts_by_score
 from leaderboards.judge_accuracy.stored import (
     is_llmbar_processed_results,
     is_llmbar_results,
@@ -36,15 +29,12 @@ from leaderboards.judge_accuracy.stored import (
     pandalm_results,
     stored_files,
 )
-from leaderboards.pooled import pooled_kendall, pooled_spearman
-from selfreward_bench import stats
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, DataError
-from selfreward_bench.judges.pairwise import PairItem, PairwiseJudge, combine, request_id
-from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
+from selfreward_bench.judges.pairwise import PairwiseJudge, request_id
+from selfreward_bench.judges.pointwise import PointwiseJudge
 from selfreward_bench.judges.prompts import JudgePrompt, judge_prompt_names, load_judge_prompt
 from selfreward_bench.models.bounds import grading, pairing
-from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.rundir import hash_file, hash_json
 from selfreward_bench.types import Description, Judgment, Metric, RankedPrompt, SampleScore
 
@@ -55,11 +45,9 @@ __all__ = [
     "LLMBarProcessedJudgeAccuracy",
     "OasstJudgeAccuracy",
     "PandaLMJudgeAccuracy",
-    "ranked_items",
-    "ranked_outcome",
+    "judge_settings",
 ]
 
-_SHOWN_CHARACTERS: Final = 1_000
 _ADVERSARIAL: Final = ("Neighbor", "GPTInst", "GPTOut", "Manual")
 
 
@@ -104,7 +92,7 @@ class JudgeAccuracy:
             return Plan()
         prompts, judge = _limited(self.load(setting), setting), setting.config.judge
         if load_judge_prompt(judge.prompt).kind == "pairwise":
-            return Plan(judgments=pairing(judge, _pair_items(prompts)))
+            return Plan(judgments=pairing(judge, pair_items(prompts)))
         return Plan(judgments=grading(judge, ranked_items(prompts)))
 
     def recognise(self, path: Path) -> str | None:
@@ -142,7 +130,7 @@ class JudgeAccuracy:
         judged = collect(items, made, subject.engine.failures)
         rows, metrics = ranked_outcome(prompts, judged, prompt, pairs=data.pairs)
         if data.pairs:
-            verdicts = _verdicts_by_score(prompts, judged)
+            verdicts = verdicts_by_score(prompts, judged)
             metrics |= kappas(verdicts)
             if data.three_way:
                 rows += label_rows(verdicts)
@@ -159,12 +147,12 @@ class JudgeAccuracy:
                 "compares two. Take judge.mode sampled, or a pointwise prompt."
             )
         judge = PairwiseJudge(subject.engine, prompt, config.judge.sampling, config.seed, self._stage, subject.name)
-        items = _pair_items(prompts)
-        made = _pair_judgments(subject, judge, items)
-        verdicts = list(_verdicts(prompts, made, ("ab", "ba"), subject.engine.failures))
+        items = pair_items(prompts)
+        made = pair_judgments(subject, judge, items)
+        verdicts = list(pair_verdicts(prompts, made, ("ab", "ba"), subject.engine.failures))
         lost = {f"{i.id}/{order}" for i in items for order in ("ab", "ba")} - {request_id(j) for j in made}
         incomplete = sum(subject.engine.failures.get(name) not in SETTLED for name in lost)
-        rows, metrics = _pairwise_outcome(verdicts, made, data)
+        rows, metrics = pairwise_outcome(verdicts, made, data)
         return Outcome(rows, judge.key, metrics, incomplete=incomplete)
 
     def _finished(self, path: Path, data: JudgeData, prompts: Sequence[RankedPrompt]) -> Outcome:
@@ -177,8 +165,8 @@ class JudgeAccuracy:
         touched = {by_id[j.prompt_id].category for j in made}
         wanted = [p for p in prompts if p.category in touched]
         orders = tuple(o for o in ("ab", "ba") if any(j.order == o for j in made))
-        verdicts = list(_verdicts(wanted, made, orders, {}))  # type: ignore[arg-type]  # of the two literals above
-        rows, metrics = _pairwise_outcome(verdicts, made, data)
+        verdicts = list(pair_verdicts(wanted, made, orders, {}))  # type: ignore[arg-type]  # of the two literals above
+        rows, metrics = pairwise_outcome(verdicts, made, data)
         files = [hash_file(f) for f in stored_files(path)]
         judge = f"{self.stored.kind} {path.name}#{hash_json(files)[:8]}"
         comparability = {"judge": judge, "order": "+".join(orders), "data": data.content_hash}
@@ -257,13 +245,6 @@ class JsonlJudgeAccuracy(JudgeAccuracy):
         return judge_data.ranked_jsonl(self._path)
 
 
-def _limited(data: JudgeData, setting: Setting) -> Sequence[RankedPrompt]:
-    return data.prompts[: setting.config.eval.limit]
-
-
-# --- one response at a time
-
-
 def judge_settings(config: RunConfig) -> dict[str, Any]:
     """What judgments depend on; a prompt of the user's own counts by its content, wherever its file lies."""
     name = config.judge.prompt
@@ -271,132 +252,8 @@ def judge_settings(config: RunConfig) -> dict[str, Any]:
     return config.judge.without_request() | {"prompt": known}
 
 
-def ranked_items(prompts: Sequence[RankedPrompt]) -> list[JudgeItem]:
-    """Every response as a pointwise judge gets it; ``index`` is its place in the prompt."""
-    return [JudgeItem(p.id, i, p.messages, response.text) for p in prompts for i, response in enumerate(p.responses)]
-
-
-def ranked_outcome(
-    prompts: Sequence[RankedPrompt], judged: Sequence[Judged], prompt: JudgePrompt, *, pairs: bool = False
-) -> tuple[list[SampleScore], dict[str, Metric]]:
-    """Agreement with the ranks and health of the scores, of a pointwise judge.
-
-    Args:
-        judged: of ``ranked_items(prompts)``.
-        pairs: whether all prompts have two responses, whose order is no more than the pair.
-    """
-    scores = {j.item.id: j.score for j in judged}
-    rows = health_rows(judged, prompt.scale)
-    all_scores: list[float | None] = []
-    all_truth: list[float] = []
-    for p in prompts:
-        mine = [scores.get(f"{p.id}/{i}") for i in range(len(p.responses))]
-        truth = [-float(r.rank) for r in p.responses]
-        rows += agreement_rows("", p.id, mine, truth, category=p.category, order=not pairs)
-        if len(set(truth)) > 1:
-            grades = [nearest_grade(s, prompt.scale) for s in mine]
-            rows += five_best_rows(p.id, grades, truth, prompt.scale.grades[-1])
-        all_scores += mine
-        all_truth += truth
-    metrics = health_metrics(judged, prompt.scale)
-    if not any("five_best" in measures(r) for r in rows):  # no response was given the top grade
-        metrics["five_best"] = Metric(value=None, n_scored=0, n_total=0)
-    if not pairs:
-        clusters = [p.id for p in prompts for _ in p.responses]
-        metrics["spearman_pooled"] = pooled_spearman(all_scores, all_truth, clusters)
-        metrics["kendall_tau_b_pooled"] = pooled_kendall(all_scores, all_truth, clusters)
-    return rows, metrics
-
-
-def _verdicts_by_score(prompts: Sequence[RankedPrompt], judged: Sequence[Judged]) -> list[PairVerdict]:
-    """The verdict of a pointwise judge: the higher score wins, equal scores tie."""
-    scores = {j.item.id: j.score for j in judged}
-    found = []
-    for p in prompts:
-        a, b = (scores.get(f"{p.id}/{i}") for i in (0, 1))
-        verdict = None if a is None or b is None else (a > b) + (a == b) / 2
-        found.append(PairVerdict(f"{p.id}/0", p.id, _truth(p, 0, 1), verdict, category=p.category))
-    return found
-
-
-# --- two responses at a time
-
-
-def _pairs(prompt: RankedPrompt) -> list[tuple[int, int]]:
-    return list(combinations(range(len(prompt.responses)), 2))
-
-
-def _pair_items(prompts: Sequence[RankedPrompt]) -> list[PairItem]:
-    return [
-        PairItem(p.id, k, p.messages, p.responses[i].text, p.responses[j].text)
-        for p in prompts
-        for k, (i, j) in enumerate(_pairs(p))
-    ]
-
-
-def _pair_judgments(subject: Subject, judge: PairwiseJudge, items: Sequence[PairItem]) -> list[Judgment]:
-    """As ``base.judgments``, for pairs: stored batch by batch; what is stored is not made again."""
-    path = subject.directory / "judgments.jsonl"
-    stored = jsonl.resume(path, Judgment, unique=lambda j: j.id)
-    subject.advanced(len(stored))
-    for batch in judge.judge(items, {request_id(j) for j in stored}):
-        jsonl.append(path, batch)
-        stored += batch
-        subject.advanced(len(batch))
-    return stored
-
-
-def _truth(prompt: RankedPrompt, i: int, j: int) -> float:
-    a, b = prompt.responses[i].rank, prompt.responses[j].rank
-    return (a < b) + (a == b) / 2
-
-
-def _verdicts(
-    prompts: Sequence[RankedPrompt],
-    made: Sequence[Judgment],
-    orders: tuple[Literal["ab", "ba"], ...],
-    failures: Mapping[str, str],
-) -> Iterator[PairVerdict]:
-    """Both orders of each pair as one verdict; with one order, that order's."""
-    by_id = {request_id(j): j for j in made}
-    both = {f"{r.prompt_id}/{r.index}": r.score for r in combine(made)} if len(orders) > 1 else {}
-    for p in prompts:
-        for k, (i, j) in enumerate(_pairs(p)):
-            name = f"{p.id}/{k}"
-            ab, ba = by_id.get(f"{name}/ab"), by_id.get(f"{name}/ba")
-            said = [None if x is None else x.score for x in (ab, ba)]
-            yield PairVerdict(
-                id=name,
-                cluster=p.id,
-                truth=_truth(p, i, j),
-                verdict=both.get(name) if len(orders) > 1 else said[0 if orders == ("ab",) else 1],
-                ab=said[0],
-                ba=said[1],
-                orders=orders,
-                category=p.category,
-                reason=_reason(name, ab, ba, failures),
-                detail={
-                    "prompt": p.messages[-1].content[:_SHOWN_CHARACTERS],
-                    "responses": [p.responses[n].text[:_SHOWN_CHARACTERS] for n in (i, j)],
-                    "raw": {x.order: x.raw[:_SHOWN_CHARACTERS] for x in (ab, ba) if x is not None},
-                },
-            )
-
-
-def _reason(name: str, ab: Judgment | None, ba: Judgment | None, failures: Mapping[str, str]) -> str | None:
-    """Why a pair has no verdict, where it has none."""
-    unread = next((x.reason for x in (ab, ba) if x is not None and x.reason), None)
-    failed = next((failures[f"{name}/{order}"] for order in ("ab", "ba") if f"{name}/{order}" in failures), None)
-    return unread or failed or ("not_judged" if ab is None and ba is None else None)
-
-
-def _pairwise_outcome(
-    verdicts: Sequence[PairVerdict], made: Sequence[Judgment], data: JudgeData
-) -> tuple[list[SampleScore], dict[str, Metric]]:
-    metrics = kappas(verdicts)
-    lost, clusters = [float(j.score is None) for j in made], [j.prompt_id for j in made]
-    metrics["parse_failures"] = stats.mean_interval(lost, clusters, bounds=(0, 1))
-    return pair_rows(verdicts) + (label_rows(verdicts) if data.three_way else []), metrics
+def _limited(data: JudgeData, setting: Setting) -> Sequence[RankedPrompt]:
+    return data.prompts[: setting.config.eval.limit]
 
 
 def _data_metrics(data: JudgeData, prompts: Sequence[RankedPrompt], rows: Sequence[SampleScore]) -> dict[str, Metric]:

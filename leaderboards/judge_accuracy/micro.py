@@ -13,8 +13,9 @@ from typing import ClassVar, Final
 from leaderboards.base import SETTLED, Outcome, Plan, Setting, Subject, answers, judgments, row
 from leaderboards.descriptions import described
 from leaderboards.judge_accuracy.agreement import agreement_rows
-from leaderboards.judge_accuracy.benchmark import judge_settings, ranked_items, ranked_outcome
+from leaderboards.judge_accuracy.benchmark import judge_settings
 from leaderboards.judge_accuracy.health import Judged, collect, nearest_grade
+from leaderboards.judge_accuracy.pointwise import ranked_items, ranked_outcome
 from leaderboards.micro import test_prompts
 from leaderboards.pooled import pooled_spearman
 from selfreward_bench.config import RunConfig
@@ -28,13 +29,13 @@ from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.rundir import hash_file, hash_json
 from selfreward_bench.types import Completion, Metric, Prompt, RankedPrompt, SampleScore
 
-__all__ = ["JudgeAccuracy"]
+__all__ = ["MicroJudgeAccuracy"]
 
 OWN_PROMPTS: Final = 160
 OWN_SAMPLES: Final = 4
 
 
-class JudgeAccuracy:
+class MicroJudgeAccuracy:
     """Agreement of a checkpoint's judgments with human ranks and with the oracle."""
 
     key: ClassVar = "micro-judge-accuracy@1"

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from leaderboards import chain
-from leaderboards.health.records import MEASURES, THRESHOLDS, Health, Measure, Reading, Threshold, Warned
+from leaderboards.health.measures import MEASURES, Measure
+from leaderboards.health.records import Health, Reading, Warned
+from leaderboards.health.thresholds import THRESHOLDS, Threshold
 from reports import wording
 from reports.facts import tables, training
 from reports.facts.run import RunFacts

@@ -150,7 +150,7 @@ def check_device() -> Iterator[Finding]:
 
 def check_launchers() -> Iterator[Finding]:
     """Variables that a launcher left in this shell."""
-    from trainers.launchers import left_over
+    from trainers.environment import left_over
 
     if names := left_over():
         yield Finding(

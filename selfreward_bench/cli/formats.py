@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from selfreward_bench import recipes
 from selfreward_bench.errors import ConfigError, DataError, SrbenchError, UnknownNameError
 from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.decoding import decode
 
 YAML_FORMATS: Final = ("recipe", "judge")
 
@@ -87,7 +88,7 @@ def _records(path: Path, format: str) -> tuple[str, list[str]]:
     for number, line in jsonl.lines(path, jsonl.MAX_LINE_BYTES):
         count += 1
         try:
-            record = jsonl.decode(line, model, f"{path}:{number}")
+            record = decode(line, model, f"{path}:{number}")
         except DataError as error:
             problems += _lines(error)
             continue
@@ -152,7 +153,7 @@ def _fields(line: bytes) -> set[str]:
 
 def _is_sound(line: bytes, model: type[BaseModel]) -> bool:
     try:
-        jsonl.decode(line, model, "")
+        decode(line, model, "")
     except DataError:
         return False
     return True

@@ -67,7 +67,7 @@ def run_iteration(
     """
     from selfreward_bench.cli.work import Work
     from selfreward_bench.progress import Silent
-    from trainers.launchers import require_one_process
+    from trainers.environment import require_one_process
 
     wanted = Wanted(recipe, change or (), seed, judge, with_baseline)
     if as_json and not dry_run:

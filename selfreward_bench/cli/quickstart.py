@@ -108,8 +108,7 @@ def _show(run: RunDir, seconds: float, worked: float) -> None:
 
 def _times(run: RunDir, results: Sequence[EvalResult]) -> list[tuple[str, str]]:
     """Seconds by kind of work, also that of earlier calls."""
-    from trainers.plan import stage_kind
-    from trainers.stages import stages
+    from trainers.stages import stage_kind, stages
 
     spent: defaultdict[str, float] = defaultdict(float)
     for spec in stages(run.config):

@@ -177,7 +177,8 @@ def _evaluate_on(
 
 
 def _evaluate_on_micro_world(run: RunDir, models: Sequence[str], reporter: Reporter, benchmarks: Sequence[str]) -> None:
-    from leaderboards.harness import THIN, evaluate_checkpoint
+    from leaderboards.harness import evaluate_checkpoint
+    from leaderboards.registry import THIN
     from selfreward_bench.storage.fingerprint import weights_fingerprint
     from trainers.workshop import checkpoint_of
 

@@ -10,21 +10,16 @@ import importlib.util
 import os
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from selfreward_bench.config import ClusterConfig, EngineConfig
 from selfreward_bench.engines.actors import About, Answered, Opening, Pool
-from selfreward_bench.engines.base import (
-    ChoiceLogprobs,
-    ChoiceRequest,
-    GenerationRequest,
-    check_choices,
-    check_generation,
-    failures_after,
-)
-from selfreward_bench.engines.plan import Job, plan_batches
+from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, GenerationRequest
+from selfreward_bench.engines.chat import PromptEncoder
+from selfreward_bench.engines.plan import Job, answer_jobs, plan_batches
+from selfreward_bench.engines.rendering import RenderingEngine
 from selfreward_bench.errors import ConfigError, EngineError
 from selfreward_bench.sources.hub import model_directory
 from selfreward_bench.types import Completion
@@ -98,7 +93,7 @@ class Computing(Protocol):
     def close(self) -> None: ...
 
 
-class ReplicatedEngine:
+class ReplicatedEngine(RenderingEngine):
     """An ``Engine`` over other processes that compute.
 
     Attributes:
@@ -107,22 +102,18 @@ class ReplicatedEngine:
     """
 
     def __init__(self, opening: Opening, pool: Computing, *, name: str) -> None:
-        from selfreward_bench.engines.chat import PromptEncoder
         from selfreward_bench.engines.files import read_files
 
-        self.name = f"{opening.config.kind}:{name}"
-        self.failures: Mapping[str, str] = {}
-        self.version, self.halved = pool.about.version, 0
-        self._pool: Computing | None = pool
-        self._budget, self._equal_lengths = opening.config.tokens_per_batch, pool.about.equal_lengths
         try:
             files = read_files(opening.config, Path(opening.model), opening.chat_template)
         except BaseException:
             pool.close()
             raise
-        self._encoder = PromptEncoder(
-            files.tokenizer, name=name, context=files.context, chat_template=opening.chat_template
-        )
+        encoder = PromptEncoder(files.tokenizer, name=name, context=files.context, chat_template=opening.chat_template)
+        super().__init__(f"{opening.config.kind}:{name}", encoder)  # how answers end, the replicas know
+        self.version, self.halved = pool.about.version, 0
+        self._pool: Computing | None = pool
+        self._budget, self._equal_lengths = opening.config.tokens_per_batch, pool.about.equal_lengths
 
     def generate(self, requests: Sequence[GenerationRequest], done: Collection[str] = ()) -> Iterator[list[Completion]]:
         """Answers requests; see ``Engine``.
@@ -130,15 +121,9 @@ class ReplicatedEngine:
         Raises:
             EngineError: a request is not valid, or see ``Pool.run``.
         """
-        from selfreward_bench.engines.plan import answer_jobs
-
         self._open()
-        check_generation(requests)
-        prompts = self._encoder.encode(requests, [r.max_new_tokens for r in requests])
-        asked = [(r, p) for r, p in zip(requests, prompts, strict=True) if p is not None]
-        self.failures = failures_after(self.failures, requests, {r.id for r, _ in asked})
-        jobs = answer_jobs(asked)
-        return self._run("generate", jobs, done, lambda job: asked[job.index][0])
+        asked = self._prompts(requests)
+        return self._run("generate", answer_jobs(asked), done, lambda job: asked[job.index][0])
 
     def choice_logprobs(
         self, requests: Sequence[ChoiceRequest], done: Collection[str] = ()
@@ -148,23 +133,12 @@ class ReplicatedEngine:
         Raises:
             EngineError: as ``generate``.
         """
-        from selfreward_bench.engines.scoring import choice_jobs, scorables
+        from selfreward_bench.engines.scoring import choice_jobs
 
         self._open()
-        check_choices(requests)
-        items = scorables(self._encoder, requests)
-        self.failures = failures_after(self.failures, requests, {s.id for s in items})
+        items = self._scorables(requests)
         by_id = {r.id: r for r in requests}
         return self._run("choice_logprobs", choice_jobs(items), done, lambda job: by_id[job.id])
-
-    @property
-    def changes(self) -> Mapping[str, int]:
-        """What was asked otherwise than requests say, in words, and how often."""
-        return dict(self._encoder.changes)
-
-    def count_tokens(self, text: str) -> int:
-        """Tokens of a text by itself, without control tokens."""
-        return len(self._encoder.tokenize([(text.encode("utf-8", "replace").decode("utf-8"), True)])[0])
 
     def take_notes(self) -> tuple[str, ...]:
         """That memory was short, where it was since the last call."""

@@ -6,14 +6,14 @@ guessed from a model's name. No torch and no transformers here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from selfreward_bench.config import RunConfig
-from selfreward_bench.engines.chat import PromptEncoder, special_strings
+from selfreward_bench.engines.chat import PromptEncoder
+from selfreward_bench.engines.control_tokens import special_strings
 from selfreward_bench.engines.conversations import (
     ConversationTemplate,
     Trial,
@@ -23,6 +23,7 @@ from selfreward_bench.engines.conversations import (
 )
 from selfreward_bench.errors import ConfigError, did_you_mean
 from selfreward_bench.storage.adapters import parts
+from selfreward_bench.storage.decoding import json_file
 from selfreward_bench.storage.files import os_errors
 from selfreward_bench.storage.rundir import hash_json
 
@@ -55,6 +56,7 @@ OUTSIDE_RUNS: Final = "2024-07-26"
 """The day that templates show outside a run, so that a model is the same tomorrow: the one Llama 3's falls back to."""
 
 _MAX_BYTES: Final = 2**20
+_SETTINGS_BYTES: Final = 64 * 2**20  # of a tokenizer_config.json, which lists added tokens
 _CLOCK: Final = "strftime_now"
 _MARKS: Final = ("Zq0qZ", "Zq1qZ", "Zq2qZ", "Zq3qZ")
 
@@ -127,10 +129,9 @@ def brings_template(directory: Path) -> bool:
     file = directory / "chat_template.jinja"
     if (file.is_file() and file.stat().st_size) or any((directory / "additional_chat_templates").glob("*.jinja")):
         return True
-    try:
-        settings = json.loads((directory / "tokenizer_config.json").read_bytes())
-    except (OSError, ValueError, RecursionError):  # what is wrong with it is told when it is loaded
-        return False
+    settings = json_file(
+        directory / "tokenizer_config.json", _SETTINGS_BYTES
+    )  # what is wrong is told when it is loaded
     return isinstance(settings, dict) and bool(settings.get("chat_template"))
 
 

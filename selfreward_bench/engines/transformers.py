@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
 import torch
 
 from selfreward_bench.config import EngineConfig
-from selfreward_bench.engines.base import (
-    ChoiceLogprobs,
-    ChoiceRequest,
-    GenerationRequest,
-    check_choices,
-    check_generation,
-    failures_after,
-)
+from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, GenerationRequest
 from selfreward_bench.engines.chat import PromptEncoder, TextDecoder
 from selfreward_bench.engines.decode import ModelRunner, generate_batch
 from selfreward_bench.engines.loading import LoadedModel, load_model, release_memory
 from selfreward_bench.engines.plan import Job, answer_jobs, plan_batches, tokens_of
-from selfreward_bench.engines.scoring import choice_jobs, scorables, score_batch
+from selfreward_bench.engines.rendering import RenderingEngine
+from selfreward_bench.engines.scoring import choice_jobs, score_batch
 from selfreward_bench.errors import EngineError
 from selfreward_bench.types import Completion
 
@@ -39,7 +32,7 @@ def open_transformers(
     return TransformersEngine(load_model(config, model, chat_template), tokens_per_batch=config.tokens_per_batch)
 
 
-class TransformersEngine:
+class TransformersEngine(RenderingEngine):
     """An ``Engine`` over a loaded model.
 
     Attributes:
@@ -47,17 +40,16 @@ class TransformersEngine:
     """
 
     def __init__(self, loaded: LoadedModel, *, tokens_per_batch: int) -> None:
-        self.name = f"transformers:{loaded.name}"
-        self.failures: Mapping[str, str] = {}
+        encoder = PromptEncoder(
+            loaded.tokenizer, name=loaded.name, context=loaded.context, chat_template=loaded.chat_template
+        )
+        super().__init__(f"transformers:{loaded.name}", encoder, loaded.stop)
         self.tokens_per_batch = tokens_per_batch
         self.halved = 0
         self._shared_out = loaded.shared_out
         self._too_many: float = math.inf  # tokens of the smallest batch that did not fit the memory
         self._loaded: LoadedModel | None = loaded
-        self._eos, self._stop = loaded.eos, loaded.stop
-        self._encoder = PromptEncoder(
-            loaded.tokenizer, name=loaded.name, context=loaded.context, chat_template=loaded.chat_template
-        )
+        self._eos = loaded.eos
         self._decoder = TextDecoder(loaded.tokenizer)
         self._runner: ModelRunner | None = ModelRunner(loaded)
 
@@ -68,11 +60,7 @@ class TransformersEngine:
             EngineError: a request is not valid, or its answer alone does not fit the model.
         """
         runner = self._open()
-        check_generation(requests)
-        requests = [self._ending(r) for r in requests]
-        prompts = self._encoder.encode(requests, [r.max_new_tokens for r in requests])
-        asked = [(r, p) for r, p in zip(requests, prompts, strict=True) if p is not None]
-        self.failures = failures_after(self.failures, requests, {r.id for r, _ in asked})
+        asked = self._prompts(requests)
 
         def answer(batch: list[Job]) -> list[Completion]:
             chosen = [asked[j.index] for j in batch]
@@ -89,25 +77,14 @@ class TransformersEngine:
             EngineError: a request is not valid.
         """
         runner = self._open()
-        check_choices(requests)
-        items = scorables(self._encoder, requests)
-        self.failures = failures_after(self.failures, requests, {s.id for s in items})
+        items = self._scorables(requests)
         batches = self._plan(choice_jobs(items), done)
         return self._run(lambda batch: score_batch(runner, [items[j.index] for j in batch]), batches)
-
-    def count_tokens(self, text: str) -> int:
-        """Tokens of a text by itself, without control tokens."""
-        return len(self._encoder.tokenize([(text.encode("utf-8", "replace").decode("utf-8"), True)])[0])
 
     @property
     def equal_lengths(self) -> bool:
         """Whether a batch may hold prompts of one length only, as the model cannot mask padding."""
         return not self._open().plain
-
-    @property
-    def changes(self) -> Mapping[str, int]:
-        """What was asked otherwise than requests say, in words, and how often."""
-        return dict(self._encoder.changes)
 
     @property
     def loaded(self) -> LoadedModel:
@@ -128,12 +105,6 @@ class TransformersEngine:
         if self._runner is None:
             raise EngineError(f"The engine of {self.name} was closed; open a new one.")
         return self._runner
-
-    def _ending(self, request: GenerationRequest) -> GenerationRequest:
-        """A request whose answer also ends where its template's answers do."""
-        if not self._stop or isinstance(request.prompt, str):
-            return request
-        return replace(request, stop=(*request.stop, *self._stop))
 
     def _plan(self, jobs: Sequence[Job], done: Collection[str]) -> list[list[Job]]:
         batches = plan_batches(jobs, self.tokens_per_batch, equal_lengths=self.equal_lengths)

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from selfreward_bench.config import Section
-from selfreward_bench.engines.chat import without_families
+from selfreward_bench.engines.control_tokens import without_families
 
 __all__ = ["BlockFence", "Fence", "LineFence", "clean", "disarmed"]
 

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ValidationError
 
 from selfreward_bench.errors import DataError
 from selfreward_bench.sources.tables import unpacked_limit
-from selfreward_bench.storage import jsonl
+from selfreward_bench.storage import decoding, jsonl
 from selfreward_bench.storage.files import os_errors
 
 __all__ = ["SUFFIXES", "FileRow", "content_of", "decode", "decode_row", "first_row", "iterate_rows", "read_rows"]
@@ -297,7 +297,7 @@ def decode_row(row: FileRow, model: type[T]) -> T:
     """
     given = {key: value for key, value in row.values.items() if value is not None or _must_be_there(model, key)}
     if not row.texts:
-        return jsonl.decode(json.dumps(given).encode(), model, row.place)
+        return decoding.decode(json.dumps(given).encode(), model, row.place)
     try:
         return _from_texts(given, model)
     except ValidationError as error:

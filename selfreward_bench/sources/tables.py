@@ -20,6 +20,7 @@ from typing import IO, Any, Final
 
 from selfreward_bench.errors import DataError
 from selfreward_bench.storage import jsonl, kinds
+from selfreward_bench.storage.decoding import parse
 from selfreward_bench.storage.files import os_errors
 
 __all__ = ["Row", "Table", "open_table", "unpacked_limit"]
@@ -133,7 +134,7 @@ _READERS: Final[dict[str, Callable[[Path, bool, str], Table]]] = {
 
 def _row(line: bytes, place: str) -> Row:
     try:
-        values = jsonl.parse(line, place)
+        values = parse(line, place)
     except DataError as error:
         return Row(place, {}, str(error).removeprefix(f"{place}: "))
     if not isinstance(values, dict):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from selfreward_bench.errors import DataError
 from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.decoding import decode
 from selfreward_bench.storage.files import os_errors
 
 __all__ = ["Made", "Records"]
@@ -84,7 +85,7 @@ class Records(Sequence[T], Generic[T]):
             line = self._stream.readline(jsonl.MAX_LINE_BYTES)
         with suppress(ValidationError):  # quicker than ``decode``, which says what is wrong
             return self._model.model_validate_json(line, strict=True)
-        return jsonl.decode(line, self._model, f"{self.path}:{self._numbers[at]}")
+        return decode(line, self._model, f"{self.path}:{self._numbers[at]}")
 
     def __iter__(self) -> Iterator[T]:
         """In one go, which is faster than one by one."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from leaderboards.base import Benchmark, Calls, Setting, Subject
-from leaderboards.judge_accuracy.micro import JudgeAccuracy
+from leaderboards.judge_accuracy.micro import MicroJudgeAccuracy
 from leaderboards.micro import MicroQuality
 from selfreward_bench.config import JudgeConfig, RunConfig, Sampling
 from selfreward_bench.engines.base import ChoiceRequest, GenerationRequest
@@ -51,8 +51,8 @@ def test_judge_accuracy_asks_for_at_most_what_it_plans(
         judging = not isinstance(request.prompt, str) and request.prompt[-1].content.startswith("Rate")
         return "Missing: nothing.\nScore: 3" if judging else answer(request, index)  # type: ignore[operator]
 
-    requests = asked(JudgeAccuracy(), settings, ScriptedEngine(write, engine._logprobs), tmp_path / "out")
-    plan = JudgeAccuracy().plan(Setting(settings))
+    requests = asked(MicroJudgeAccuracy(), settings, ScriptedEngine(write, engine._logprobs), tmp_path / "out")
+    plan = MicroJudgeAccuracy().plan(Setting(settings))
     judging = [r for r in requests if isinstance(r, ChoiceRequest) or r.prompt[-1].content.startswith("Rate")]
     verdicts = [r for r in judging if isinstance(r, ChoiceRequest) or mode == "sampled"]
     times = 2 if mode == "sampled" else 1

@@ -12,7 +12,9 @@ from leaderboards import descriptions, standings
 from leaderboards.base import Setting
 from leaderboards.brought import named_file
 from leaderboards.comparing.run import compare
-from leaderboards.harness import Model, evaluate_model, open_benchmark
+from leaderboards.harness import evaluate_model
+from leaderboards.models import Model
+from leaderboards.registry import open_benchmark
 from leaderboards.session import Asked, Session
 from leaderboards.suites import chosen, default_config
 from selfreward_bench.config import EvalConfig, RunConfig

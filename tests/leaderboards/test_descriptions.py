@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from leaderboards import descriptions, standings
 from leaderboards.descriptions import bounds_of, described, in_order, in_table, info, is_own, learn, place, title
-from leaderboards.harness import BENCHMARKS, ROWS, open_benchmark
 from leaderboards.judge_accuracy.data import LLMBAR
 from leaderboards.metrics import BUILT_IN
 from leaderboards.mt_bench.benchmark import TEMPERATURES
+from leaderboards.registry import BENCHMARKS, ROWS, open_benchmark
 from leaderboards.suites import NAMES
 from selfreward_bench.errors import DataError
 from selfreward_bench.types import Description, EvalResult, Metric, MetricInfo

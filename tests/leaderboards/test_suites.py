@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from leaderboards import suites
-from leaderboards.harness import BENCHMARKS, open_benchmark
 from leaderboards.metrics import BUILT_IN
+from leaderboards.registry import BENCHMARKS, open_benchmark
 from selfreward_bench import recipes
 from selfreward_bench.errors import ConfigError, UnknownNameError
 from selfreward_bench.micro import base_path

@@ -16,7 +16,8 @@ from trainers.fitting import Machine, Shortage, fewest_devices, find_machine, sh
 from trainers.lengths import Measured, Span
 from trainers.memory import GIB, LIBRARIES, Device
 from trainers.needs import Need, needs
-from trainers.plan import Amount, StagePlan
+from trainers.plan import StagePlan
+from trainers.workload import Amount
 
 LLAMA_8B = Dimensions(
     parameters=8_030_261_248,

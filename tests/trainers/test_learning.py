@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from leaderboards.health.records import THRESHOLDS
+from leaderboards.health.thresholds import THRESHOLDS
 from selfreward_bench.config import JudgeConfig
 from selfreward_bench.types import Reward
 from trainers.learning import LOW_YIELD, pair_warnings, training_warnings

@@ -15,7 +15,7 @@ from trainers import checkpoints, making
 from trainers.iteration import run_iteration
 
 from .conftest import NOUNS, make_model
-from .test_launchers import seed_data
+from .test_environment import seed_data
 
 SHAPE = {"num_key_value_heads": 1, "tie_word_embeddings": False, "max_position_embeddings": 4096}
 

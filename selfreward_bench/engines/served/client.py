@@ -2,8 +2,8 @@
 
 Plain HTTP with aiohttp. openai's own client took 1.6 s of processor time for 805 calls where bare ones take 0.2 s
 (``perf/client.py --openai``); it tries again by the status alone and negotiates nothing, so that all that is below
-would be needed all the same. What errors mean is in served_errors.py, what servers want otherwise in served_dialect.py,
-how many calls are under way in served_pace.py, what an answer says in served_answers.py. No streaming, no tools.
+would be needed all the same. What errors mean is in ``errors``, what servers want otherwise in ``dialect``, how many
+calls are under way in ``pace``, what an answer says in ``answers``. No streaming, no tools.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The ``openai`` engine: any OpenAI-compatible server, its answers stored, replayed, and paid for within a budget.
 
 Each sample is a call of its own (many servers ignore ``n``), named by its seed and number, so that the same question
-is never asked twice. What the server answers is read with suspicion (served_answers.py). Calls are made in
-served_client.py, which also says why with no other library's client.
+is never asked twice. What the server answers is read with suspicion (``answers``). Calls are made in ``client``, which
+also says why with no other library's client.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from selfreward_bench.engines.base import (
     check_choices,
     check_generation,
 )
-from selfreward_bench.engines.chat import neutralise_families
+from selfreward_bench.engines.control_tokens import neutralise_families
 from selfreward_bench.engines.served.answers import (
     NO_LOGPROBS,
     Body,

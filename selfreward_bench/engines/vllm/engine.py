@@ -9,27 +9,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from selfreward_bench.config import EngineConfig
-from selfreward_bench.engines.base import (
-    ChoiceLogprobs,
-    ChoiceRequest,
-    GenerationRequest,
-    check_choices,
-    check_generation,
-    failures_after,
-)
+from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, GenerationRequest
 from selfreward_bench.engines.chat import PromptEncoder, TextDecoder
 from selfreward_bench.engines.decode import Row
 from selfreward_bench.engines.files import read_files
 from selfreward_bench.engines.plan import Job, answer_jobs, plan_batches
-from selfreward_bench.engines.scoring import Scorable, scorables
+from selfreward_bench.engines.rendering import RenderingEngine
+from selfreward_bench.engines.scoring import Scorable
 from selfreward_bench.engines.vllm.client import AT_ONCE
 from selfreward_bench.engines.vllm.serving import Serving, serving
 from selfreward_bench.errors import EngineError
@@ -51,7 +44,7 @@ _PLAIN: Final = {
 }
 
 
-class VllmEngine:
+class VllmEngine(RenderingEngine):
     """An ``Engine`` over vLLM servers.
 
     Attributes:
@@ -65,16 +58,15 @@ class VllmEngine:
     def __init__(self, config: EngineConfig, model: str | Path, chat_template: str | None = None) -> None:
         source = model_directory(model)
         files = read_files(config, source, chat_template)
-        self.name = f"vllm:{model}"
-        self.failures: Mapping[str, str] = {}
-        self._eos, self._stop, self._vocabulary = files.eos, files.stop, files.vocabulary
+        self._eos, self._vocabulary = files.eos, files.vocabulary
         self._budget = config.tokens_per_batch
         self._decoder = TextDecoder(files.tokenizer)
         self._serving: Serving | None = serving(config, source)
         self._pool = ThreadPoolExecutor(AT_ONCE * len(self._serving.replicas), thread_name_prefix="vllm")
         self.version = f"vllm {self._serving.version}"
         context = min((n for n in (files.context, self._serving.context) if n), default=None)
-        self._encoder = PromptEncoder(files.tokenizer, name=str(model), context=context, chat_template=chat_template)
+        encoder = PromptEncoder(files.tokenizer, name=str(model), context=context, chat_template=chat_template)
+        super().__init__(f"vllm:{model}", encoder, files.stop)
 
     def generate(self, requests: Sequence[GenerationRequest], done: Collection[str] = ()) -> Iterator[list[Completion]]:
         """Answers requests; see ``Engine``.
@@ -83,11 +75,7 @@ class VllmEngine:
             EngineError: a request is not valid, or a server gives no answer.
         """
         self._open()
-        check_generation(requests)
-        requests = [self._ending(r) for r in requests]
-        prompts = self._encoder.encode(requests, [r.max_new_tokens for r in requests])
-        asked = [(r, p) for r, p in zip(requests, prompts, strict=True) if p is not None]
-        self.failures = failures_after(self.failures, requests, {r.id for r, _ in asked})
+        asked = self._prompts(requests)
 
         def calls(job: Job) -> Iterator[Callable[[], Completion]]:
             request, prompt = asked[job.index]
@@ -104,22 +92,11 @@ class VllmEngine:
             EngineError: a request is not valid, or a server gives no answer.
         """
         self._open()
-        check_choices(requests)
-        items = scorables(self._encoder, requests, more=1)  # vLLM generates a token, always
-        self.failures = failures_after(self.failures, requests, {s.id for s in items})
+        items = self._scorables(requests, more=1)  # vLLM generates a token, always
         jobs = [
             Job(i, s.id, len(s.context), rows=len(s.choices), new=max(map(len, s.choices))) for i, s in enumerate(items)
         ]
         return self._run(jobs, done, lambda job: iter([partial(self._score, items[job.index])]))
-
-    @property
-    def changes(self) -> Mapping[str, int]:
-        """What was asked otherwise than requests say, in words, and how often."""
-        return dict(self._encoder.changes)
-
-    def count_tokens(self, text: str) -> int:
-        """Tokens of a text by itself, without control tokens."""
-        return len(self._encoder.tokenize([(text.encode("utf-8", "replace").decode("utf-8"), True)])[0])
 
     def close(self) -> None:
         """Ends the server, where srbench started it; of others, calls that are under way are waited for."""
@@ -135,12 +112,6 @@ class VllmEngine:
         if self._serving is None:
             raise EngineError(f"The engine of {self.name} was closed; open a new one.")
         return self._serving
-
-    def _ending(self, request: GenerationRequest) -> GenerationRequest:
-        """A request whose answer also ends where its template's answers do."""
-        if not self._stop or isinstance(request.prompt, str):
-            return request
-        return replace(request, stop=(*request.stop, *self._stop))
 
     def _sample(self, request: GenerationRequest, prompt: Sequence[int], index: int) -> Completion:
         row = Row(request, index, before=prompt[-1])

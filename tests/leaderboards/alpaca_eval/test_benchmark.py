@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from leaderboards.alpaca_eval import scores
-from leaderboards.alpaca_eval.benchmark import AlpacaEval, MicroAlpacaEval, micro_reference
+from leaderboards.alpaca_eval.benchmark import AlpacaEval
 from leaderboards.alpaca_eval.files import read_annotations, read_outputs
 from leaderboards.alpaca_eval.length_control import length_controlled
+from leaderboards.alpaca_eval.micro import MicroAlpacaEval, micro_reference
 from leaderboards.alpaca_eval.scores import LengthModel, Pair, score
 from leaderboards.base import Finished, JudgeRole, Outcome, Setting, Subject, measures, summarise
 from selfreward_bench.config import EvalConfig, RunConfig, Sampling

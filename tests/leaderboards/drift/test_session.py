@@ -13,10 +13,10 @@ import pytest
 from leaderboards import standings
 from leaderboards.base import JudgeRole, Setting
 from leaderboards.drift.session import asked_of_each, drift, needed
-from leaderboards.harness import Model, evaluate_model
+from leaderboards.harness import evaluate_model
 from leaderboards.head_to_head.tournament import HeadToHead
 from leaderboards.judge_accuracy.benchmark import OasstJudgeAccuracy
-from leaderboards.models import Opened
+from leaderboards.models import Model, Opened
 from leaderboards.suites import NAMES
 from selfreward_bench.config import JudgeConfig, RunConfig
 from selfreward_bench.engines.base import ChoiceRequest

@@ -9,8 +9,8 @@ import pytest
 
 from leaderboards import standings
 from leaderboards.base import JudgeRole, Setting
-from leaderboards.harness import Model
 from leaderboards.head_to_head.tournament import HeadToHead
+from leaderboards.models import Model
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, Engine, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine

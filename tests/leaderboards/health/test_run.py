@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from leaderboards import chain, standings
+from leaderboards.health import collected
 from leaderboards.health import iteration as iteration_health
 from leaderboards.health import run as health
-from leaderboards.health.records import HEALTH, MEASURES, THRESHOLDS, Health, read_health
+from leaderboards.health.measures import MEASURES
+from leaderboards.health.records import HEALTH, Health, read_health
 from leaderboards.health.run import measure, write_health
+from leaderboards.health.thresholds import THRESHOLDS
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import DataError
 from selfreward_bench.storage import jsonl
@@ -181,7 +184,7 @@ def test_diversity_takes_one_answer_per_prompt_and_a_bounded_number(
 def test_the_draw_does_not_depend_on_the_order() -> None:
     ids = [f"p{i}" for i in range(100)]
     mixed = random.Random(1).sample(ids, 100)
-    assert iteration_health.drawn(ids, 10) == iteration_health.drawn([*mixed, *ids], 10)
+    assert collected.drawn(ids, 10) == collected.drawn([*mixed, *ids], 10)
 
 
 # --- judging in evaluations
@@ -329,8 +332,8 @@ def test_the_order_of_records_does_not_matter(run: Writer) -> None:
 
 
 def test_only_a_bounded_number_of_prompts_is_held(run: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(iteration_health, "NUMBER_PROMPTS", 5)
-    monkeypatch.setattr(iteration_health, "TEXT_PROMPTS", 2)
+    monkeypatch.setattr(collected, "NUMBER_PROMPTS", 5)
+    monkeypatch.setattr(collected, "TEXT_PROMPTS", 2)
     run.iteration({f"p{i}": [1.0, 2.0] for i in range(20)}, lengths=[3, 9])
     found = measure(run.path)
     (spread,) = found.of("reward_spread", "M2")

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from leaderboards.base import Finished, Outcome, Setting, Subject, measures, summarise, unscored
-from leaderboards.harness import Model, evaluate_model, open_benchmark
+from leaderboards.harness import evaluate_model
 from leaderboards.ifeval import IfEval
 from leaderboards.ifeval.checker import MAX_CHARACTERS
 from leaderboards.ifeval.files import KIND, PROMPTS, load_tasks
 from leaderboards.metrics import BUILT_IN
+from leaderboards.models import Model
+from leaderboards.registry import open_benchmark
 from selfreward_bench.config import EvalConfig, RunConfig
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import DataError, MissingDependencyError

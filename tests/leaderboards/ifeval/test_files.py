@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from leaderboards.harness import open_benchmark
 from leaderboards.ifeval.files import KIND, PROMPTS, Responses, load_tasks, read_responses, recognise
 from leaderboards.options import all_rows
+from leaderboards.registry import open_benchmark
 from selfreward_bench.errors import DataError
 from selfreward_bench.models.candidates import parse_candidate
 from selfreward_bench.sources.directory import DataDir

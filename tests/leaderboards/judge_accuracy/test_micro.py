@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from leaderboards.harness import evaluate_checkpoint
-from leaderboards.judge_accuracy.micro import JudgeAccuracy
+from leaderboards.judge_accuracy.micro import MicroJudgeAccuracy
 from leaderboards.metrics import BUILT_IN, UNPAIRED
 from selfreward_bench.config import JudgeConfig, RunConfig
 from selfreward_bench.engines.base import GenerationRequest
@@ -56,13 +56,13 @@ def test_a_judge_that_turns_the_truth_round_is_always_wrong(
 def test_every_number_has_a_label_and_own_answers_are_compared_without_pairs(
     judge_result: Callable[..., EvalResult], skilled: Skilled
 ) -> None:
-    known = BUILT_IN[JudgeAccuracy.key].metrics
+    known = BUILT_IN[MicroJudgeAccuracy.key].metrics
     found = judge_result(skilled(0.5)).metrics.keys()
     assert {name for name in found if "/" not in name} <= known.keys()
-    own = [name for name in JudgeAccuracy.description.paired if name.startswith("own_")]
-    assert own == list(UNPAIRED[JudgeAccuracy.key])
-    assert {name for name in JudgeAccuracy.description.paired if "/" not in name} <= known.keys() & found
-    assert "pairwise_accuracy/sort" in JudgeAccuracy.description.paired
+    own = [name for name in MicroJudgeAccuracy.description.paired if name.startswith("own_")]
+    assert own == list(UNPAIRED[MicroJudgeAccuracy.key])
+    assert {name for name in MicroJudgeAccuracy.description.paired if "/" not in name} <= known.keys() & found
+    assert "pairwise_accuracy/sort" in MicroJudgeAccuracy.description.paired
 
 
 def test_human_ranks_and_oracle_are_told_apart(

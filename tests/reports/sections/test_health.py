@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from leaderboards.health.records import HEALTH, THRESHOLDS, Health, Reading, Warned
+from leaderboards.health.records import HEALTH, Health, Reading, Warned
+from leaderboards.health.thresholds import THRESHOLDS
 from leaderboards.standings import write_record
 from reports.facts.run import collect
 from reports.page.section import Section

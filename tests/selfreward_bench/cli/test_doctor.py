@@ -152,7 +152,7 @@ def test_a_directory_that_cannot_be_written_to(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_variables_that_a_launcher_left_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainers.launchers import left_over
+    from trainers.environment import left_over
 
     for name in left_over():
         monkeypatch.delenv(name)

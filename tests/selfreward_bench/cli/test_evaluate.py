@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from leaderboards.base import Calls, Plan, Setting
-from leaderboards.harness import Model
+from leaderboards.models import Model
 from leaderboards.planning import Planned
 from leaderboards.standings import write_record
 from selfreward_bench import recipes

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from leaderboards.base import Setting
-from leaderboards.harness import Model
+from leaderboards.models import Model
 from selfreward_bench import recipes
 from selfreward_bench.cli.scoring import evaluate_models
 from selfreward_bench.errors import EngineError

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from selfreward_bench.engines.chat import special_strings
+from selfreward_bench.engines.control_tokens import special_strings
 from selfreward_bench.engines.watchdog import bound_rendering, bounded
 from selfreward_bench.errors import EngineError
 from selfreward_bench.types import Message

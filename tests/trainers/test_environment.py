@@ -15,11 +15,11 @@ from selfreward_bench.config import SftConfig
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.progress import Silent
 from selfreward_bench.storage.rundir import RunDir
-from trainers import launchers
+from trainers import environment
+from trainers.arguments import OneDevice
+from trainers.environment import left_over, one_process
 from trainers.iteration import run_iteration
-from trainers.launchers import left_over, one_process
 from trainers.sft import train_sft
-from trainers.training import OneDevice
 
 from .conftest import examples
 
@@ -70,7 +70,7 @@ def test_settings_of_accelerate_change_nothing(
 def test_processes_that_nobody_started_are_not_waited_for(
     left: None, changes: dict[str, str | None], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launchers, "JOIN_SECONDS", 0.5)
+    monkeypatch.setattr(environment, "JOIN_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("MASTER_PORT", str(server.getsockname()[1]))
     for name, value in changes.items():
@@ -127,7 +127,7 @@ def test_several_gpus_do_not_multiply_the_batch(tmp_path: Path) -> None:
     """As far as it shows without them: transformers' own count of GPUs is what it multiplies by."""
     from trl import SFTConfig as TrlSftConfig
 
-    from trainers.training import arguments
+    from trainers.arguments import arguments
 
     given: dict[str, Any] = {"output_dir": str(tmp_path), "per_device_train_batch_size": 4, "use_cpu": True}
     given["activation_checkpointing"] = False

@@ -7,15 +7,14 @@ nobody started, and ``ACCELERATE_MIXED_PRECISION`` changes its arithmetic whatev
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Final
 
 from selfreward_bench.errors import ConfigError
-
-Tell = Callable[[str], None]
+from selfreward_bench.progress import Tell
 
 #: who this process is among others
 PROCESSES: Final = (
