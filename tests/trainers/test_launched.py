@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -292,6 +293,13 @@ def test_a_launched_training_stops_at_a_step_rehearses_and_goes_on(policy: Path,
     assert (out / "probes.json").is_file()
 
 
+def free_port() -> int:
+    with socket.socket() as there:
+        there.bind(("127.0.0.1", 0))
+        port: int = there.getsockname()[1]
+        return port
+
+
 def workers_of(out: Path) -> list[psutil.Process]:
     """The processes that train, torchrun left out."""
     wanted = [str(out / "launched" / "task.json"), "trainers.worker"]
@@ -306,11 +314,26 @@ def workers_of(out: Path) -> list[psutil.Process]:
     return found
 
 
+#: two machines of one process each: the command runs on both, signals reach both
+SRUN = f"""#!{sys.executable}
+import signal, subprocess, sys
+nodes = [subprocess.Popen([word for word in sys.argv[1:] if not word.startswith("--ntasks")]) for _ in range(2)]
+for wanted in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(wanted, lambda number, frame: [node.send_signal(number) for node in nodes])
+sys.exit(max(abs(node.wait()) for node in nodes))
+"""
+
+
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_a_stopped_training_goes_on_to_the_same_bytes(
-    tiny_model: Path, tmp_path: Path
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two processes, with dropout: undisturbed, and with one killed (-9), then one told to stop, then gone on with."""
+    """Two processes, with dropout: undisturbed on one machine; on two with one killed (-9), then one told to stop, then
+    gone on with."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "srun").write_text(SRUN)
+    (tmp_path / "bin" / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}")
     long = CONFIG.model_copy(update={"epochs": 16.0})  # not over before it is stopped
     undisturbed = train(tiny_model, tmp_path / "whole" / "SFT", config=long)
     assert undisturbed.steps == 80
@@ -321,7 +344,9 @@ def test_a_killed_worker_is_replaced_and_a_stopped_training_goes_on_to_the_same_
         assert len(found) == 2
         found[1].send_signal(signal.SIGTERM if reporter.seen == 7 else signal.SIGKILL)
 
-    restarting = TrainConfig(launch="torchrun --standalone --nproc-per-node 2 --max-restarts 1", processes=2)
+    meeting = f"--rdzv-backend c10d --rdzv-endpoint 127.0.0.1:{free_port()} --local-addr 127.0.0.1"
+    launch = f"srun --ntasks-per-node=1 torchrun --nnodes 2 --nproc-per-node 1 {meeting} --max-restarts 1"
+    restarting = TrainConfig(launch=launch, processes=2)
     reporter = Steps(disturb, 4, 7)
     with pytest.raises(Terminated):
         train(tiny_model, out, reporter, long, restarting)
