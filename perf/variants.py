@@ -63,6 +63,7 @@ def train(out: Path, seed: int, variant: str, first: str, overrides: Sequence[st
     import torch
 
     from selfreward_bench import recipes
+    from selfreward_bench.errors import ConfigError
     from selfreward_bench.micro import oracle
     from selfreward_bench.storage.rundir import RunDir
     from trainers.forking import fork
@@ -75,7 +76,11 @@ def train(out: Path, seed: int, variant: str, first: str, overrides: Sequence[st
         run = RunDir.create(path, recipes.load(recipe, [*overrides, *settings_of(variant), f"seed={seed}"]))
     else:
         whole = RunDir.open(folder(out, seed, first))
-        fork(whole, path, recipes.change(whole.config, settings_of(variant)), {}, None)
+        changed = recipes.change(whole.config, settings_of(variant))
+        try:
+            fork(whole, path, changed, {}, None)
+        except ConfigError:  # nothing of it would be kept
+            RunDir.create(path, changed)
         run = RunDir.open(path)
     torch.set_num_threads(run.config.threads or 1)
     run_iteration(run, until=until, oracle=lambda p, text: oracle.score(p.text, text))
