@@ -130,52 +130,63 @@ def _spread(values: list[float | None], name: str) -> str:
 
 def picture(rows: dict[tuple[str, str], dict[int, dict[str, Any]]]) -> str:
     """SVG: quality of M3 against its judging on fixed answers, a point for each method, lines to the seeds."""
-    points = {
-        method: [(r["metrics"]["oracle_pairwise_accuracy"], r["metrics"]["quality_sampled"]) for r in of.values()]
-        for (method, model), of in rows.items()
-        if model == "M3"
+    of = {
+        ("M1" if model == "M1" else method): found for (method, model), found in rows.items() if model in ("M1", "M3")
     }
-    points["M1"] = [
-        (r["metrics"]["oracle_pairwise_accuracy"], r["metrics"]["quality_sampled"])
-        for r in rows.get((BASE, "M1"), {}).values()
-    ]
+    points = {
+        name: [(r["metrics"]["oracle_pairwise_accuracy"], r["metrics"]["quality_sampled"]) for r in found.values()]
+        for name, found in of.items()
+    }
     every = [point for group in points.values() for point in group]
-    (left, right), (low, high) = (_range([p[axis] for p in every]) for axis in (0, 1))
+    across, up = (_ticks([p[axis] for p in every], step) for axis, step in ((0, 0.05), (1, 0.25)))
 
     def place(point: tuple[float, float]) -> tuple[float, float]:
-        return 70 + 560 * (point[0] - left) / (right - left), 380 - 340 * (point[1] - low) / (high - low)
+        x, y = ((v - ticks[0]) / (ticks[-1] - ticks[0]) for v, ticks in zip(point, (across, up), strict=True))
+        return 70 + 640 * x, 400 - 350 * y
 
+    middles = {name: place((_mean(group, 0), _mean(group, 1))) for name, group in points.items()}
+    taken = [(760.0, 0.0, 1000.0, 460.0), *((x - 5, y - 5, x + 5, y + 5) for x, y in middles.values())]
     marks = []
-    for name, group in points.items():
-        if not group:
-            continue
-        middle = place((statistics.mean(p[0] for p in group), statistics.mean(p[1] for p in group)))
-        for point in group:
-            x, y = place(point)
-            marks.append(f'<line x1="{middle[0]:.1f}" y1="{middle[1]:.1f}" x2="{x:.1f}" y2="{y:.1f}" class="seed"/>')
-        marks.append(f'<circle cx="{middle[0]:.1f}" cy="{middle[1]:.1f}" r="4"/>')
-        label = escape(name.removeprefix("micro-"))
-        marks.append(f'<text x="{middle[0] + 7:.1f}" y="{middle[1] + 4:.1f}">{label}</text>')
-    ticks = [f'<text x="{place((v, low))[0]:.1f}" y="400" class="tick">{v:.2f}</text>' for v in _ticks(left, right)]
-    ticks += [f'<text x="62" y="{place((left, v))[1] + 4:.1f}" class="y">{v:.1f}</text>' for v in _ticks(low, high)]
+    for name, (x, y) in middles.items():
+        ends = map(place, points[name])
+        marks += [f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{a:.1f}" y2="{b:.1f}" class="seed"/>' for a, b in ends]
+        label = "micro (rehearsal)" if name == "micro" else name.removeprefix("micro-")
+        left, low = _free(x, y, 6.6 * len(label), taken)
+        marks.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4"/><text x="{left:.1f}" y="{low:.1f}">{escape(label)}</text>'
+        )
+    ticks = [f'<text x="{place((v, up[0]))[0]:.1f}" y="420" class="tick">{v:.2f}</text>' for v in across]
+    ticks += [f'<text x="62" y="{place((across[0], v))[1] + 4:.1f}" class="y">{v:.2f}</text>' for v in up]
     return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 440" font-family="sans-serif" font-size="12">'
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 460" font-family="sans-serif" font-size="12">'
         "<style>.seed{stroke:#8886}.tick{text-anchor:middle;fill:#666}.y{text-anchor:end;fill:#666}circle{fill:#2266aa}"
         "</style><title>Quality and judging of M3 by method</title>"
-        '<rect width="760" height="440" fill="#fff"/><path d="M70 40V380H630" fill="none" stroke="#999"/>'
-        f'{"".join(ticks)}{"".join(marks)}<text x="350" y="425" text-anchor="middle">judging: share of pairs of fixed '
-        'answers in the right order</text><text x="70" y="28">true quality of sampled answers, 0 to 5</text></svg>\n'
+        '<rect width="760" height="460" fill="#fff"/><path d="M70 50V400H710" fill="none" stroke="#999"/>'
+        f'{"".join(ticks)}{"".join(marks)}<text x="390" y="445" text-anchor="middle">judging: share of pairs of fixed '
+        'answers in the right order</text><text x="30" y="28">true quality of sampled answers, 0 to 5</text></svg>\n'
     )
 
 
-def _range(values: list[float]) -> tuple[float, float]:
-    low, high = min(values), max(values)
-    margin = (high - low) * 0.08 or 0.1
-    return low - margin, high + margin
+def _mean(group: list[tuple[float, float]], axis: int) -> float:
+    return statistics.mean(point[axis] for point in group)
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    return [low + (high - low) * part / 5 for part in range(6)]
+def _ticks(values: list[float], step: float) -> list[float]:
+    """Round numbers from below the least value to above the greatest."""
+    return [step * n for n in range(math.floor(min(values) / step), math.ceil(max(values) / step) + 1)]
+
+
+def _free(x: float, y: float, width: float, taken: list[tuple[float, float, float, float]]) -> tuple[float, float]:
+    """Where a label beside a point covers nothing, if there is such a place; takes it."""
+    places = [(x + 7, y + 4), (x - 7 - width, y + 4), (x - width / 2, y - 9), (x - width / 2, y + 17)]
+    boxes = [(left, low - 10, left + width, low + 2) for left, low in places]
+    free = [
+        not any(a < right and left < c and b < low and top < d for a, b, c, d in taken)
+        for left, top, right, low in boxes
+    ]
+    at = free.index(True) if True in free else 0
+    taken.append(boxes[at])
+    return places[at]
 
 
 def main() -> None:
