@@ -7,10 +7,10 @@ metric is the mean of its measure over all rows that carry it; None is 'not scor
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from leaderboards.descriptions import bounds_of
 from leaderboards.replicates import Replicates
@@ -38,10 +38,13 @@ __all__ = [
     "answers",
     "attempts",
     "judgments",
+    "kept",
     "measures",
     "row",
     "summarise",
 ]
+
+R = TypeVar("R", Completion, Judgment)
 
 #: reasons for which a sample has no answer, and for which asking the same model again is of no use
 SETTLED: Final = frozenset({REFUSED, TOO_LONG})
@@ -213,35 +216,44 @@ class Benchmark(Protocol):
 # --- getting answers and judgments
 
 
-def answers(subject: Subject, filename: str, requests: Sequence[GenerationRequest]) -> list[Completion]:
-    """The subject's completions, stored batch by batch in ``filename``; what is stored is not made again."""
+def kept(subject: Subject, filename: str, kind: type[R], ask: Callable[[Sequence[R]], Iterator[list[R]]]) -> list[R]:
+    """Records stored batch by batch in ``filename``, those of earlier calls before them.
+
+    Args:
+        ask: given what is stored, makes the rest, batch by batch; what is stored already is not stored twice.
+    """
     path = subject.directory / filename
-    stored = jsonl.resume(path, Completion, unique=lambda c: c.id)
-    ids = {c.id for c in stored}
-    done = {r.id for r in requests if all(f"{r.id}/{k}" in ids for k in range(r.n))}
+    stored = jsonl.resume(path, kind, unique=lambda record: record.id)
+    ids = {record.id for record in stored}
     subject.advanced(len(ids))
-    for batch in subject.writing.generate(requests, done):
-        fresh = [c for c in batch if c.id not in ids]
+    for batch in ask(tuple(stored)):
+        fresh = [record for record in batch if record.id not in ids]
         jsonl.append(path, fresh)
         stored += fresh
         subject.advanced(len(fresh))
     return stored
+
+
+def answers(subject: Subject, filename: str, requests: Sequence[GenerationRequest]) -> list[Completion]:
+    """The subject's completions, stored batch by batch in ``filename``; what is stored is not made again."""
+
+    def ask(stored: Sequence[Completion]) -> Iterator[list[Completion]]:
+        ids = {c.id for c in stored}
+        done = {r.id for r in requests if all(f"{r.id}/{k}" in ids for k in range(r.n))}
+        return subject.writing.generate(requests, done)
+
+    return kept(subject, filename, Completion, ask)
 
 
 def judgments(subject: Subject, filename: str, judge: PointwiseJudge, items: Sequence[JudgeItem]) -> list[Judgment]:
     """The judgments of ``items``, stored batch by batch in ``filename``; what is stored is not made again."""
-    path = subject.directory / filename
-    stored = jsonl.resume(path, Judgment, unique=lambda j: j.id)
-    ids = {j.id for j in stored}
     per_item = judge.samples if judge.mode == "sampled" else 1
-    done = {i.id for i in items if all(f"{i.id}/{k}" in ids for k in range(per_item))}
-    subject.advanced(len(ids))
-    for batch in judge.judge(items, done):
-        fresh = [j for j in batch if j.id not in ids]
-        jsonl.append(path, fresh)
-        stored += fresh
-        subject.advanced(len(fresh))
-    return stored
+
+    def ask(stored: Sequence[Judgment]) -> Iterator[list[Judgment]]:
+        ids = {j.id for j in stored}
+        return judge.judge(items, {i.id for i in items if all(f"{i.id}/{k}" in ids for k in range(per_item))})
+
+    return kept(subject, filename, Judgment, ask)
 
 
 def attempts(tries: Mapping[str, Sequence[bool]], retries: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Published numbers to set beside one's own: the paper's tables. A benchmark's own leaderboard is in its room.
+"""Published numbers to set beside one's own: the paper's tables.
 
 Only figures that two independent transcriptions of arXiv 2401.10020 agree on are here, as data. A published number was
 made with its own judge, snapshot and prompts; it is a point of orientation, and comparable with nothing that was not.

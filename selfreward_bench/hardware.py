@@ -10,16 +10,16 @@ import platform
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 
-__all__ = ["Hardware", "hardware", "usable_cores"]
+__all__ = ["GIB", "Hardware", "gib", "hardware", "usable_cores"]
 
 #: a name -> what was found; what cannot be told is left out
 Hardware = dict[str, str | int | float]
 
-_GIB = 2**30
+GIB: Final = 2**30
 
 
 def hardware() -> Hardware:
@@ -37,6 +37,15 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def gib(size: float) -> str:
+    """Bytes, in words.
+
+    >>> gib(3 * GIB)
+    '3.0 GiB'
+    """
+    return f"{size / GIB:,.1f} GiB"
+
+
 @cache
 def _machine() -> Hardware:
     found: dict[str, str | int | float | None] = {
@@ -44,7 +53,7 @@ def _machine() -> Hardware:
         "cpu": _cpu(),
         "physical_cores": psutil.cpu_count(logical=False),
         "logical_cores": psutil.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / _GIB, 1),
+        "memory_gib": round(psutil.virtual_memory().total / GIB, 1),
     }
     return {name: value for name, value in found.items() if value}
 
@@ -74,5 +83,5 @@ def _accelerators() -> Hardware:
     found["torch_device"] = kind
     found["accelerators"] = ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
     if devices:
-        found["accelerator_memory_gib"] = round(sum(d.total_memory for d in devices) / _GIB, 1)
+        found["accelerator_memory_gib"] = round(sum(d.total_memory for d in devices) / GIB, 1)
     return found

@@ -12,8 +12,8 @@ from selfreward_bench.models.bounds import Calls, generating, grading, total
 from selfreward_bench.models.opening import served_name
 from selfreward_bench.types import Message, Prompt
 from trainers import roles, seeds
-from trainers.given import load_prompts
 from trainers.plan import Plan, StagePlan
+from trainers.prompt_files import load_prompts
 from trainers.prompts import examples_of, round_requests
 from trainers.stages import stage_kind
 

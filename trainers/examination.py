@@ -25,6 +25,7 @@ from selfreward_bench.config import RunConfig
 from selfreward_bench.engines import RENDER_NOTHING
 from selfreward_bench.engines.templates import Chosen
 from selfreward_bench.errors import SrbenchError
+from selfreward_bench.hardware import gib
 from selfreward_bench.micro import base_path
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.sources.hub import model_directory
@@ -42,7 +43,6 @@ __all__ = ["CHECK_FILE", "CheckRecord", "examine_base", "examine_run", "kept_des
 CHECK_FILE: Final = "check.json"
 STAGE: Final = "M0/check"
 _LIBRARIES: Final = ("torch", "transformers", "trl")
-_GIB: Final = 2**30
 _MODEL_BYTES: Final = 4  # of a parameter, in float32
 _APART: Final = ("name", "eval", "track", "cluster")  # settings that the examination does not depend on
 _DESCRIBING: Final = ("*.json", "*.jinja", "*.model", "*.txt")  # files beside the weights
@@ -177,8 +177,7 @@ def _disk_findings(run: RunDir, found: Examination) -> Iterator[Finding]:
     if needed > free:
         yield warning(
             "disk",
-            f"The models to be made and two saved states take about {needed / _GIB:,.1f} GiB, and {free / _GIB:,.1f} "
-            "GiB are free.",
+            f"The models to be made and two saved states take about {gib(needed)}, and {gib(free)} are free.",
         )
 
 

@@ -2,8 +2,8 @@
 
 M1 is M0 fine-tuned on IFT and EFT. M_t+1 is M_t trained by DPO on preferences that M_t itself made: prompts,
 candidates, judgments, pairs. A stage is skipped when done, refused when its inputs changed, resumed if it was cut off.
-What a stage does is in the module of its name; ``trainers.supervised`` and ``trainers.preferring`` put those of a model
-in order, this one the models.
+What a stage does is in the module of its name; ``trainers.supervised`` and ``trainers.preference_round`` put those of a
+model in order, this one the models.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trainers.commands import require as require_launch
 from trainers.environment import one_process
 from trainers.examination import examine_run
 from trainers.making import Iteration
-from trainers.preferring import Preferring
+from trainers.preference_round import PreferenceRound
 from trainers.rewards import Oracle
 from trainers.stages import BASELINE, check_model, models, parent_of, stages
 from trainers.supervised import Supervised
@@ -127,7 +127,7 @@ def first_change(run: RunDir) -> str | None:
     return None
 
 
-class _Loop(Supervised, Preferring):
+class _Loop(Supervised, PreferenceRound):
     """The stages of a run, each with what it is made from."""
 
     def make(self, model: str) -> Iteration:

@@ -1,6 +1,6 @@
 """How a model of a run is made: its training as a stage, then the loop's checks of it and its record.
 
-What is trained on is in ``trainers.supervised`` and ``trainers.preferring``.
+What is trained on is in ``trainers.supervised`` and ``trainers.preference_round``.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from selfreward_bench.bases.optimizers import OPTIMIZERS, Optimizer
 from trainers.dimensions import Dimensions
 
 __all__ = [
-    "GIB",
     "LIBRARIES",
     "TILE_WORDS",
     "Device",
@@ -34,7 +33,6 @@ __all__ = [
 
 Device = Literal["cpu", "gpu"]
 
-GIB: Final = 2**30
 #: what Python, torch, transformers and TRL take before anything is loaded (measured)
 LIBRARIES: Final = 540_000_000
 

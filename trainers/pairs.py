@@ -18,8 +18,8 @@ from selfreward_bench.config import PairsConfig
 from selfreward_bench.errors import DataError, UnknownNameError
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.types import Completion, Message, PreferencePair, Prompt, Reward
+from trainers.answer_sources import source_of
 from trainers.answers import Answers
-from trainers.whose import source_of
 
 __all__ = ["STRATEGIES", "Candidate", "Draw", "PairResult", "make_pairs", "numbered", "pair_up"]
 

@@ -26,11 +26,11 @@ from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.records import Made
 from selfreward_bench.types import Completion, Judgment, Prompt, Reward
+from trainers.answer_sources import source_of
 from trainers.answers import Answers, Marks
 from trainers.implicit import length_regularised
 from trainers.replies import SETTLED, unanswered
 from trainers.verifying import is_right
-from trainers.whose import source_of
 
 __all__ = [
     "REWARDS",

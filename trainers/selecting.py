@@ -11,7 +11,7 @@ from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.micro import data_path
 from selfreward_bench.storage.rundir import Stage
 from selfreward_bench.types import Completion, Prompt
-from trainers import given, roles, selection
+from trainers import prompt_files, roles, selection
 from trainers.training import TrainResult
 from trainers.workshop import Workshop
 
@@ -32,13 +32,13 @@ class Selecting(Workshop):
     def selection_inputs(self, parent: str) -> dict[str, str]:
         judge = self.selector(parent)
         told = ORACLE if judge == ORACLE else self.fingerprint(judge)
-        return {"validation": given.digest(self.validation()), "selected by": told}
+        return {"validation": prompt_files.digest(self.validation()), "selected by": told}
 
     def validation(self) -> list[Prompt]:
         """The prompts that checkpoints answer; the micro-world's are of its validation split."""
         section = self.config.select
         source = str(data_path("validation")) if section.prompts == "micro" else section.prompts
-        return given.load_prompts(source)[: section.limit]
+        return prompt_files.load_prompts(source)[: section.limit]
 
     def selected(self, stage: Stage, parent: str, begin: Callable[..., TrainResult]) -> TrainResult:
         """Trains up to the step that a judge chooses (``trainers.selection``)."""

@@ -29,7 +29,7 @@ from selfreward_bench.storage.fingerprint import check_checkpoint
 from selfreward_bench.storage.model_files import model_fingerprint
 from selfreward_bench.types import Record
 from trainers import roles
-from trainers.given import load_prompts
+from trainers.prompt_files import load_prompts
 
 __all__ = ["Helper", "Helpers", "ServedRecord", "services_of"]
 

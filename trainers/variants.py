@@ -19,7 +19,7 @@ from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.records import Records
 from selfreward_bench.storage.rundir import Stage
 from selfreward_bench.types import Example, Judgment, PreferencePair, Prompt
-from trainers import candidates, checks, given, implicit, meta, rewards, roles, seeds, whose
+from trainers import answer_sources, candidates, checks, implicit, meta, prompt_files, rewards, roles, seeds
 from trainers.consistency import consistency
 from trainers.making import Making
 from trainers.reward_model import RewardModel
@@ -35,7 +35,11 @@ _STAGES = {"own": "candidates", "human": "prompts", "first": "first", "next": "n
 def problems(config: RunConfig) -> Iterator[str]:
     """``KEY: MESSAGE`` for methods that cannot be with the other settings."""
     by_itself = config.rewards == "self" and config.judge.model == "self"
-    if given.needed(config) and config.prompts.writer != SEEDS and not roles.is_prompt_file(config.prompts.writer):
+    if (
+        prompt_files.needed(config)
+        and config.prompts.writer != SEEDS
+        and not roles.is_prompt_file(config.prompts.writer)
+    ):
         yield (
             "prompts.writer: this method needs prompts that come with an answer. Set prompts.writer to seeds (those of "
             "seeds.ift), or to a file of instructions with answers (docs/formats.md)."
@@ -47,8 +51,8 @@ def problems(config: RunConfig) -> Iterator[str]:
     sides = {config.pairs.chosen_from, config.pairs.rejected_from}
     if config.learn == "positives" and (sides != {"own"} or config.meta.by != "none" or config.consistency):
         yield "learn: positives trains no preferences: pairs.chosen_from, rejected_from, meta, consistency do nothing."
-    if config.candidates.count > whose.BLOCK:
-        yield f"candidates.count: at most {whose.BLOCK:,} answers to a prompt are told apart."
+    if config.candidates.count > answer_sources.BLOCK:
+        yield f"candidates.count: at most {answer_sources.BLOCK:,} answers to a prompt are told apart."
     if config.meta.by != "none" and not (by_itself and config.judge.mode == "sampled" and config.judge.samples > 1):
         yield (
             "meta.by: preferences between a model's own judgments need several of each answer, in words: rewards: "
@@ -93,7 +97,9 @@ class Variants(Making):
         """Hashes of the answers of these sources, as inputs of a stage."""
         names = {"own": "completions"}
         return {
-            names.get(source, source): self.outputs(f"{model}/{_STAGES[source]}")[whose.FILES[source].split("/")[-1]]
+            names.get(source, source): self.outputs(f"{model}/{_STAGES[source]}")[
+                answer_sources.FILES[source].split("/")[-1]
+            ]
             for source in sources
         }
 
@@ -102,14 +108,14 @@ class Variants(Making):
         section = self.config.prompts
         of_seeds = section.writer == SEEDS
         path = self.path("M1", "ift.jsonl")
-        examples = jsonl.read(path, Example) if of_seeds else given.load_examples(section.writer)
+        examples = jsonl.read(path, Example) if of_seeds else prompt_files.load_examples(section.writer)
         settings: dict[str, object] = {"writer": SEEDS if of_seeds else "a file with answers"}
         settings |= {"count": section.count, "max_rouge_l": section.max_rouge_l}
-        inputs = inputs if of_seeds else inputs | {"file": given.digest(examples)}
+        inputs = inputs if of_seeds else inputs | {"file": prompt_files.digest(examples)}
         with self.stage(f"{model}/prompts", inputs, settings) as stage:
             if stage:
-                counts = given.take_prompts(
-                    given.asked(examples),
+                counts = prompt_files.take_prompts(
+                    prompt_files.asked(examples),
                     section,
                     path=stage.records_path("prompts.jsonl"),
                     used=[] if of_seeds else self.used_prompts(model),
@@ -119,7 +125,7 @@ class Variants(Making):
                     reporter=self.reporter,
                 )
                 taken = jsonl.read(stage.records_path("prompts.jsonl"), Prompt)
-                jsonl.write(stage.records_path("given.jsonl"), given.answers_to(taken, examples))
+                jsonl.write(stage.records_path("given.jsonl"), prompt_files.answers_to(taken, examples))
                 self.finish(stage, counts, "prompts.jsonl", "given.jsonl")
 
     def used_prompts(self, model: str) -> list[Prompt]:
@@ -229,7 +235,7 @@ class Variants(Making):
         with self.stage(f"{model}/consistency", inputs, {"judge": self.config.judge.without_request()}) as stage:
             if stage:
                 asked = jsonl.read(self.path(model, "prompts.jsonl"), Prompt)
-                own = whose.read(self.path(model, ""), ("own",))
+                own = answer_sources.read(self.path(model, ""), ("own",))
                 path = stage.records_path("earlier.jsonl")
                 counts = rewards.write_judgments(
                     self.judge(earlier, stage.name), asked, own, path=path, reporter=self.reporter
@@ -265,7 +271,7 @@ class Variants(Making):
             if stage:
                 judged = meta.most_disputed(
                     jsonl.read(self.path(model, "prompts.jsonl"), Prompt),
-                    whose.read(self.path(model, ""), sources),
+                    answer_sources.read(self.path(model, ""), sources),
                     jsonl.read(self.path(model, "judgments.jsonl"), Judgment),
                     prompt,
                 )

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Final, Literal
 
-from leaderboards.base import Subject
+from leaderboards.base import Subject, kept
 from leaderboards.judge_accuracy.agreement import PairVerdict, kappas, label_rows, pair_rows
 from leaderboards.judge_accuracy.data import JudgeData
 from selfreward_bench import stats
 from selfreward_bench.judges.pairwise import PairItem, PairwiseJudge, combine, request_id
-from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Judgment, Metric, RankedPrompt, SampleScore
 
 __all__ = ["human_preference", "pair_items", "pair_judgments", "pair_verdicts", "pairwise_outcome"]
@@ -33,15 +32,10 @@ def pair_items(prompts: Sequence[RankedPrompt]) -> list[PairItem]:
 
 
 def pair_judgments(subject: Subject, judge: PairwiseJudge, items: Sequence[PairItem]) -> list[Judgment]:
-    """As ``base.judgments``, for pairs: stored batch by batch; what is stored is not made again."""
-    path = subject.directory / "judgments.jsonl"
-    stored = jsonl.resume(path, Judgment, unique=lambda j: j.id)
-    subject.advanced(len(stored))
-    for batch in judge.judge(items, {request_id(j) for j in stored}):
-        jsonl.append(path, batch)
-        stored += batch
-        subject.advanced(len(batch))
-    return stored
+    """As ``base.judgments``, for pairs, in ``judgments.jsonl``."""
+    return kept(
+        subject, "judgments.jsonl", Judgment, lambda stored: judge.judge(items, {request_id(j) for j in stored})
+    )
 
 
 def human_preference(prompt: RankedPrompt, i: int, j: int) -> float:

@@ -16,13 +16,13 @@ from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.loading import SPREAD, choose_device, usable_positions
 from selfreward_bench.engines.quantised import BYTES
 from selfreward_bench.errors import EngineError
+from selfreward_bench.hardware import gib
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.storage.fingerprint import weights_dtypes
 from selfreward_bench.types import Message
 
 __all__ = ["cache_findings", "context_findings", "memory_findings", "number_findings"]
 
-_GIB: Final = 2**30
 _TRAINED_BYTES: Final = 8  # of a parameter: float32 weight and gradient; its moments are the optimizer's
 _FROZEN_BYTES: Final = 4  # of a parameter under an adapter, whose own are few
 _TILE: Final = 4096, 32768  # tokens and words of the logits that are in memory at once in training (trainers.memory)
@@ -144,14 +144,14 @@ def memory_findings(view: ModelView, purpose: Purpose) -> Iterator[Finding]:
     on_all = purpose.engine.device == SPREAD or purpose.engine.sharding != "none"
     total, free = _memory(device, spread=on_all and purpose.run is None)
     needed, what = _needed(view, purpose, device)
-    text = f"{what} takes {_gib(needed)} at least (of {view.parameters:,} parameters)"
+    text = f"{what} takes {gib(needed)} at least (of {view.parameters:,} parameters)"
     where = "memory" if device.type == "cpu" else f"memory of {device.type}"
     if needed > total:
         yield refusal(
-            "memory", f"{text}; {_gib(total)} of {where} is all there is. Take a smaller model or a larger machine."
+            "memory", f"{text}; {gib(total)} of {where} is all there is. Take a smaller model or a larger machine."
         )
     elif needed > free:
-        yield warning("memory", f"{text}; {_gib(free)} of {where} are free now.")
+        yield warning("memory", f"{text}; {gib(free)} of {where} are free now.")
     if run := purpose.run:
         for key, rows, length in (
             ("sft", run.sft.micro_batch_size or run.sft.batch_size, run.sft.max_length),
@@ -162,7 +162,7 @@ def memory_findings(view: ModelView, purpose: Purpose) -> Iterator[Finding]:
             if needed + logits > total:
                 yield warning(
                     "memory",
-                    f"The logits of {rows} texts of {length:,} tokens take {_gib(logits)} on top. "
+                    f"The logits of {rows} texts of {length:,} tokens take {gib(logits)} on top. "
                     f"If your records are that long, lower {key}.micro_batch_size or {key}.max_length.",
                 )
 
@@ -196,7 +196,3 @@ def _memory(device: Any, spread: bool) -> tuple[float, float]:
         return float(total), float(free)
     memory = psutil.virtual_memory()
     return float(memory.total + psutil.swap_memory().total), float(memory.available)
-
-
-def _gib(size: float) -> str:
-    return f"{size / _GIB:,.1f} GiB"

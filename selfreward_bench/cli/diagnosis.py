@@ -17,14 +17,14 @@ from typing import Final, Literal
 
 import selfreward_bench
 from selfreward_bench.errors import SrbenchError
+from selfreward_bench.hardware import GIB, gib
 
 DISTRIBUTION: Final = "srbench"
 PACKAGES: Final = ("selfreward_bench", "trainers", "leaderboards", "reports")
 
-_GIB = 2**30
-_MEMORY_NEEDED = 3 * _GIB  # what quickstart may take
-_DISK_WANTED = 2 * _GIB
-_DISK_NEEDED = _GIB // 4
+_MEMORY_NEEDED = 3 * GIB  # what quickstart may take
+_DISK_WANTED = 2 * GIB
+_DISK_NEEDED = GIB // 4
 _PYTHON = (3, 11)
 
 
@@ -171,7 +171,7 @@ def check_machine() -> Iterator[Finding]:
     free = psutil.virtual_memory().available
     low = free < _MEMORY_NEEDED
     yield Finding(
-        "warn" if low else "ok", "memory", _gib(free) + " available" + ("; quickstart may take 3 GiB" if low else "")
+        "warn" if low else "ok", "memory", gib(free) + " available" + ("; quickstart may take 3 GiB" if low else "")
     )
 
 
@@ -186,7 +186,7 @@ def check_directories() -> Iterator[Finding]:
         state: Literal["ok", "warn", "fail"] = (
             "fail" if free < _DISK_NEEDED else "warn" if free < _DISK_WANTED else "ok"
         )
-        yield Finding(state, f"directory for {what}", f"{there} is writable, {_gib(free)} free")
+        yield Finding(state, f"directory for {what}", f"{there} is writable, {gib(free)} free")
 
 
 CHECKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (
@@ -229,7 +229,3 @@ def _changed_files(folder: Path) -> list[str]:
         if base64.urlsafe_b64encode(digest).decode().rstrip("=") != file.hash.value:
             changed.append(path.name)
     return changed
-
-
-def _gib(size: float) -> str:
-    return f"{size / _GIB:,.1f} GiB"

@@ -104,8 +104,8 @@ def _run(target: str, changes: list[str]) -> RunDir:
 
 
 def _machine(gpus: int | None, gpu_memory: float | None) -> Machine:
+    from selfreward_bench.hardware import GIB
     from trainers.fitting import Machine, find_machine
-    from trainers.memory import GIB
 
     if gpus is None and gpu_memory is None:
         return find_machine(_UNMADE)

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from selfreward_bench.cli.console import Columns, show
+from selfreward_bench.hardware import GIB
 
 if TYPE_CHECKING:
     from selfreward_bench.prices import PriceTable
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from trainers.needs import Need
     from trainers.requirements import Requirements
 
-_GIB: Final = 2**30
 _EXAMPLE_GPU: Final = 80  # GiB of the device that is named where none was
 _HOW: Final = "--set train.launch=auto --set train.sharding=fsdp"
 _PARTS: Final = ("weights", "gradients", "moments", "activations", "logits", "cache")
@@ -160,7 +160,7 @@ def _memory(found: Requirements) -> Columns:
 
 def _unit(found: Requirements) -> tuple[str, int]:
     largest = max((need.memory.total for need in found.needs), default=0)
-    return ("GiB", _GIB) if largest >= _GIB else ("MiB", 2**20)
+    return ("GiB", GIB) if largest >= GIB else ("MiB", 2**20)
 
 
 def _held(found: Requirements) -> str:
@@ -300,7 +300,7 @@ def _spreading(short: Shortage, machine: Machine) -> str:
 
 def _device(machine: Machine) -> int:
     """The memory of the GPU that is spoken of: what was stated or found, else an example."""
-    return machine.memory if machine.device == "gpu" and machine.memory else _EXAMPLE_GPU * _GIB
+    return machine.memory if machine.device == "gpu" and machine.memory else _EXAMPLE_GPU * GIB
 
 
 def _size(count: float) -> str:
@@ -309,6 +309,6 @@ def _size(count: float) -> str:
     >>> _size(3 * 2**30), _size(5 * 2**20)
     ('3.0 GiB', '5 MiB')
     """
-    if count >= 1000 * _GIB:
-        return f"{count / _GIB:,.0f} GiB"
-    return f"{count / _GIB:,.1f} GiB" if count >= _GIB else f"{count / 2**20:,.0f} MiB"
+    if count >= 1000 * GIB:
+        return f"{count / GIB:,.0f} GiB"
+    return f"{count / GIB:,.1f} GiB" if count >= GIB else f"{count / 2**20:,.0f} MiB"

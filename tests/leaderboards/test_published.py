@@ -1,15 +1,11 @@
-"""Published rows: what the paper says, and the installed leaderboard."""
+"""Published rows: what the paper says."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from leaderboards.alpaca_eval.leaderboard import alpaca_leaderboard
 from leaderboards.metrics import BUILT_IN
 from leaderboards.published import paper_rows
-from selfreward_bench.errors import DataError
 
 
 def value(benchmark: str, model: str, metric: str) -> float:
@@ -49,21 +45,3 @@ def test_names_are_those_of_our_metrics() -> None:
     for benchmark, key in keys.items():
         names = {n for r in paper_rows(benchmark) for n in r.metrics if "/" not in n}
         assert names <= BUILT_IN[key].metrics.keys()
-
-
-def test_the_installed_leaderboard() -> None:
-    rows = {r.model: r.metrics for r in alpaca_leaderboard()}
-    assert len(rows) > 200
-    assert rows["claude-2"]["win_rate"] == pytest.approx(17.1882, abs=1e-4)
-    assert rows["claude-2"]["length_controlled_winrate"] == pytest.approx(28.1552, abs=1e-4)
-    assert "lc_standard_error" not in rows["claude-2"]  # an empty cell
-    assert alpaca_leaderboard("nobody") == []
-    assert alpaca_leaderboard("../../data_AlpacaEval/claude") == []
-
-
-@pytest.mark.parametrize("content", [",win_rate\nm,high\n", ",win_rate\nm,nan\n", ",other\nm,1\n"])
-def test_a_file_that_is_no_leaderboard_is_refused(tmp_path: Path, content: str) -> None:
-    file = tmp_path / "l.csv"
-    file.write_text(content)
-    with pytest.raises(DataError, match=r"l\.csv:2"):
-        alpaca_leaderboard(file=file)

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from selfreward_bench import recipes
 from selfreward_bench.config import RunConfig
+from selfreward_bench.hardware import GIB
 from trainers.dimensions import Dimensions
 from trainers.fitting import Machine, Shortage, fewest_devices, find_machine, shortages
 from trainers.lengths import Measured, Span
-from trainers.memory import GIB, LIBRARIES, Device
+from trainers.memory import LIBRARIES, Device
 from trainers.needs import Need, needs
 from trainers.plan import StagePlan
 from trainers.workload import Amount

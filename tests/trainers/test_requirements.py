@@ -12,9 +12,10 @@ import pytest
 from selfreward_bench import recipes
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, DataError, EngineError
+from selfreward_bench.hardware import GIB
 from selfreward_bench.storage.rundir import RunDir
 from trainers.fitting import Machine
-from trainers.memory import GIB, training_flops
+from trainers.memory import training_flops
 from trainers.plan import Plan, make_plan
 from trainers.requirements import Load, Requirements, Throughput, require
 

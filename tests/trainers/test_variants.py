@@ -20,10 +20,10 @@ from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import Completion, Example, Judgment, Message, PreferencePair, Prompt, Reward
 from trainers import checks, likelihood
+from trainers.answer_sources import read, source_of
 from trainers.iteration import _Loop, run_iteration
 from trainers.variants import problems
 from trainers.verifying import is_right
-from trainers.whose import read, source_of
 
 SMALL = [
     "seeds.ift_size=120",

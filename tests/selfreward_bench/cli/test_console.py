@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.text import Text
 
 from selfreward_bench.cli.console import KEPT, Columns, show
+from selfreward_bench.hardware import GIB
 from selfreward_bench.storage.rundir import RunDir
 from trainers.fitting import Machine
-from trainers.memory import GIB
 
 from .conftest import Cli, Terminal, assert_fits, mark_done, unstyled
 

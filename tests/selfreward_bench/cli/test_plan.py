@@ -10,10 +10,10 @@ import pytest
 
 from selfreward_bench import recipes
 from selfreward_bench.cli.requirements import _size
+from selfreward_bench.hardware import GIB
 from selfreward_bench.storage.rundir import RunDir
 from trainers import fitting
 from trainers.fitting import Machine
-from trainers.memory import GIB
 
 from .conftest import Cli, Terminal, assert_fits, mark_done, unstyled
 

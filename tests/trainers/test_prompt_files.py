@@ -12,7 +12,7 @@ from selfreward_bench.errors import DataError
 from selfreward_bench.progress import Silent
 from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Message, Prompt
-from trainers.given import digest, load_prompts, take_prompts
+from trainers.prompt_files import digest, load_prompts, take_prompts
 
 FILE = "mine.jsonl"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion
-from trainers.whose import FILES, read, source_of
+from trainers.answer_sources import FILES, read, source_of
 
 
 def test_numbers_tell_whose_answers_they_are(tmp_path: Path) -> None:

@@ -14,16 +14,28 @@ from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.records import Records
 from selfreward_bench.storage.rundir import Stage, hash_json
 from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, Prompt, Reward
-from trainers import checks, given, implicit, pairs, positives, prompts, rehearsal, rewards, roles, seeds, whose
+from trainers import (
+    answer_sources,
+    checks,
+    implicit,
+    pairs,
+    positives,
+    prompt_files,
+    prompts,
+    rehearsal,
+    rewards,
+    roles,
+    seeds,
+)
 from trainers.answers import Answers
 from trainers.making import Iteration
 from trainers.stages import parent_of, stages
 from trainers.variants import Variants
 
-__all__ = ["Preferring"]
+__all__ = ["PreferenceRound"]
 
 
-class Preferring(Variants):
+class PreferenceRound(Variants):
     """The stages of M2, M3, ..."""
 
     def preferences(self, model: str) -> Iteration:
@@ -64,7 +76,7 @@ class Preferring(Variants):
         """The pairs, each of which must be two of the answers that it names."""
         path = self.path(model, "pairs.jsonl")
         records = jsonl.read(path, PreferencePair)
-        found = whose.read(self.path(model, ""), self.paired(model))
+        found = answer_sources.read(self.path(model, ""), self.paired(model))
         checks.check_pairs(path, model, jsonl.iterate(path, PreferencePair), found)
         return records
 
@@ -147,7 +159,7 @@ class Preferring(Variants):
             "seeds": self.outputs("M1/ift")["ift.jsonl"],
             **{f"pool-M{i}": self.outputs(f"M{i}/prompts")["prompts.jsonl"] for i in range(2, int(model[1:]))},
         }
-        if self.config.prompts.writer == SEEDS or given.needed(self.config):
+        if self.config.prompts.writer == SEEDS or prompt_files.needed(self.config):
             self.prompts_with_answers(model, inputs)
             return
         if roles.is_prompt_file(self.config.prompts.writer):
@@ -177,11 +189,11 @@ class Preferring(Variants):
     def given_prompts(self, model: str, inputs: dict[str, str]) -> None:
         """Prompts of the user's own file in place of written ones."""
         section = self.config.prompts
-        found = given.load_prompts(section.writer)
+        found = prompt_files.load_prompts(section.writer)
         settings = {"writer": "a file", "count": section.count, "max_rouge_l": section.max_rouge_l}
-        with self.stage(f"{model}/prompts", inputs | {"file": given.digest(found)}, settings) as stage:
+        with self.stage(f"{model}/prompts", inputs | {"file": prompt_files.digest(found)}, settings) as stage:
             if stage:
-                counts = given.take_prompts(
+                counts = prompt_files.take_prompts(
                     found,
                     section,
                     path=stage.records_path("prompts.jsonl"),
@@ -215,7 +227,7 @@ class Preferring(Variants):
             if stage:
                 path = stage.records_path("judgments.jsonl")
                 asked = Records(self.path(model, "prompts.jsonl"), Prompt)
-                found = whose.read(self.path(model, ""), sources)
+                found = answer_sources.read(self.path(model, ""), sources)
                 if kind == "self":
                     judging = self.judge(judge, stage.name)
                     counts = rewards.write_judgments(judging, asked, found, path=path, reporter=self.reporter)
@@ -252,10 +264,12 @@ class Preferring(Variants):
             rooms: where the judgments of these sources' answers are.
             sides: whose answers are chosen and rejected.
         """
-        found = Answers(Records(self.path(model, "prompts.jsonl"), Prompt), whose.read(self.path(model, ""), sources))
+        found = Answers(
+            Records(self.path(model, "prompts.jsonl"), Prompt), answer_sources.read(self.path(model, ""), sources)
+        )
         files = [self.path(room, "judgments.jsonl") for room in rooms]
-        judgments = whose.joined([Records(file, Judgment, allow_empty=True) for file in files])
-        kind, given_ = self.kind(model), self.given_answers(model)
+        judgments = answer_sources.joined([Records(file, Judgment, allow_empty=True) for file in files])
+        kind, given = self.kind(model), self.given_answers(model)
         alpha = implicit.alpha_of(judgments, self.config.implicit.alpha) if kind == "implicit" else 0.0
         with jsonl.writing(stage.records_path("pairs.jsonl")) as add_pairs:
             with jsonl.writing(stage.records_path("rewards.jsonl")) as add_rewards:
@@ -271,7 +285,7 @@ class Preferring(Variants):
                         judgments,
                         run_seed=self.config.seed,
                         oracle=self.oracle,
-                        given=given_,
+                        given=given,
                         alpha=alpha,
                     ),
                     sides,
