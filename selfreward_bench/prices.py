@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 
-import yaml
 from pydantic import Field, ValidationError
 
+from selfreward_bench import recipes
 from selfreward_bench.errors import ConfigError, did_you_mean
 from selfreward_bench.storage.files import os_errors
 from selfreward_bench.types import Record
@@ -77,13 +77,19 @@ def load_prices(path: Path) -> PriceTable:
     if len(content) > _MAX_BYTES:
         raise ConfigError(f"{path} has more than {_MAX_BYTES:,} bytes and is no price table. {FORMAT}")
     try:
-        return PriceTable.model_validate(yaml.safe_load(content.decode()))
+        found = recipes.parse(content.decode("utf-8-sig"), str(path))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is neither YAML nor JSON ({error}). {FORMAT}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{error} {FORMAT}") from error
+    if found.problems or not found.values:  # a model that is there twice has which price?
+        raise ConfigError(f"{found.problems[0] if found.problems else f'{path} holds nothing'}. {FORMAT}")
+    try:
+        return PriceTable.model_validate(found.values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         field_name = ".".join(map(str, first["loc"])) or "the whole"
         raise ConfigError(f"{path}: {field_name}: {first['msg']}. {FORMAT}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is neither YAML nor JSON ({error}). {FORMAT}") from error
 
 
 @dataclass(frozen=True, slots=True)

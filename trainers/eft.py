@@ -209,5 +209,6 @@ def _nothing_left(counts: Mapping[str, float], judge_prompt: JudgePrompt) -> str
         f"end as judge prompt {judge_prompt.name!r} asks: choose another judge.prompt, or mend the field 'review'; the "
         "SFT baseline's reviews must be sampled. If their order disagrees with the human ranks, raise "
         "seeds.eft_samples, train the SFT baseline longer, or let another model review (seeds.reviewer; with ranks, "
-        "grades are made of human ranks)."
+        "grades are made of human ranks). If all reviews of a prompt give one score (all_equal), they order nothing: "
+        "the same helps."
     )

@@ -79,7 +79,7 @@ def take_prompts(
         else:
             seen.add(text)
             name = f"{stage.partition('/')[0]}-p{len(taken) + 1:04d}"
-            taken.append(prompt.model_copy(update={"id": name, "source": f"{config.writer}#{prompt.id}"}))
+            taken.append(prompt.model_copy(update={"id": name, "source": _source(config.writer, prompt.id)}))
     counts["prompts"] = len(taken)
     if not taken:
         raise DataError(
@@ -90,6 +90,11 @@ def take_prompts(
     reporter.advanced(len(taken))
     jsonl.write(path, taken)
     return counts
+
+
+def _source(writer: str, name: str) -> str:
+    """What a prompt says of where it is from; names of data sets and ids may hold a ``#`` themselves."""
+    return f"{writer}#{name}"
 
 
 def _text(prompt: Prompt) -> str:
@@ -118,14 +123,18 @@ def asked(examples: Iterable[Example]) -> list[Prompt]:
     return [Prompt(id=e.id, messages=e.prompt, source=e.source) for e in examples]
 
 
-def answers_to(prompts: Sequence[Prompt], examples: Iterable[Example]) -> list[Completion]:
-    """The answers that came with prompts that ``take_prompts`` took of these examples."""
-    known = {e.id: e.completion[-1].content for e in examples}
+def answers_to(prompts: Sequence[Prompt], examples: Iterable[Example], writer: str) -> list[Completion]:
+    """The answers that came with prompts that ``take_prompts`` took of these examples.
+
+    Args:
+        writer: as ``prompts.writer`` names their file.
+    """
+    known = {_source(writer, e.id): e.completion[-1].content for e in examples}
     return [
         Completion(
             prompt_id=prompt.id,
             index=0,
-            text=known[prompt.source.partition("#")[2]],
+            text=known[prompt.source],
             n_tokens=0,
             finish_reason="stop",
             seed=0,

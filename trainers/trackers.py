@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from selfreward_bench.errors import MissingDependencyError
 from selfreward_bench.progress import Tell
+from selfreward_bench.storage.files import expanded
 
 __all__ = ["ENVIRONMENT", "OPENERS", "PREFIXES", "SECRETS", "Place", "require_trackers"]
 
@@ -84,7 +85,7 @@ def _tensorboard(place: Place) -> Iterator[Any]:
     from transformers.integrations import TensorBoardCallback
 
     given = os.environ.get("TENSORBOARD_LOGGING_DIR")
-    root = Path(given).expanduser() / place.group if given else place.directory / "tensorboard"
+    root = expanded(Path(given)) / place.group if given else place.directory / "tensorboard"
     name = f"{place.name.rpartition('/')[2]}-{place.id}"
     # what a killed process told of later steps is hidden, as they are made again
     writer = SummaryWriter(str(root / name), purge_step=place.step + 1 if place.step else None)

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from selfreward_bench.engines.served.secrets import redacted, remember
 from selfreward_bench.progress import Tell
-from selfreward_bench.storage.files import write_atomic
+from selfreward_bench.storage.files import expanded, write_atomic
 from selfreward_bench.storage.rundir import RunDir
 from trainers.trackers import ENVIRONMENT, OPENERS, PREFIXES, SECRETS, Place
 
@@ -269,4 +269,4 @@ def _is_path(value: Any) -> bool:
     if not isinstance(value, str | os.PathLike):
         return False
     text = str(value)
-    return text.startswith(("~", "\\\\")) or Path(text).is_absolute() or str(Path.home()) in text
+    return text.startswith(("~", "\\\\")) or Path(text).is_absolute() or str(expanded(Path("~"))) in text

@@ -125,7 +125,7 @@ class Variants(Making):
                     reporter=self.reporter,
                 )
                 taken = jsonl.read(stage.records_path("prompts.jsonl"), Prompt)
-                jsonl.write(stage.records_path("given.jsonl"), prompt_files.answers_to(taken, examples))
+                jsonl.write(stage.records_path("given.jsonl"), prompt_files.answers_to(taken, examples, section.writer))
                 self.finish(stage, counts, "prompts.jsonl", "given.jsonl")
 
     def used_prompts(self, model: str) -> list[Prompt]:

@@ -125,10 +125,12 @@ def _chosen(pairs: Sequence[FilePair]) -> tuple[list[SampleScore], dict[str, Met
     rows = [row(f"choice/{p.id}", p.id, {"best_of_n": p.credit, f"best_of_n/{p.category}": p.credit}) for p in rest]
     metrics: dict[str, Metric] = {}
     if ties:
-        metrics["ties_score"] = Metric(value=ties_score(ties), n_scored=len(ties), n_total=len(ties))
+        n_scored = sum(bool(p.scores) for p in ties)
+        metrics["ties_score"] = Metric(value=ties_score(ties), n_scored=n_scored, n_total=len(ties))
     subsets: Mapping[str, list[float]] = defaultdict(list)
     for pair in rest:
-        subsets[str(pair.category)].append(pair.credit or 0.0)
+        if pair.credit is not None:
+            subsets[str(pair.category)].append(pair.credit)
     parts = [float(np.mean(values)) for values in subsets.values()]
     parts += [m.value for m in metrics.values() if m.value is not None]
     if len(parts) > 1:
@@ -166,5 +168,5 @@ def _margins(pairs: Sequence[FilePair], kind: str) -> Iterator[tuple[str, tuple[
     for pair in pairs:
         name = pair.id.rpartition("/")[2]
         right, wrong = pair.scores[: pair.n_right], pair.scores[pair.n_right :]
-        if name.startswith(f"{kind}:") and wrong:
+        if name.startswith(f"{kind}:") and right and wrong:
             yield name.partition(":")[2], (max(right) - min(right), min(right) - max(wrong))

@@ -8,6 +8,7 @@ one shown first, ``ba`` with the second. What a reader knows of a published layo
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -218,14 +219,19 @@ def _rewardbench(path: Path) -> VerdictFile:
 def _rewardbench_2(path: Path) -> VerdictFile:
     """``eval-set-scores/*.json`` of RewardBench 2: per prompt the ``scores`` of all responses, the right ones first.
 
-    The best score wins; ties at the top share the credit. The subset Ties is scored as a whole (``ties_score``).
+    The best score wins; ties at the top share the credit, and where a score is no number nobody won. The subset Ties is
+    scored as a whole (``ties_score``).
     """
     pairs = []
     for name, row in _read(path):
-        scores = tuple(s for s in map(_number, _flat(row.values["scores"])) if s is not None)
+        given = [_number(score) for score in _flat(row.values["scores"])]
+        scores = tuple(score for score in given if score is not None)
         n_right, subset = row.values["num_correct"], _text(row.values["subset"]) or "unknown"
-        if not scores or not isinstance(n_right, int) or not 0 < n_right <= len(scores):
+        if not scores or not isinstance(n_right, int) or not 0 < n_right <= len(given):
             raise DataError(f"{row.place}: 'scores' and 'num_correct' are not as RewardBench 2 writes them.")
+        if len(scores) < len(given):
+            pairs.append(FilePair(f"{subset}/{name}", 1.0, None, None, subset, n_right=n_right))
+            continue
         top = [i for i, s in enumerate(scores) if s == max(scores)]
         credit = 1 / len(top) if 0 in top else 0.0
         pairs.append(FilePair(f"{subset}/{name}", 1.0, None, None, subset, credit, scores, n_right))
@@ -242,9 +248,10 @@ def _number(value: object) -> float | None:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     try:
-        return float(value) if isinstance(value, int | float | str) else None
+        found = float(value) if isinstance(value, int | float | str) else math.nan
     except ValueError:
         return None
+    return found if math.isfinite(found) else None
 
 
 # --- Prometheus
@@ -262,6 +269,8 @@ def _prometheus(path: Path) -> VerdictFile:
         first = scores[0] if isinstance(scores, list) and scores else scores
         category = _text(row.values.get("source") or row.values.get("scenario"))
         if isinstance(first, list):
+            if len(scores) < 2:
+                raise DataError(f"{row.place}: 'prometheus_score' has grades of one response, and two are compared.")
             accepted, rejected = (_number(_first(s)) for s in scores[:2])
             label = 0.5 if row.values.get("tie") == 1 else 1.0
             said = None if accepted is None or rejected is None else (accepted > rejected) + (accepted == rejected) / 2
@@ -297,13 +306,13 @@ def _auto_j(path: Path) -> VerdictFile:
     if files is None:
         raise DataError(f"{path}: Auto-J's testdata_pairwise.jsonl, which has the labels, is not beside it.")
     source, straight, swapped = files
-    truth, ab = read_rows(source), [_auto_j_said(row) for row in iterate_rows(straight)]
-    ba = [_auto_j_said(row) for row in iterate_rows(swapped)] if swapped else [None] * len(truth)
+    truth, ab = read_rows(source), [_numbered(row.values.get("output")) for row in iterate_rows(straight)]
+    ba = [_numbered(row.values.get("output")) for row in iterate_rows(swapped)] if swapped else [None] * len(truth)
     if not len(truth) == len(ab) == len(ba):
         raise DataError(f"{straight}: {len(ab)} and {len(ba)} verdicts on the {len(truth)} pairs of {source}.")
     pairs = []
     for number, (row, first, second) in enumerate(zip(truth, ab, ba, strict=True)):
-        label = _NUMBERED.get(row.values.get("label"))
+        label = _numbered(row.values.get("label"))
         if label is None:
             raise DataError(f"{row.place}: 'label' is not 0, 1 or 2, as Auto-J's test set has it.")
         back = None if second is None else 1 - second
@@ -311,8 +320,7 @@ def _auto_j(path: Path) -> VerdictFile:
     return VerdictFile("auto-j-verdicts", pairs, swapped is not None, tuple(filter(None, files)))
 
 
-def _auto_j_said(row: FileRow) -> float | None:
-    value = row.values.get("output")
+def _numbered(value: object) -> float | None:
     return _NUMBERED.get(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 

@@ -90,7 +90,11 @@ def _leaf(numbers: TaskNumbers, summary: Summary, file: Path | None) -> tuple[Le
     place = summary.place(numbers.task)
     main = numbers.main(place.unit)
     samples, note = read_samples(file, numbers) if file else ([], "")
-    rows = sample_rows(numbers.task, main, samples)
+    try:
+        rows = sample_rows(numbers.task, main, samples)
+    except (TypeError, ValueError, LookupError, AttributeError) as error:  # whatever is in them instead
+        what = f"{type(error).__name__}: {error}"[:100]
+        rows, note = [], f"{numbers.task}: the samples are not as lm_eval writes them ({what}); left out"
     for row in rows:
         row.detail["measures"].pop("cut", None)  # not known of somebody's run
     scores = TaskScores(

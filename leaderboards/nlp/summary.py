@@ -21,7 +21,7 @@ from typing import Any, Final
 from leaderboards.nlp.names import MMLU, Place, place_of
 from leaderboards.nlp.tasks import TASKS
 from selfreward_bench.errors import DataError
-from selfreward_bench.sources.rows import content_of
+from selfreward_bench.sources.rows import content_of, whole_number
 
 __all__ = ["Summary", "TaskNumbers", "holds_results", "read_summary"]
 
@@ -89,7 +89,7 @@ def read_summary(path: Path) -> Summary:
     """
     raw = content_of(path)
     try:
-        content = json.loads(raw)
+        content = json.loads(raw, parse_int=whole_number)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON ({error}). Write it anew with lm_eval --output_path.") from error
     results = content.get("results") if isinstance(content, dict) else None

@@ -23,9 +23,11 @@ from selfreward_bench.cli.console import say
 from selfreward_bench.errors import DataError, SrbenchError, Terminated
 from selfreward_bench.storage.files import os_errors
 
-# what a machine does to a program; any other OSError that srbench has not put in words is a bug and keeps its traceback
+# what a machine does to a program, or says of a path that somebody named; any other OSError that srbench has not put in
+# words is a bug and keeps its traceback
 _OF_THE_MACHINE = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.EIO}
+    | {errno.ENAMETOOLONG, errno.ELOOP}
 )
 
 

@@ -28,7 +28,7 @@ import psutil
 
 from selfreward_bench.engines.served.faults import clean
 from selfreward_bench.errors import EngineError, SrbenchError
-from selfreward_bench.storage.files import open_own, os_errors, write_atomic
+from selfreward_bench.storage.files import home, open_own, os_errors, write_atomic
 
 __all__ = ["Program", "end_abandoned", "last_lines", "state_directory"]
 
@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 def state_directory() -> Path:
     """Where it is written which programs were started: ``$XDG_STATE_HOME/srbench/servers`` (``~/.local/state``)."""
     named = Path(os.environ.get("XDG_STATE_HOME") or "")
-    return (named if named.is_absolute() else Path("~/.local/state").expanduser()) / "srbench" / "servers"
+    return (named if named.is_absolute() else home() / ".local" / "state") / "srbench" / "servers"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from selfreward_bench.engines.conversations import (
 from selfreward_bench.errors import ConfigError, did_you_mean
 from selfreward_bench.storage.adapters import parts
 from selfreward_bench.storage.decoding import json_file
-from selfreward_bench.storage.files import os_errors
+from selfreward_bench.storage.files import expanded, os_errors
 from selfreward_bench.storage.rundir import hash_json
 
 __all__ = [
@@ -197,7 +197,7 @@ def _content_hash(setting: str) -> str:
 
 
 def _read(setting: str) -> str:
-    path = Path(setting).expanduser()
+    path = expanded(Path(setting))
     if not path.is_file():
         raise ConfigError(
             f"There is no template file {setting!r}.{_meant(path.name)} Give {PLAIN}, {FASTCHAT}NAME (such as "

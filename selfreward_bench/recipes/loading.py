@@ -16,7 +16,7 @@ from selfreward_bench.recipes.layers import Layer, Location, placed, show
 from selfreward_bench.recipes.paths import absolute
 from selfreward_bench.recipes.problems import GONE, problem_of, unfit_values
 from selfreward_bench.recipes.strict import dump_values, parse
-from selfreward_bench.storage.files import os_errors
+from selfreward_bench.storage.files import expanded, os_errors
 
 __all__ = ["anchored", "change", "current", "describe", "dump", "load", "names", "read_text", "resolve", "source"]
 
@@ -181,7 +181,7 @@ def _read_one(name_or_path: str, folder: Path) -> tuple[str, str, Path]:
     """Text, name for messages, and the folder that relative paths in it start from."""
     if name_or_path in names() or not _is_path(name_or_path):
         return source(name_or_path), f"{_BUILT_IN}{name_or_path}.yaml", folder
-    path = folder / Path(name_or_path).expanduser()
+    path = folder / expanded(Path(name_or_path))
     return read_text(path), str(path), path.parent
 
 

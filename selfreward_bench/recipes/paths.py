@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from selfreward_bench.config import WORDS, is_template_file
 from selfreward_bench.recipes.layers import Layer, Location, placed, show
+from selfreward_bench.storage.files import expanded
 
 __all__ = ["absolute"]
 
@@ -55,7 +56,7 @@ def absolute(layer: Layer, folder: Path) -> Layer:
             continue
         if not name or "\0" in name or (not is_template_file(name) if template else _is_name(name)):
             continue
-        path = Path(name).expanduser()
+        path = expanded(Path(name))
         if template or _looks_like_path(name) or (folder / path).exists():
             section[location[-1]] = f"{kind}{(folder / path).resolve() if not path.is_absolute() else path}{tail}"
         elif path.exists():

@@ -10,13 +10,14 @@ import hashlib
 import io
 import os
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Literal
 
-from selfreward_bench.errors import DataError
+from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.sources.published import DataFile, set_of
-from selfreward_bench.storage.files import os_errors
+from selfreward_bench.storage.files import home, os_errors
 
 __all__ = ["ENVIRONMENT_VARIABLE", "DataDir", "State", "default_root"]
 
@@ -36,9 +37,13 @@ State = Literal["same", "unchecked", "other", "missing"]
 
 
 def default_root() -> Path:
-    """Where files are kept when the user names no place: ``$XDG_DATA_HOME/srbench/data`` (``~/.local/share``)."""
+    """Where files are kept when the user names no place: ``$XDG_DATA_HOME/srbench/data`` (``~/.local/share``).
+
+    Raises:
+        ConfigError: no home directory is known.
+    """
     named = Path(os.environ.get("XDG_DATA_HOME") or "")
-    return (named if named.is_absolute() else Path("~/.local/share").expanduser()) / "srbench" / "data"
+    return (named if named.is_absolute() else home() / ".local" / "share") / "srbench" / "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +63,9 @@ class DataDir:
             return cls(given)
         if named := os.environ.get(ENVIRONMENT_VARIABLE):
             return cls(Path(named))
-        usual = default_root()
-        return cls(usual if usual.is_dir() else None)
+        with suppress(ConfigError):  # without a home there is no usual place
+            return cls(usual if (usual := default_root()).is_dir() else None)
+        return cls(None)
 
     def path(self, relative: str) -> Path:
         """The file as it lies there, plain or gzipped.

@@ -24,6 +24,7 @@ __all__ = ["Tree", "Turn", "is_message", "read_trees", "trees_of"]
 
 _MAX_CHARACTERS: Final = 100_000
 _M = TypeVar("_M", bound=BaseModel)
+_Id = Annotated[str, Field(min_length=1)]
 _Rank = Annotated[int, Field(ge=0)]
 
 
@@ -52,7 +53,7 @@ class Tree(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    message_tree_id: str
+    message_tree_id: _Id
     prompt: Turn
 
     @property
@@ -110,7 +111,7 @@ def is_message(values: Mapping[str, Any]) -> bool:
 class _Message(Turn):
     """A row of the table of messages."""
 
-    message_id: str
+    message_id: _Id
     parent_id: str | None = None
     message_tree_id: str | None = None
 

@@ -1,8 +1,8 @@
 """Rows of other people's finished files, whatever holds them: JSONL, JSON (rows or columns), CSV or TSV, also gzipped.
 
 What holds them is told by the content; CSV alone, which has no mark of its own, by its name. NaN is null, as pandas
-writes what is missing. Everything is bounded, and a file that cannot be read is named with the place and the way out.
-Seed data, which may be larger than memory, have ``tables``.
+writes what is missing, and so is a whole number that no float holds. Everything is bounded, and a file that cannot be
+read is named with the place and the way out. Seed data, which may be larger than memory, have ``tables``.
 """
 
 from __future__ import annotations
@@ -26,13 +26,24 @@ from selfreward_bench.sources.tables import unpacked_limit
 from selfreward_bench.storage import decoding, jsonl
 from selfreward_bench.storage.files import os_errors
 
-__all__ = ["SUFFIXES", "FileRow", "content_of", "decode", "decode_row", "first_row", "iterate_rows", "read_rows"]
+__all__ = [
+    "SUFFIXES",
+    "FileRow",
+    "content_of",
+    "decode",
+    "decode_row",
+    "first_row",
+    "iterate_rows",
+    "read_rows",
+    "whole_number",
+]
 
 _PLAIN: Final = (".json", ".jsonl", ".csv", ".tsv")
 SUFFIXES: Final = (*_PLAIN, *(f"{suffix}.gz" for suffix in _PLAIN))
 MAX_BYTES: Final = 512 * 2**20  # unpacked
 MAX_ROWS: Final = 1_000_000
 _HEAD: Final = 2**20  # bytes in which a first row ends, nearly always
+_DIGITS: Final = 300  # of a whole number; more would be infinite as a float
 _HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")  # of a character beyond the first plane
 
 T = TypeVar("T", bound=BaseModel)
@@ -120,6 +131,15 @@ def content_of(path: Path, limit: int = MAX_BYTES) -> bytes:
     return content.removeprefix(b"\xef\xbb\xbf")
 
 
+def whole_number(digits: str) -> int | None:
+    """For ``json``: a whole number; None of one with more digits than any count or score has.
+
+    >>> whole_number("12"), whole_number("9" * 400)
+    (12, None)
+    """
+    return int(digits) if len(digits) <= _DIGITS else None
+
+
 # --- what holds the rows
 
 
@@ -167,7 +187,7 @@ def _lines(path: Path, content: bytes) -> Iterator[FileRow]:
 
 def _elements(path: Path, text: str) -> Iterator[FileRow]:
     """Of a JSON list, one at a time, so that the first is known before the last is read."""
-    decoder = json.JSONDecoder(parse_constant=lambda _: None)
+    decoder = json.JSONDecoder(parse_constant=lambda _: None, parse_int=whole_number)
     at, number = _beyond(text, text.index("[") + 1), 0
     while text[at : at + 1] != "]":
         values, at = _decoded(decoder, path, text, at)
@@ -201,7 +221,7 @@ def _decoded(decoder: json.JSONDecoder, path: Path, text: str, at: int) -> tuple
 
 
 def _object(path: Path, text: str) -> Iterator[FileRow]:
-    decoder = json.JSONDecoder(parse_constant=lambda _: None)
+    decoder = json.JSONDecoder(parse_constant=lambda _: None, parse_int=whole_number)
     is_object = text.lstrip().startswith("{")
     try:
         found, at = _decoded(decoder, path, text, _beyond(text, 0))
@@ -252,7 +272,7 @@ def _delimited(path: Path, text: str, delimiter: str) -> Iterator[FileRow]:
 
 def _parsed(place: str, text: str, way_out: str) -> Any:
     try:
-        return json.loads(text, parse_constant=lambda _: None)
+        return json.loads(text, parse_constant=lambda _: None, parse_int=whole_number)
     except RecursionError as error:
         raise DataError(f"{place} is nested too deeply to be a record.") from error
     except ValueError as error:

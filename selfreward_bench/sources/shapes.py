@@ -7,13 +7,12 @@ conversation the last one is the answer. Nothing is mended: a row that does not 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from selfreward_bench.errors import DataError, UnknownNameError
-from selfreward_bench.sources.turns import Turns, UnfitRow, read_text, read_turns, split_answer, user
+from selfreward_bench.sources.turns import Turns, UnfitRow, read_spoken, read_text, read_turns, split_answer, user
 from selfreward_bench.types import Message, RankedResponse
 
 __all__ = ["COLUMNS", "SHAPES", "Item", "Shape", "named", "recognise"]
@@ -211,7 +210,7 @@ def _question(values: Values) -> Iterable[Item]:
 
 def _prompt(values: Values, given: object, what: str = "the prompt") -> Turns:
     """A text as the user's turn, or a conversation, with the system prompt where it has none."""
-    turns = user(read_text(given, what)) if isinstance(given, str) else read_turns(given, what)
+    turns = read_spoken(given, what) if isinstance(given, str) else read_turns(given, what)
     return turns if turns[0].role == "system" else _system(values) + turns
 
 
@@ -232,7 +231,8 @@ def _preference(values: Values) -> Iterable[Item]:
         if first[:-1] != second[:-1]:
             raise UnfitRow("chosen and rejected differ before their last turn")
         prompt = first[:-1] if first[0].role == "system" else _system(values) + first[:-1]
-        if isinstance(asked, str) and asked.strip() not in (turn.content.strip() for turn in prompt):
+        last = read_spoken(asked, "the prompt")[-1].content if isinstance(asked, str) else prompt[-1].content
+        if last.strip() not in (turn.content.strip() for turn in prompt):
             raise UnfitRow("the prompt is not in the conversations of chosen and rejected")
     elif asked is None:
         raise UnfitRow("chosen and rejected stand without a prompt")
@@ -248,23 +248,11 @@ def _preference(values: Values) -> Iterable[Item]:
     yield _item(values, prompt, responses)
 
 
-_SPEAKERS: Final = re.compile(r"(?:\A|\n\n)(Human|Assistant): ?")
-
-
 def _side(value: object) -> Turns:
     if not isinstance(value, str):
         return read_turns(value, "chosen or rejected")
-    text = read_text(value, "chosen or rejected")
-    if not text.startswith("\n\nHuman:"):
-        return _answer(text)
-    pieces = _SPEAKERS.split(text)[1:]  # Anthropic's HH-RLHF: speaker, text, speaker, text, ...
-    return read_turns(
-        [
-            {"role": {"Human": "user", "Assistant": "assistant"}[speaker], "content": said.strip()}
-            for speaker, said in zip(pieces[::2], pieces[1::2], strict=True)
-        ],
-        "chosen or rejected",
-    )
+    said = read_spoken(value, "chosen or rejected")
+    return said if len(said) > 1 else _answer(value)
 
 
 _RATED: Final = ("completions", "responses", "answers")

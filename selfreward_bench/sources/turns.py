@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
 from selfreward_bench.types import Message, Role
 
-__all__ = ["MAX_CHARACTERS", "Turns", "UnfitRow", "read_text", "read_turns", "split_answer", "text_fault", "user"]
+__all__ = [
+    "MAX_CHARACTERS",
+    "Turns",
+    "UnfitRow",
+    "read_spoken",
+    "read_text",
+    "read_turns",
+    "split_answer",
+    "text_fault",
+    "user",
+]
 
 MAX_CHARACTERS: Final = 1_000_000  # of one text; no model reads more
 
@@ -77,6 +88,31 @@ def read_turns(value: object, what: str = "the conversation") -> Turns:
     if not found:
         raise UnfitRow(f"{what} has no turns")
     return found
+
+
+_SPEAKERS: Final = re.compile(r"(?:\A|\n\n)(Human|Assistant): ?")
+_SPEAKER_ROLES: Final = {"Human": "user", "Assistant": "assistant"}
+
+
+def read_spoken(text: str, what: str) -> Turns:
+    """A text as the user's turn; where speakers are named as in Anthropic's HH-RLHF, each turn by itself.
+
+    >>> [turn.content for turn in read_spoken("\\n\\nHuman: Hi.\\n\\nAssistant: Hello.\\n\\nHuman: Bye.", "it")]
+    ['Hi.', 'Hello.', 'Bye.']
+
+    Args:
+        what: names it in the reason.
+
+    Raises:
+        UnfitRow: it, or a turn of it, can be none.
+    """
+    if not text.startswith("\n\nHuman:"):
+        return user(read_text(text, what))
+    pieces = _SPEAKERS.split(text)[1:]
+    said = [(speaker, words.strip()) for speaker, words in zip(pieces[::2], pieces[1::2], strict=True)]
+    if said[-1] == ("Assistant", ""):  # the answer is waited for
+        said.pop()
+    return read_turns([{"role": _SPEAKER_ROLES[speaker], "content": words} for speaker, words in said], what)
 
 
 def _turn(turn: object, what: str) -> Message:

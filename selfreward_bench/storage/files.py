@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from selfreward_bench.errors import DataError, SrbenchError
+from selfreward_bench.errors import ConfigError, DataError, SrbenchError
 
 _REASONS: dict[int, str] = {
     errno.ENOSPC: "no space is left on the device. Free some space and start again; what is complete stays as it is.",
@@ -51,6 +51,29 @@ def os_errors(path: Path, action: str, error: type[SrbenchError] = DataError) ->
         if "null" not in str(refusal):
             raise
         raise error(f"Cannot {action} {str(path)!r}: the path holds a NUL character. Choose another path.") from refusal
+
+
+def expanded(path: Path) -> Path:
+    """A path with the user's home for its ``~``; one of a user that nobody knows stays as it is, as in a shell."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
+def home() -> Path:
+    """The user's home directory.
+
+    Raises:
+        ConfigError: nothing tells it, as in a container whose user has no name.
+    """
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise ConfigError(
+            "No home directory is known: HOME is not set, and this user has no name here. Set HOME to a directory that "
+            "can be written to."
+        ) from error
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from selfreward_bench.errors import DataError
-from selfreward_bench.storage.files import os_errors
+from selfreward_bench.storage.files import expanded, home, os_errors
 
 __all__ = ["ENVIRONMENT_VARIABLE", "Response", "ResponseStore", "default_path", "response_key"]
 
@@ -88,15 +88,15 @@ def response_key(base_url: str, path: str, body: Mapping[str, object], sample: i
 def default_path() -> Path:
     """What the environment variable ``SRBENCH_STORE`` names, else ``srbench/responses.sqlite`` in the user's cache."""
     named = os.environ.get(ENVIRONMENT_VARIABLE)
-    return Path(named).expanduser() if named else _user_cache() / "srbench" / "responses.sqlite"
+    return expanded(Path(named)) if named else _user_cache() / "srbench" / "responses.sqlite"
 
 
 def _user_cache() -> Path:
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        return Path(os.environ.get("LOCALAPPDATA") or home() / "AppData" / "Local")
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache")
 
 
 class ResponseStore:

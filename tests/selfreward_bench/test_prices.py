@@ -34,9 +34,18 @@ def test_a_table_is_yaml_or_json(tmp_path: Path, text: str) -> None:
         ("models: {m: {prompt: .nan, completion: 1}}", "models.m.prompt"),
         ("models: {m: {prompt: 1}}", "models.m.completion"),
         ("models: {m: {prompt: 1, completion: 1, cached: 1}}", "models.m.cached"),
-        ("[1, 2]", "the whole"),
-        ("a: [", "neither YAML nor JSON"),
-        ("!!python/object/apply:os.system ['true']", "neither YAML nor JSON"),
+        ("[1, 2]", "keys with values are needed"),
+        ("a: [", r"prices\.yaml:1: not valid YAML"),
+        ("!!python/object/apply:os.system ['true']", "keys with values are needed"),
+        ("models: {m: !!python/name:os.system }", r"prices\.yaml:1: models\.m: "),
+        ("", "holds nothing"),
+        (
+            "models:\n  m: {prompt: 1, completion: 1}\n  m: {prompt: 9, completion: 9}",
+            r"prices\.yaml:3: models\.m: is there twice",
+        ),
+        ("models: {m: {prompt: 2024-13-45, completion: 1}}", r"prices\.yaml:1: models\.m\.prompt: "),
+        (f"models: {{m: {{prompt: {'9' * 5000}, completion: 1}}}}", r"prices\.yaml:1: models\.m\.prompt: "),
+        ("\ufeffmodels: {m: {prompt: 1}}", "models.m.completion"),
     ],
 )
 def test_a_bad_table_is_refused_with_the_place_and_the_format(tmp_path: Path, text: str, said: str) -> None:

@@ -11,8 +11,8 @@ from selfreward_bench.config import PromptsConfig
 from selfreward_bench.errors import DataError
 from selfreward_bench.progress import Silent
 from selfreward_bench.storage import jsonl
-from selfreward_bench.types import Message, Prompt
-from trainers.prompt_files import digest, load_prompts, take_prompts
+from selfreward_bench.types import Example, Message, Prompt
+from trainers.prompt_files import answers_to, asked, digest, load_prompts, take_prompts
 
 FILE = "mine.jsonl"
 
@@ -25,12 +25,18 @@ GIVEN = [prompt(f"g{i}", f"What is {i} and {i * i}?") for i in range(10)]
 
 
 def take(
-    tmp_path: Path, given: list[Prompt], count: int, *, used: list[Prompt] | None = None, stage: str = "M2/prompts"
+    tmp_path: Path,
+    given: list[Prompt],
+    count: int,
+    *,
+    used: list[Prompt] | None = None,
+    stage: str = "M2/prompts",
+    writer: str = FILE,
 ) -> tuple[list[Prompt], dict[str, float]]:
     path = tmp_path / "prompts.jsonl"
     counts = take_prompts(
         given,
-        PromptsConfig(count=count, writer=FILE),
+        PromptsConfig(count=count, writer=writer),
         path=path,
         used=used or [],
         excluded=[prompt("x", "What colour has the sky at noon in May?")],
@@ -86,3 +92,14 @@ def test_a_file_is_read_as_seed_data_are(tmp_path: Path) -> None:
     file.write_text('{"id": "a", "prompt": "Fine."}\n{"id": "b", "prompt": 7}\n')
     with pytest.raises(DataError, match=r"mine\.jsonl:2"):
         load_prompts(str(file))
+
+
+def test_answers_are_found_again_whatever_the_data_set_and_its_ids_are_called(tmp_path: Path) -> None:
+    examples = [
+        Example(id=f"#{i}#", prompt=p.messages, completion=(Message(role="assistant", content=f"Answer {i}."),))
+        for i, p in enumerate(GIVEN)
+    ]
+    taken, _ = take(tmp_path, asked(examples), 3, writer="hf:me/mine#train")
+    found = {a.prompt_id: a.text for a in answers_to(taken, examples, "hf:me/mine#train")}
+    texts = {p.text: f"Answer {i}." for i, p in enumerate(GIVEN)}
+    assert found == {p.id: texts[p.text] for p in taken}

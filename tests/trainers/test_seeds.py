@@ -243,6 +243,8 @@ def test_oasst_drops_held_out_prompts(written: Any) -> None:
 def test_oasst_mistakes(written: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.jsonl:1: field 'message_tree_id'.*trees\.jsonl"):
         ift(f"oasst:{written([ROW])}")
+    with pytest.raises(DataError, match=r"data\.jsonl:1: field 'message_tree_id': .*at least 1 character"):
+        ift(f"oasst:{written([tree(1) | {'message_tree_id': ''}])}")
     with pytest.raises(DataError, match="no usable English"):
         ift(f"oasst:{written([tree(1)])}")
     with pytest.raises(DataError, match="no such file"):

@@ -169,11 +169,20 @@ def _first_token(choice: Body) -> dict[str, float]:
     else:  # the older interface
         first = next(iter(_list(logprobs.get("top_logprobs"))), None)
         pairs = list(first.items()) if isinstance(first, dict) else []
-    found = {str(token): float(p) for token, p in pairs if isinstance(p, int | float) and not math.isnan(p)}
+    found = {str(token): p for token, said in pairs if (p := _number(said)) is not None}
     likeliest = max(found, key=lambda token: found[token], default="")
     if begins_thinking(likeliest) or sum(math.exp(min(p, 1.0)) for p in found.values()) > _MOST_MASS:
         return {}
     return {token: min(p, 0.0) for token, p in found.items()}
+
+
+def _number(value: object) -> float | None:
+    """None of what is no number, and of a whole one that no float holds."""
+    try:
+        found = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        return None
+    return None if math.isnan(found) else found
 
 
 def _list(value: object) -> list[Any]:

@@ -172,6 +172,33 @@ def test_rewardbench_2(tmp_path: Path) -> None:
     assert found["subset_average"] == pytest.approx((0.75 + 0 + found["ties_score"]) / 3)  # type: ignore[operator]
 
 
+def test_a_score_that_is_no_number_moves_no_other_into_its_place(tmp_path: Path) -> None:
+    """The right response is the first one, by its place."""
+    rows = [
+        {"id": 1, "subset": "Math", "num_correct": 1, "scores": [math.nan, 3.0, 1.0, 0.0]},
+        {"id": 2, "subset": "Math", "num_correct": 1, "scores": [2.0, 1.0, 0.0, 0.0]},
+        {"id": 3, "subset": "Safety", "num_correct": 1, "scores": [0.0, "nan", 0.0, 0.0]},
+    ]
+    outcome = scored(lines(tmp_path / "reward.jsonl", *rows))
+    assert [row.value for row in outcome.rows] == [None, 1.0, None]
+    assert values(outcome)["best_of_n"] == 1.0
+    assert "subset_average" not in values(outcome)  # of one subset alone
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([{"prometheus_score": [[4]], "tie": 0}], "grades of one response"),
+        ([{"id": 1, "subset": "Math", "num_correct": 1, "scores": [None]}], "not as RewardBench 2"),
+    ],
+)
+def test_rows_of_a_known_layout_that_hold_something_else(
+    tmp_path: Path, rows: list[dict[str, Any]], words: str
+) -> None:
+    with pytest.raises(DataError, match=words):
+        read_verdicts(lines(tmp_path / "x_output.jsonl", *rows))
+
+
 def test_prometheus(tmp_path: Path) -> None:
     rows = [
         {"chosen": "A", "tie": 0, "prometheus_score": ["A"], "source": "helpful"},

@@ -164,6 +164,7 @@ def test_of_several_results_one_must_be_named(tmp_path: Path) -> None:
         ('{"results": {}}', "no numbers"),
         ('{"results": {"a": {"alias": "a", "acc_stderr,none": 1, "acc,none": "N/A"}}, "configs": 3}', "no numbers"),
         ('{"results": {"a": {"acc,none": NaN}}}', "no numbers"),
+        (f'{{"results": {{"a": {{"acc,none": {10**400}}}}}}}', "no numbers"),
     ],
 )
 def test_files_that_cannot_be_used(tmp_path: Path, content: str, problem: str) -> None:
@@ -411,3 +412,13 @@ def test_what_can_be_more_than_1_is_no_share(tmp_path: Path, metric: str, value:
     outcome = scored(lm_eval_folder(tmp_path / "in", {"toy": {f"{metric},none": value}}, samples), tmp_path)
     assert outcome.metrics["toy"].value == value
     assert outcome.shown["toy"].unit == "points"
+
+
+@pytest.mark.parametrize("damage", [{"arguments": [None]}, {"metrics": [["acc"]]}, {"metrics": ["acc", {}]}])
+def test_samples_of_another_form_are_left_out_and_told(tmp_path: Path, damage: dict[str, Any]) -> None:
+    rows = logged([1, 0])
+    rows[1] |= damage
+    folder = lm_eval_folder(tmp_path / "in", {"arc_easy": {"acc,none": 0.5}}, {"arc_easy": rows})
+    outcome = scored(folder, tmp_path)
+    assert values(outcome) == {"arc_easy_acc": 0.5}
+    assert any("arc_easy: the samples are not as lm_eval writes them" in note for note in outcome.notes)

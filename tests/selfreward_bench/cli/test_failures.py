@@ -58,6 +58,7 @@ def test_a_bug_keeps_its_traceback() -> None:
             ["runs/x/M1/log.jsonl", "no space is left"],
         ),
         (OSError(errno.EROFS, os.strerror(errno.EROFS), "runs/x"), ["runs/x", "read-only"]),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "a" * 300), ["the name is too long"]),
         (PermissionError(errno.EACCES, "denied", "runs/x"), ["runs/x", "permission is denied"]),
         (
             RuntimeError("I/O error: No space left on device (os error 28)"),

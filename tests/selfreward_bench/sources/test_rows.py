@@ -71,6 +71,20 @@ def test_nan_is_null_and_halves_of_characters_are_replaced(tmp_path: Path) -> No
     assert decode(path, Scored) == [Scored(id="\ufffdx\U0001f600", score=None)]
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        '{{"id": "a", "score": {0}}}\n{{"id": "a", "score": 1}}',
+        '[{{"id": "a", "score": {0}}}]',
+        '{{"id": ["a"], "score": [{0}]}}',
+    ],
+)
+def test_a_whole_number_that_no_float_holds_is_null(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(form.format("9" * 400))
+    assert decode(path, Scored)[0] == Scored(id="a", score=None)
+
+
 def test_cells_of_csv_become_what_is_wanted_and_no_more(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('id,text,score,parts\n12,[3],2,"[1, 2]"\n')

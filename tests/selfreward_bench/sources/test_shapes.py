@@ -97,6 +97,8 @@ def test_shapes_with_one_answer(row: dict[str, Any], expected: tuple[str, str, s
         {"conversations": SHARED[:1], "chosen": SHARED[1], "rejected": {"from": "gpt", "value": "A bus."}},
         {"chosen": "\n\nHuman: Name a food.\n\nAssistant: An apple.",
          "rejected": "\n\nHuman: Name a food.\n\nAssistant: A bus."},
+        {"prompt": "\n\nHuman: Name a food.\n\nAssistant:", "chosen": "An apple.", "rejected": "A bus."},
+        {"prompt": "\n\nHuman: Name a food.\n\nAssistant: ", "chosen": TALK, "rejected": WORSE},
     ],
 )  # fmt: skip
 def test_preferences_are_two_ranked_responses(row: dict[str, Any]) -> None:
@@ -111,6 +113,9 @@ def test_preferences_keep_the_turns_before() -> None:
     _, turns, _, ranked = told({"chosen": text + "A pear.", "rejected": text + "A bus."})
     assert turns == "u: Food? | a: An apple. | u: Another."
     assert ranked == [(0, "A pear."), (1, "A bus.")]
+    rated = [{"answer": "A bus.", "rank": 7}, {"answer": "A pear.", "rank": 1}]
+    assert told({"prompt": text, "answers": rated})[1] == turns  # Nectar
+    assert told({"prompt": text, "response": "A pear."}) == ("question-answer", turns, "A pear.", [])
 
 
 PAGE = (Path(__file__).parents[3] / "docs" / "formats.md").read_text("utf-8")

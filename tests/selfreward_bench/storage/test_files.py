@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from selfreward_bench.errors import DataError
+from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.storage import jsonl
-from selfreward_bench.storage.files import write_atomic
+from selfreward_bench.storage.files import expanded, home, write_atomic
 from selfreward_bench.storage.lock import writer_lock
 from selfreward_bench.types import Message
 
@@ -96,3 +96,15 @@ def test_a_pipe_is_refused(run: Path, write: Callable[[Path], None]) -> None:
     os.mkfifo(run / "file")
     with pytest.raises(DataError, match=r"pipe or a device|No such device"):
         write(run / "file")
+
+
+def test_a_home_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container whose user has no name and no HOME; a ``~`` of somebody else."""
+
+    def unknown(path: object = None) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    assert expanded(Path("~nobody-of-this-name/x")) == Path("~nobody-of-this-name/x")
+    monkeypatch.setattr(Path, "home", unknown)
+    with pytest.raises(ConfigError, match="Set HOME"):
+        home()

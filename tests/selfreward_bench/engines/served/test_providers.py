@@ -241,7 +241,8 @@ def test_log_probabilities_that_are_none(store: ResponseStore, refusal: Answer) 
 
 
 def test_log_probabilities_that_are_a_distribution(store: ResponseStore) -> None:
-    verdict = first(("m", math.log(0.7)), ("M", math.log(0.305)), finish_reason="length")
+    no_number: list[Any] = [("x", 10**400), ("y", math.nan), ("z", "0")]
+    verdict = first(("m", math.log(0.7)), ("M", math.log(0.305)), *no_number, finish_reason="length")
     with scripted_server(lambda a: said("m", **verdict)) as server:
         (found,) = judged(ServedEngine(f"m@{server.url}", store=store, limits=FAST), judgments(1)).values()
     assert math.exp(found.logprobs[0]) == pytest.approx(0.7)
