@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -21,7 +22,7 @@ from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, RankedPrompt, Reward
 from trainers import checks, workshop
 from trainers.forking import fork
-from trainers.iteration import first_change, next_model, run_iteration
+from trainers.iteration import Iteration, first_change, next_model, run_iteration
 from trainers.workshop import checkpoint_of
 
 pytestmark = pytest.mark.slow
@@ -47,6 +48,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     run = make(tmp_path_factory.mktemp("runs") / "whole")
     run_iteration(run, until="M2")
     return run
+
+
+def go(run: RunDir, **options: Any) -> list[Iteration]:
+    """Without a preflight, which ``finished`` had."""
+    return run_iteration(run, preflight=False, **options)
 
 
 @pytest.fixture
@@ -84,7 +90,7 @@ def test_pairs_are_two_answers_of_the_parent(finished: RunDir) -> None:
 
 def test_a_finished_run_is_not_made_again(copy: RunDir) -> None:
     before = files(copy)
-    assert run_iteration(copy, until="M2") == []
+    assert go(copy, until="M2") == []
     assert {k: v for k, v in files(copy).items() if k != ".lock"} == {k: v for k, v in before.items() if k != ".lock"}
 
 
@@ -92,20 +98,20 @@ def test_a_changed_setting_is_refused_with_its_name_and_the_way_out(copy: RunDir
     file = copy.path / "srbench.yaml"
     file.write_text(file.read_text().replace("nll_weight: 0.", "nll_weight: 0.7"))
     with pytest.raises(IncompatibleRunError, match=r"(?s)nll_weight.*--from-stage M2/train"):
-        run_iteration(RunDir.open(copy.path), until="M2")
+        go(RunDir.open(copy.path), until="M2")
 
 
 def test_another_evaluation_leaves_every_stage_as_it_is(copy: RunDir) -> None:
     copy.change_settings(recipes.change(copy.config, ["eval.limit=3", "eval.samples=5"]))
     before = files(copy)
-    assert run_iteration(RunDir.open(copy.path), until="M2") == []
+    assert go(RunDir.open(copy.path), until="M2") == []
     assert files(copy) == before
 
 
 def test_from_stage_makes_that_stage_and_the_later_ones_anew(copy: RunDir) -> None:
     kept = (copy.path / "M2/candidates.stage.json").read_bytes()
     old = (copy.path / "M2/checkpoint/model.safetensors").read_bytes()
-    made = run_iteration(copy, until="M2", from_stage="M2/train")
+    made = go(copy, until="M2", from_stage="M2/train")
     assert [i.model for i in made] == ["M2"]
     assert (copy.path / "M2/candidates.stage.json").read_bytes() == kept
     assert (copy.path / "M2/checkpoint/model.safetensors").read_bytes() == old  # the same seed, the same weights
@@ -129,7 +135,7 @@ def test_vllm_servers_generate_and_judge(
     settings = yaml.safe_load(file.read_text())
     settings["config"]["engine"] = engine.model_dump(mode="json")
     file.write_text(yaml.safe_dump(settings))
-    run_iteration(RunDir.open(copy.path), until="M2", from_stage="M2/candidates", preflight=False)
+    go(RunDir.open(copy.path), until="M2", from_stage="M2/candidates")
     done, made = (
         {(c.prompt_id, c.index): c.text for c in jsonl.read(run.path / "M2/completions.jsonl", Completion)}
         for run in (copy, finished)
@@ -157,7 +163,7 @@ def test_candidates_of_other_weights_are_refused(copy: RunDir) -> None:
     for file in (marker, copy.path / "M2/candidates.start.json"):
         file.write_text(file.read_text().replace(honest, "0" * len(honest)))
     with pytest.raises((LoopViolation, IncompatibleRunError), match="M2/candidates"):
-        run_iteration(copy, until="M2", from_stage="M2/train")
+        go(copy, until="M2", from_stage="M2/train")
 
 
 def test_a_pair_that_is_no_answer_of_the_parent_is_refused(copy: RunDir) -> None:
@@ -176,7 +182,7 @@ def test_a_model_that_equals_its_parent_is_refused(copy: RunDir) -> None:
     marker.write_text(json.dumps(told | {"outputs": made.outputs}))
     (copy.path / "M2/iteration.json").unlink()
     with pytest.raises(LoopViolation, match="training changed nothing"):
-        run_iteration(copy, until="M2")
+        go(copy, until="M2")
 
 
 def exchange(run: RunDir, model: str, other: str) -> None:
@@ -190,7 +196,7 @@ def test_nothing_is_made_from_weights_that_no_stage_left(copy: RunDir) -> None:
     before = files(copy)
     for stage in (None, "M2/prompts"):
         with pytest.raises(IncompatibleRunError, match=r"M1/checkpoint has other weights.*--from-stage M1/train"):
-            run_iteration(copy, until="M2", from_stage=stage)
+            go(copy, until="M2", from_stage=stage)
         assert files(copy) == before
 
 
@@ -198,14 +204,14 @@ def test_nothing_is_made_from_files_that_no_stage_left(copy: RunDir) -> None:
     template = copy.path / "M1/checkpoint/chat_template.jinja"
     template.write_text("{{ 'Be brief.' }}" + template.read_text())
     with pytest.raises(IncompatibleRunError, match="M1/checkpoint has another configuration, tokenizer or chat templ"):
-        run_iteration(copy, until="M2", from_stage="M2/prompts")
+        go(copy, until="M2", from_stage="M2/prompts")
 
 
 def test_nothing_goes_on_from_a_base_that_renders_otherwise(copy: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     real = workshop.files_fingerprint
     monkeypatch.setattr(workshop, "files_fingerprint", lambda d: "edited" if d == base_path() else real(d))
     with pytest.raises(IncompatibleRunError, match=r"(?s)chat template than when SFT was.*--from-stage SFT/train"):
-        run_iteration(copy, until="M2")
+        go(copy, until="M2")
 
 
 def test_no_usable_pair_stops_with_the_counts(copy: RunDir) -> None:
@@ -216,7 +222,7 @@ def test_no_usable_pair_stops_with_the_counts(copy: RunDir) -> None:
     for model in ("SFT", "M1", "M2"):
         shutil.copytree(copy.path.with_name("other") / model, copy.path / model)
     with pytest.raises(TrainingError, match="below_gap"):
-        run_iteration(run, until="M2", from_stage="M2/pairs")
+        go(run, until="M2", from_stage="M2/pairs")
     assert (copy.path / "M2/completions.jsonl").exists()
 
 
@@ -225,8 +231,8 @@ def test_the_oracle_control_needs_an_oracle_from_outside(tmp_path: Path, finishe
     for model in ("SFT", "M1"):
         shutil.copytree(finished.path / model, run.path / model)
     with pytest.raises(ConfigError, match="oracle"):
-        run_iteration(run, until="M2")
-    run_iteration(run, until="M2", oracle=lambda prompt, text: float(len(text) % 6))
+        go(run, until="M2")
+    go(run, until="M2", oracle=lambda prompt, text: float(len(text) % 6))
     assert json.loads((run.path / "M2/iteration.json").read_text())["rewards"] == "oracle"
 
 
@@ -239,7 +245,7 @@ def test_responses_without_a_review_are_judged_by_the_sft_baseline(tmp_path: Pat
     jsonl.write(tmp_path / "eft.jsonl", [*bare, *ranked[6:]])
     settings = [f"seeds.eft={tmp_path / 'eft.jsonl'}", "with_baseline=false", "judge.mode=sampled"]
     run = make(tmp_path / "run", *settings, "judge.sampling.max_new_tokens=16")
-    made = run_iteration(run, until="M1")
+    made = go(run, until="M1")
     assert [i.model for i in made] == ["M1"]
     assert weights_fingerprint(run.path / "SFT/checkpoint") != weights_fingerprint(checkpoint_of(run, "M1"))
     reviews = jsonl.read(run.path / "M1/reviews.jsonl", Judgment)
@@ -258,7 +264,7 @@ def test_from_stage_deletes_nothing_where_what_stays_does_not_fit(copy: RunDir) 
     file.write_text(file.read_text().replace("eft_flatten: 2.0", "eft_flatten: 3.0"))
     before = files(copy)
     with pytest.raises(IncompatibleRunError, match=r"(?s)M1/eft.*flatten.*--from-stage M1/eft"):
-        run_iteration(RunDir.open(copy.path), until="M2", from_stage="M2/pairs")
+        go(RunDir.open(copy.path), until="M2", from_stage="M2/pairs")
     assert files(copy) == before
 
 
@@ -280,7 +286,7 @@ def test_a_fork_keeps_what_its_settings_do_not_touch(copy: RunDir, tmp_path: Pat
     new = RunDir.open(tmp_path / "new")
     assert (new.path / "M1/iteration.json").read_bytes() == (copy.path / "M1/iteration.json").read_bytes()
     assert not (new.path / "M2/pairs.jsonl").exists()
-    assert [i.model for i in run_iteration(new, until="M2")] == ["M2"]
+    assert [i.model for i in go(new, until="M2")] == ["M2"]
     assert json.loads((new.path / "M2/pairs.stage.json").read_text())["identity"]["settings"]["min_gap"] == 0.3
     assert files(copy) == before
     assert read_fork(new.path) == made
@@ -294,7 +300,7 @@ def test_a_rehearsal_is_a_stage_of_its_own_and_says_whose_work_it_is(
     made = fork(copy, tmp_path / "new", recipes.change(copy.config, rehearsed), {}, None)
     assert (made.at, made.kept[-1]) == ("M2/rehearsal", "M2/pairs")
     run = RunDir.open(tmp_path / "new")
-    (iteration,) = run_iteration(run, until="M2")
+    (iteration,) = go(run, until="M2")
     stage, trained = run.finished_stage("M2/rehearsal"), run.finished_stage("M2/train")
     assert stage is not None
     assert trained is not None
@@ -311,7 +317,7 @@ def test_a_rehearsal_is_a_stage_of_its_own_and_says_whose_work_it_is(
     assert json.loads((run.path / "M2/iteration.json").read_text())["rehearsal"] == told
     assert trained.counts["rehearsed"] == sum(kinds.values())
     assert trained.counts["first_rehearsal_loss"] > 0
-    assert run_iteration(run, until="M2") == []
+    assert go(run, until="M2") == []
     assert first_change(RunDir(run.path, recipes.change(run.config, ["rehearsal.weight=2"]))) == "M2/train"
     assert first_change(RunDir(run.path, recipes.change(run.config, ["rehearsal.size=7"]))) == "M2/rehearsal"
     before = [(finished.path / "M2" / name).read_text() for name in ("train.stage.json", "iteration.json")]
@@ -325,8 +331,8 @@ def test_a_judge_chooses_the_step_that_is_kept(copy: RunDir, tmp_path: Path) -> 
     assert made.at == "M2/train"
     run = RunDir.open(tmp_path / "new")
     with pytest.raises(ConfigError, match=r"select\.judge: oracle needs"):
-        run_iteration(run, until="M2")
-    (iteration,) = run_iteration(run, until="M2", oracle=lambda prompt, text: -float(len(text)))
+        go(run, until="M2")
+    (iteration,) = go(run, until="M2", oracle=lambda prompt, text: -float(len(text)))
     told = json.loads((run.path / "M2/selection.json").read_text())
     assert iteration.selection == told
     assert told["judge"] == "oracle (micro-world, validation split)"
@@ -337,7 +343,7 @@ def test_a_judge_chooses_the_step_that_is_kept(copy: RunDir, tmp_path: Path) -> 
     assert trained is not None
     assert trained.counts["kept_step"] == told["chosen"]
     assert trained.outputs["checkpoint"] == weights_fingerprint(checkpoint_of(run, "M2"))
-    assert run_iteration(run, until="M2") == []
+    assert go(run, until="M2") == []
 
 
 def test_without_preferences_a_round_is_sft_on_the_seed_data_and_perfect_answers(copy: RunDir, tmp_path: Path) -> None:
@@ -349,7 +355,7 @@ def test_without_preferences_a_round_is_sft_on_the_seed_data_and_perfect_answers
     jsonl.write(
         run.path / "M2/rewards.jsonl", [r.model_copy(update={"score": 5.0}) if r == best else r for r in scored]
     )
-    (iteration,) = run_iteration(run, until="M2")
+    (iteration,) = go(run, until="M2")
     added = [e.id for e in jsonl.read(run.path / "M2/positives.jsonl", Example)]
     assert best.id in added
     trained = run.finished_stage("M2/train")
@@ -359,13 +365,13 @@ def test_without_preferences_a_round_is_sft_on_the_seed_data_and_perfect_answers
     assert (iteration.parent, iteration.rewards) == ("M0", "self")
     assert iteration.parent_fingerprint == weights_fingerprint(checkpoint_of(run, "M0"))
     assert "first_dpo_loss_is_ln2" not in iteration.checks
-    assert run_iteration(run, until="M2") == []
+    assert go(run, until="M2") == []
 
 
 def test_m1_without_eft_is_the_baseline_by_another_name(copy: RunDir, tmp_path: Path) -> None:
     fork(copy, tmp_path / "new", recipes.change(copy.config, ["sft.eft_repeat=0"]), {}, None)
     run = RunDir.open(tmp_path / "new")
-    *_, iteration = run_iteration(run, until="M1")
+    *_, iteration = go(run, until="M1")
     assert iteration.counts["M1/train"]["records"] == iteration.counts["M1/ift"]["examples"]
     assert weights_fingerprint(checkpoint_of(run, "M1")) == weights_fingerprint(checkpoint_of(run, "SFT"))
 
@@ -373,7 +379,7 @@ def test_m1_without_eft_is_the_baseline_by_another_name(copy: RunDir, tmp_path: 
 def test_a_fork_with_the_settings_of_its_parent_becomes_its_parent(copy: RunDir, tmp_path: Path) -> None:
     fork(copy, tmp_path / "new", copy.config, {}, "M2/train")
     new = RunDir.open(tmp_path / "new")
-    run_iteration(new, until="M2")
+    go(new, until="M2")
     weights = "M2/checkpoint/model.safetensors"
     assert (new.path / weights).read_bytes() == (copy.path / weights).read_bytes()
 
@@ -396,7 +402,7 @@ def test_a_fork_that_cannot_be_is_refused(
 
 def test_a_model_trained_with_lora_says_so_and_is_whole(tmp_path: Path) -> None:
     run = make(tmp_path / "lora", "lora.r=4", "sft.learning_rate=2e-3", "sft.epochs=0.5")
-    made = run_iteration(run, until="M1")[-1]
+    made = go(run, until="M1")[-1]
     facts = json.loads((run.path / "M1" / "iteration.json").read_text())
     assert facts["lora"] == made.lora
     assert (facts["lora"]["r"], facts["lora"]["targets"]) == (4, "all-linear")
@@ -405,4 +411,4 @@ def test_a_model_trained_with_lora_says_so_and_is_whole(tmp_path: Path) -> None:
     assert "| lora.r | 4 |" in (checkpoint_of(run, "M1") / "README.md").read_text()
     run.config = recipes.change(run.config, ["lora.r=8"])
     with pytest.raises(IncompatibleRunError, match=r"lora\.r"):
-        run_iteration(run, until="M1")
+        go(run, until="M1")
