@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reports import html
-from reports.facts import run as facts
+from reports.facts import reading as facts
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -30,7 +30,7 @@ from typing import Any
 
 from leaderboards.standings import write_record
 from reports import html
-from reports.facts import run as facts
+from reports.facts import reading as facts
 from selfreward_bench.config import RunConfig
 from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import EvalResult, Metric

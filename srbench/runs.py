@@ -205,7 +205,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         from reports import notebook
-        from reports.facts import run as facts
+        from reports.facts import reading as facts
 
         return notebook.run(facts.collect(self.path))
 
@@ -269,7 +269,7 @@ def report(runs: Run | str | Path | Iterable[Run | str | Path], path: str | Path
     """
     from reports import html
     from reports.exports import tables
-    from reports.facts import run as facts
+    from reports.facts import reading as facts
 
     several = [runs] if isinstance(runs, Run | str | Path) else list(runs)
     paths = [one.path if isinstance(one, Run) else Path(one) for one in several]

@@ -1,8 +1,9 @@
 """What a report knows: a run's files as frozen records, arranged and put into words. No HTML, nothing measured.
 
-``run`` reads; the other modules answer one kind of question each.
+``run`` is what is known, ``reading`` reads it; the other modules answer one kind of question each.
 """
 
-from reports.facts.run import ModelFacts, RunFacts, collect
+from reports.facts.reading import collect
+from reports.facts.run import ModelFacts, RunFacts
 
 __all__ = ["ModelFacts", "RunFacts", "collect"]

@@ -17,7 +17,7 @@ from leaderboards.descriptions import described
 from leaderboards.standings import MetricDifference
 from reports import wording
 from reports.facts import comparability, glossary
-from reports.facts.run import ModelFacts, RunFacts, Stage
+from reports.facts.run import ModelFacts, RunFacts
 from selfreward_bench.types import EvalResult, Metric
 
 __all__ = [
@@ -40,7 +40,6 @@ __all__ = [
     "relabelled",
     "result_table",
     "results",
-    "stage_rows",
     "turned",
 ]
 
@@ -385,42 +384,3 @@ def _roles(facts: RunFacts, found: MetricDifference) -> tuple[str, ...]:
         "first": chain.anchor(names) == found.b,
     }
     return tuple(role for role in ROLES if held[role])
-
-
-# --- training
-
-
-#: counts of a stage in the order of its work: what was begun with, what was made, what was lost and why, what is left
-_WORK: Final = (
-    *("asked", "rounds", "continuations", "responses", "completions", "distinct", "judged", "shared", "judgments"),
-    *("parsed", "empty", "malformed", "keyword", "too_short", "too_long", "no_room", "truncated", "duplicate"),
-    *("similar", "excluded", "surplus", "unparsed", "no_verdict", "no_review", "no_order", "order_disagrees"),
-    *("all_equal", "flattened", "too_few", "tied", "below_gap", "over_max", "prompts", "examples", "pairs"),
-    *("pair_share", "mean_gap", "records", "equal", "steps", "tokens"),
-)
-_IN_LINEAGE: Final = (
-    "first_loss",
-    "final_loss",
-    "first_rehearsal_loss",
-    "final_rehearsal_loss",
-)  # of one batch each; the means of tenths stand there
-
-
-def stage_rows(stages: Iterable[Stage]) -> list[tuple[str, str, str, str]]:
-    """``(stage, what was counted, seconds, finished)`` for each stage of a model; counts of nothing are left out."""
-    return [
-        (
-            stage.name,
-            ", ".join(f"{name.replace('_', ' ')} {wording.count(value)}" for name, value in _in_order(stage.counts))
-            or ("begun, not finished" if stage.status == "partial" else wording.NOTHING),
-            wording.duration(stage.seconds) + (" after resuming" if stage.resumed else ""),
-            stage.finished_at or wording.NOTHING,
-        )
-        for stage in stages
-    ]
-
-
-def _in_order(counts: Mapping[str, float]) -> list[tuple[str, float]]:
-    place = {name: i for i, name in enumerate(_WORK)}
-    shown = [(n, v) for n, v in counts.items() if v and n not in _IN_LINEAGE]
-    return sorted(shown, key=lambda c: place.get(c[0], len(place)))

@@ -1,7 +1,7 @@
 """What a run's directory tells of how its models were made: every training step, every stage's hashes, health.
 
-Like ``reports.facts.run`` this reads and never measures, and what cannot be read is a gap, not an error. Long logs are
-thinned to what a chart can show.
+Like ``reports.facts.reading`` this reads and never measures, and what cannot be read is a gap, not an error. Long logs
+are thinned to what a chart can show.
 """
 
 from __future__ import annotations

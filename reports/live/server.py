@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from reports import html
-from reports.facts import run as facts
+from reports.facts import reading as facts
 from reports.facts.run import RunFacts
 from reports.live import board, found, pages, watching
 from reports.live.board import Entry

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Final
 
 from leaderboards.health.records import IterationHealth, Quantiles
 from reports import wording
-from reports.facts import tables
+from reports.facts import lineage
 from reports.facts import training as training_facts
 from reports.facts.run import ModelFacts, RunFacts
 from reports.facts.tables import Cell, Grid
@@ -39,9 +38,6 @@ _CURVES: Final[Mapping[str, tuple[tuple[str, ...], Mapping[str, Any]]]] = {
 }
 _TOLD_IN_LINE: Final = ("loss", "dpo_loss", "rehearsal_loss", "rewards/margins", "rewards/accuracies")
 _NO_CURVE: Final = ("step", "epoch", "tokens")
-_HASH: Final = 12  # characters of a hash
-_MAX_CHECKS: Final = 12
-_MAX_WARNINGS: Final = 12
 _MAX_CONTESTS: Final = 200
 _DIGITS: Final = 5  # significant, of a point in a chart
 
@@ -80,7 +76,7 @@ def build(runs: Sequence[RunFacts]) -> Section | None:
     told = [_told(facts, f"training-{i}", charts) for i, facts in enumerate(runs) if facts.is_run]
     if not told:
         return None
-    body = rendering.render("training.html.j2", told=told, stage_rows=tables.stage_rows)
+    body = rendering.render("training.html.j2", told=told, stage_rows=lineage.stage_rows)
     return Section("training", "Training", body, charts)
 
 
@@ -95,7 +91,9 @@ def _told(facts: RunFacts, id: str, charts: dict[str, Chart]) -> _Told:
         if m.stages or m.iteration or logs:
             made.append(_Made(m, [_log(log, f"{id}-{m.name}-{j}", charts) for j, log in enumerate(logs)]))
     has_rounds = any("completions" in c.get("candidates", {}) for c in counts.values())
-    return _Told(facts, missing if has_rounds else "", list(_lineage(facts)), _registered(found, id, charts), made)
+    return _Told(
+        facts, missing if has_rounds else "", list(lineage.tables(facts)), _registered(found, id, charts), made
+    )
 
 
 def _registered(panels: Sequence[Panel], id: str, charts: dict[str, Chart]) -> Panels:
@@ -105,49 +103,7 @@ def _registered(panels: Sequence[Panel], id: str, charts: dict[str, Chart]) -> P
     return named
 
 
-# --- weights
-
-
-def _lineage(facts: RunFacts) -> Iterator[Grid]:
-    """Each model's weights and those it was trained from, whether these stand beside it, and what the loop checked."""
-    weights = {m.name: m.fingerprint for m in facts.models}
-    rows = tuple(_ancestry(facts, m, weights) for m in facts.models if m.fingerprint or m.iteration)
-    columns = ("Model", "Weights", "Trained from", "Parent's weights", "Chain", "Records", "Steps", "Tokens", "Loss")
-    note = (
-        "Weights are named by a hash of their content. The chain is whole where the weights a model was trained from "
-        "are the parent's that stand in this run. Loss: mean of the first and of the last tenth of the steps."
-    )
-    if rows:
-        yield Grid("Lineage", columns, rows, note)
-    yield from _rehearsals(facts)
-    doubts = tuple((m.name, text) for m in facts.models for text in _warnings(m))
-    if doubts:
-        yield Grid("Doubts of the loop", ("Model", "What was noticed"), doubts, "Warnings, which stopped nothing.")
-    checks = {m.name: _checks(m) for m in facts.models}
-    names = list(dict.fromkeys(name for found in checks.values() for name in found))
-    if names:
-        rows = tuple((m, *(found.get(n, wording.NOTHING) for n in names)) for m, found in checks.items() if found)
-        yield Grid("Checks of the loop", ("Model", *names), rows, "What the loop found when it checked itself.")
-
-
-def _rehearsals(facts: RunFacts) -> Iterator[Grid]:
-    """What judging was trained beside the preferences, and whose work it is."""
-    rows = []
-    for model in facts.models:
-        told = {k.removeprefix("rehearsal."): v for k, v in model.iteration.items() if k.startswith("rehearsal.")}
-        if "what" in told:
-            names = ("from_the_model", "from_people", "weight", "size", "alone")
-            told["alone"] = {"true": "yes", "false": "no"}.get(told.get("alone", ""), wording.NOTHING)
-            what = wording.clip(re.sub(r'[\[\]"]', "", told["what"]), 60)
-            rows.append((model.name, what, *(wording.clip(told.get(n, wording.NOTHING), 20) for n in names)))
-    columns = ("Model", "Rehearsed", "The model's own", "Of human seed data", "Weight", "Judgments a step", "Alone")
-    note = (
-        "Judgments that were trained beside the preferences. The model's own (own, contrast, soft) hold nothing that "
-        "it did not say itself; those of human seed data (eft, renewed) use people's work again, and a gain in judging "
-        "may come from there. Alone: a control, in which the pairs carried no loss."
-    )
-    if rows:
-        yield Grid("Rehearsal", columns, tuple(rows), note)
+# --- which step was kept
 
 
 def _selections(facts: RunFacts) -> Iterator[Panel]:
@@ -191,52 +147,6 @@ def _contests(model: ModelFacts) -> Iterator[dict[str, float]]:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12
-
-
-def _warnings(model: ModelFacts) -> list[str]:
-    """What the loop noted of a round's preferences and training, as its record lists it."""
-    try:
-        found = json.loads(model.iteration.get("warnings", "[]"))
-    except (ValueError, RecursionError):
-        return []
-    return [str(text) for text in found[:_MAX_WARNINGS]] if isinstance(found, list) else []
-
-
-def _ancestry(facts: RunFacts, model: ModelFacts, weights: Mapping[str, str | None]) -> tuple[str, ...]:
-    stated = model.iteration.get("parent_fingerprint")
-    present = weights.get(model.parent or "")
-    chain = wording.NOTHING
-    if stated and present:
-        chain = "whole" if stated == present else "BROKEN: other weights"
-    trained = next((s.counts for s in model.stages if s.name == "train"), {})
-    losses = _losses(facts, model) or [_count(trained, name) for name in ("first_loss", "final_loss")]
-    return (
-        model.name,
-        (model.fingerprint or wording.NOTHING)[:_HASH],
-        model.parent or wording.NOTHING,
-        (stated or wording.NOTHING)[:_HASH],
-        chain,
-        *(_count(trained, name) for name in ("records", "steps", "tokens")),
-        " → ".join(losses) if "first_loss" in trained else wording.NOTHING,
-    )
-
-
-def _losses(facts: RunFacts, model: ModelFacts) -> list[str]:
-    """Means over the first and the last tenth of the steps; none where there is no log."""
-    found = training_facts.logs(Path(facts.path) / model.name)
-    curves = [log.curves[name] for log in found for name in ("loss", "dpo_loss") if name in log.curves]
-    return [wording.count(x) for x in (curves[0].first, curves[0].last)] if curves else []
-
-
-def _checks(model: ModelFacts) -> dict[str, str]:
-    found = [
-        (key.removeprefix("checks."), value) for key, value in model.iteration.items() if key.startswith("checks.")
-    ]
-    return {wording.clip(key, 60).replace("_", " "): wording.clip(value, 60) for key, value in found[:_MAX_CHECKS]}
-
-
-def _count(counts: Numbers, name: str) -> str:
-    return wording.count(counts[name]) if name in counts else wording.NOTHING
 
 
 # --- what it was trained on

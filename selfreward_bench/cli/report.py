@@ -87,7 +87,7 @@ def report(
 
 
 def _collect(paths: Sequence[Path]) -> list[RunFacts]:
-    from reports.facts import run as facts
+    from reports.facts import reading as facts
 
     return [facts.collect(path) for path in paths]
 

@@ -258,7 +258,7 @@ def write_report(root: Path) -> Path:
     No lock is needed: the page can be built while another process works on the run.
     """
     from reports import html
-    from reports.facts import run as facts
+    from reports.facts import reading as facts
 
     path = root / REPORT
     draft = root / f".{os.getpid()}.{REPORT}"
@@ -270,7 +270,7 @@ def write_report(root: Path) -> Path:
 
 def show_results(run: RunDir) -> None:
     """Prints the main results of a run: what came of it in words, and the tables behind that."""
-    from reports.facts import run as facts
+    from reports.facts import reading as facts
     from selfreward_bench.cli.results import results
 
     show(*results(facts.collect(run.path)))

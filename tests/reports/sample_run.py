@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from leaderboards.standings import HeadToHead, Tournament, write_record
-from reports.facts.run import RunFacts, collect
+from reports.facts.reading import collect
+from reports.facts.run import RunFacts
 from selfreward_bench.config import RunConfig
 from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import EvalResult, Metric

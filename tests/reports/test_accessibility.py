@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reports import html
-from reports.facts.run import collect
+from reports.facts.reading import collect
 
 from . import whole_run
 from .browser import Chromium, chromium  # noqa: F401 - fixtures

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reports import html
-from reports.facts.run import collect
+from reports.facts.reading import collect
 
 from . import whole_run
 from .browser import Chromium, OpenPage, chromium, open_page  # noqa: F401 - fixtures

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from reports import figures
-from reports.facts.run import collect
+from reports.facts.reading import collect
 from selfreward_bench.errors import DataError, MissingDependencyError
 
 

@@ -15,7 +15,7 @@ import pytest
 from leaderboards import chain
 from leaderboards.health.run import write_health
 from reports import html
-from reports.facts.run import collect
+from reports.facts.reading import collect
 
 from . import whole_run
 from .browser import OpenPage, chromium, open_page  # noqa: F401 - fixtures

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from reports import html
-from reports.facts.run import collect
+from reports.facts.reading import collect
 
 from .browser import OpenPage, chromium, open_page  # noqa: F401 - fixtures
 

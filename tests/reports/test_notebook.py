@@ -16,7 +16,7 @@ from leaderboards.evaluation import Evaluation
 from leaderboards.standings import MetricDifference, Rating, Tournament
 from reports import notebook
 from reports.facts import paired
-from reports.facts.run import collect
+from reports.facts.reading import collect
 from selfreward_bench.types import EvalResult, Metric
 
 from . import whole_run

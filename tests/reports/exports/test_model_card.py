@@ -15,7 +15,7 @@ from leaderboards.comparing import OverSeeds, Together
 from leaderboards.nlp.tasks import TASKS
 from leaderboards.standings import write_record
 from reports.exports import model_card
-from reports.facts import run as facts
+from reports.facts import reading as facts
 from selfreward_bench.errors import DataError, EngineError
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import EvalResult, Metric

@@ -17,7 +17,7 @@ import pytest
 
 from leaderboards.comparing import Contrast, OverSeeds, Together
 from reports.exports import escaping, latex, tables
-from reports.facts import run as facts
+from reports.facts import reading as facts
 from reports.facts.run import RunFacts
 from selfreward_bench.errors import UnknownNameError
 

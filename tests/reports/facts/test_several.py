@@ -10,7 +10,8 @@ import pytest
 
 from leaderboards.comparing import Contrast, OverSeeds, Together
 from reports.facts import grouping, questions, several
-from reports.facts.run import RunFacts, collect
+from reports.facts.reading import collect
+from reports.facts.run import RunFacts
 from reports.facts.tables import Cell, Change, Grid
 
 from ..conftest import RunBuilder

@@ -66,14 +66,6 @@ def test_without_ties_one_number_stands_for_all_three_ways(builder: Any) -> None
     assert len(tables.result_table(collect(builder.path), JUDGING).rows) == 4
 
 
-def test_counts_of_a_stage_stand_in_the_order_of_its_work(builder: Any) -> None:
-    counts = {"continuations": 1440, "duplicate": 405, "empty": 0, "prompts": 1000, "rounds": 3, "final_loss": 0.7}
-    builder.stage("M2", "prompts", counts)
-    (model,) = collect(builder.path).models
-    ((_, told, _, _),) = tables.stage_rows(model.stages)
-    assert told == "rounds 3, continuations 1,440, duplicate 405, prompts 1,000"
-
-
 def test_every_term_is_explained_and_every_main_metric_has_one() -> None:
     for key in (QUALITY, JUDGING, "alpaca-eval@1", "mt-bench@1", "nlp@1", "ifeval@1"):
         shown = tables.headlines(key, list(described(key).metrics))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reports.facts.run import collect
+from reports.facts.reading import collect
 from reports.live.board import Board, Entry, arrange
 from reports.live.found import look
 

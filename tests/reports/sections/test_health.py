@@ -11,7 +11,7 @@ import pytest
 from leaderboards.health.records import HEALTH, Health, Reading, Warned
 from leaderboards.health.thresholds import THRESHOLDS
 from leaderboards.standings import write_record
-from reports.facts.run import collect
+from reports.facts.reading import collect
 from reports.page.section import Section
 from reports.sections import health
 

@@ -11,7 +11,8 @@ import yaml
 
 from leaderboards.comparing import Contrast, OverSeeds, Together
 from reports import html
-from reports.facts.run import RunFacts, collect
+from reports.facts.reading import collect
+from reports.facts.run import RunFacts
 from reports.sections import methods
 
 from ..conftest import QUALITY, RunBuilder

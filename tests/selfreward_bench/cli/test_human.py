@@ -93,7 +93,7 @@ def test_ratings_without_a_run_are_told(cli: Cli) -> None:
 
 @pytest.mark.usefixtures("answered")
 def test_weights_that_changed_make_it_old(cli: Cli) -> None:
-    from reports.facts.run import collect
+    from reports.facts.reading import collect
     from selfreward_bench.types import EvalResult
 
     cli("human", "sheet", RUN, "--pairs", "M2:M1", "--n", "10")

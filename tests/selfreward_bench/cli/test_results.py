@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reports.facts.run import collect
+from reports.facts.reading import collect
 from selfreward_bench.cli.console import show
 from selfreward_bench.cli.results import results
 
