@@ -162,7 +162,7 @@ def _judgments(language: Language, i: int) -> Iterator[dict[str, Any]]:
 def _write(path: Path, rows: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as stream:
-        stream.writelines(json.dumps(row) + "\n" for row in rows)
+        stream.writelines(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
 
 
 # --- measuring

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from leaderboards.descriptions import family, info, title
 from leaderboards.metrics import MICRO, MetricInfo
-from leaderboards.standings import MetricDifference
 from selfreward_bench.types import Metric
 
 __all__ = [
     "MICRO",
     "NOTHING",
+    "Bounded",
     "Tone",
     "arrow",
     "change",
@@ -38,6 +38,20 @@ __all__ = [
 
 NOTHING: Final = "—"
 Tone = Literal["better", "worse", "neutral"]
+
+
+class Bounded(Protocol):
+    """A difference with its interval."""
+
+    @property
+    def value(self) -> float | None: ...
+
+    @property
+    def low(self) -> float | None: ...
+
+    @property
+    def high(self) -> float | None: ...
+
 
 _DIGITS: Final = {"correlation": 3, "nats": 3, "characters": 1, "share": 1, "percent": 1, "rating": 0, "count": 0}
 _PER_CENT: Final = ("share", "percent")
@@ -117,7 +131,7 @@ def interval(low: float | None, high: float | None, unit: str, *, signed: bool =
     return f"[{', '.join(bounds)}]".replace(" %", "")
 
 
-def change(difference: MetricDifference, shown: MetricInfo) -> tuple[str, str]:
+def change(difference: Bounded, shown: MetricInfo) -> tuple[str, str]:
     """A difference and its interval: ``+0.35``, ``[+0.25, +0.45]`` (of shares and per cents, in percentage points).
 
     An interval that excludes zero gets as many digits as it takes to see that (two more at most).
@@ -130,7 +144,7 @@ def change(difference: MetricDifference, shown: MetricInfo) -> tuple[str, str]:
     return number(difference.value, shown.unit, signed=True, extra_digits=extra), bounds
 
 
-def direction(difference: MetricDifference) -> Literal[-1, 0, 1]:
+def direction(difference: Bounded) -> Literal[-1, 0, 1]:
     """+1 or -1 where the interval excludes zero; an end that rounding alone keeps from zero does not."""
     value, low, high = difference.value, difference.low, difference.high
     if value is None or low is None or high is None or not all(map(math.isfinite, (value, low, high))):
@@ -139,12 +153,12 @@ def direction(difference: MetricDifference) -> Literal[-1, 0, 1]:
     return 1 if low > least else -1 if high < -least else 0
 
 
-def arrow(difference: MetricDifference) -> str:
+def arrow(difference: Bounded) -> str:
     """An arrow only where the interval excludes zero."""
     return {1: "▲", -1: "▼", 0: ""}[direction(difference)]
 
 
-def tone(difference: MetricDifference, shown: MetricInfo) -> Tone:
+def tone(difference: Bounded, shown: MetricInfo) -> Tone:
     """Whether a difference that is no chance is one for the better."""
     sense = direction(difference) * shown.better
     return "better" if sense > 0 else "worse" if sense < 0 else "neutral"

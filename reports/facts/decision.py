@@ -18,7 +18,7 @@ from reports.facts.limits import lost_against
 from reports.facts.measures import Evidence
 from reports.facts.run import RunFacts
 
-__all__ = ["Decision", "Place", "decide"]
+__all__ = ["Decision", "Place", "decide", "deciding", "named"]
 
 #: family -> the metrics that may decide, in this order over all benchmarks
 _MAIN: Final = (
@@ -42,7 +42,7 @@ class Place:
     """Where a model stands among models outside a run.
 
     Attributes:
-        rank: 1 is best; models that are not shown to differ from the first of their rank share it.
+        rank: 1, and one more for each that is shown to be better.
     """
 
     rank: int
@@ -84,12 +84,7 @@ class _Contest:
 
     @property
     def label(self) -> str:
-        if self.benchmark == measures.HEAD_TO_HEAD:
-            return "head-to-head win rate"
-        label = wording.info(self.benchmark, self.metric).label
-        if wording.family(self.benchmark) == "quality":
-            return label[:1].lower() + label[1:]
-        return f"{measures.short_title(self.benchmark)}, {label[:1].lower()}{label[1:]}"
+        return named(self.benchmark, self.metric)
 
     def between(self, a: str, b: str) -> Evidence | None:
         """``a`` against ``b``, from whichever side it was compared."""
@@ -121,6 +116,26 @@ class _Contest:
         return f"{found.change.value} {found.change.interval}".strip() if found else "not compared"
 
 
+def named(benchmark: str, metric: str) -> str:
+    """A measure inside a sentence: ``true quality, sampled``; ``AlpacaEval, win rate``."""
+    if benchmark == measures.HEAD_TO_HEAD:
+        return "head-to-head win rate"
+    label = wording.info(benchmark, metric).label
+    label = label[:1].lower() + label[1:]
+    return label if wording.family(benchmark) == "quality" else f"{measures.short_title(benchmark)}, {label}"
+
+
+def deciding(runs: Sequence[RunFacts]) -> Iterator[tuple[str, str]]:
+    """``(benchmark, metric)`` of what may decide, in order, as far as the runs have results of it."""
+    keys = tables.benchmarks(runs)
+    own = [(key, metric) for family, metric in _MAIN for key in _keys(family, keys)]
+    of_others = [key for key in keys if not descriptions.is_own(key)]
+    others = [(key, m) for key in of_others for facts in runs for m in tables.headline_metrics(facts, key)[:1]]
+    for key, metric in dict.fromkeys([*own, *others]):
+        if key == measures.HEAD_TO_HEAD or wording.info(key, metric).better:
+            yield key, metric
+
+
 def decide(facts: RunFacts) -> Decision:
     """Which of the models is best, or that none is shown to be."""
     names = [m.name for m in facts.evaluated]
@@ -134,12 +149,7 @@ def decide(facts: RunFacts) -> Decision:
 
 def _contest(facts: RunFacts, names: Sequence[str]) -> _Contest | None:
     """By the first measure that two of the models were compared on."""
-    keys = tables.benchmarks([facts])
-    own = [(key, metric) for family, metric in _MAIN for key in _keys(family, keys)]
-    others = [(k, m) for k in keys if not descriptions.is_own(k) for m in tables.headline_metrics(facts, k)[:1]]
-    for key, metric in (*own, *others):
-        if key != measures.HEAD_TO_HEAD and not wording.info(key, metric).better:
-            continue
+    for key, metric in deciding([facts]):
         found = _Contest(facts, tuple(names), key, metric)
         if any(found.between(a, b) for i, a in enumerate(names) for b in names[:i]):
             return found
@@ -251,17 +261,16 @@ def _of_others(contest: _Contest) -> Decision:
         return _undecided(contest.facts, contest.names)
     places = _places(contest, ranked)
     top = [p.model for p in places if p.rank == 1]
-    if len(top) == len(ranked):
-        told = (
-            f"No model is shown to be the best of {len(ranked)}: all are tied by {contest.label}, {_by(contest, top)}"
-        )
-        return Decision(told, "neutral", _elsewhere(contest, ranked), contest.label, places)
-    if len(top) > 1:
-        told = f"{wording.listing(top)} are tied at the top of {len(ranked)} by {contest.label}, {_by(contest, top)}"
-        return Decision(told, "neutral", _elsewhere(contest, ranked), contest.label, places)
-    told = f"{top[0]} is the best of {len(ranked)}: {contest.told(top[0], ranked[1])} {contest.label} over {ranked[1]}"
     cautions = _elsewhere(contest, ranked)
-    return Decision(told, "mixed" if cautions else "better", cautions, contest.label, places)
+    if len(top) == 1:
+        other = next(n for n in ranked if n != top[0])
+        told = f"{top[0]} is the best of {len(ranked)}: {contest.told(top[0], other)} {contest.label} over {other}"
+        return Decision(told, "mixed" if cautions else "better", cautions, contest.label, places)
+    tied = f"{wording.listing(top)} are tied at the top of {len(ranked)}"
+    if len(top) in (0, len(ranked)):  # none where each is beaten by another one
+        tied = f"No model is shown to be the best of {len(ranked)}" + (": all are tied" if top else "")
+    told = f"{tied} by {contest.label}, {_by(contest, top or ranked)}"
+    return Decision(told, "neutral", cautions, contest.label, places)
 
 
 def _by(contest: _Contest, top: Sequence[str]) -> str:
@@ -269,17 +278,15 @@ def _by(contest: _Contest, top: Sequence[str]) -> str:
 
 
 def _places(contest: _Contest, ranked: Sequence[str]) -> tuple[Place, ...]:
-    """Standard competition ranking; a model shares the rank of the best one it is not shown to be worse than."""
+    """A model's rank is one more than the number of those that are shown to be better; equal ranks by their value."""
     unit = (
         "share" if contest.benchmark == measures.HEAD_TO_HEAD else wording.info(contest.benchmark, contest.metric).unit
     )
-    places: list[Place] = []
-    head, rank = ranked[0], 1
-    for i, name in enumerate(ranked, 1):
-        if contest.is_better(head, name):
-            head, rank = name, i
-        places.append(Place(rank, name, wording.number(contest.value(name), unit)))
-    return tuple(places)
+    found = (
+        Place(1 + sum(contest.is_better(n, name) for n in ranked), name, wording.number(contest.value(name), unit))
+        for name in ranked
+    )
+    return tuple(sorted(found, key=lambda p: p.rank))
 
 
 def _elsewhere(contest: _Contest, ranked: Sequence[str]) -> tuple[str, ...]:

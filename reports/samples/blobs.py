@@ -1,7 +1,7 @@
 """Samples packed for the page: JSON in which every text stands once, no larger than a page that opens at once allows.
 
-Where all texts are too much, the samples that changed least keep the beginning of theirs, and of more samples than a
-list can hold those that changed most stay; the page says so.
+Where all texts are too much, the samples that changed least keep the beginning of theirs, or are left out; the page
+says so.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from reports import wording
-from reports.samples.records import UNPARSED, WIN_SHARE, Sample, SampleSet, Side, Texts
+from reports.samples import choosing
+from reports.samples.records import WIN_SHARE, Sample, SampleSet, Side, Texts
 
 __all__ = ["BUDGET", "Packed", "TextPool", "pack"]
 
 BUDGET: Final = 11_500_000  # characters of all blobs together, compressed and written in base64
 _BLOCK: Final = 2**17  # bytes
-MAX_SAMPLES: Final = 3_000  # of one benchmark
 SHORT: Final = 400  # characters that a shortened text keeps
 _ROUNDS: Final = 4
 
@@ -65,7 +65,7 @@ class TextPool:
 
 def pack(sets: Sequence[SampleSet], budget: int = BUDGET) -> list[Packed]:
     """A blob per set; all of them stay below the budget, whatever the sets hold."""
-    kept = {(i, k): s for i, x in enumerate(sets) for k, s in _most_changed(x.samples, MAX_SAMPLES)}
+    kept = {(i, k): s for i, x in enumerate(sets) for k, s in enumerate(x.samples)}
     ranked = sorted(kept, key=_interest(sets))  # the least interesting first
     short: set[_Key] = set()
     contents = _encode(sets, kept, short)
@@ -88,29 +88,8 @@ def pack(sets: Sequence[SampleSet], budget: int = BUDGET) -> list[Packed]:
 # --- what is kept
 
 
-def _most_changed(samples: Sequence[Sample], limit: int) -> list[tuple[int, Sample]]:
-    """All samples, or those that changed most, in their order."""
-    numbered = list(enumerate(samples))
-    if len(numbered) <= limit:
-        return numbered
-    weight = _weights(samples)
-    return sorted(sorted(numbered, key=lambda x: -weight[x[0]])[:limit], key=lambda x: x[0])
-
-
-def _weights(samples: Sequence[Sample]) -> list[float]:
-    """How much there is to see of each: its change, as a share of its metric's largest; a lost verdict is much."""
-    largest: dict[str, float] = {}
-    for s in samples:
-        largest[s.metric] = max(largest.get(s.metric, 0.0), s.change)
-    return [max(s.change / (largest[s.metric] or 1), 0.5 * _is_lost(s)) for s in samples]
-
-
-def _is_lost(sample: Sample) -> bool:
-    return any(side.flags & UNPARSED for side in sample.sides.values())
-
-
 def _interest(sets: Sequence[SampleSet]) -> Callable[[_Key], tuple[float, int, int]]:
-    weights = [_weights(x.samples) for x in sets]
+    weights = [choosing.weights(x.samples) for x in sets]
     return lambda key: (weights[key[0]][key[1]], -key[1], key[0])
 
 
@@ -160,11 +139,11 @@ def _encode(sets: Sequence[SampleSet], kept: Mapping[_Key, Sample], short: set[_
 
 def _content(of: SampleSet, samples: Sequence[tuple[Sample, bool]]) -> bytes:
     pool, names = TextPool(), TextPool()  # names: of categories, labels and measures
-    metrics = _metrics(of)
+    metrics = {metric: i for i, metric in enumerate(of.metrics)}
     rows = [
         [
             s.id,
-            metrics.index(s.metric),
+            metrics[s.metric],
             names.add(s.category),
             int(shorten),
             [_side(s.sides.get(k), pool, names, of.benchmark, shorten) for k in range(len(of.checkpoints))],
@@ -223,12 +202,8 @@ def _number(benchmark: str, measure: str, value: float | None) -> str:
 def _packed(of: SampleSet, i: int, content: bytes, kept: Mapping[_Key, Sample], short: set[_Key]) -> Packed:
     mine = [key for key in kept if key[0] == i]
     cut = sum(key in short and _savings(kept[key]) > 0 for key in mine)
-    groups = tuple(_group(of, metric) for metric in _metrics(of))
-    return Packed(of.benchmark, content, of.checkpoints, groups, of.start, len(of.samples), len(mine), cut)
-
-
-def _metrics(of: SampleSet) -> list[str]:
-    return list(dict.fromkeys(s.metric for s in of.samples))
+    groups = tuple(_group(of, metric) for metric in of.metrics)
+    return Packed(of.benchmark, content, of.checkpoints, groups, of.start, of.total, len(mine), cut)
 
 
 def _group(of: SampleSet, metric: str) -> dict[str, Any]:

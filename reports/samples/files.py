@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from reports import wording
 from selfreward_bench.errors import DataError
 from selfreward_bench.storage import jsonl
 
-__all__ = ["LIMIT", "conversation", "name", "number", "numbered", "objects", "said", "shown"]
+__all__ = ["LIMIT", "conversation", "may_hold", "name", "number", "numbered", "objects", "said", "shown"]
 
 LIMIT: Final = 8_000  # characters of one text that are kept
 _NAME: Final = 200
@@ -74,6 +74,29 @@ def numbered(
         gaps.append(f"{place} cannot be read to its end: {wording.clip(str(error), 300)}")
     if damaged:
         gaps.append(f"{place}: {_lines(len(damaged))} damaged and left out (the first: line {damaged[0]:,}).")
+
+
+def may_hold(field: str, values: Iterable[str]) -> Callable[[int, bytes], bool]:
+    """For ``numbered``: the lines whose first field is one of some texts.
+
+    That is told from how srbench begins and ends a line, without reading it as JSON; a line of any other form is looked
+    at, so whoever asks looks again.
+
+    >>> wanted = may_hold("id", ["a"])
+    >>> [wanted(1, line) for line in (b'{"id":"a","n":1}\\n', b'{"id":"b","n":1}\\n', b'{"n":1,"id":"b"}\\n')]
+    [True, False, True]
+    """
+    beginning = f'{{"{field}":"'.encode()
+    start = len(beginning)
+    known = {value.encode(errors="surrogatepass") for value in values}
+
+    def wanted(_: int, line: bytes) -> bool:
+        if not (line.startswith(beginning) and line.endswith(b"}\n")):
+            return True
+        value = line[start : line.find(b'"', start)]
+        return value in known or b"\\" in value
+
+    return wanted
 
 
 def _object(line: bytes | str) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import Any
 from leaderboards.standings import MATCHES
 from reports import wording
 from reports.facts.run import RunFacts
-from reports.samples import files
+from reports.samples import choosing, files
 from reports.samples.records import (
     DISAGREEING,
     TRUNCATED,
@@ -55,9 +55,8 @@ def matched(facts: RunFacts, label: str, gaps: list[str]) -> SampleSet | None:
         samples.append(Sample(files.name(prompt_id), WIN_SHARE, "", sides, matches))
     key = facts.tournament.benchmark
     title = f"{key} ({label.removesuffix(' · ')})" if label else key
-    return SampleSet(
-        title, tuple(f"{label}{files.name(n)}" for n in names), tuple(samples), start_pair(names, [len(names) - 1])
-    )
+    checkpoints = [f"{label}{files.name(n)}" for n in names]
+    return choosing.as_set(title, checkpoints, samples, start_pair(names, [len(names) - 1]))
 
 
 def _verdicts(folder: Path, names: Sequence[str], label: str, gaps: list[str]) -> dict[str, dict[Pair, list[Stored]]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,6 @@ __all__ = ["Iteration", "Pair", "collect", "contents"]
 
 MAX_PAIRS: Final = 200
 _EXTREMES: Final = 30  # of each kind
-_BEGINNING: Final = b'{"prompt_id":"'  # of a judgment's line
 _JUDGMENTS: Final = 4  # of one answer that are shown
 _BUDGET: Final = 3_000_000  # characters of all texts of all iterations, before they are compressed
 _LIMITS: Final = (files.LIMIT, 3_000, 1_500, 800, 400)  # of one text: the longest that keeps to the budget
@@ -159,9 +158,9 @@ def _words(
 ) -> dict[tuple[str, str], list[str]]:
     """Prompt id and answer's index -> the judge's words, of the answers in ``records``."""
     wanted = {_answer(v, f"{side}_index") for v in records for side in ("chosen", "rejected")}
-    prompts = {prompt.encode(errors="surrogatepass") for prompt, _ in wanted}
+    of_one = files.may_hold("prompt_id", {prompt for prompt, _ in wanted})
     found: dict[tuple[str, str], list[str]] = {}
-    for _, v in files.numbered(path, gaps, place, lambda _, line: _may_be_of(line, prompts)):
+    for _, v in files.numbered(path, gaps, place, of_one):
         key = _answer(v, "index")
         if key not in wanted or len(found.get(key, ())) >= _JUDGMENTS:
             continue
@@ -170,14 +169,6 @@ def _words(
         head = f"[no score: {reason}]" if score is None else f"[{wording.number(score, 'points')}]"
         found.setdefault(key, []).append(f"{head} {text}")
     return found
-
-
-def _may_be_of(line: bytes, prompts: Set[bytes]) -> bool:
-    """Whether a judgment is of one of the prompts, told from how srbench begins and ends a line; True of any other."""
-    if not (line.startswith(_BEGINNING) and line.endswith(b"}\n")):
-        return True
-    prompt = line[len(_BEGINNING) : line.find(b'"', len(_BEGINNING))]
-    return prompt in prompts or b"\\" in prompt
 
 
 def _answer(values: Mapping[str, Any], index: str) -> tuple[str, str]:

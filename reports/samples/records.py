@@ -86,6 +86,11 @@ class Sample:
         values = [s.value for s in self.sides.values() if s.value is not None]
         return max(values) - min(values) if values else 0.0
 
+    @property
+    def lost(self) -> bool:
+        """Whether a verdict could not be read."""
+        return any(side.flags & UNPARSED for side in self.sides.values())
+
     def values(self, a: int, b: int) -> tuple[float | None, float | None]:
         """What two checkpoints came to."""
         if self.matches:
@@ -98,16 +103,22 @@ class Sample:
 
 @dataclass(frozen=True)
 class SampleSet:
-    """The samples of one benchmark, of all checkpoints that were scored on it.
+    """The samples of one benchmark that the page holds, of all checkpoints that were scored on it.
 
     Attributes:
         start: the numbers of the two checkpoints that are looked at first.
+        total: how many samples there are; ``samples`` are those that changed most.
+        metrics: of all of them.
+        extremes: the largest loss and the largest gain between the two of ``start``.
     """
 
     benchmark: str
     checkpoints: tuple[str, ...]
     samples: tuple[Sample, ...]
     start: tuple[int, int]
+    total: int
+    metrics: tuple[str, ...]
+    extremes: tuple[Sample, ...]
 
 
 def start_pair(checkpoints: Sequence[str], ends: Sequence[int]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Several runs side by side: what they are, what each question's answer is, and their numbers in one table.
+"""Several runs side by side: which method is best, what they are, each question's answer, their numbers in one table.
 
 It stands first on a page of several runs; of a single run there is none.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from leaderboards.comparing import Together
-from reports.facts import grouping, several
+from reports.facts import grouping, method_decision, several
 from reports.facts.run import RunFacts
 from reports.page import rendering
 from reports.page.section import Section
@@ -30,6 +30,7 @@ def build(runs: Sequence[RunFacts], together: Together | None = None) -> Section
     pictures = [(title, f"methods-{i}", chart) for i, (title, chart) in enumerate(several.charts(groups, found))]
     body = rendering.render(
         "methods.html.j2",
+        decision=method_decision.decide(groups, found),
         n_runs=len(runs),
         groups=groups,
         differing=grouping.differing(groups),

@@ -7,7 +7,7 @@ and for readers without scripts.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -94,28 +94,14 @@ def _index(packed: Sequence[Packed]) -> dict[str, Any]:
 
 def _examples(sets: Sequence[SampleSet], packed: Sequence[Packed]) -> list[_Example]:
     """Of each benchmark the largest loss and the largest gain."""
-    found = [_example(x, p, sample) for x, p in zip(sets, packed, strict=True) for sample in _extremes(x)]
+    found = [_example(x, p, sample) for x, p in zip(sets, packed, strict=True) for sample in x.extremes]
     return found[:_STATIC]
-
-
-def _extremes(of: SampleSet) -> Iterator[Sample]:
-    """The sample with the largest loss, and the one with the largest gain, from the first looked-at pair."""
-    a, b = of.start
-    values = ((s, s.values(a, b)) for s in of.samples)
-    differences = [(second - first, s) for s, (first, second) in values if first is not None and second is not None]
-    if not differences or a == b:
-        return
-    low, high = (pick(differences, key=lambda x: x[0]) for pick in (min, max))
-    if low[0] < 0:
-        yield low[1]
-    if high[0] > 0:
-        yield high[1]
 
 
 def _example(of: SampleSet, packed: Packed, sample: Sample) -> _Example:
     a, b = of.start
     values = sample.values(a, b)
-    metric = dict(zip(dict.fromkeys(s.metric for s in of.samples), packed.groups, strict=True))[sample.metric]
+    metric = dict(zip(of.metrics, packed.groups, strict=True))[sample.metric]
     panes = tuple(_pane(of, sample, k, _value(metric, v)) for k, v in zip((a, b), values, strict=True))
     first = next(iter(sample.sides.values()))
     return _Example(

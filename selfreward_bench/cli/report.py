@@ -117,10 +117,11 @@ def _write_page(found: Sequence[RunFacts], output: Path | None) -> None:
 
 
 def _show_over_seeds(found: Sequence[RunFacts], together: Together) -> None:
-    """What the seeds of each recipe come to, as a table in the terminal."""
-    from reports.facts import grouping, several
+    """Which method is best, and what the seeds of each recipe come to, as a table in the terminal."""
+    from reports.facts import grouping, method_decision, several
 
     groups = grouping.group(found)
+    say(method_decision.decide(groups, together).text)
     rows = several.lines(groups, together)
     if rows:
         show(Columns(("METHOD", "MEASURE", "SEEDS", "MODELS", "DIFFERENCE"), rows, right=(2,)))

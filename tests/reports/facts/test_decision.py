@@ -184,6 +184,16 @@ def test_models_outside_a_run_are_ranked_with_what_is_tied(
     assert [(p.rank, p.model) for p in found.ranking] == ranks
 
 
+def test_the_best_is_better_than_every_other_and_not_the_next_one_alone(outside: Any, difference: Difference) -> None:
+    outside.standings(compared(difference, low=STILL, high=STILL, between=UP))
+    found = decision.decide(collect(outside.path))
+    assert found.sentence == (
+        "ckpt-192 and full are tied at the top of 3 by true quality, sampled, ckpt-192 +0.10 [\u22120.10, +0.30] "
+        "against full"
+    )
+    assert [(p.rank, p.model) for p in found.ranking] == [(1, "ckpt-192"), (1, "full"), (2, "ckpt-96")]
+
+
 def test_a_leader_that_is_worse_elsewhere_is_told(outside: Any, difference: Difference) -> None:
     for model in ("full", "ckpt-96", "ckpt-192"):
         outside.result(model, NLP, average=0.5)

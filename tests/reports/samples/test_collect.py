@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from reports import html, wording
-from reports.samples import blobs
+from reports.samples import blobs, choosing
 from reports.samples import collect as samples
 from reports.samples import files as sample_files
 from reports.samples.records import DISAGREEING, TRUNCATED, UNPARSED, SampleSet
@@ -357,7 +357,7 @@ def test_what_changed_least_is_shortened_first(run: SampleRun) -> None:
 
 
 def test_of_too_many_samples_those_that_changed_most_are_kept(run: SampleRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blobs, "MAX_SAMPLES", 3)
+    monkeypatch.setattr(choosing, "MAX_SAMPLES", 3)
     for name, sign in (("M1", 0), ("M2", 1)):
         run.scores(name, ALPACA, [alpaca(f"s{k}", float(sign * k), "x") for k in range(9)])
     (found,), (blob,) = packed(run)

@@ -1,0 +1,154 @@
+"""Several runs: the sentence on top says which method is best only where an interval over seeds and prompts does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leaderboards.comparing import Contrast, OverSeeds, Together
+from leaderboards.standings import MetricDifference
+from reports.facts import method_decision
+from reports.facts.grouping import Group
+from reports.facts.reading import collect
+from reports.facts.run import RunFacts
+
+from ..conftest import JUDGING, QUALITY, RunBuilder
+
+ALPACA = "alpaca-eval@1"
+UP, STILL, DOWN = (0.5, 0.2, 0.8), (0.1, -0.2, 0.4), (-0.5, -0.8, -0.2)
+Ends = tuple[float, float, float]
+
+
+def run(path: Path, metrics: dict[str, float] | None = None, benchmark: str = QUALITY) -> RunFacts:
+    found = RunBuilder(path)
+    for model in ("M1", "M3"):
+        found.result(model, benchmark, metrics=metrics or {"quality_sampled": 3.5})
+    return collect(path)
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> list[Group]:
+    """Methods ``a`` and ``b`` with two seeds, ``c`` with one run."""
+    return [Group(n, tuple(run(tmp_path / f"{n}{k}") for k in range(1 if n == "c" else 2))) for n in "abc"]
+
+
+def over(value: float, against: str = "", ends: Ends | None = None, **changes: Any) -> OverSeeds:
+    value, low, high = ends or (value, value - 0.1, value + 0.1)
+    fields = {"benchmark": QUALITY, "metric": "quality_sampled", "model": "M3", "n_seeds": 2, "n_prompts": 9, "sd": 0.1}
+    return OverSeeds(**{**fields, "against": against, "value": value, "low": low, "high": high, **changes})
+
+
+def contrast(a: int, b: int, ends: Ends, benchmark: str = QUALITY, metric: str = "quality_sampled") -> Contrast:
+    value, low, high = ends
+    return Contrast(benchmark=benchmark, metric=metric, model="M3", a=a, b=b, value=value, low=low, high=high)
+
+
+def put_together(*contrasts: Contrast) -> Together:
+    """``a`` comes to 3.6, ``b`` to 3.8; ``c``'s single run has 3.5."""
+    return Together(pooled=((over(3.6),), (over(3.8),), ()), contrasts=contrasts)
+
+
+@pytest.mark.parametrize(
+    ("ba", "ca", "cb", "sentence", "ranks"),
+    [
+        (
+            UP, STILL, DOWN,
+            "b is the best of 3 methods: at M3 +0.50 [+0.20, +0.80] true quality, sampled over a",
+            [(1, "b"), (2, "a"), (2, "c")],
+        ),
+        (
+            STILL, STILL, DOWN,
+            "b and a are tied at the top of 3 methods by true quality, sampled of M3: b +0.10 [\u22120.20, +0.40] "
+            "against a",
+            [(1, "b"), (1, "a"), (2, "c")],
+        ),
+        (
+            STILL, STILL, STILL,
+            "No method is shown to be the best of 3 methods by true quality, sampled of M3: b +0.10 [\u22120.20, "
+            "+0.40] against a",
+            [(1, "b"), (1, "a"), (1, "c")],
+        ),
+    ],
+)  # fmt: skip
+def test_methods_are_ranked_with_what_is_tied(
+    three: list[Group], ba: Ends, ca: Ends, cb: Ends, sentence: str, ranks: list[tuple[int, str]]
+) -> None:
+    found = method_decision.decide(three, put_together(contrast(1, 0, ba), contrast(2, 0, ca), contrast(2, 1, cb)))
+    assert found.sentence == sentence
+    assert [(p.rank, p.model) for p in found.ranking] == ranks
+    assert found.cautions == ("of c there is one run, and another seed would lie elsewhere",)
+
+
+def test_a_method_that_is_better_by_another_benchmark_is_told(three: list[Group]) -> None:
+    judging = contrast(1, 0, (-0.1, -0.15, -0.05), JUDGING, "pairwise_accuracy")
+    found = method_decision.decide(three[:2], put_together(contrast(1, 0, UP), judging))
+    assert (found.tone, found.cautions) == (
+        "mixed",
+        ("a is better than b: +10.0 [+5.0, +15.0] Judge accuracy, pairwise accuracy, human ranks (tie = \u00bd)",),
+    )
+
+
+def test_what_the_next_round_would_be_trained_on_is_counted_over_runs(
+    three: list[Group], difference: Callable[..., MetricDifference], tmp_path: Path
+) -> None:
+    worse = difference("M3", "M1", -0.1, -0.2, -0.05, "own_pairwise_accuracy", JUDGING)
+    runs = []
+    for k in range(2):
+        builder = RunBuilder(tmp_path / f"x{k}")
+        for model in ("M1", "M3"):
+            builder.result(model, quality_sampled=3.8)
+            builder.result(model, JUDGING, own_pairwise_accuracy=0.6)
+        builder.standings([worse.model_copy(update={"paired": False})])
+        runs.append(collect(builder.path))
+    found = method_decision.decide([three[0], Group("x", tuple(runs))], put_together(contrast(1, 0, UP)))
+    assert found.cautions == ("x: in 2 of 2 runs M3 judges its own answers worse than M1 did",)
+
+
+@pytest.mark.parametrize(
+    ("ends", "sentence", "tone"),
+    [
+        (UP, "M3 is better than M1 over 2 seeds: +0.50 [+0.20, +0.80] true quality, sampled", "better"),
+        (
+            STILL,
+            "M3 is not shown to be better than M1 over 2 seeds: +0.10 [\u22120.20, +0.40] true quality, sampled",
+            "neutral",
+        ),
+        (DOWN, "M3 is worse than M1 over 2 seeds: \u22120.50 [\u22120.80, \u22120.20] true quality, sampled", "worse"),
+    ],
+)
+def test_seeds_of_one_recipe_are_told_by_their_gain(three: list[Group], ends: Ends, sentence: str, tone: str) -> None:
+    found = method_decision.decide(three[:1], Together(pooled=((over(3.6), over(0.0, "M1", ends)),)))
+    assert (found.sentence, found.tone, found.ranking) == (sentence, tone, ())
+
+
+def test_what_the_seeds_lost_elsewhere_is_a_caution(three: list[Group]) -> None:
+    lost = over(0.0, "M1", (-0.05, -0.07, -0.02), benchmark=JUDGING, metric="pairwise_accuracy")
+    found = method_decision.decide(three[:1], Together(pooled=((over(0.0, "M1", UP), lost),)))
+    assert found.cautions == (
+        "worse: \u22125.0 [\u22127.0, \u22122.0] Judge accuracy, pairwise accuracy, human ranks (tie = \u00bd)",
+    )
+
+
+@pytest.mark.parametrize(("longer", "decided"), [((900.0, 700.0, 1100.0), False), ((20.0, -50.0, 90.0), True)])
+def test_a_raw_win_rate_of_answers_that_differ_in_length_decides_nothing(
+    tmp_path: Path, longer: Ends, decided: bool
+) -> None:
+    metrics = {"win_rate": 20.0, "avg_length": 1_000.0}
+    groups = [Group(n, (run(tmp_path / n, metrics, ALPACA),)) for n in "ab"]
+    raw, length = contrast(1, 0, (9.0, 6.0, 12.0), ALPACA, "win_rate"), contrast(1, 0, longer, ALPACA, "avg_length")
+    found = method_decision.decide(groups, Together(pooled=((), ()), contrasts=(raw, length)))
+    told = {
+        True: "b is the best of 2 methods: at M3 +9.0 [+6.0, +12.0] AlpacaEval, win rate over a",
+        False: "a and b were not held against each other but by raw win rates of answers that differ in length, "
+        "so none can be called the best",
+    }
+    assert found.sentence == told[decided]
+
+
+def test_nothing_put_together_decides_nothing(three: list[Group]) -> None:
+    found = method_decision.decide(three, Together())
+    assert found.sentence == "a, b and c were not held against each other, so none can be called the best"
+    assert method_decision.decide(three[:1], Together()).tone == "unknown"
