@@ -74,7 +74,7 @@ def _runs(walk: _Walk, folder: Path, depth: int) -> Iterator[Path]:
         return
     entries = _entries(folder)
     walk.left -= 1 + len(entries)
-    if _is_run(folder, entries):
+    if _is_run(entries):
         yield folder
         return
     if depth == _MAX_DEPTH:
@@ -84,7 +84,7 @@ def _runs(walk: _Walk, folder: Path, depth: int) -> Iterator[Path]:
             yield from _runs(walk, Path(entry.path), depth + 1)
 
 
-def _is_run(folder: Path, entries: list[os.DirEntry[str]]) -> bool:
+def _is_run(entries: list[os.DirEntry[str]]) -> bool:
     """Settings, a stage that was begun, or a model's results."""
     if any(e.name == _CONFIG and e.is_file(follow_symlinks=False) for e in entries):
         return True

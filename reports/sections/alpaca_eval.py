@@ -42,15 +42,13 @@ def _panels(facts: RunFacts, key: str) -> Iterator[Panel]:
     parts = tables.breakdowns(facts, key).get("win_rate", [])
     lengths = [p for p in parts if "_length_" in p]
     if categories := [p for p in parts if p not in lengths]:
-        yield parts_panel(facts, key, "win_rate", "Win rate by category", categories)
+        yield parts_panel(facts, key, "Win rate by category", categories)
     if lengths:
         note = (
             "Quarters of the instructions by the reference's length are the same for all models; quarters by the own "
             "answer's length are each model's own."
         )
-        yield parts_panel(
-            facts, key, "win_rate", "Win rate by length", sorted(lengths, reverse=True, key=_by_whose), note
-        )
+        yield parts_panel(facts, key, "Win rate by length", sorted(lengths, reverse=True, key=_by_whose), note)
 
 
 def _by_whose(part: str) -> tuple[bool, int]:

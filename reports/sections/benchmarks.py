@@ -113,7 +113,7 @@ def _conditions(results: Sequence[EvalResult]) -> tuple[tuple[str, str], ...]:
     return (*last.comparability.items(), ("settings", last.config_hash[:12]))
 
 
-def parts_panel(facts: RunFacts, key: str, whole: str, title: str, parts: Sequence[str], note: str = "") -> Panel:
+def parts_panel(facts: RunFacts, key: str, title: str, parts: Sequence[str], note: str = "") -> Panel:
     """A metric by its parts (categories, kinds of task), model by model."""
     return Panel(
         title,
@@ -133,4 +133,4 @@ def build(runs: Sequence[RunFacts]) -> Section | None:
 
 def _all_parts(facts: RunFacts, key: str) -> Iterator[Panel]:
     for whole, parts in tables.breakdowns(facts, key).items():
-        yield parts_panel(facts, key, whole, f"{wording.info(key, whole).label}, by part", parts)
+        yield parts_panel(facts, key, f"{wording.info(key, whole).label}, by part", parts)

@@ -28,5 +28,5 @@ def build(runs: Sequence[RunFacts]) -> Section | None:
 def _panels(facts: RunFacts, key: str) -> Iterator[Panel]:
     if chart := plots.metric_dots(facts, key, _LEVELS, "Shares followed, with 95% intervals"):
         yield Panel("Followed", chart=chart)
-    for whole, parts in tables.breakdowns(facts, key).items():
-        yield parts_panel(facts, key, whole, "Instructions followed, strict, by kind", parts)
+    for parts in tables.breakdowns(facts, key).values():
+        yield parts_panel(facts, key, "Instructions followed, strict, by kind", parts)

@@ -63,7 +63,7 @@ def _panels(facts: RunFacts, key: str) -> Iterator[Panel]:
         yield Panel("Grades given", "A judge whose grades all fall together can tell nothing apart.", chart)
     for whole, parts in tables.breakdowns(facts, key).items():
         label = wording.info(key, whole).label
-        yield parts_panel(facts, key, whole, f"{label}, by category", parts)
+        yield parts_panel(facts, key, f"{label}, by category", parts)
     if facts.drift is not None and key == _last_key(facts):
         yield from _drift(facts.drift)
 

@@ -31,4 +31,4 @@ def _panels(facts: RunFacts, key: str) -> Iterator[Panel]:
         if chart := plots.metric_dots(facts, key, turns, f"{what} by turn, with 95% intervals", labels=labels):
             yield Panel(f"{what} by turn", chart=chart)
         if categories := parts.get(whole):
-            yield parts_panel(facts, key, whole, f"{what} by category", categories)
+            yield parts_panel(facts, key, f"{what} by category", categories)

@@ -35,7 +35,7 @@ def _panels(facts: RunFacts, key: str) -> Iterator[Panel]:
             result=tables.result_table(facts, key, grades),
         )
     if families := parts.get("quality_sampled"):
-        yield parts_panel(facts, key, "quality_sampled", "Kinds of task, sampled answers", families)
+        yield parts_panel(facts, key, "Kinds of task, sampled answers", families)
 
 
 def _grades(facts: RunFacts, key: str, grades: Sequence[str]) -> Chart:
