@@ -144,6 +144,8 @@ def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 def _stays(path: str, root: Path) -> bool:
     try:
+        return Path(path).resolve(strict=True).is_relative_to(root)
+    except FileNotFoundError:
         return Path(path).resolve().is_relative_to(root)
-    except (OSError, RuntimeError):  # a circle of links
+    except (OSError, RuntimeError):  # a circle of links; only strictly is it an error of every Python
         return False

@@ -157,6 +157,7 @@ def test_a_response_that_does_not_unpack_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="damaged"):
         store.get(["k"])
     store.close()
+    store.close()
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
