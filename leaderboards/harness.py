@@ -36,7 +36,7 @@ from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.decoding import json_file
 from selfreward_bench.storage.files import os_errors, write_atomic
 from selfreward_bench.storage.rundir import hash_json
-from selfreward_bench.types import Description, EvalResult
+from selfreward_bench.types import Description, EvalResult, SampleScore
 
 __all__ = ["evaluate_checkpoint", "evaluate_model", "is_current"]
 
@@ -169,6 +169,15 @@ class _Evaluation:
             return stored
         standings.write_record(self.directory / _Start.file, start)
         self.reporter.started(stage, benchmark.plan(self.setting).units or None, "samples")
+        result, rows = self._run(benchmark, start)
+        standings.write_record(self.directory / standings.RESULT, result)
+        counts = _headline(result) | {f"unscored: {r}": n for r, n in unscored(rows).items()}
+        self.reporter.finished(stage, counts, result.seconds)
+        self._tell_notes(stage)
+        return result
+
+    def _run(self, benchmark: Benchmark, start: _Start) -> tuple[EvalResult, Sequence[SampleScore]]:
+        """Runs it and keeps its rows; the result, and the rows it sums up."""
         asked = self._asked(benchmark)
         before, spent, began = _number(self.directory / _COST), self._spent(), time.monotonic()
 
@@ -221,11 +230,7 @@ class _Evaluation:
             incomplete=outcome.incomplete,
             notes=tuple(outcome.notes),
         )
-        standings.write_record(self.directory / standings.RESULT, result)
-        counts = _headline(result) | {f"unscored: {r}": n for r, n in unscored(outcome.rows).items()}
-        self.reporter.finished(stage, counts, result.seconds)
-        self._tell_notes(stage)
-        return result
+        return result, outcome.rows
 
     def _served_as(self, benchmark: Benchmark) -> dict[str, str]:
         """What a served judge called itself in its answers, also to earlier calls: providers change their models."""

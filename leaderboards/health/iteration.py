@@ -65,14 +65,6 @@ def _told(folder: Path, seen: Collected, rewards: str) -> IterationHealth:
 # --- what stages say of themselves
 
 
-def quantiles(values: Sequence[float]) -> Quantiles | None:
-    """Mean and deciles; None of nothing."""
-    if not values:
-        return None
-    p10, p50, p90 = (float(q) for q in np.quantile(values, (0.1, 0.5, 0.9)))
-    return Quantiles(n=len(values), mean=float(np.mean(values)), p10=p10, p50=p50, p90=p90)
-
-
 def _marker(path: Path) -> dict[str, Any]:
     values = json_file(path)
     return values if isinstance(values, dict) else {}
@@ -173,6 +165,14 @@ def _readings(
         ),
         *(reading(name, "pairs.jsonl", *found) for name, found in _pair_measures(seen).items()),
     ]
+
+
+def quantiles(values: Sequence[float]) -> Quantiles | None:
+    """Mean and deciles; None of nothing."""
+    if not values:
+        return None
+    p10, p50, p90 = (float(q) for q in np.quantile(values, (0.1, 0.5, 0.9)))
+    return Quantiles(n=len(values), mean=float(np.mean(values)), p10=p10, p50=p50, p90=p90)
 
 
 _Found = tuple[float | None, int, int, str]  # value, resting on, of, why there is none
