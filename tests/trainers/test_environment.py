@@ -1,4 +1,4 @@
-"""What a launcher left in the shell neither changes a training nor stops it; several GPUs change no batch."""
+"""What a launcher left in the shell neither changes a training nor stops it."""
 
 from __future__ import annotations
 
