@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from micro import training_facts
+from variants import FIXED, JUDGE, QUALITY, difference, told
 
 METHODS = (
     "micro-plain",
@@ -101,10 +102,11 @@ def load(out: Path) -> dict[tuple[str, str], dict[int, dict[str, Any]]]:
     return rows
 
 
-def table(rows: dict[tuple[str, str], dict[int, dict[str, Any]]]) -> None:
-    """Prints the table of docs/methods.md: means of M3 over seeds, with their standard deviation."""
+def table(rows: dict[tuple[str, str], dict[int, dict[str, Any]]], out: Path) -> None:
+    """Prints the tables of docs/methods.md: means of M3 over seeds, with their standard deviation; differences from the
+    first method, with an interval over seeds and prompts."""
     seeds = sorted({seed for of in rows.values() for seed in of})
-    heads = ["method", *COLUMNS.values(), "pairs right (M2, M3)", "steps", "minutes"]
+    heads = ["method", *COLUMNS.values(), "pairs right (M2, M3)", "steps", "minutes (median)"]
     print(f"M3 of seeds {seeds}; mean ± standard deviation.\n\n| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
     listed = [(BASE, "M1"), *((method, "M3") for method in METHODS)]
     for key in [key for key in listed if key in rows]:
@@ -113,10 +115,15 @@ def table(rows: dict[tuple[str, str], dict[int, dict[str, Any]]]) -> None:
         rounds = [rows.get((method, name), {}) for name in SCORED] if model == "M3" else []
         right = [_spread([row["training"].get("oracle_agrees") for row in of.values()], "share") for of in rounds]
         steps, minutes = ([sum(of[s][what] for of in rounds) for s in rows[key]] for what in ("steps", "minutes"))
-        cells += [", ".join(right), f"{statistics.mean(steps):.0f}", f"{statistics.mean(minutes):.1f}"]
+        cells += [", ".join(right), f"{statistics.mean(steps):.0f}", f"{statistics.median(minutes):.1f}"]
         if model == "M1":
             cells[-3:] = ["-", "-", "-"]
         print(f"| {'M1' if model == 'M1' else f'`{method}`'} | {' | '.join(cells)} |")
+    print(f"\n| M3 against `{BASE}`'s | quality | judge, fixed answers |\n|---|---|---|")
+    for method in (method for method in METHODS[1:] if (method, "M3") in rows):
+        pairs = [((seed, method, "M3"), (seed, BASE, "M3")) for seed in rows[method, "M3"]]
+        cells = [told(difference(out, pairs, *what)) for what in ((QUALITY, "quality_sampled"), (JUDGE, FIXED))]
+        print(f"| `{method}` | {' | '.join(cells)} |")
 
 
 def _spread(values: list[float | None], name: str) -> str:
@@ -204,7 +211,7 @@ def main() -> None:
             run_seed(seed, options.methods, options.out, options.overrides)
         return
     rows = load(options.out)
-    table(rows)
+    table(rows, options.out)
     if options.picture:
         options.picture.write_text(picture(rows), encoding="utf-8")
 
