@@ -131,6 +131,17 @@ def _read(path: Path) -> Iterator[tuple[str, FileRow]]:
         yield str(named), row
 
 
+def _held(row: FileRow, column: str) -> Any:
+    """What a row has in a column that tells its file's layout.
+
+    Raises:
+        DataError: it has no such column.
+    """
+    if column not in row.values:
+        raise DataError(f"{row.place}: {column!r} is missing, which the rows before have.")
+    return row.values[column]
+
+
 # --- the documented layout
 
 
@@ -179,8 +190,8 @@ def _judgebench(path: Path) -> VerdictFile:
     """
     pairs, both = [], False
     for name, row in _read(path):
-        made = row.values["judgments"]
-        label = _DECISIONS.get(str(row.values["label"]))
+        made = _held(row, "judgments")
+        label = _DECISIONS.get(str(_held(row, "label")))
         if label is None or not isinstance(made, list):
             raise DataError(f"{row.place}: 'label' is no A>B or B>A, or 'judgments' no list, as JudgeBench has them.")
         said = [_DECISIONS.get(str(j["decision"])) if isinstance(j, dict) and "decision" in j else None for j in made]
@@ -206,12 +217,12 @@ def _rewardbench(path: Path) -> VerdictFile:
     pairs = []
     for name, row in _read(path):
         chosen, rejected = (_number(row.values.get(f"scores_{which}")) for which in ("chosen", "rejected"))
-        said = _number(row.values["results"])
+        said = _number(_held(row, "results"))
         if chosen is not None and rejected is not None:
             said = (chosen > rejected) + (chosen == rejected) / 2
         if said is not None and said not in (0.0, 0.5, 1.0):
             raise DataError(f"{row.place}: 'results' is {said:g}, not 0, 0.5 or 1 as RewardBench writes.")
-        subset = _text(row.values["subset"])
+        subset = _text(_held(row, "subset"))
         pairs.append(FilePair(f"{subset}/{name}", 1.0, said, None, subset))
     return VerdictFile("rewardbench-verdicts", pairs, False, (path,))
 
@@ -224,9 +235,9 @@ def _rewardbench_2(path: Path) -> VerdictFile:
     """
     pairs = []
     for name, row in _read(path):
-        given = [_number(score) for score in _flat(row.values["scores"])]
+        given = [_number(score) for score in _flat(_held(row, "scores"))]
         scores = tuple(score for score in given if score is not None)
-        n_right, subset = row.values["num_correct"], _text(row.values["subset"]) or "unknown"
+        n_right, subset = _held(row, "num_correct"), _text(_held(row, "subset")) or "unknown"
         if not scores or not isinstance(n_right, int) or not 0 < n_right <= len(given):
             raise DataError(f"{row.place}: 'scores' and 'num_correct' are not as RewardBench 2 writes them.")
         if len(scores) < len(given):
@@ -265,7 +276,7 @@ def _prometheus(path: Path) -> VerdictFile:
     """
     pairs = []
     for name, row in _read(path):
-        scores = row.values["prometheus_score"]
+        scores = _held(row, "prometheus_score")
         first = scores[0] if isinstance(scores, list) and scores else scores
         category = _text(row.values.get("source") or row.values.get("scenario"))
         if isinstance(first, list):

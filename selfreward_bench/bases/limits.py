@@ -78,7 +78,7 @@ def _judging(tokenizer: Any, config: RunConfig, positions: int) -> Iterator[Find
     if not config.judged:
         return
     asked = load_judge_prompt(config.judge.prompt).render((Message(role="user", content=""),), response="")
-    around = len(tokenizer(asked[0].content)["input_ids"])
+    around = len(tokenizer(asked[0].content, verbose=False)["input_ids"])
     written = 1 if config.judge.mode == "expected" else config.judge.sampling.max_new_tokens
     room, longest = positions - around - written, config.candidates.sampling.max_new_tokens
     asks = f"The judge prompt {config.judge.prompt!r} takes {around:,} tokens"

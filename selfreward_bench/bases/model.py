@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import transformers
 
-from selfreward_bench.bases.files import architecture_of, read_config
+from selfreward_bench.bases.files import architecture_of, quantisation_of, read_config
 from selfreward_bench.bases.findings import Finding, Purpose, note, refusal, warning
 from selfreward_bench.engines.cache import takes_cache
 from selfreward_bench.engines.loading import CHECKED, attention_fault, quiet, weights_fault
@@ -27,6 +27,8 @@ __all__ = ["ModelView", "model_findings", "read_model_config"]
 _LAYER: Final = re.compile(r"\.(\d+)\.")
 _EXPERT: Final = re.compile(r"(.*\.experts\.)(\d+)(\..*)")
 _SHOWN: Final = 3
+_MOST_PARTS: Final = 10_000  # layers, or experts, of a model
+_PLAIN: Final = frozenset({"F64", "F32", "F16", "BF16"})
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,12 @@ def read_model_config(directory: Path, purpose: Purpose) -> tuple[Any | None, li
     """transformers' configuration of a model, and why there is none."""
     raw = read_config(directory)
     name = architecture_of(raw)
+    if key := _uncountable(raw):
+        return None, [
+            refusal(
+                "config", f"config.json is damaged: {key} is more than {_MOST_PARTS:,}. Copy it from the model again."
+            )
+        ]
     code = raw.get("auto_map")
     kind = str(raw.get("model_type", ""))
     known = kind in transformers.CONFIG_MAPPING
@@ -110,7 +118,8 @@ def model_findings(directory: Path, config: Any, purpose: Purpose) -> tuple[Mode
         parameters=sum(p.numel() for p in model.parameters()),
         cached=takes_cache(model),
     )
-    return view, list(_weight_findings(report, config, {name for name, _ in model.named_parameters()}))
+    found = list(_weight_findings(report, config, {name for name, _ in model.named_parameters()}))
+    return view, [*found, *_unscaled_findings(directory)]
 
 
 def _config_findings(config: Any, name: str, code_is_left: bool, purpose: Purpose) -> Iterator[Finding]:
@@ -130,6 +139,15 @@ def _config_findings(config: Any, name: str, code_is_left: bool, purpose: Purpos
             f"config.json has pad_token_id {pad}, but a vocabulary of {size} tokens (0 to {size - 1}). Set it to null, "
             "or to an id within, such as the end token's.",
         )
+
+
+def _uncountable(raw: Mapping[str, Any]) -> str | None:
+    """The setting that asks for more layers or experts than any model has, which would be built one by one."""
+    for part in (raw, *(value for value in raw.values() if isinstance(value, dict))):
+        for key, value in part.items():
+            if isinstance(value, int) and value > _MOST_PARTS and key.endswith(("layer", "layers", "experts")):
+                return str(key)[:60]
+    return None
 
 
 def _is_causal(config: Any) -> bool:
@@ -155,6 +173,21 @@ def _weight_findings(report: Any, config: Any, expected: set[str]) -> Iterator[F
             "weights",
             f"Its files hold {len(unexpected)} weights that are no part of the model and are left out, in what is "
             f"trained too: {', '.join(unexpected[:_SHOWN])}{', ...' if len(unexpected) > _SHOWN else ''}",
+        )
+
+
+def _unscaled_findings(directory: Path) -> Iterator[Finding]:
+    """Weights in few bits that nothing tells how to scale: transformers would take them for the numbers they hold."""
+    if quantisation_of(read_config(directory)):
+        return
+    odd = sorted((t.name, t.dtype) for t in tensors(directory) if t.name.endswith("weight") and t.dtype not in _PLAIN)
+    if odd:
+        name, dtype = odd[0]
+        yield refusal(
+            "weights",
+            f"{len(odd)} of its weights are stored as {dtype}, first {name}: quantised, and config.json does not say "
+            "how (quantization_config). Put back the config.json that is theirs, or take the same model with weights "
+            "in bfloat16, float16 or float32.",
         )
 
 

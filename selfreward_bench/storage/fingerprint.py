@@ -40,6 +40,7 @@ _TOKENIZERS = (
     ("spiece.model",),
 )
 _READ = (".safetensors", ".json", ".model", ".txt", ".jinja")  # endings of what is read of a checkpoint
+_POINTER = b"version https://git-lfs"
 _PICKLES = ("pytorch_model*.bin", "adapter_model.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _MAX_HEADER_BYTES = 100_000_000  # as in the safetensors library itself
 _MAX_JSON_BYTES = 100_000_000
@@ -122,6 +123,7 @@ def check_checkpoint(directory: Path) -> None:
         raise EngineError(f"There is no checkpoint directory {directory}. Check the path.")
     _refuse_hub_folder(directory)
     _refuse_dangling_links(directory)
+    _refuse_pointers(directory)
     if is_adapter(directory):
         adapter_settings(directory)
         tensors(directory)
@@ -143,6 +145,17 @@ def check_checkpoint(directory: Path) -> None:
 
 
 # --- which files
+
+
+def _refuse_pointers(directory: Path) -> None:
+    """Git without its extension LFS leaves a few lines of text in a large file's place."""
+    for file in sorted(p for p in directory.iterdir() if p.suffix in _READ and p.is_file()):
+        with os_errors(file, "read", EngineError), file.open("rb") as stream:
+            if stream.read(len(_POINTER)) == _POINTER:
+                raise EngineError(
+                    f"{file} is a pointer of Git LFS instead of the file. Get the files themselves (`git lfs pull` in "
+                    "that directory), or download the model again."
+                )
 
 
 def _refuse_stray_adapter(directory: Path) -> None:

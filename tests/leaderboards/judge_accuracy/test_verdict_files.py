@@ -190,6 +190,7 @@ def test_a_score_that_is_no_number_moves_no_other_into_its_place(tmp_path: Path)
     [
         ([{"prometheus_score": [[4]], "tie": 0}], "grades of one response"),
         ([{"id": 1, "subset": "Math", "num_correct": 1, "scores": [None]}], "not as RewardBench 2"),
+        ([{"label": "A>B", "judgments": []}, {"label": "A>B"}], r"jsonl:2: 'judgments' is missing"),
     ],
 )
 def test_rows_of_a_known_layout_that_hold_something_else(

@@ -195,6 +195,28 @@ def test_layers_that_the_configuration_forgets_are_a_refusal(model: Model) -> No
     assert "9 weights of layers that config.json does not count" in said(look(directory), "refusal")
 
 
+@pytest.mark.parametrize("settings", [{"num_hidden_layers": 10**30}, {"text_config": {"num_experts": 10**9}}])
+def test_more_layers_than_could_be_built_are_not_begun(model: Model, settings: dict[str, Any]) -> None:
+    directory = model("llama")
+    small.edit(directory / "config.json", **settings)
+    assert "config.json is damaged: num_" in said(look(directory), "refusal")
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float8_e4m3fn"])
+def test_few_bits_that_nothing_scales_are_no_weights(model: Model, dtype: str) -> None:
+    """Somebody took quantization_config out of config.json."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    directory = model("llama")
+    weights = load_file(directory / "model.safetensors")
+    name = "model.layers.0.mlp.up_proj.weight"
+    save_file(weights | {name: (100 * weights[name]).to(getattr(torch, dtype))}, directory / "model.safetensors")
+    found = said(look(directory), "refusal")
+    assert f"1 of its weights are stored as {dtype[0].upper()}8" in found
+    assert f"first {name}: quantised" in found
+
+
 def test_weights_beside_the_model_are_told(model: Model) -> None:
     from safetensors.torch import load_file, save_file
 

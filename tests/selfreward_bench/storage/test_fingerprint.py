@@ -148,6 +148,12 @@ def test_missing_parts_are_named(checkpoint: Path) -> None:
     assert "it has no config.json" in refused(checkpoint)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_pointer_of_git_lfs_is_called_so(checkpoint: Path, name: str) -> None:
+    (checkpoint / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0af3\nsize 9000\n")
+    assert f"{name} is a pointer of Git LFS instead of the file. Get the files themselves" in refused(checkpoint)
+
+
 def test_pickles_are_refused_with_the_way_out(checkpoint: Path) -> None:
     (checkpoint / "pytorch_model.bin").touch()
     check_checkpoint(checkpoint)  # beside safetensors it is not read
