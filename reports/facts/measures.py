@@ -33,6 +33,7 @@ __all__ = [
     "length",
     "length_metric",
     "match_evidence",
+    "measure_of",
     "short_title",
     "shown_better",
     "value",
@@ -90,10 +91,7 @@ class Evidence:
     @property
     def measure(self) -> tuple[str, str]:
         """What it is a form of; equal for metrics that are forms of one number."""
-        family = wording.family(self.benchmark)
-        whole = self.metric.partition("/")[0]
-        forms = _FORMS.get(family, {})
-        return self.benchmark, next((m for prefix, m in forms.items() if whole.startswith(prefix)), whole)
+        return measure_of(self.benchmark, self.metric)
 
     @property
     def text(self) -> str:
@@ -128,6 +126,13 @@ class Length:
     def text(self) -> str:
         """``1,805 → 9,643 characters, 5.3 times as long``."""
         return f"{self.before:,.0f} → {self.after:,.0f} characters, {self.times:.2g} times as long"
+
+
+def measure_of(benchmark: str, metric: str) -> tuple[str, str]:
+    """What a metric is a form of."""
+    whole = metric.partition("/")[0]
+    forms = _FORMS.get(wording.family(benchmark), {})
+    return benchmark, next((m for prefix, m in forms.items() if whole.startswith(prefix)), whole)
 
 
 # --- from numbers to evidence

@@ -23,6 +23,7 @@ __all__ = ["decide"]
 
 _OWN: Final = "own_pairwise_accuracy"
 _CAUTIONS: Final = 4
+_MOVED: Final = {1: "better than", 0: "not shown to differ from", -1: "worse than"}
 _TONES: Final[dict[int, Tone]] = {1: "better", 0: "neutral", -1: "worse"}
 
 
@@ -111,19 +112,20 @@ def _of_methods(groups: Sequence[Group], together: Together) -> Decision:
     places = tuple(Place(ranks[i], names[i], wording.number(contest.values[i], unit)) for i in ranked)
     top = [i for i in ranked if ranks[i] == 1]
     cautions = tuple(_cautions(contest, together, top, ranked))[:_CAUTIONS]
-    count = f"{len(ranked)} methods"
+    over_first = _over_first(contest, together, ranked)
     if len(top) == 1:
         other = next(i for i in ranked if i != top[0])
         told = (
-            f"{names[top[0]]} is the best of {count}: at {contest.model} {contest.told(top[0], other)} {label} over "
-            f"{names[other]}"
+            f"{names[top[0]]} is the best of {len(ranked)} methods: at {contest.model} {contest.told(top[0], other)} "
+            f"{label} over {names[other]}{over_first}"
         )
         return Decision(told, "mixed" if cautions else "better", cautions, label, places)
     a, b = (top if len(top) > 1 else ranked)[:2]
-    tied = f"{wording.listing([names[i] for i in top])} are tied at the top of {count}"
+    tied = f"{wording.listing([names[i] for i in top])} are tied at the top of {len(ranked)} methods"
     if len(top) in (0, len(ranked)):
-        tied = f"No method is shown to be the best of {count}"
-    told = f"{tied} by {label} of {contest.model}: {names[a]} {contest.told(a, b)} against {names[b]}"
+        tied = f"No method is shown to be the best of {len(ranked)}"
+    gap = f"{names[a]} {contest.told(a, b)} against {names[b]}"
+    told = f"{tied} by {contest.model}'s {label}: {gap}{over_first}"
     return Decision(told, "neutral", cautions, label, tuple(sorted(places, key=lambda p: p.rank)))
 
 
@@ -162,6 +164,36 @@ def _value(members: Group, together: Together, number: int, key: str, metric: st
     return next((o.value for o in pooled if (o.benchmark, o.metric, o.model, o.against) == asked), None)
 
 
+def _over_first(contest: _Contest, together: Together, ranked: Sequence[int]) -> str:
+    """Which methods gained over their own first iteration; empty where that was not compared."""
+    found: dict[str, list[str]] = {}
+    first = ""
+    for i in ranked:
+        gain = _gain(contest, together, i)
+        if gain is not None:
+            first, better = gain
+            found.setdefault(_MOVED[better], []).append(contest.groups[i].label)
+    if not found:
+        return ""
+    if len(found) == 1 and sum(map(len, found.values())) == len(ranked):
+        return f"; {contest.model} of each is {next(iter(found))} its {first}"
+    told = (f"{moved} its {first}: {wording.listing(names)}" for moved, names in found.items())
+    return f"; {contest.model} {', '.join(told)}"
+
+
+def _gain(contest: _Contest, together: Together, number: int) -> tuple[str, int] | None:
+    """The model that a method's is held against, and 1, 0, -1 as it is shown to be better, neither or worse."""
+    runs = contest.groups[number].runs
+    if len(runs) > 1:
+        pooled = together.pooled[number] if number < len(together.pooled) else ()
+        asked = (contest.benchmark, contest.metric, contest.model)
+        gain = next((o for o in pooled if o.against and (o.benchmark, o.metric, o.model) == asked), None)
+        return (gain.against, _better(gain)) if gain else None
+    first = next(iter(chain.iterations(m.name for m in runs[0].evaluated)), "")
+    found = measures.evidence(runs[0], contest.benchmark, contest.metric, contest.model, first)
+    return (first, {"better": 1, "worse": -1}.get(found.change.tone, 0)) if found else None
+
+
 def _cautions(contest: _Contest, together: Together, top: Sequence[int], ranked: Sequence[int]) -> Iterator[str]:
     names = [g.label for g in contest.groups]
     single = [names[i] for i in ranked if len(contest.groups[i].runs) == 1]
@@ -177,15 +209,20 @@ def _cautions(contest: _Contest, together: Together, top: Sequence[int], ranked:
 
 
 def _elsewhere(contest: _Contest, together: Together, top: Sequence[int]) -> Iterator[Contrast]:
-    """Where the first at the top is shown to be worse than another method in another benchmark."""
-    others = dict.fromkeys((c.benchmark, c.metric) for c in together.contrasts if c.benchmark != contest.benchmark)
-    for key, metric in others:
+    """Where another method is shown to be better than the best, or of those at the top one than another one.
+
+    Each measure is told once; those without a better and a worse are none.
+    """
+    told = {measures.measure_of(contest.benchmark, contest.metric)}
+    for key, metric in dict.fromkeys((c.benchmark, c.metric) for c in together.contrasts):
+        measure = measures.measure_of(key, metric)
         found = [c for c in together.contrasts if (c.benchmark, c.metric) == (key, metric)]
         other = _Contest(contest.groups, key, metric, contest.model, found, {})
-        for i in contest.values:
-            if top and other.is_better(i, top[0]) and (c := other.between(i, top[0])) is not None:
-                yield c
-                break
+        ahead = contest.values if len(top) == 1 else top
+        shown = (other.between(i, j) for i in ahead for j in top if measure not in told and other.is_better(i, j))
+        if (best := next(shown, None)) is not None:
+            told.add(measure)
+            yield best
 
 
 # --- over runs

@@ -61,14 +61,14 @@ def put_together(*contrasts: Contrast) -> Together:
         ),
         (
             STILL, STILL, DOWN,
-            "b and a are tied at the top of 3 methods by true quality, sampled of M3: b +0.10 [\u22120.20, +0.40] "
+            "b and a are tied at the top of 3 methods by M3's true quality, sampled: b +0.10 [\u22120.20, +0.40] "
             "against a",
             [(1, "b"), (1, "a"), (2, "c")],
         ),
         (
             STILL, STILL, STILL,
-            "No method is shown to be the best of 3 methods by true quality, sampled of M3: b +0.10 [\u22120.20, "
-            "+0.40] against a",
+            "No method is shown to be the best of 3 by M3's true quality, sampled: b +0.10 [\u22120.20, +0.40] "
+            "against a",
             [(1, "b"), (1, "a"), (1, "c")],
         ),
     ],
@@ -82,6 +82,22 @@ def test_methods_are_ranked_with_what_is_tied(
     assert found.cautions == ("of c there is one run, and another seed would lie elsewhere",)
 
 
+@pytest.mark.parametrize(
+    ("gains", "told"),
+    [
+        ((UP, UP), "over a; M3 of each is better than its M1"),
+        ((STILL, UP), "over a; M3 better than its M1: b, not shown to differ from its M1: a"),
+        ((DOWN, None), "over a; M3 worse than its M1: a"),
+    ],
+)
+def test_the_sentence_says_which_methods_gained(three: list[Group], gains: tuple[Ends, Ends | None], told: str) -> None:
+    pooled = tuple(
+        (over(value), *([over(0.0, "M1", ends)] if ends else ())) for value, ends in zip((3.6, 3.8), gains, strict=True)
+    )
+    found = method_decision.decide(three[:2], Together(pooled=pooled, contrasts=(contrast(1, 0, UP),)))
+    assert found.sentence.endswith(told)
+
+
 def test_a_method_that_is_better_by_another_benchmark_is_told(three: list[Group]) -> None:
     judging = contrast(1, 0, (-0.1, -0.15, -0.05), JUDGING, "pairwise_accuracy")
     found = method_decision.decide(three[:2], put_together(contrast(1, 0, UP), judging))
@@ -89,6 +105,13 @@ def test_a_method_that_is_better_by_another_benchmark_is_told(three: list[Group]
         "mixed",
         ("a is better than b: +10.0 [+5.0, +15.0] Judge accuracy, pairwise accuracy, human ranks (tie = \u00bd)",),
     )
+
+
+def test_what_is_tied_is_told_apart_by_what_another_measure_shows(three: list[Group]) -> None:
+    greedy = contrast(1, 0, (0.3, 0.1, 0.5), metric="quality_greedy")
+    exact = contrast(1, 0, (0.2, 0.1, 0.3), metric="exact_greedy")  # a form of the same
+    found = method_decision.decide(three[:2], put_together(contrast(1, 0, STILL), greedy, exact))
+    assert found.cautions == ("b is better than a: +0.30 [+0.10, +0.50] true quality, greedy",)
 
 
 def test_what_the_next_round_would_be_trained_on_is_counted_over_runs(
