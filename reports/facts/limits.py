@@ -34,7 +34,8 @@ def limits(span: Span) -> Sentence:
         return unknown(question, "categories and tasks", span.facts)
     lost, of_form = _split(span, {span.first: moved, base: taxed})
     parts = [_kinds_told(span, kinds)] if kinds else []
-    parts.append(_lost_told(lost))
+    held = [name for name, found in ((span.first, moved), (base, taxed)) if found]
+    parts += [_lost_told(lost, held)] if held else []
     parts += _form_told(of_form)
     parts += _lately(span)
     parts += [f"Answers became {'longer' if grown.grew else 'shorter'}: {grown.text}."] if grown else []
@@ -96,9 +97,9 @@ def _firsts(found: _Losses) -> list[Evidence]:
     return [evidence[0] for evidence in found.values()]
 
 
-def _lost_told(lost: _Losses) -> str:
+def _lost_told(lost: _Losses, against: list[str]) -> str:
     if not lost:
-        return "No measure is shown to be worse."
+        return f"No measure is shown to be worse than at {wording.listing(against)}."
     told = [f"{e[0].label} (than {wording.listing([x.change.against for x in e])})" for e in lost.values()]
     return f"Worse: {wording.listing(told, _LISTED)}."
 

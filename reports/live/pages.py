@@ -21,6 +21,7 @@ _BOARD: Final = ("board.js",)
 _RUN: Final = ("d3.min.js", "plot.umd.min.js", "charts.js", "again.js")
 _AGAIN_BOARD: Final = 30  # seconds, where something runs
 _AGAIN_RUN: Final = 10
+_TELLING: Final = 1.0  # seconds; that a run takes at least less than that tells nobody anything
 
 
 class Page:
@@ -119,17 +120,20 @@ def _share(stage: Stage) -> str:
 def _told(stage: Stage) -> str:
     """``1,200 of 6,000 completions``."""
     if stage.status == "new":
-        return f"{stage.total:,} {stage.unit}" if stage.total else ""
+        return _counted(stage.total, stage.unit) if stage.total else ""
     if stage.done is None:
         return ""
-    done = f"{stage.done:,}"
     if stage.status == "done":
-        return f"{done} {stage.unit}" if stage.done else "nothing to do"
-    of = f"{done} of {stage.total:,}" if stage.total else done
-    return f"{of} {stage.unit}"
+        return _counted(stage.done, stage.unit) if stage.done else "nothing to do"
+    return f"{stage.done:,} of {_counted(stage.total, stage.unit)}" if stage.total else _counted(stage.done, stage.unit)
+
+
+def _counted(number: int, unit: str) -> str:
+    """``1 step``, ``2 steps``."""
+    return f"{number:,} {unit.removesuffix('s') if number == 1 else unit}"
 
 
 def _left(course: Course) -> str:
-    if course.finished or course.left is None:
+    if course.finished or course.left is None or (course.least and course.left < _TELLING):
         return ""
     return f"{'at least ' if course.least else 'about '}{wording.duration(course.left)} left"

@@ -54,6 +54,7 @@ class Viewer:
         self.root, self._course_of = root, course_of
         self._facts: OrderedDict[str, RunFacts] = OrderedDict()
         self._reports: OrderedDict[str, Page] = OrderedDict()
+        self._courses: OrderedDict[str, Course] = OrderedDict()
         self._lock = threading.Lock()  # one reads at a time: it is work for one core, and requests are few
 
     def page(self, path: str) -> Page | None:
@@ -76,7 +77,17 @@ class Viewer:
         if place.refused:
             return Entry(place, None, "not read")
         of = self._read(place)
-        return Entry(place, of, _state(self._course_of(place.path)) if of.is_run else "evaluated")
+        return Entry(place, of, _state(self._course(place)) if of.is_run else "evaluated")
+
+    def _course(self, place: Place) -> Course:
+        """Kept where nobody works on the run: whoever begins to writes its lock, which is one of its files."""
+        if place.stamp in self._courses:
+            return _latest(self._courses, place.stamp, _KEPT_FACTS)
+        found = self._course_of(place.path)
+        if found.running is False:
+            self._courses[place.stamp] = found
+            _latest(self._courses, place.stamp, _KEPT_FACTS)
+        return found
 
     def _read(self, place: Place) -> RunFacts:
         if place.stamp not in self._facts:

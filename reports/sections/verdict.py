@@ -63,6 +63,7 @@ class _Told:
     facts: RunFacts
     decision: Decision
     picture: str
+    dashed: bool  # whether a baseline is drawn in it
     answers: list[questions.Sentence]
     made: list[_Made]
     models: list[str]
@@ -95,6 +96,7 @@ def _told(facts: RunFacts, number: int, charts: dict[str, Chart]) -> _Told:
         facts,
         decision.decide(facts),
         f"verdict-{number}-checkpoints" if picture is not None else "",
+        picture is not None and any(row["level"] for row in picture.rows),
         questions.answers(facts),
         [_made(m, facts) for m in facts.models if facts.is_run],
         names,

@@ -135,7 +135,7 @@ def test_a_loss_of_the_form_alone_is_told_as_one(builder: Any, difference: Diffe
     found = told(builder)["limits"]
     assert found.word == "1 loss of format"
     assert "Facts (strict match) 100.0 % → 50.0 %, a loss of format" in found.answer
-    assert "No measure is shown to be worse." in found.answer
+    assert "No measure is shown to be worse than at M1 and M0." in found.answer
 
 
 def test_the_average_alone_is_a_regression_of_its_own(builder: Any, difference: Difference) -> None:

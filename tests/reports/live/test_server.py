@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from markupsafe import escape
 
+from reports.live import pages
 from reports.live import server as live
 from reports.live.server import Server, Viewer, serve
 from reports.live.watching import Course, Stage
@@ -216,6 +217,40 @@ def test_a_file_that_changes_is_read_again_and_others_are_not(
     result.write_text(result.read_text().replace("3.0,", "2.125,", 1))
     assert "2.12" in text(ask(server, "/"))
     assert read[2:] == ["first"]
+
+
+@pytest.mark.parametrize(("running", "times"), [(False, 1), (True, 2), (None, 2)])
+def test_how_far_a_run_is_is_kept_only_where_nobody_works_on_it(runs: Path, running: bool | None, times: int) -> None:
+    asked: list[str] = []
+
+    def followed(path: Path) -> Course:
+        asked.append(path.name)
+        return Course((Stage("M1/train", "partial", "steps", 1, 4),), running)
+
+    viewer = Viewer(runs, followed)
+    assert viewer.page("/") is not None
+    assert viewer.page("/") is not None
+    assert asked == ["first"] * times
+    (runs / "first" / ".lock").write_text("{}")  # as who begins to work on it does
+    viewer.page("/")
+    assert len(asked) == times + 1
+
+
+@pytest.mark.parametrize(
+    ("course", "told"),
+    [
+        (Course((Stage("M1/train", "new", "steps"),), True, 0.2, least=True), ""),
+        (Course((Stage("M1/train", "partial", "steps", 1, 4, 3.0),), True, 3.0, least=True), "at least 3.0 s left"),
+        (Course((Stage("M1/train", "partial", "steps", 1, 4, 0.2),), True, 0.2), "about 0.2 s left"),
+    ],
+)
+def test_what_is_left_is_told_where_that_tells_anything(course: Course, told: str) -> None:
+    assert pages._left(course) == told
+
+
+def test_one_of_a_thing_is_no_several() -> None:
+    stages = (Stage("a", "new", "steps", 0, 1), Stage("b", "partial", "steps", 1, 2), Stage("c", "done", "steps", 1))
+    assert [pages._told(s) for s in stages] == ["1 step", "1 of 2 steps", "1 step"]
 
 
 def test_what_goes_wrong_is_told_without_details(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
