@@ -21,6 +21,7 @@ _REASONS: dict[int, str] = {
     errno.ENOENT: "there is no such file or directory. Check the path.",
     errno.ENOTDIR: "a part of the path is a file, not a directory. Choose another path.",
     errno.EISDIR: "it is a directory, not a file. Name a file.",
+    errno.EEXIST: "something that is no directory is there. Choose another path.",
     errno.ENAMETOOLONG: "the name is too long for the file system. Choose a shorter one.",
     errno.ELOOP: "a symbolic link is in its place, or a circle of them. Delete or mend it.",
     errno.EMFILE: "too many files are open. Raise the limit (`ulimit -n`) and start again.",
