@@ -31,8 +31,8 @@ class Fact:
         n_scored, n_total: samples; of a number over several runs prompts, of a difference between methods None.
         unit: of the three; see ``selfreward_bench.types.MetricInfo``.
         comparability: hash of what two numbers of one metric must share to be compared.
-        against: of a head-to-head number, the other checkpoint; of a difference over seeds, what is taken away: a
-            checkpoint, or METHOD:CHECKPOINT; else empty.
+        against: of a head-to-head number, the other checkpoint; of a difference, what is taken away: a checkpoint, or
+            between methods METHOD:CHECKPOINT; else empty.
         seeds: of a number over several runs (``run`` is then what they have in common), how many; else None.
         sd: standard deviation of those runs' own numbers.
     """
@@ -62,6 +62,7 @@ def facts_of(runs: Sequence[RunFacts], together: Together | None = None) -> Iter
             for model in facts.models:
                 if key in model.results:
                     yield from _facts(name, model.name, model.results[key])
+        yield from _difference_facts(name, facts)
         yield from _match_facts(name, facts)
         yield from _human_facts(name, facts)
     if together is not None:
@@ -96,6 +97,19 @@ def _facts(run: str, checkpoint: str, result: EvalResult) -> Iterator[Fact]:
             stated,
             result.fingerprint,
         )
+
+
+def _difference_facts(run: str, facts: RunFacts) -> Iterator[Fact]:
+    """The differences between checkpoints: ``checkpoint`` less ``against``, of the samples that both have."""
+    results = {(m.name, key): r for m in facts.models for key, r in m.results.items()}
+    for d in facts.standings.differences if facts.standings else ():
+        value, low, high = map(_finite, (d.value, d.low, d.high))
+        of = results.get((d.a, d.benchmark))
+        if value is None or of is None:
+            continue
+        unit, stated = wording.info(d.benchmark, d.metric).unit, hash_json(dict(conditions(of)))[:16]
+        counts = (d.n, d.n_total, of.judge or "", stated, of.fingerprint, d.b)
+        yield Fact(run, d.a, d.benchmark, d.metric, value, low, high, unit, *counts)
 
 
 def _match_facts(run: str, facts: RunFacts) -> Iterator[Fact]:

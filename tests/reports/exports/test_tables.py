@@ -386,3 +386,17 @@ def test_latex_compiles(builder: Any, whole: Any, tmp_path: Path) -> None:
     command = ["pdflatex", "-draftmode", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "x.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_paired_differences_are_lines_of_the_csv_with_what_is_taken_away(whole: Any) -> None:
+    compared = facts.collect(whole.path).standings
+    assert compared is not None
+    stored = next(d for d in compared.differences if d.metric == "quality_sampled")
+    (line,) = (
+        x
+        for x in lines_of(tables.render(collect(whole), "csv"))
+        if (x["metric"], x["checkpoint"], x["against"]) == (stored.metric, stored.a, stored.b)
+    )
+    assert [float(line[k]) for k in ("value", "low", "high")] == [stored.value, stored.low, stored.high]
+    assert (line["n_scored"], line["n_total"]) == (str(stored.n), str(stored.n_total))
+    assert line["fingerprint"] == f"f-{stored.a}"
