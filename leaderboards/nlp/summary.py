@@ -89,13 +89,18 @@ def read_summary(path: Path) -> Summary:
     """
     raw = content_of(path)
     try:
-        content = json.loads(raw, parse_int=whole_number)
+        content = json.loads(raw, parse_int=whole_number, parse_float=_finite, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON ({error}). Write it anew with lm_eval --output_path.") from error
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict) or not all(isinstance(numbers, dict) for numbers in results.values()):
         raise DataError(f"{path} has no 'results' as lm-eval's files have. Name the results file that lm_eval wrote.")
     return Summary(_unpiped(content))
+
+
+def _finite(text: str) -> float | None:
+    """NaN and infinity are no numbers, whatever says them: neither a score nor a setting that a key could hold."""
+    return value if math.isfinite(value := float(text)) else None
 
 
 def _unpiped(content: _Json) -> _Json:

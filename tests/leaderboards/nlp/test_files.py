@@ -422,3 +422,10 @@ def test_samples_of_another_form_are_left_out_and_told(tmp_path: Path, damage: d
     outcome = scored(folder, tmp_path)
     assert values(outcome) == {"arc_easy_acc": 0.5}
     assert any("arc_easy: the samples are not as lm_eval writes them" in note for note in outcome.notes)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999"])
+def test_settings_that_are_no_numbers_do_not_end_it(tmp_path: Path, value: str) -> None:
+    settings = f'"configs": {{"toy": {{"generation_kwargs": {{"top_k": {value}}}}}}}, "lm_eval_version": {value}'
+    (tmp_path / "results_x.json").write_text(f'{{"results": {{"toy": {{"acc,none": 0.5}}}}, {settings}}}')
+    assert values(nlp_files.outcome(tmp_path)) == {"toy": 0.5}
