@@ -6,9 +6,9 @@ interval must exclude zero, and what ``measures.weighed`` does not count decides
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from leaderboards import chain, descriptions
 from reports import wording
@@ -18,7 +18,7 @@ from reports.facts.limits import lost_against
 from reports.facts.measures import Evidence
 from reports.facts.run import RunFacts
 
-__all__ = ["Decision", "Place", "decide", "deciding", "named"]
+__all__ = ["OWN", "Decision", "Place", "best_of", "decide", "deciding", "gap", "named"]
 
 #: family -> the metrics that may decide, in this order over all benchmarks
 _MAIN: Final = (
@@ -33,8 +33,9 @@ _MAIN: Final = (
     ("judge-accuracy", "label_accuracy"),
     ("judge-accuracy", "pairwise_accuracy"),
 )
-_OWN: Final = "own_pairwise_accuracy"
+OWN: Final = "own_pairwise_accuracy"
 _CAUTIONS: Final = 3
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,17 @@ def named(benchmark: str, metric: str) -> str:
     label = wording.info(benchmark, metric).label
     label = label[:1].lower() + label[1:]
     return label if wording.family(benchmark) == "quality" else f"{measures.short_title(benchmark)}, {label}"
+
+
+def best_of(ranked: Sequence[_T], is_better: Callable[[_T, _T], bool]) -> _T | None:
+    """The one that is shown to be better than every other one; that nobody is shown to beat it is not enough."""
+    return next((a for a in ranked if all(a == b or is_better(a, b) for b in ranked)), None)
+
+
+def gap(top: Sequence[_T], ranked: Sequence[_T], is_better: Callable[[_T, _T], bool]) -> tuple[_T, _T]:
+    """The first at the top, and the first other one that it is not shown to be better than, if there is one."""
+    others = [n for n in ranked if n != top[0]]
+    return top[0], next((n for n in others if not is_better(top[0], n)), others[0])
 
 
 def deciding(runs: Sequence[RunFacts]) -> Iterator[tuple[str, str]]:
@@ -218,7 +230,7 @@ def _judging(facts: RunFacts, best: str, last: str, first: str) -> Iterator[str]
     """Whether the next round would be trained on judgments that got worse."""
     for key in tables.benchmarks([facts], "judge-accuracy"):
         for model in dict.fromkeys((best, last)):
-            found = measures.evidence(facts, key, _OWN, model, first) if model != first else None
+            found = measures.evidence(facts, key, OWN, model, first) if model != first else None
             if found is not None and found.change.tone == "worse":
                 after, it = f"M{int(model[1:]) + 1}", "it" if model == best else model
                 scored = f", {found.change.paired} with a verdict" if found.change.paired else ""
@@ -262,19 +274,21 @@ def _of_others(contest: _Contest) -> Decision:
     places = _places(contest, ranked)
     top = [p.model for p in places if p.rank == 1]
     cautions = _elsewhere(contest, ranked)
-    if len(top) == 1:
-        other = next(n for n in ranked if n != top[0])
-        told = f"{top[0]} is the best of {len(ranked)}: {contest.told(top[0], other)} {contest.label} over {other}"
+    best = best_of(ranked, contest.is_better)
+    if best is not None:
+        other = next(n for n in ranked if n != best)
+        told = f"{best} is the best of {len(ranked)}: {contest.told(best, other)} {contest.label} over {other}"
         return Decision(told, "mixed" if cautions else "better", cautions, contest.label, places)
     tied = f"{wording.listing(top)} are tied at the top of {len(ranked)}"
-    if len(top) in (0, len(ranked)):  # none where each is beaten by another one
-        tied = f"No model is shown to be the best of {len(ranked)}" + (": all are tied" if top else "")
-    told = f"{tied} by {contest.label}, {_by(contest, top or ranked)}"
+    if len(top) in (0, 1, len(ranked)):  # one that only the others are shown to be worse than others is no best one
+        tied = f"No model is shown to be the best of {len(ranked)}" + (": all are tied" if len(top) > 1 else "")
+    told = f"{tied} by {contest.label}, {_by(contest, top or ranked, ranked)}"
     return Decision(told, "neutral", cautions, contest.label, places)
 
 
-def _by(contest: _Contest, top: Sequence[str]) -> str:
-    return f"{top[0]} {contest.told(top[0], top[1])} against {top[1]}"
+def _by(contest: _Contest, top: Sequence[str], ranked: Sequence[str]) -> str:
+    a, b = gap(top, ranked, contest.is_better)
+    return f"{a} {contest.told(a, b)} against {b}"
 
 
 def _places(contest: _Contest, ranked: Sequence[str]) -> tuple[Place, ...]:

@@ -15,13 +15,12 @@ from leaderboards.comparing import Contrast, OverSeeds, Together
 from reports import wording
 from reports.facts import measures, tables
 from reports.facts.answers import Tone
-from reports.facts.decision import Decision, Place, deciding, named
+from reports.facts.decision import OWN, Decision, Place, best_of, deciding, gap, named
 from reports.facts.grouping import Group
 from reports.facts.run import RunFacts
 
 __all__ = ["decide"]
 
-_OWN: Final = "own_pairwise_accuracy"
 _CAUTIONS: Final = 4
 _MOVED: Final = {1: "better than", 0: "not shown to differ from", -1: "worse than"}
 _TONES: Final[dict[int, Tone]] = {1: "better", 0: "neutral", -1: "worse"}
@@ -109,24 +108,25 @@ def _of_methods(groups: Sequence[Group], together: Together) -> Decision:
     ranked, label = contest.ranked(), named(contest.benchmark, contest.metric)
     unit = wording.info(contest.benchmark, contest.metric).unit
     ranks = {i: 1 + sum(contest.is_better(j, i) for j in ranked) for i in ranked}
-    places = tuple(Place(ranks[i], names[i], wording.number(contest.values[i], unit)) for i in ranked)
+    found = (Place(ranks[i], names[i], wording.number(contest.values[i], unit)) for i in ranked)
+    places = tuple(sorted(found, key=lambda p: p.rank))
     top = [i for i in ranked if ranks[i] == 1]
     cautions = tuple(_cautions(contest, together, top, ranked))[:_CAUTIONS]
     over_first = _over_first(contest, together, ranked)
-    if len(top) == 1:
-        other = next(i for i in ranked if i != top[0])
+    best = best_of(ranked, contest.is_better)
+    if best is not None:
+        other = next(i for i in ranked if i != best)
         told = (
-            f"{names[top[0]]} is the best of {len(ranked)} methods: at {contest.model} {contest.told(top[0], other)} "
+            f"{names[best]} is the best of {len(ranked)} methods: at {contest.model} {contest.told(best, other)} "
             f"{label} over {names[other]}{over_first}"
         )
         return Decision(told, "mixed" if cautions else "better", cautions, label, places)
-    a, b = (top if len(top) > 1 else ranked)[:2]
+    a, b = gap(top or ranked, ranked, contest.is_better)
     tied = f"{wording.listing([names[i] for i in top])} are tied at the top of {len(ranked)} methods"
-    if len(top) in (0, len(ranked)):
+    if len(top) in (0, 1, len(ranked)):
         tied = f"No method is shown to be the best of {len(ranked)}"
-    gap = f"{names[a]} {contest.told(a, b)} against {names[b]}"
-    told = f"{tied} by {contest.model}'s {label}: {gap}{over_first}"
-    return Decision(told, "neutral", cautions, label, tuple(sorted(places, key=lambda p: p.rank)))
+    told = f"{tied} by {contest.model}'s {label}: {names[a]} {contest.told(a, b)} against {names[b]}{over_first}"
+    return Decision(told, "neutral", cautions, label, places)
 
 
 def _contest(groups: Sequence[Group], together: Together) -> _Contest | None:
@@ -234,7 +234,7 @@ def _own(members: Group, model: str, first: str) -> Iterator[str]:
         return
     n = len(members.runs)
     for key in tables.benchmarks(members.runs, "judge-accuracy"):
-        found = [measures.evidence(facts, key, _OWN, model, first) for facts in members.runs]
+        found = [measures.evidence(facts, key, OWN, model, first) for facts in members.runs]
         worse = sum(e is not None and e.change.tone == "worse" for e in found)
         if worse:
             where = f"in {worse} of {n} runs " if n > 1 else ""

@@ -145,7 +145,7 @@ def outside(builder: Any) -> Any:
     return builder
 
 
-UP, STILL = (0.4, 0.2, 0.6), (0.1, -0.1, 0.3)
+UP, STILL, DOWN = (0.4, 0.2, 0.6), (0.1, -0.1, 0.3), (-0.4, -0.6, -0.2)
 
 
 def compared(difference: Difference, **pairs: tuple[float, float, float]) -> list[MetricDifference]:
@@ -172,6 +172,12 @@ def compared(difference: Difference, **pairs: tuple[float, float, float]) -> lis
             "No model is shown to be the best of 3: all are tied by true quality, sampled, ckpt-192 +0.10 [\u22120.10, "
             "+0.30] against ckpt-96.",
             [(1, "ckpt-192"), (1, "ckpt-96"), (1, "full")],
+        ),
+        (  # nothing is better than one, and one is not shown to be better than all
+            {"low": DOWN, "high": UP, "between": STILL},
+            "No model is shown to be the best of 3 by true quality, sampled, ckpt-192 +0.10 [\u22120.10, +0.30] "
+            "against ckpt-96.",
+            [(1, "ckpt-192"), (2, "ckpt-96"), (2, "full")],
         ),
     ],
 )

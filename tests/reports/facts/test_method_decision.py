@@ -71,6 +71,12 @@ def put_together(*contrasts: Contrast) -> Together:
             "against a",
             [(1, "b"), (1, "a"), (1, "c")],
         ),
+        (  # nothing is better than b, and b is not shown to be better than all
+            STILL, UP, DOWN,
+            "No method is shown to be the best of 3 by M3's true quality, sampled: b +0.10 [\u22120.20, +0.40] "
+            "against a",
+            [(1, "b"), (2, "a"), (2, "c")],
+        ),
     ],
 )  # fmt: skip
 def test_methods_are_ranked_with_what_is_tied(
