@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import Final, Literal
+from typing import Final
 
 from leaderboards.base import Subject, kept
 from leaderboards.judge_accuracy.agreement import PairVerdict, kappas, label_rows, pair_rows
 from leaderboards.judge_accuracy.data import JudgeData
 from selfreward_bench import stats
-from selfreward_bench.judges.pairwise import PairItem, PairwiseJudge, combine, request_id
+from selfreward_bench.judges.pairwise import Order, PairItem, PairwiseJudge, combine, request_id
 from selfreward_bench.types import Judgment, Metric, RankedPrompt, SampleScore
 
 __all__ = ["human_preference", "pair_items", "pair_judgments", "pair_verdicts", "pairwise_outcome"]
@@ -47,7 +47,7 @@ def human_preference(prompt: RankedPrompt, i: int, j: int) -> float:
 def pair_verdicts(
     prompts: Sequence[RankedPrompt],
     made: Sequence[Judgment],
-    orders: tuple[Literal["ab", "ba"], ...],
+    orders: tuple[Order, ...],
     failures: Mapping[str, str],
 ) -> Iterator[PairVerdict]:
     """Both orders of each pair as one verdict; with one order, that order's."""

@@ -303,8 +303,9 @@ def _numbers(values: object) -> dict[str, float]:
 
 
 def _number(value: object) -> float | None:
-    plain = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE  # also no NaN
-    return value if plain else None  # type: ignore[return-value]  # a number, as just tested
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE:  # also no NaN
+        return value
+    return None
 
 
 def _text(value: object) -> str | None:
