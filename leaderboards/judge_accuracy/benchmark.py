@@ -31,7 +31,7 @@ from leaderboards.judge_accuracy.stored import (
 )
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, DataError
-from selfreward_bench.judges.pairwise import Order, PairwiseJudge, request_id
+from selfreward_bench.judges.pairwise import ORDERS, PairwiseJudge, request_id
 from selfreward_bench.judges.pointwise import PointwiseJudge
 from selfreward_bench.judges.prompts import JudgePrompt, judge_prompt_names, load_judge_prompt
 from selfreward_bench.models.bounds import grading, pairing
@@ -48,7 +48,6 @@ __all__ = [
     "judge_settings",
 ]
 
-_ORDERS: Final[tuple[Order, ...]] = ("ab", "ba")
 _ADVERSARIAL: Final = ("Neighbor", "GPTInst", "GPTOut", "Manual")
 
 
@@ -150,8 +149,8 @@ class JudgeAccuracy:
         judge = PairwiseJudge(subject.engine, prompt, config.judge.sampling, config.seed, self._stage, subject.name)
         items = pair_items(prompts)
         made = pair_judgments(subject, judge, items)
-        verdicts = list(pair_verdicts(prompts, made, _ORDERS, subject.engine.failures))
-        lost = {f"{i.id}/{order}" for i in items for order in _ORDERS} - {request_id(j) for j in made}
+        verdicts = list(pair_verdicts(prompts, made, ORDERS, subject.engine.failures))
+        lost = {f"{i.id}/{order}" for i in items for order in ORDERS} - {request_id(j) for j in made}
         incomplete = sum(subject.engine.failures.get(name) not in SETTLED for name in lost)
         rows, metrics = pairwise_outcome(verdicts, made, data)
         return Outcome(rows, judge.key, metrics, incomplete=incomplete)
@@ -165,7 +164,7 @@ class JudgeAccuracy:
         made = [j for j in made if j.prompt_id in by_id]
         touched = {by_id[j.prompt_id].category for j in made}
         wanted = [p for p in prompts if p.category in touched]
-        orders = tuple(o for o in _ORDERS if any(j.order == o for j in made))
+        orders = tuple(o for o in ORDERS if any(j.order == o for j in made))
         verdicts = list(pair_verdicts(wanted, made, orders, {}))
         rows, metrics = pairwise_outcome(verdicts, made, data)
         files = [hash_file(f) for f in stored_files(path)]

@@ -17,7 +17,7 @@ from selfreward_bench.judges.prompts import JudgePrompt
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.types import Completion, Judgment, Message
 
-__all__ = ["PairItem", "PairResult", "PairwiseJudge", "combine", "request_id"]
+__all__ = ["ORDERS", "Order", "PairItem", "PairResult", "PairwiseJudge", "combine", "request_id"]
 
 Order = Literal["ab", "ba"]
 ORDERS: tuple[Order, Order] = ("ab", "ba")
