@@ -252,7 +252,11 @@ def _side(value: object) -> Turns:
     if not isinstance(value, str):
         return read_turns(value, "chosen or rejected")
     said = read_spoken(value, "chosen or rejected")
-    return said if len(said) > 1 else _answer(value)
+    if said[0].content == value:  # no speaker is named
+        return _answer(value)
+    if said[-1].role != "assistant":
+        raise UnfitRow("chosen or rejected has no answer at its end")
+    return said
 
 
 _RATED: Final = ("completions", "responses", "answers")

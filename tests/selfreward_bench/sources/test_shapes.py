@@ -168,6 +168,10 @@ def test_ids_are_taken_where_they_can_be_one(value: object, expected: str | None
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
+        (
+            {"prompt": "Q", "chosen": "\n\nHuman: Q\n\nAssistant: A", "rejected": "\n\nHuman: Q\n\nAssistant: "},
+            "chosen or rejected has no answer at its end",
+        ),
         ({"messages": [*TALK, {"role": "tool", "content": "x"}]}, "neither system's, user's nor assistant's"),
         ({"messages": [*ASKED, {"role": "assistant", "content": None, "tool_calls": [{}]}]}, "calls tools"),
         ({"messages": [*ASKED, {"role": "assistant", "content": None}]}, "has no text"),
