@@ -1,8 +1,9 @@
 """What goes wrong in a micro run's judge after M1: which pairs it loses, and what its critiques get wrong.
 
-    python perf/judging.py [--out perf/out/micro]     runs of `python perf/micro.py run`; a minute, nothing is trained
+    python perf/judging.py --runs perf/out/rehearsal/s*-none     runs of perf/variants.py; a minute, nothing is trained
+    python perf/judging.py --runs perf/out/micro/s*-self         or of perf/micro.py
 
-Read from the stored judgments of ``micro-judge-accuracy@1``, reward ``self``; mean and standard deviation over seeds.
+Read from the stored judgments of ``micro-judge-accuracy@1``; mean and standard deviation over seeds.
 The fixed answers are the same for every model; its own answers are not.
 """
 
@@ -125,12 +126,14 @@ def show(title: str, numbers: Mapping[str, Sequence[Numbers]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("perf/out/micro"))
-    runs = sorted(parser.parse_args().out.glob("s*-self"))
+    parser.add_argument("--runs", type=Path, nargs="+", required=True)
+    runs = sorted(parser.parse_args().runs)
     fixed = fixed_answers()
     questions = {p.id: p.text for p in jsonl.read(data_path("test"), Prompt)}
     tables: dict[str, dict[str, list[Numbers]]] = defaultdict(lambda: defaultdict(list))
     for folder in (run / name / "eval" / MicroJudgeAccuracy.key for name in MODELS for run in runs):
+        if not folder.exists():  # a run without the SFT baseline
+            continue
         name, judged = folder.parts[-3], jsonl.read(folder / "judgments.jsonl", Judgment)
         tables["accuracy, fixed answers"][name].append(accuracies(fixed, judged))
         tables["fixed answers"][name].append(critiques(fixed, judged))
