@@ -125,6 +125,8 @@ def load(
     """
     if given.startswith(OASST_PREFIX):
         given, shape = given.removeprefix(OASST_PREFIX), _OASST
+        if not given:
+            raise DataError(f"{OASST_PREFIX} names no file. Write its path behind it: {OASST_PREFIX}trees.jsonl.gz")
     table = open_table(given)
     first = _first_rows(table)
     chosen = _shape(table, first, purpose, shape)

@@ -65,6 +65,7 @@ def _look_closer(directory: Path, purpose: Purpose, facts: dict[str, str | int |
     findings += _tried("generation", lambda: generation.generation_findings(of.generation))
     ends: frozenset[int] = frozenset()
     if tokenizer is not None:
+        findings += _tried("tokenizer", lambda: tokens.reading_findings(tokenizer, of.tokenizer))
         try:
             ends = end_ids(directory, config, tokenizer)
         except Exception:  # whatever a wrong type causes

@@ -20,7 +20,7 @@ from selfreward_bench.bases.findings import Finding, Purpose, note, refusal, war
 from selfreward_bench.engines.cache import takes_cache
 from selfreward_bench.engines.loading import CHECKED, attention_fault, quiet, weights_fault
 from selfreward_bench.errors import first_line
-from selfreward_bench.storage.fingerprint import tensors
+from selfreward_bench.storage.fingerprint import Tensor, same_bytes, tensors
 
 __all__ = ["ModelView", "model_findings", "read_model_config"]
 
@@ -112,14 +112,40 @@ def model_findings(directory: Path, config: Any, purpose: Purpose) -> tuple[Mode
         text = _torn_experts(directory) or f"{architecture_of(read_config(directory))} cannot be built from its files: "
         return None, [refusal("weights", text if text.endswith(".") else text + first_line(error))]
     embeddings = model.get_input_embeddings()
+    both = _both_embeddings(directory, config, model)
+    once = both is not None and same_bytes(*both)
     view = ModelView(
         config=config.get_text_config(),
         embeddings=int(embeddings.weight.shape[0]) if embeddings is not None else 0,
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=sum(p.numel() for p in model.parameters()) - (embeddings.weight.numel() if once else 0),
         cached=takes_cache(model),
     )
     found = list(_weight_findings(report, config, {name for name, _ in model.named_parameters()}))
+    if both and not once:
+        found.append(_untied(purpose))
     return view, [*found, *_unscaled_findings(directory)]
+
+
+def _both_embeddings(directory: Path, config: Any, model: Any) -> tuple[Tensor, Tensor] | None:
+    """The embeddings of input and output, where config.json says that they are one and the files hold both."""
+    ways = (model.get_input_embeddings(), model.get_output_embeddings())
+    tied = any(getattr(part, "tie_word_embeddings", False) for part in (config, config.get_text_config()))
+    if not tied or None in ways or ways[0].weight is ways[1].weight:
+        return None
+    names = {id(weight): name for name, weight in model.named_parameters()}
+    stored = {tensor.name: tensor for tensor in tensors(directory)}
+    first, last = (stored.get(names.get(id(way.weight), "")) for way in ways)
+    return (first, last) if first and last else None
+
+
+def _untied(purpose: Purpose) -> Finding:
+    text = (
+        "config.json says that the embeddings of input and output are one (tie_word_embeddings), and its files hold "
+        "two that differ. transformers takes both; vLLM, among others, takes the input's for both. "
+    )
+    if purpose.engine.kind == "vllm":
+        return refusal("weights", text + "Set tie_word_embeddings to false in config.json.")
+    return warning("weights", text + "If both are meant, set tie_word_embeddings to false in config.json.")
 
 
 def _config_findings(config: Any, name: str, code_is_left: bool, purpose: Purpose) -> Iterator[Finding]:

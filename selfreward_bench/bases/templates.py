@@ -17,6 +17,7 @@ _Turns = Sequence[tuple[str, str]]
 _USER: Final = ("user", "Name a red food.")
 _ANSWER: Final = "A red apple."
 _THOUGHT: Final = "<think>\nRed, and food.\n</think>\n\nA red apple."
+_PROCESSORS: Final = "chat_template.json"
 _CONTROL: Final = re.compile(r"<\|[A-Za-z0-9_]{1,40}\|>|\[/?INST\]|</?s>|<(?:start|end)_of_turn>")
 
 
@@ -31,7 +32,13 @@ def chosen_findings(tokenizer: Any, directory: Path, ends: Collection[int], purp
     if purpose.run:
         of_base = of_run(purpose.run, "M0", directory)
         chosen = of_base.given if of_base else None
-        if of_base and not of_base.named:
+        if of_base and not of_base.named and (directory / _PROCESSORS).is_file():
+            yield warning(
+                "template",
+                f"{_PROCESSORS} is read by processors of images alone, so a plain template renders messages. For the "
+                "model's own, set chat_template to a Jinja file with the text that stands in it.",
+            )
+        elif of_base and not of_base.named:
             yield note("template", "There is no chat template; a plain one renders messages, with roles as headings.")
         elif of_base:
             yield note("template", of_base.told("M0").removeprefix("M0: "))
@@ -69,7 +76,11 @@ def _template_findings(tokenizer: Any, ends: Collection[int], purpose: Purpose) 
     yield from _other_turns(tokenizer)
     yield from _own_end(tokenizer, whole, ends, purpose)
     yield from _control_strings(tokenizer, whole + opened)
-    text = template["default"] if isinstance(template, dict) else template
+    text = _text_of(tokenizer)
+    if text.startswith("\ufeff"):
+        yield warning(
+            "template", "The chat template begins with a byte order mark, which every prompt gets. Save it without."
+        )
     if "strftime_now" in text:
         yield note("template", "The chat template shows today's date, so what is rendered differs from day to day.")
 
@@ -87,6 +98,14 @@ def _round_trip(tokenizer: Any, opened: str, whole: str) -> Iterator[Finding]:
     if _ANSWER not in whole[len(opened) :]:
         yield refusal("template", "The chat template leaves an answer out of the conversation. Use another template.")
         return
+    if spoken := _spoken_before(tokenizer, opened, whole):
+        yield refusal(
+            "template",
+            f"The chat template writes {spoken[:60]!r} before an answer, and not where it waits for one "
+            "(add_generation_prompt), so the model would learn it as a part of its answers, which would then have it "
+            "twice. Use a template that opens the answer when it waits for it.",
+        )
+        return
     try:
         thought = _render(tokenizer, [_USER, ("assistant", _THOUGHT)])
     except Exception as error:  # as above
@@ -99,12 +118,30 @@ def _round_trip(tokenizer: Any, opened: str, whole: str) -> Iterator[Finding]:
         )
 
 
+def _spoken_before(tokenizer: Any, opened: str, whole: str) -> str:
+    """What is put before an answer as its part, and is not the same when the answer comes with it; mostly empty.
+
+    A template may write a thought that is empty (Qwen3), and finds it again in what was answered.
+    """
+    head = whole[len(opened) :].partition(_ANSWER)[0]
+    for token in tokenizer.added_tokens_decoder.values():
+        head = head.replace(token.content, "") if token.special else head  # as an answer's text leaves them out
+    if not head.strip():
+        return ""
+    try:
+        again = _render(tokenizer, [_USER, ("assistant", head.strip() + _ANSWER)])
+    except Exception:  # as above
+        return head
+    return "" if "".join(again.split()) == "".join(whole.split()) else head
+
+
 def _own_end(tokenizer: Any, whole: str, ends: Collection[int], purpose: Purpose) -> Iterator[Finding]:
-    """The control token that closes an answer, where it is not one that ends it."""
+    """The control token that closes an answer, where it is not one that ends it; training stops at the first."""
     special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-    last = next((i for i in reversed(tokenizer(whole, add_special_tokens=False)["input_ids"]) if i in special), None)
-    if last is not None and last not in ends:
-        token = f"{tokenizer.convert_ids_to_tokens(last)!r} ({last})"
+    behind = tokenizer(whole.rpartition(_ANSWER)[2], add_special_tokens=False)["input_ids"]
+    first = next((i for i in behind if i in special), None)
+    if first is not None and first not in ends:
+        token = f"{tokenizer.convert_ids_to_tokens(first)!r} ({first})"
         what = "SFT makes it an end token, too" if purpose.run else "the model does not stop there"
         yield note("template", f"The chat template closes an answer with {token}; {what}.")
 

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import transformers
 
-from selfreward_bench.bases.findings import Finding, Purpose, note, refusal
+from selfreward_bench.bases.findings import Finding, Purpose, note, refusal, warning
 from selfreward_bench.engines.loading import quiet
 from selfreward_bench.errors import first_line
 
-__all__ = ["read_tokenizer", "token_findings"]
+__all__ = ["read_tokenizer", "reading_findings", "token_findings"]
 
+_FILE: Final = "tokenizer.json"
+_CONFIG: Final = "tokenizer_config.json"
+_AS_WRITTEN: Final = ("PreTrainedTokenizerFast", "TokenizersBackend")  # classes that are what tokenizer.json says
 _SENTENCEPIECE: Final = ("tokenizer.model", "spiece.model")
 _SHOWN: Final = 6
+_TEXTS: Final = (
+    "Name 12 red foods,  please:\n\n1. Apples",
+    "Why does it rain in Köln? don't say\tHELLO_World(x) == 3.14;",
+    "日本語, हिन्दी और ไทย",
+)
 
 
 def read_tokenizer(directory: Path, purpose: Purpose) -> tuple[Any | None, list[Finding]]:
@@ -48,6 +57,56 @@ def read_tokenizer(directory: Path, purpose: Purpose) -> tuple[Any | None, list[
             refusal("tokenizer", f"No tokenizer can be read: {first_line(error)} Copy its files from the model again.")
         ]
     return tokenizer, []
+
+
+def reading_findings(tokenizer: Any, directory: Path) -> Iterator[Finding]:
+    """Whether transformers reads texts as tokenizer.json says, and whether texts survive it.
+
+    A class that tokenizer_config.json names builds a tokenizer of its own from the vocabulary.
+    """
+    for text in _TEXTS:
+        back = _text_of(tokenizer, tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        if "".join(back.split()) != "".join(text.split()):
+            yield note("tokenizer", f"Its tokenizer changes texts: {text!r} is {back!r} afterwards.")
+            break
+    if not (directory / _FILE).is_file():
+        return
+    from tokenizers import Tokenizer
+
+    written = Tokenizer.from_file(str(directory / _FILE))
+    written.no_truncation()
+    written.no_padding()
+    end = str(tokenizer.eos_token or "")
+    controlled = bool(end) and written.encode(end, add_special_tokens=False).ids == [tokenizer.eos_token_id]
+    for text in (*_TEXTS, *([f"{end}[INST] Hello{end} World"] if controlled else ())):
+        found = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        meant = written.encode(text, add_special_tokens=False).ids
+        if found != meant:
+            at = next((i for i, (a, b) in enumerate(zip(found, meant, strict=False)) if a != b), 0)
+            shown = ("".join(map(repr, tokenizer.convert_ids_to_tokens(ids[at : at + 3]))) for ids in (found, meant))
+            yield warning(
+                "tokenizer",
+                f"As a {type(tokenizer).__name__} transformers {transformers.__version__} cuts texts otherwise than "
+                f"{_FILE} says: {text!r} has {' where it has '.join(shown)}. {_way_out(directory)}",
+            )
+            return
+
+
+def _way_out(directory: Path) -> str:
+    try:
+        named = json.loads((directory / _CONFIG).read_bytes()).get("tokenizer_class")
+    except (OSError, ValueError, AttributeError):
+        named = None
+    if named in _AS_WRITTEN:
+        return (
+            "It takes that class for this model_type whatever tokenizer_config.json says, here and wherever the model "
+            "is served by it; train the model with the class's own tokenizer, or accept the difference."
+        )
+    return f"If the model was trained with the file, set tokenizer_class to {_AS_WRITTEN[0]} in {_CONFIG}."
+
+
+def _text_of(tokenizer: Any, ids: list[int]) -> str:
+    return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
 def token_findings(tokenizer: Any, embeddings: int, ends: Collection[int], purpose: Purpose) -> Iterator[Finding]:
@@ -135,7 +194,7 @@ def _meets_unknown(tokenizer: Any) -> bool:
 
 def _missing_packages(directory: Path) -> list[str]:
     """What a tokenizer in SentencePiece's format needs and is not installed."""
-    if (directory / "tokenizer.json").is_file() or not any((directory / name).is_file() for name in _SENTENCEPIECE):
+    if (directory / _FILE).is_file() or not any((directory / name).is_file() for name in _SENTENCEPIECE):
         return []
     needed = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}
     return [package for module, package in needed.items() if not _installed(module)]

@@ -87,6 +87,9 @@ def _seed_problems(config: RunConfig) -> Iterator[str]:
     for key, value in named.items():
         if value is None or value == "micro":
             continue
+        if value in ("", "oasst:", HUB_PREFIX):
+            yield f"{key}: {value!r} names no data. Write a path or a name behind it."
+            continue
         path = Path(value.removeprefix("oasst:"))
         if value.startswith(HUB_PREFIX) or path.is_dir():  # what is in them is known when they are read
             continue

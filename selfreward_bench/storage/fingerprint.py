@@ -28,7 +28,7 @@ from selfreward_bench.storage.adapters import (
 )
 from selfreward_bench.storage.files import os_errors
 
-__all__ = ["Tensor", "check_checkpoint", "no_weights", "tensors", "weights_dtypes", "weights_fingerprint"]
+__all__ = ["Tensor", "check_checkpoint", "no_weights", "same_bytes", "tensors", "weights_dtypes", "weights_fingerprint"]
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -95,6 +95,21 @@ def weights_fingerprint(directory: Path) -> str:
     return digest.hexdigest()
 
 
+def same_bytes(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors hold the same numbers; reading ends at the first that differs.
+
+    Raises:
+        EngineError: a file cannot be read.
+    """
+    if (first.dtype, first.shape) != (second.dtype, second.shape):
+        return False
+    with os_errors(first.file, "read", EngineError), first.file.open("rb") as one, second.file.open("rb") as other:
+        one.seek(first.start)
+        other.seek(second.start)
+        places = range(0, first.size, _BLOCK)
+        return all(one.read(n) == other.read(n) for n in (min(_BLOCK, first.size - at) for at in places))
+
+
 def weights_dtypes(directory: Path) -> tuple[str, dict[str, str]]:
     """The type of a checkpoint's weights, as safetensors names it (``BF16``): of most of its bytes, and of each tensor.
 
@@ -122,6 +137,7 @@ def check_checkpoint(directory: Path) -> None:
     if not directory.is_dir():
         raise EngineError(f"There is no checkpoint directory {directory}. Check the path.")
     _refuse_hub_folder(directory)
+    _refuse_folders(directory)
     _refuse_dangling_links(directory)
     _refuse_pointers(directory)
     if is_adapter(directory):
@@ -177,6 +193,17 @@ def _refuse_hub_folder(directory: Path) -> None:
         found = sorted((p for p in snapshots.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
     way_out = f"Name the snapshot: {found[-1]}" if found else "It has no snapshot; download the model again."
     raise EngineError(f"{directory} is a folder of the hub's cache and no checkpoint itself. {way_out}")
+
+
+def _refuse_folders(directory: Path) -> None:
+    """A download into `--local-dir .../model.safetensors` makes a directory of that name around the file."""
+    with os_errors(directory, "read", EngineError):
+        folder = next((p for p in sorted(directory.iterdir()) if p.suffix in _READ and p.is_dir()), None)
+        if folder is None:
+            return
+        inside = (folder / folder.name).is_file()
+    way_out = f"Move {folder.name} out of it." if inside else "Put the model's file of that name in its place."
+    raise EngineError(f"{folder} is a directory, and it should be a file. {way_out}")
 
 
 def _refuse_dangling_links(directory: Path) -> None:

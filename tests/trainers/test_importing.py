@@ -337,6 +337,11 @@ def test_both_versions_of_open_assistant_give_the_same(written: Any, purpose: Pu
         assert importing.load(f"oasst:{path}", purpose).records == wanted.records  # as a recipe says it
 
 
+def test_open_assistant_without_a_file_is_told() -> None:
+    with pytest.raises(DataError, match="oasst: names no file"):
+        importing.load("oasst:", "ift")
+
+
 def test_split_of_open_assistant_is_told(written: Any) -> None:
     path = written([*messages(30), *trees(1, wrapped=False)][:-1], "parquet")
     ift, eft = importing.load(path, "ift"), importing.load(path, "eft")

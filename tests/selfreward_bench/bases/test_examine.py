@@ -13,6 +13,7 @@ import pytest
 from selfreward_bench import recipes
 from selfreward_bench.bases.examine import examine, open_engine
 from selfreward_bench.bases.findings import Examination, Purpose
+from selfreward_bench.bases.tokens import read_tokenizer, reading_findings
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.errors import EngineError
 
@@ -217,6 +218,22 @@ def test_few_bits_that_nothing_scales_are_no_weights(model: Model, dtype: str) -
     assert f"first {name}: quantised" in found
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_tied_embeddings_may_be_stored_twice_and_should_not_differ(model: Model, same: bool) -> None:
+    from safetensors.torch import load_file, save_file
+
+    directory = model("qwen2")
+    alone = look(directory)
+    weights = load_file(directory / "model.safetensors")
+    head = weights["model.embed_tokens.weight"].clone() + (0 if same else 1)
+    save_file(weights | {"lm_head.weight": head}, directory / "model.safetensors")
+    found = look(directory)
+    assert ("two that differ" in said(found, "warning")) != same
+    assert (found.facts == alone.facts) == same
+    answering = examine(directory, Purpose(EngineConfig(kind="vllm")))
+    assert ("Set tie_word_embeddings to false" in said(answering, "refusal")) != same
+
+
 def test_weights_beside_the_model_are_told(model: Model) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -377,6 +394,31 @@ def test_a_sentencepiece_file_alone_names_the_packages(model: Model, monkeypatch
     assert "`pip install sentencepiece protobuf`" in said(look(directory), "refusal")
 
 
+def test_a_class_that_reads_otherwise_than_the_file_is_told(model: Model) -> None:
+    from tokenizers import Tokenizer, normalizers
+
+    directory = model("llama")
+    assert "cuts texts otherwise" not in said(look(directory), "warning")
+    file = str(directory / "tokenizer.json")
+    core = Tokenizer.from_file(file)
+    core.normalizer = normalizers.Lowercase()
+    core.save(file)
+    found = look(directory)
+    assert "Its tokenizer changes texts: 'Name 12 red foods" in said(found, "note")
+    assert "cuts texts otherwise" not in said(found, "warning")
+    small.edit(directory / "tokenizer_config.json", tokenizer_class="GPT2Tokenizer")
+    text = said(look(directory), "warning")
+    assert "As a GPT2Tokenizer transformers" in text
+    assert "has 'Name''Ġ''1' where it has 'n''a''me'" in text
+    assert "set tokenizer_class to PreTrainedTokenizerFast" in text
+    small.edit(directory / "config.json", model_type="qwen2", architectures=["Qwen2ForCausalLM"])
+    small.edit(directory / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    tokenizer, _ = read_tokenizer(directory, Purpose(EngineConfig()))
+    (finding,) = (f for f in reading_findings(tokenizer, directory) if f.severity == "warning")
+    assert "As a Qwen2Tokenizer" in finding.text
+    assert "whatever tokenizer_config.json says" in finding.text
+
+
 def test_a_broken_tokenizer_is_named(model: Model) -> None:
     directory = model("llama")
     (directory / "tokenizer.json").write_text("{}")
@@ -399,6 +441,21 @@ TEMPLATES: dict[str, tuple[str | dict[str, str], str, str]] = {  # template, sev
         "refusal",
         "leaves an answer out",
     ),
+    "opens no answer": (
+        "{% for m in messages %}<|start_header_id|>{{ m['role'] }}<|end_header_id|>{{ m['content'] }}<|eot_id|>"
+        "{% endfor %}",
+        "refusal",
+        "writes 'assistant' before an answer, and not where it waits for one",
+    ),
+    "thinks nothing": (
+        small.LLAMA3.replace(
+            "m['content'] | trim",
+            "('<think></think>' if m['role'] == 'assistant' else '') + m['content'].split('</think>')[-1]",
+        ),
+        "",
+        "",
+    ),
+    "byte order mark": ("\ufeff" + small.LLAMA3, "warning", "begins with a byte order mark"),
     "drops thoughts": (small.R1, "note", "leaves the thoughts (<think> to </think>) of an answer out"),
     "none is default": ({"chat": small.LLAMA3, "tool_use": small.LLAMA3}, "refusal", "(chat, tool_use)"),
     "one turn": (
@@ -434,6 +491,18 @@ def test_a_token_that_closes_an_answer_and_does_not_end_it_is_told(model: Model)
     assert "the model does not stop there" in said(examine(directory, Purpose(EngineConfig())), "note")
     small.edit(directory / "generation_config.json", eos_token_id=[1, 5])
     assert "closes an answer" not in said(look(directory), "note")
+
+
+def test_what_opens_the_next_turn_does_not_close_an_answer(model: Model) -> None:
+    directory = model("llama")
+    (directory / "chat_template.jinja").write_text(small.LLAMA3 + "<|start_header_id|>")
+    assert "closes an answer" not in said(look(directory), "note")
+
+
+def test_the_template_of_a_processor_is_told(model: Model) -> None:
+    directory = model("llama")
+    (directory / "chat_template.jinja").rename(directory / "chat_template.json")
+    assert "chat_template.json is read by processors of images alone" in said(look(directory), "warning")
 
 
 def test_plain_tokens_of_a_template_are_told(tmp_path: Path) -> None:

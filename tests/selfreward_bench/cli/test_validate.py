@@ -117,6 +117,13 @@ def test_a_recipe_with_all_its_problems_and_lines(cli: Cli) -> None:
     assert f"mine.yaml: seeds.ift: no file {str(Path('none.jsonl').resolve())!r}" in cli("validate", "mine.yaml").stdout
 
 
+@pytest.mark.parametrize("given", ["", "oasst:", "hf:"])
+def test_seed_data_without_a_name_is_told(cli: Cli, given: str) -> None:
+    Path("mine.yaml").write_text(f"extends: micro\nseeds: {{ift: '{given}'}}\n", encoding="utf-8")
+    found = cli("validate", "mine.yaml").stdout
+    assert f"mine.yaml: seeds.ift: {given!r} names no data. Write a path or a name behind it." in found
+
+
 def test_every_shipped_recipe_and_judge_prompt_is_fine(cli: Cli) -> None:
     from importlib import resources
 

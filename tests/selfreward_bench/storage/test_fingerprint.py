@@ -148,6 +148,16 @@ def test_missing_parts_are_named(checkpoint: Path) -> None:
     assert "it has no config.json" in refused(checkpoint)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "generation_config.json"])
+def test_a_directory_in_the_place_of_a_file_is_called_so(checkpoint: Path, name: str) -> None:
+    (checkpoint / name).unlink(missing_ok=True)
+    (checkpoint / name).mkdir()
+    found = refused(checkpoint)
+    assert f"{checkpoint / name} is a directory, and it should be a file. Put the model's file" in found
+    (checkpoint / name / name).touch()
+    assert f"Move {name} out of it." in refused(checkpoint)
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
 def test_a_pointer_of_git_lfs_is_called_so(checkpoint: Path, name: str) -> None:
     (checkpoint / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0af3\nsize 9000\n")
