@@ -22,30 +22,20 @@ __all__ = ["NO_LOGPROBS", "RefusedError", "check_logprobs", "check_text", "choic
 NO_LOGPROBS: Final = "no_logprobs"
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _MOST_MASS: Final = 1.01  # of a distribution, with what rounding adds
+_UNLIKELY: Final = -1000.0  # and less is no log-probability: servers write -9999 for what they do not know
 _THINKING: Final = ("reasoning_content", "reasoning", "thinking")  # fields of a message, and of its parts
+_THINKING_PIECES: Final = ("reasoning_details", "thinking_blocks")
 
-# finish reasons of all dialects, in lower case
-_CUT: Final = frozenset(
-    {
-        "length",
-        "max_tokens",
-        "model_length",
-        "max_length",
-        "max_output_tokens",
-        "max_new_tokens",
-        "max_completion_tokens",
-    }
-    | {"token_limit", "output_token_limit", "limit", "error_limit", "time_limit", "model_context_window_exceeded"}
+# finish reasons of all dialects, in lower case and without signs
+_CUT: Final = re.compile(
+    r"length(capped|limit)?|(error|time|(output)?token)?limit(reached)?|modellength|modelcontextwindowexceeded|incomplete"
+    r"|max(imum)?(output|new|completion|model|seq(uence)?|context)?(tokens?|len(gth)?|output)(reached|exceeded)?"
 )
-_FILTERED: Final = frozenset(
-    {"content_filter", "content_filtered", "safety", "recitation", "prohibited_content", "blocklist", "spii", "refusal"}
-    | {"image_safety", "guardrail_intervened", "sensitive", "moderation", "blocked", "filtered", "error_toxic", "toxic"}
-    | {"model_armor", "input_guardrail_triggered", "output_guardrail_triggered"}
+_FILTERED: Final = re.compile(
+    r"contentfilter(ed)?|(image)?safety|recitation|prohibitedcontent|blocklist|spii|refusal|guardrailintervened|sensitive"
+    r"|moderation|blocked|filtered|(error)?toxic|modelarmor|(in|out)putguardrailtriggered"
 )
-_BROKEN: Final = frozenset(
-    {"error", "network_error", "insufficient_system_resource", "abort", "aborted", "cancelled", "canceled", "timeout"}
-    | {"user_cancel"}
-)
+_BROKEN: Final = re.compile(r"error|networkerror|insufficientsystemresource|abort(ed)?|(user)?cancel(l?ed)?|timeout")
 
 Body = Mapping[str, Any]
 Count = Callable[[str], int]
@@ -76,14 +66,14 @@ def _message(choice: Body) -> Body:
 def _finish(choice: Body) -> str:
     """Why it ended, as the server says, or as its own provider did."""
     reason = choice.get("finish_reason") or choice.get("native_finish_reason")
-    plain = str(reason or "").casefold().replace("-", "_").removeprefix("finish_reason_")
-    return plain.partition(":")[0].strip()  # "content_filter: PROHIBITED_CONTENT"
+    plain = str(reason or "").casefold().partition(":")[0]  # "content_filter: PROHIBITED_CONTENT"
+    return re.sub(r"[\W_]+", "", plain).removeprefix("finishreason")
 
 
 def _is_refused(choice: Body) -> bool:
     parts = [part for part in _list(_message(choice).get("content")) if isinstance(part, dict)]
     refusal = _message(choice).get("refusal") or any(part.get("type") == "refusal" for part in parts)
-    return _finish(choice) in _FILTERED or bool(refusal)
+    return _FILTERED.fullmatch(_finish(choice)) is not None or bool(refusal)
 
 
 def _said(choice: Body) -> _Said:
@@ -92,6 +82,8 @@ def _said(choice: Body) -> _Said:
     content = message.get("content") if message else choice.get("text")
     content = [content] if isinstance(content, dict) else content
     thoughts = [_texts(message.get(name)) for name in _THINKING]
+    if not any(thoughts):  # the same again, in pieces, where there is a text as well
+        thoughts = [_texts(message.get(name)) for name in _THINKING_PIECES]
     text: str | None = None
     if isinstance(content, str):
         text = content
@@ -102,7 +94,7 @@ def _said(choice: Body) -> _Said:
         thought, text = split_thinking(text)
         thoughts.append(thought)
     thinking = "\n".join(dict.fromkeys(filter(None, thoughts)))
-    if not text and _finish(choice) in _CUT:
+    if not text and _CUT.fullmatch(_finish(choice)):
         text = ""
     elif not text and thinking:
         text = None
@@ -132,8 +124,8 @@ def _texts(value: object) -> str:
 def check_text(body: Body) -> Problem | None:
     choice = _choice(body)
     if not choice:
-        return Problem("no choices in the answer", again=True)
-    if _finish(choice) in _BROKEN:
+        return Problem("no choices in the answer (the URL mostly ends in /v1)", again=True)
+    if _BROKEN.fullmatch(_finish(choice)):
         return Problem(f"the answer broke off with an error {clean(_broken(choice))}".strip(), again=True)
     if _is_refused(choice):
         return None
@@ -171,7 +163,8 @@ def _first_token(choice: Body) -> dict[str, float]:
         pairs = list(first.items()) if isinstance(first, dict) else []
     found = {str(token): p for token, said in pairs if (p := _number(said)) is not None}
     likeliest = max(found, key=lambda token: found[token], default="")
-    if begins_thinking(likeliest) or sum(math.exp(min(p, 1.0)) for p in found.values()) > _MOST_MASS:
+    mass = sum(math.exp(min(p, 1.0)) for p in found.values())
+    if begins_thinking(likeliest) or not 0 < mass <= _MOST_MASS:
         return {}
     return {token: min(p, 0.0) for token, p in found.items()}
 
@@ -182,7 +175,7 @@ def _number(value: object) -> float | None:
         found = float(value) if isinstance(value, int | float) else math.nan
     except OverflowError:
         return None
-    return None if math.isnan(found) else found
+    return None if math.isnan(found) else found if found > _UNLIKELY else -math.inf
 
 
 def _list(value: object) -> list[Any]:
@@ -207,7 +200,7 @@ def _completion(request: GenerationRequest, sample: int, body: Body, count: Coun
         prompt_id=request.id,
         index=sample,
         text=text,
-        n_tokens=usage.completion_tokens if usage else count(said.thinking + said.text),
+        n_tokens=(usage.completion_tokens if usage else 0) or count(said.thinking + said.text),
         finish_reason=finish,
         seed=request.seeds[sample] if sample < len(request.seeds) else 0,
         thinking=said.thinking,
@@ -215,7 +208,7 @@ def _completion(request: GenerationRequest, sample: int, body: Body, count: Coun
 
 
 def _finish_reason(choice: Body) -> FinishReason:
-    return "length" if _finish(choice) in _CUT else "stop"
+    return "length" if _CUT.fullmatch(_finish(choice)) else "stop"
 
 
 def choice_scores(request: ChoiceRequest, bodies: Sequence[Body], count: Count) -> list[ChoiceLogprobs]:

@@ -21,10 +21,12 @@ __all__ = ["CHANGES", "PLAIN", "Dialect", "change_for", "told"]
 LIMIT: Final = "max_tokens"
 NEW_LIMIT: Final = "max_completion_tokens"
 NO_SYSTEM: Final = "system"
+STREAM: Final = "stream"
 
 #: what can be changed in a request -> what it means for an answer, in words; empty where it means nothing
 CHANGES: Final[Mapping[str, str]] = {
     NEW_LIMIT: "",  # another name
+    STREAM: "",  # in pieces, which are put together
     "seed": "no seed",
     "top_p": "the server's top_p",
     "stop": "",  # texts are cut here, too
@@ -50,6 +52,9 @@ _SYSTEM: Final = re.compile(
     r"system(role|message|prompt|instruction)|role\w{0,20}system|gotsystem|developerinstruction|rolesmustalternate"
     r"|onlyuser(and|,)?assistant"
 )
+_STREAM: Final = re.compile(
+    r"(only|must|require\w{0,3})\w{0,30}stream|stream(ing)?(mode)?(is)?(only|required|mustbe)|nonstreamingcall"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,8 @@ class Dialect:
             sent = {NEW_LIMIT if name == LIMIT else name: value for name, value in sent.items()}
         if NO_SYSTEM in self.changes and has_system(sent.get("messages") or ()):
             sent["messages"] = without_system(sent["messages"])
+        if STREAM in self.changes:
+            sent |= {STREAM: True, "stream_options": {"include_usage": True}}
         return sent, tuple(name for name, meaning in CHANGES.items() if meaning and self._matters(name, body))
 
     def _matters(self, name: str, body: Mapping[str, Any]) -> bool:
@@ -100,6 +107,8 @@ def change_for(status: int, said: Said, sent: Mapping[str, Any]) -> str | None:
         return NO_SYSTEM
     if status >= 500:
         return None
+    if STREAM not in sent and _STREAM.search(said.squeezed):
+        return STREAM
     if LIMIT in sent and NEW_LIMIT in said.plain:
         return NEW_LIMIT
     present = [name for name in _LEFT_OUT if name in sent]

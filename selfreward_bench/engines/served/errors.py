@@ -88,16 +88,16 @@ _QUOTA: Final = (
     r"|creditbalanceis|(outof|notenough|nomore|haveany|allavailable)(your)?(credit|balance)|account(is)?(suspended|deactivated)"
     r"|account\w{0,30}isnotactive|arrear|spend(ing)?limit|budget(hasbeen)?exceed|keylimitexceeded|paymentrequired"
     r"|apiusagelimit|usagequota|freetier\w{0,40}exhausted|freeallocation|free\w{0,20}perday"
-    r"|(per|calls)month|余额不足|欠费|余量已用尽"
+    r"|(per|calls)month|(daily|weekly|monthly)\w{0,10}(quota|limit|allowance)|余额不足|欠费|余量已用尽"
 )
-_DAILY: Final = r"exceededyourcurrentquota\w{0,2000}perday"  # with a delay that would not help
+_DAILY: Final = r"(exceededyourcurrentquota|quotaexceeded)\w{0,2000}perday"  # with a delay that would not help
 _PASSING: Final = r"per(second|minute|min|hour)|retryin|tryagainin|retrydelay"  # a quota that fills up by itself
 _FILTERED: Final = r"contentfilter|contentpolicyviolation|responsibleaipolicy|contentmanagementpolicy"
 _GUARD: Final = r"(blocked|violat|trigger|interven|failed)"
 _MODERATED: Final = (
     rf"{_FILTERED}|contentpolicy|moderation|flagged|safetysystem|usage(polic|guideline)|violat\w{{1,40}}(polic|guideline)"
     r"|prohibitedcontent|datainspectionfailed|inappropriatecontent|blockedby\w{0,20}safety|harmfulcontent|unsafecontent"
-    r"|contentexistsrisk|sensitive(content|word|information)|(content|prompt)(was|is|hasbeen)?blocked|nsfw|cyberpolicy"
+    r"|contentexistsrisk|sensitive(content|word|information)|(in|out)put(new)?sensitive|(content|prompt)(was|is|hasbeen)?blocked|nsfw|cyberpolicy"
     rf"|{_GUARD}\w{{0,40}}guardrail|guardrail\w{{0,40}}{_GUARD}|敏感内容|违规内容"
 )
 _LONG: Final = (
@@ -105,23 +105,27 @@ _LONG: Final = (
     r"|toomany(input)?tokens|exceed\w{0,20}maximumnumberof(input)?tokens|maxnewtokensmustbe|reducethelengthof|requesttoolarge"
     r"|(maximum|max)(input|prompt)((token)?(length|s)|characters)|inputtokens?(count)?exceed|tokensexceed|stringtoolong"
     r"|exceed\w{0,20}modeltokenlimit|inputtokens\w{0,20}exceed\w{0,20}limit|input(s|length)(musthavelessthan|shouldbe)"
-    r"|max(model|seq)len|maxnumtokens|sessionlen"
+    r"|max(model|seq)len|maxnumtokens|sessionlen|maxtokensmustbeatleast1"
 )
 # the bound of the answer alone is more than the model may write at all: no matter of the prompt
 _TOO_MUCH_ASKED: Final = r"maxtokensmustbelessthanorequalto[0-9]"
 _NO: Final = r"not(yet)?(support|implement|enable|allow|available|permit)|unsupported|disabled"
 _RATE: Final = (
-    r"ratelimit|toomanyrequests|throttl|requestsper(second|minute|hour|day)|tokensper(minute|hour|day)|serverbusy"
+    r"ratelimit|toomanyrequests|throttl|requestsper(second|minute|hour|day)|tokensper(minute|hour|day)|(server|too)busy"
+    r"|capacityexceeded|atcapacity"
 )
 _KEY: Final = (
     r"key|authenti|authoriz|credential|permission|accessdenied|login|signin|invalidtoken|token\w{0,40}(expired|invalid)"
 )
-_KEY_PLAINLY: Final = r"(invalid|incorrect|wrong)apikey|apikey(is)?(not|in)valid|apikey(has|is)?expired"
+_KEY_PLAINLY: Final = (
+    r"(invalid|incorrect|wrong|missing|no)x?apikey"
+    r"|apikey(has|is|was)?(notvalid|invalid|expired|missing|required|notfound)"
+)
 _MODEL: Final = (
     r"model(was|is)?not(found|exist|available)|modelnotsupported|model\w{0,80}doesnotexist|nosuchmodel|notavalidmodel"
     r"|(unknown|unavailable)model|invalidmodel(?!(output|response))|model(id|identifier|name)(is)?(invalid|unknown)"
     r"|model\w{0,80}(identifier|id)isinvalid|model\w{0,80}(decommissioned|beenretired|beendeprecated)|nonserverlessmodel"
-    r"|accesstothe(specified)?model"
+    r"|accesstothe(specified)?model|llmprovidernotprovided"
 )
 _PATH: Final = (
     r"unexpectedendpoint|(unknown|nosuch|invalid)(endpoint|path|url|route|requesturl)|cannotpost|(route|endpoint|path)notfound"
@@ -135,7 +139,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("used_up", (402,)),
     Rule("used_up", range(400, 600), r"insufficient\w{0,10}quota"),
     Rule("used_up", (429,), _DAILY, unless=r"per(second|minute|hour)"),
-    Rule("used_up", (400, 403, 412, 429), _QUOTA, unless=_PASSING),
+    Rule("used_up", (400, 401, 403, 412, 429), _QUOTA, unless=_PASSING),
     Rule("refused", _ANY_4XX, _MODERATED),
     Rule("refused", {*range(402, 600)} - {407}, _FILTERED),
     Rule("no_logprobs", {*_ANY_4XX, 404}, r"logprob"),

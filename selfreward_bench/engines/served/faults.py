@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from selfreward_bench.engines.served.secrets import redacted, redacted_bytes
+from selfreward_bench.engines.served.streams import joined
 from selfreward_bench.prices import Usage
 
 __all__ = [
@@ -61,13 +63,15 @@ def parse_usage(body: Mapping[str, Any]) -> Usage | None:
         return None
     prompt, total = _count(usage, "prompt_tokens", "input_tokens"), _count(usage, "total_tokens")
     completion = _count(usage, "completion_tokens", "output_tokens")
-    if prompt is None or (completion is None and total is None):
+    if not prompt or (completion is None and total is None):  # no prompt has no tokens: nothing was counted
         return None
     return Usage(prompt, max(completion or 0, (total or 0) - prompt))
 
 
 def _count(counts: Mapping[str, Any], *names: str) -> int | None:
     found = next((counts[name] for name in names if counts.get(name) is not None), None)
+    if isinstance(found, str) and re.fullmatch(r"[0-9]{1,10}", found):
+        found = int(found)
     if isinstance(found, int | float) and 0 <= found <= _MAX_TOKENS and found == int(found):
         return int(found)
     return None
@@ -153,11 +157,11 @@ def clean(text: object) -> str:
 
 
 def readable(raw: bytes) -> bytes:
-    """A response's body as everything after this may see it: without keys, and in UTF-8."""
+    """A response's body as everything after this may see it: whole, without keys, and in UTF-8."""
     encoding = json.detect_encoding(raw)
     if not encoding.startswith("utf-8"):  # in which a key would not be found
         raw = raw.decode(encoding, "replace").encode()
-    return redacted_bytes(raw)
+    return redacted_bytes(joined(raw))
 
 
 def way_out(meaning: str, path: str, variable: str) -> str:

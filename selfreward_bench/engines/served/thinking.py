@@ -19,7 +19,7 @@ __all__ = ["Parts", "begins_thinking", "split_thinking"]
 
 _WORDS: Final = r"think(?:ing|_fast(?:er)?)?|thought|reasoning|(?:seed:|longcat_)think"
 _OPEN: Final = re.compile(
-    rf"<(?:{_WORDS})>|\[THINK\]|◁think▷|<\|(?:begin_of_thought|start_thinking|inner_prefix)\|>|<\|channel>(?:thought)?",
+    rf"<(?:{_WORDS})(?:\s[^<>]{{0,200}})?>|\[THINK\]|◁think▷|<\|(?:begin_of_thought|start_thinking|inner_prefix)\|>|<\|channel>(?:thought)?",
     re.IGNORECASE,
 )
 _CLOSE: Final = re.compile(

@@ -228,6 +228,7 @@ def test_an_error_in_a_200_is_told_with_its_words_and_costs_nothing(store: Respo
         said("m"),
         said("m", **first(("m", 0.0), ("M", 0.0), ("A", 0.0))),  # no distribution
         said("m", **first(("m", -0.1), ("M", -0.2))),
+        said("m", **first(("m", -9999.0), ("M", -9999.0))),  # which stands for nothing known
         said("", **first(("<think>", -0.1), ("m", -9.0))),
         said("", message={"reasoning_content": "Hm"}, **first(("Hm", -0.1), ("m", -9.0))),
     ],
@@ -299,6 +300,7 @@ def test_thinking_that_is_cut_off_leaves_an_empty_answer(store: ResponseStore) -
 REASONS = dict.fromkeys(
     ["MAX_TOKENS", "model_length", "max_output_tokens", "length", "FINISH_REASON_MAX_TOKENS"], "length"
 )
+REASONS |= dict.fromkeys(["FinishReason.MAX_TOKENS", "maxTokens", "maximum_tokens", "MAX-TOKENS-REACHED"], "length")
 REASONS |= dict.fromkeys(["end_turn", "eos", "STOP", "complete", "none"], "stop")
 REASONS |= dict.fromkeys(["SAFETY", "content_filter", "content-filter", "PROHIBITED_CONTENT", "refusal"], "refused")
 REASONS |= {"content_filter: PROHIBITED_CONTENT": "refused", "model_context_window_exceeded": "length"}
@@ -320,6 +322,7 @@ def test_finish_reasons_of_all_dialects(store: ResponseStore, reason: str, finis
         {"completion_tokens": 2},  # Gemini's way
         {"completion_tokens": None},  # ... where there was thinking alone
         {"completion_tokens": 102.0, "total_tokens": None},
+        {"completion_tokens": "102"},
     ],
 )
 def test_tokens_that_are_counted_apart_from_the_answer_are_paid_for(store: ResponseStore, usage: Any) -> None:

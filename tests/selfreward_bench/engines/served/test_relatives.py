@@ -120,6 +120,18 @@ BODIES: list[tuple[str, int, Any]] = [
     ("used_up", 400, error("Budget has been exceeded! Current cost: 1.2, Max budget: 1.0", type="budget_exceeded")),
     ("no_logprobs", 400, error("litellm.UnsupportedParamsError: x does not support parameters: ['logprobs']")),
     ("not_there", 400, error("The requested model is not supported by any provider", code="model_not_supported")),
+    ("not_there", 400, error("litellm.BadRequestError: LLM Provider NOT provided. Pass in the LLM provider.")),
+    ("used_up", 429, google(429, "Quota exceeded for quota metric 'Generate Content API requests per day'")),
+    ("limited", 429, google(429, "Quota exceeded for quota metric 'Generate requests per minute'")),
+    ("used_up", 429, error("You've exceeded the daily limit of free requests", code="free_daily_limit")),
+    ("used_up", 429, {"message": "Monthly quota exceeded"}),
+    ("used_up", 401, error("Billing hard limit has been reached", code="billing_hard_limit_reached")),
+    ("limited", 498, error("flex tier capacity exceeded, try again later", code="capacity_exceeded")),
+    ("limited", 422, {"error": "Model too busy"}),
+    ("wrong_key", 400, google(400, "API Key not found. Please pass a valid API key.")),
+    ("wrong_key", 400, {"error": "invalid x-api-key"}),
+    ("too_long", 400, error("max_tokens must be at least 1, got -5.")),
+    ("refused", 422, {"base_resp": {"status_code": 1026, "status_msg": "input new_sensitive"}}),
 ]  # fmt: skip
 
 

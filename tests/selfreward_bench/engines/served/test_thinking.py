@@ -26,6 +26,7 @@ TAGS += [("<|inner_prefix|>", "<|inner_suffix|>"), ("<|channel>thought", "<chann
         ("  kept as it is \n", "", "  kept as it is \n"),
         ("<think>a</think>b", "a", "b"),
         ("\n<think>\na\n</think>\n\nb\n", "a", "b\n"),
+        ('<think duration="3">a</think>b', "a", "b"),
         ("a\n</think>\n\nb", "a", "b"),  # the prompt opened it
         ("<think>\n\n</think>\n\nb", "", "b"),
         ("<think>a <think>b</think> c</think>d", "a <think>b</think> c", "d"),
