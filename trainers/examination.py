@@ -35,6 +35,7 @@ from selfreward_bench.storage.fingerprint import tensors
 from selfreward_bench.storage.rundir import RunDir, hash_file, hash_json
 from selfreward_bench.types import Record
 from trainers.description import Description, describe
+from trainers.environment import one_process
 from trainers.preflight import STEPS, preflight
 from trainers.stages import models
 
@@ -74,8 +75,9 @@ def examine_base(config: RunConfig, *, flight: bool = True, reporter: Reporter |
     Raises:
         EngineError: the base is not there and cannot be had from the hub.
     """
-    with tempfile.TemporaryDirectory(prefix="srbench-check-") as room:
-        return _examined(_directory(config), config, flight, Path(room) / "preflight", reporter or Silent())[0]
+    told = reporter or Silent()
+    with one_process(told.message), tempfile.TemporaryDirectory(prefix="srbench-check-") as room:
+        return _examined(_directory(config), config, flight, Path(room) / "preflight", told)[0]
 
 
 def examine_run(run: RunDir, base: Path, *, flight: bool = True, reporter: Reporter) -> None:

@@ -6,7 +6,7 @@ file system, and nothing else is asked of them: what they tell is read from a fi
 
 from __future__ import annotations
 
-import os
+import math
 import shutil
 import signal
 import time
@@ -14,10 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
-
 from selfreward_bench import errors
-from selfreward_bench.engines.processes import Program, end_abandoned, last_lines
+from selfreward_bench.engines.processes import Program, end_abandoned, last_lines, of_this_code
 from selfreward_bench.errors import SrbenchError, Terminated, TrainingError
 from selfreward_bench.progress import Tell
 from selfreward_bench.storage.files import os_errors
@@ -30,7 +28,7 @@ __all__ = ["FOLDER", "launched"]
 FOLDER: Final = "launched"
 LOG: Final = "launch.log"
 _POLL: Final = 0.1
-_ROOT: Final = Path(__file__).parents[1]
+_QUIET: Final = 300.0  # seconds without a word of any process after which that is told
 _KINDS: Final = {name: getattr(errors, name) for name in errors.__all__ if name.endswith(("Error", "Violation"))}
 
 
@@ -83,12 +81,16 @@ def launched(task: Task, command: Sequence[str], progress: Callable[[TrainProgre
 
 def _followed(program: Program, course: _Course) -> int:
     """The launcher's exit code, when it has ended."""
+    quiet = time.monotonic() + _QUIET
     while True:
         try:
             code = program.exit_code()
             course.look()
             if code is not None:
                 return code
+            if time.monotonic() > quiet:
+                quiet = math.inf
+                course.tell_if_quiet()
             time.sleep(_POLL)
         except KeyboardInterrupt:
             if course.is_asked_to_stop:
@@ -107,17 +109,27 @@ class _Course:
         self.result: dict[str, Any] | None = None
         self._error: SrbenchError | None = None
         self._stopped = 0  # the exit code of processes that were told to
+        self._is_heard = False
         self.is_asked_to_stop = False
 
     def look(self) -> None:
         """Reads what is new."""
         events, self._offset = read_events(self._folder, self._offset)
         for event in events:
+            self._is_heard = True
             self._take(event)
 
     def ask_to_stop(self) -> None:
         self.is_asked_to_stop = True
         (self._folder / STOP).touch()
+
+    def tell_if_quiet(self) -> None:
+        """For a launcher that waits for something that never comes."""
+        if not self._is_heard:
+            self._tell(
+                f"Nothing is heard of the training's processes since {_QUIET:g} s: they may wait for machines or for "
+                f"each other, or read a large model. What they print is in {self._folder / LOG}."
+            )
 
     def failure(self, code: int) -> BaseException:
         """Why there is no result."""
@@ -125,11 +137,12 @@ class _Course:
             return Terminated() if self._stopped == 128 + signal.SIGTERM else KeyboardInterrupt()
         if self._error:
             return self._error
-        log = self._folder / LOG
+        log, states = self._folder / LOG, ResumeStore(self._folder.parent / "resume")
+        why = "was a process killed, or out of memory?" if code else "did the launcher start what stands behind it?"
+        kept = " What it saved is kept: run the same command again to go on." if states.latest() else ""
         return TrainingError(
-            f"The launched training ended with exit code {code} and without a result (was a process killed, or out of "
-            f"memory?). What it saved is kept: run the same command again to go on. The end of its log ({log}):\n"
-            f"{last_lines(log)}"
+            f"The launched training ended with exit code {code} and without a result ({why}).{kept} The end of its log "
+            f"({log}):\n{last_lines(log)}"
         )
 
     def _take(self, event: dict[str, Any]) -> None:
@@ -161,16 +174,6 @@ def _error(event: dict[str, Any]) -> SrbenchError:
 
 
 def _environment(command: Sequence[str]) -> dict[str, str | None]:
-    """What the processes find beside this one's variables: this very code, whatever lies in the current directory."""
-    paths = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
-    if "site-packages" not in _ROOT.parts:
-        paths.insert(0, str(_ROOT))
-    found: dict[str, str | None] = {
-        "PYTHONPATH": os.pathsep.join(paths) or None,
-        "PYTHONSAFEPATH": "1",
-        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # processes begun anew would find addresses of those before them
-    }
-    if "--standalone" in command and "GLOO_SOCKET_IFNAME" not in os.environ:  # all are on this machine
-        names = (n for n, found in psutil.net_if_addrs().items() if any(a.address == "127.0.0.1" for a in found))
-        found["GLOO_SOCKET_IFNAME"] = next(names, None)
-    return found
+    """What the processes find beside this one's variables."""
+    # processes begun anew would find addresses of those before them
+    return of_this_code(alone="--standalone" in command) | {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}

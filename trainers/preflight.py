@@ -7,6 +7,7 @@ do with this architecture, and what would be wrong without a word, is found here
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -216,11 +217,15 @@ class _Flight:
         except _StoppedError:
             raise
         except SrbenchError as error:
-            self._refuse(f"{self._architecture} fails at {what}: {error}", error)
+            self._refuse(f"{self._architecture} fails at {what}: {self._in_a_line(error)}", error)
         except Exception as error:  # whatever a library cannot do with this architecture
             kind = type(error).__name__
             text = first_line(error).removeprefix(f"{kind}: ")
             self._refuse(f"{self._architecture} fails at {what}, in a library: {kind}: {text}", error)
+
+    def _in_a_line(self, error: SrbenchError) -> str:
+        """Without the files that it names in the room, which goes."""
+        return " ".join(re.sub(rf" \({re.escape(str(self.room))}[^)]*\)", "", str(error)).split())
 
     def _refuse(self, text: str, cause: BaseException | None = None) -> None:
         self.findings.append(refusal("preflight", text))

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from reports.samples.records import Sample, SampleSet
-
-__all__ = ["MAX_SAMPLES", "Weighable", "as_set", "extremes", "most_changed", "weights"]
+__all__ = ["MAX_SAMPLES", "Weighable", "extremes", "most_changed", "weights"]
 
 MAX_SAMPLES: Final = 3_000  # of one benchmark
 
@@ -53,16 +51,3 @@ def extremes(samples: Sequence[Weighable], start: tuple[int, int]) -> list[int]:
         return []
     (low, loss), (high, gain) = (pick(found, key=lambda x: x[0]) for pick in (min, max))
     return [loss] * (low < 0) + [gain] * (high > 0)
-
-
-def as_set(benchmark: str, checkpoints: Sequence[str], samples: Sequence[Sample], start: tuple[int, int]) -> SampleSet:
-    """Of samples that are all in memory."""
-    return SampleSet(
-        benchmark,
-        tuple(checkpoints),
-        tuple(samples[i] for i in most_changed(samples)),
-        start,
-        len(samples),
-        tuple(dict.fromkeys(s.metric for s in samples)),
-        tuple(samples[i] for i in extremes(samples, start)),
-    )

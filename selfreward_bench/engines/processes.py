@@ -30,7 +30,7 @@ from selfreward_bench.engines.served.faults import clean
 from selfreward_bench.errors import EngineError, SrbenchError
 from selfreward_bench.storage.files import home, open_own, os_errors, write_atomic
 
-__all__ = ["Program", "end_abandoned", "last_lines", "state_directory"]
+__all__ = ["Program", "end_abandoned", "last_lines", "of_this_code", "state_directory"]
 
 _MARK: Final = "SRBENCH_SERVER"  # an environment variable by which all processes of a program are known
 _TITLE: Final = "VLLM::"  # what vLLM calls its processes, which overwrites command line and environment
@@ -40,6 +40,8 @@ _GRACE: Final = 20.0  # seconds between asking a group to end and killing it
 _POLL: Final = 0.1
 _LOG_BYTES: Final = 65_536  # of a log's end that are looked at
 _LOG_LINES: Final = 12
+_ROOT: Final = Path(__file__).parents[2]
+_TORCHRUN: Final = "PET_"  # begins the variables that stand for torchrun's options; clusters set them
 _log = logging.getLogger(__name__)
 
 
@@ -312,6 +314,26 @@ def _end(members: Callable[[], list[psutil.Process]]) -> None:
             time.sleep(_POLL)
         else:
             return
+
+
+def of_this_code(*, alone: bool) -> dict[str, str | None]:
+    """What Python processes of srbench's own find beside this one's variables: this very code, whatever lies in the
+    current directory.
+
+    Args:
+        alone: torchrun starts them on this machine only, so they meet on the loopback, and it takes no notice of what a
+            cluster says of other machines.
+    """
+    paths = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+    if "site-packages" not in _ROOT.parts:
+        paths.insert(0, str(_ROOT))
+    found: dict[str, str | None] = {"PYTHONPATH": os.pathsep.join(paths) or None, "PYTHONSAFEPATH": "1"}
+    if alone:
+        found |= dict.fromkeys(n for n in os.environ if n.startswith(_TORCHRUN) and n != f"{_TORCHRUN}NPROC_PER_NODE")
+    if alone and "GLOO_SOCKET_IFNAME" not in os.environ:
+        names = (n for n, found in psutil.net_if_addrs().items() if any(a.address == "127.0.0.1" for a in found))
+        found["GLOO_SOCKET_IFNAME"] = next(names, None)
+    return found
 
 
 def last_lines(file: Path) -> str:

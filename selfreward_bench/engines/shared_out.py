@@ -8,7 +8,6 @@ ever holds it. Machines beyond this one are a matter of vLLM.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import sys
@@ -19,11 +18,9 @@ from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
-
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines.actors import About, Answered, Opening
-from selfreward_bench.engines.processes import Program, end_abandoned, last_lines
+from selfreward_bench.engines.processes import Program, end_abandoned, last_lines, of_this_code
 from selfreward_bench.engines.replicas import ReplicatedEngine
 from selfreward_bench.errors import ConfigError, EngineError, SrbenchError, first_line
 from selfreward_bench.sources.hub import model_directory
@@ -37,7 +34,6 @@ READY: Final = "ready.json"  # where the first process listens
 ERROR: Final = "error.json"  # what a process could not do
 _LOG: Final = "shards.log"
 _LOOK: Final = 1.0  # seconds without an answer after which it is looked whether the processes are there
-_ROOT: Final = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -127,7 +123,7 @@ class Shards:
                 [sys.executable, *local, *worker, str(self._folder)],
                 title="The engine that shares a model out",
                 setting="engine.sharding",
-                environment=_environment(),
+                environment=of_this_code(alone=True),
                 log=self._folder / _LOG,
             )
             told = [self._folder / READY, self._folder / ERROR]
@@ -194,15 +190,3 @@ def fail(folder: Path, error: BaseException) -> None:
     if not (folder / ERROR).exists():
         text = str(error) if isinstance(error, SrbenchError) else f"{type(error).__name__}: {first_line(error)}"
         write_atomic(folder / ERROR, json.dumps({"error": text}).encode())
-
-
-def _environment() -> dict[str, str | None]:
-    """What the processes find beside this one's variables: this very code, and the loopback to meet on."""
-    paths = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
-    if "site-packages" not in _ROOT.parts:
-        paths.insert(0, str(_ROOT))
-    found: dict[str, str | None] = {"PYTHONPATH": os.pathsep.join(paths) or None, "PYTHONSAFEPATH": "1"}
-    if "GLOO_SOCKET_IFNAME" not in os.environ:
-        names = (n for n, found in psutil.net_if_addrs().items() if any(a.address == "127.0.0.1" for a in found))
-        found["GLOO_SOCKET_IFNAME"] = next(names, None)
-    return found

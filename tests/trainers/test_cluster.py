@@ -1,16 +1,15 @@
 """The loop over two replicas of a local Ray cluster, one of them killed while it answers and one while it judges: every
-file is that of one process without Ray."""
+file is that of one process without Ray, nothing of Ray reaches beyond this machine, and nothing of it is left."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
+import ipaddress
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,30 +52,64 @@ def contents(run: Path) -> dict[str, str]:
     }
 
 
-@contextmanager
-def started(*arguments: str | Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as stream:
-        process = subprocess.Popen(arguments, env=ENVIRONMENT, stdout=stream, stderr=stream)
+class Started:
+    """A command with all that it starts, which is ended with it."""
+
+    def __init__(self, *arguments: str | Path, log: Path) -> None:
+        with log.open("wb") as stream:
+            self.driver = subprocess.Popen(arguments, env=ENVIRONMENT, stdout=stream, stderr=stream)
+        self._seen: set[psutil.Process] = set()
+
+    def __enter__(self) -> Started:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends what a failed test has left."""
+        self.driver.terminate()
         try:
-            yield process
-        finally:
-            process.terminate()
-            process.wait(60)
+            self.driver.wait(60)
+        except subprocess.TimeoutExpired:
+            self.driver.kill()
+            self.driver.wait(60)
+        for process in self.left():
+            process.kill()
+
+    def below(self) -> dict[psutil.Process, str]:
+        """All processes that run now and were started by it, or by those, with their names."""
+        found = {}
+        for process in psutil.Process(self.driver.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                found[process] = process.name()
+        self._seen.update(found)
+        return found
+
+    def left(self) -> list[psutil.Process]:
+        """What still runs of all that were seen."""
+        return psutil.wait_procs(self._seen, timeout=20)[1]
 
 
-def replicas(driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    return [p for p in psutil.Process(driver.pid).children(recursive=True) if p.name().startswith(NAME)]
+def alone(process: psutil.Process) -> bool:
+    """Whether it listens, and is connected, within this machine only."""
+    with suppress(psutil.NoSuchProcess):
+        places = [place for found in process.net_connections("inet") for place in (found.laddr, found.raddr) if place]
+        return all(ipaddress.ip_address(place.ip.removeprefix("::ffff:")).is_loopback for place in places)
+    return True
 
 
-def kill_one_after(first_lines_of: Path, driver: subprocess.Popen[bytes]) -> int:
+def kill_one_after(first_lines_of: Path, started: Started) -> int:
     """kill -9 of a replica once there are records of a stage; how many lines there were."""
     end = time.monotonic() + 400
     while not (first_lines_of.exists() and first_lines_of.stat().st_size):
-        assert driver.poll() is None
+        assert started.driver.poll() is None
         assert time.monotonic() < end
         time.sleep(0.02)
     lines = len(first_lines_of.read_bytes().splitlines())
-    replicas(driver)[0].kill()
+    below = started.below()
+    next(process for process, name in below.items() if name.startswith(NAME)).kill()
+    assert alone(psutil.Process(started.driver.pid))
+    assert [name for process, name in below.items() if not alone(process)] == []
+    daemons = [process for process, name in below.items() if name in ("gcs_server", "raylet")]
+    assert [process.environ()["RAY_USAGE_STATS_ENABLED"] for process in daemons] == ["0", "0"]
     return lines
 
 
@@ -97,16 +130,17 @@ def test_replicas_can_be_set_for_a_run_that_is_there(tmp_path: Path, monkeypatch
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: `make test-ray` has it")
+@pytest.mark.skipif("SRBENCH_TEST_RAY" not in os.environ, reason="`make test-ray` installs Ray and tests it")
 def test_a_loop_over_replicas_of_which_two_are_killed_equals_one_process(tmp_path: Path) -> None:
     recipe, log = tmp_path / "recipe.yaml", tmp_path / "log"
     recipe.write_text(RECIPE)
     subprocess.run(command(tmp_path / "one", recipe), env=ENVIRONMENT, check=True, capture_output=True)
     over = tmp_path / "over"
-    with started(*command(over, recipe, *CLUSTER), log=log) as driver:
-        answered = kill_one_after(over / "M2" / "completions.jsonl", driver)
-        judged = kill_one_after(over / "M2" / "judgments.jsonl", driver)
-        assert driver.wait(600) == 0, log.read_text()
+    with Started(*command(over, recipe, *CLUSTER), log=log) as started:
+        answered = kill_one_after(over / "M2" / "completions.jsonl", started)
+        judged = kill_one_after(over / "M2" / "judgments.jsonl", started)
+        assert started.driver.wait(600) == 0, log.read_text()
+        assert [p.name() for p in started.left()] == []
     files = contents(tmp_path / "one")
     assert answered < 48 * 4
     assert judged < len((over / "M2" / "judgments.jsonl").read_bytes().splitlines())

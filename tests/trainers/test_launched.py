@@ -159,6 +159,22 @@ def test_an_end_without_a_word_tells_the_end_of_the_log(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"(?s)exit code 9 .*launch\.log.*out of memory") as caught:
         launch(tmp_path / "out", program)
     assert "\x1b" not in str(caught.value)
+    assert "What it saved is kept" not in str(caught.value)
+
+
+def test_a_launcher_that_does_nothing_or_writes_much_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TrainingError, match=r"exit code 0 .*did the launcher start what stands behind it"):
+        launch(tmp_path / "a" / "out", "")
+    with pytest.raises(TrainingError) as caught:
+        launch(tmp_path / "b" / "out", "print('x' * 3_000_000); print('the end'); sys.exit(1)")
+    assert str(caught.value).endswith("the end")
+    assert len(str(caught.value)) < 100_000
+    monkeypatch.setattr(launched, "_QUIET", 0.2)
+    told = Steps()
+    with pytest.raises(TrainingError):
+        launch(tmp_path / "c" / "out", "time.sleep(1.0); sys.exit(1)", told)
+    (text,) = told.messages
+    assert text.startswith("Nothing is heard of the training's processes since 0.2 s")
 
 
 def test_the_first_ctrl_c_asks_and_the_second_ends_all(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,17 @@ def test_trainings_are_tried_as_they_will_be_launched(tmp_path: Path, monkeypatc
     assert tried == [("sft", "fsdp", command), ("dpo", "fsdp", command)]
 
 
+def test_processes_that_fail_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = f"{sys.executable} -c 'print(\"no such device\\nat all\"); exit(3)'"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("SRBENCH_LAUNCH", failing)
+    (text,) = refusals(fly(small.make("llama", tmp_path / "base"), tmp_path, f"train.launch={json.dumps(failing)}"))
+    assert text == (
+        "LlamaForCausalLM fails at one step of SFT: The launched training ended with exit code 3 and without a result "
+        "(was a process killed, or out of memory?). The end of its log: no such device at all"
+    )
+
+
 def test_a_model_that_sees_later_tokens_is_refused(tmp_path: Path) -> None:
     """Its name and its files say that it is a causal language model."""
     tokenizer = small.llama3()
@@ -154,6 +167,16 @@ def test_a_base_in_bfloat16_and_a_small_rate_pass(tmp_path: Path) -> None:
     tokenizer = small.llama3()
     base = small.save(tmp_path / "base", small.model_of("Llama", tokenizer).to(torch.bfloat16), tokenizer)
     assert refusals(fly(base, tmp_path, "sft.learning_rate=1e-7", "sft.final_learning_rate=1e-8")) == []
+
+
+def test_what_a_launcher_left_in_the_environment_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str | None] = []
+    monkeypatch.setattr(examination, "preflight", lambda *_: seen.append(os.environ.get("WORLD_SIZE")) or ([], {}))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    examine_base(configured(small.make("llama", tmp_path / "base")))
+    assert (seen, os.environ["WORLD_SIZE"]) == ([None], "2")
 
 
 # --- the examination of a run

@@ -236,6 +236,56 @@ def test_a_lost_verdict_leaves_a_match_unscored(run: SampleRun) -> None:
     assert (match.value, match.reason, match.flags) == (None, "no_verdict", UNPARSED)
 
 
+def test_a_verdict_that_was_asked_for_again_takes_the_place_of_the_lost_one(run: SampleRun) -> None:
+    for name, text in (("M1", "One."), ("M2", "Two.")):
+        run.answers(name, "head-to-head@1", {"p": text})
+    lines = [
+        verdict("M2", "M1", "p", "ab", 0.9, "A"),
+        verdict("M2", "M1", "p", "ba", 0.7, "B") | {"attempt": 1},
+        verdict("M2", "M1", "p", "ba", None, "Hm.") | {"attempt": 0},
+    ]
+    run.tournament(("M1", "M2"), lines)
+    match = only(run).samples[0].matches[0, 1]
+    assert (match.value, match.flags) == (pytest.approx((0.1 + 0.7) / 2), DISAGREEING)
+    assert [text for _, text in match.judged] == ["A", "B"]
+
+
+def test_answers_that_differ_beyond_what_is_shown_are_no_tie(run: SampleRun) -> None:
+    for name, end in (("M1", "One."), ("M2", "Two.")):
+        run.answers(name, "head-to-head@1", {"p": "x" * 9_000 + end})
+    run.tournament(("M1", "M2"), [verdict("M2", "M1", "p", order, 1.0, "Said.") for order in ("ab", "ba")])
+    assert only(run).samples[0].matches[0, 1].value == 0.5
+    assert [text for _, text in only(run).samples[0].matches[0, 1].judged] == ["Said.", "Said."]
+
+
+def test_of_many_matches_only_the_texts_of_those_shown_are_read(
+    run: SampleRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reports.samples.choosing.MAX_SAMPLES", 2)
+    read: list[str] = []
+    conversation = sample_files.conversation
+    monkeypatch.setattr(sample_files, "conversation", lambda v: read.append(v[0]["content"]) or conversation(v))
+    for name, text in (("M1", "One."), ("M2", "Two.")):
+        run.answers(name, "head-to-head@1", {f"p{i}": f"{text} {i}" for i in range(5)})
+    wins = (0.5, 0.9, 0.5, 0.0, 0.6)  # of M2
+    said = [verdict("M2", "M1", f"p{i}", "ab", won, f"Said of {i}.") for i, won in enumerate(wins)]
+    run.tournament(("M1", "M2"), said)
+    asked = [{"id": f"p{i}", "messages": [{"role": "user", "content": f"Question {i}?"}]} for i in range(5)]
+    run.lines(run.path / "head-to-head" / "prompts.jsonl", asked)
+    found = only(run)
+    assert (found.total, [s.id for s in found.samples], [s.id for s in found.extremes]) == (
+        5,
+        ["p1", "p3"],
+        ["p3", "p1"],
+    )
+    assert [(s.sides[0].prompt, s.sides[1].answer) for s in found.samples] == [
+        ("Question 1?", "Two. 1"),
+        ("Question 3?", "Two. 3"),
+    ]
+    assert [s.matches[0, 1].judged[0][1] for s in found.samples] == ["Said of 1.", "Said of 3."]
+    assert {"Question 0?", "Question 2?", "Question 4?"}.isdisjoint(read)
+
+
 def test_checkpoints_of_several_runs_are_told_apart(tmp_path: Path) -> None:
     runs = [SampleRun(tmp_path / name) for name in ("left", "right")]
     for run in runs:

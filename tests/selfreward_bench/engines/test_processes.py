@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from selfreward_bench.engines.processes import Program, end_abandoned, state_directory
+from selfreward_bench.engines.processes import Program, end_abandoned, of_this_code, state_directory
 from selfreward_bench.errors import EngineError, TrainingError
 
 # a server that has a worker in its group, as vLLM has; it says the worker's number
@@ -170,3 +170,18 @@ def test_a_process_that_is_not_the_server_is_left_alone(change: str) -> None:
     file.write_bytes(kept)
     server.close()
     assert not runs(worker)
+
+
+def test_what_a_cluster_says_of_other_machines_is_not_for_processes_of_this_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("PET_NNODES", "PET_RDZV_ENDPOINT", "PET_NPROC_PER_NODE"):
+        monkeypatch.setenv(name, "4")
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
+    found = of_this_code(alone=True)
+    assert {name for name, value in found.items() if value is None and name != "PYTHONPATH"} == {
+        "PET_NNODES",
+        "PET_RDZV_ENDPOINT",
+    }
+    assert found["GLOO_SOCKET_IFNAME"] == "lo"
+    assert of_this_code(alone=False).keys() == {"PYTHONPATH", "PYTHONSAFEPATH"}
