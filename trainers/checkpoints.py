@@ -90,6 +90,7 @@ def save_checkpoint(
         else:
             model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
+        _pair_tokenizer_code(partial / "tokenizer_config.json")
         write_card(partial, card)
         for file in partial.rglob("*"):
             sync_directory(file) if file.is_dir() else sync_file(file)
@@ -109,6 +110,17 @@ def _save_adapter(model: Any, directory: Path, base: Path) -> None:
     ordered = {key: sorted(value) if key == "target_modules" else value for key, value in settings.items()}
     file.write_text(json.dumps(ordered, indent=2, sort_keys=True) + "\n", "utf-8")
     model.generation_config.save_pretrained(directory)
+
+
+def _pair_tokenizer_code(file: Path) -> None:
+    """transformers 5 names the class of a tokenizer's own code as a text, and reads a pair (slow, fast) of them."""
+    if not file.is_file():
+        return
+    settings = json.loads(file.read_text("utf-8"))
+    code = settings.get("auto_map")
+    if isinstance(code, dict) and isinstance(name := code.get("AutoTokenizer"), str):
+        code["AutoTokenizer"] = [name, None]
+        file.write_text(json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
 
 
 def saved_dtypes(dtype: str, base: Path) -> Callable[[str], Any]:

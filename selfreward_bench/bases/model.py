@@ -55,7 +55,8 @@ def read_model_config(directory: Path, purpose: Purpose) -> tuple[Any | None, li
     if key := _uncountable(raw):
         return None, [
             refusal(
-                "config", f"config.json is damaged: {key} is more than {_MOST_PARTS:,}. Copy it from the model again."
+                "config",
+                f"config.json is damaged: {key} is negative or above {_MOST_PARTS:,}. Copy it from the model again.",
             )
         ]
     code = raw.get("auto_map")
@@ -87,8 +88,13 @@ def read_model_config(directory: Path, purpose: Purpose) -> tuple[Any | None, li
     if not isinstance(getattr(config.get_text_config(), "vocab_size", None), int):
         return None, [refusal("config", "config.json does not describe a text model: it has no vocab_size.")]
     if known and not _is_causal(config):
+        way_out = "Take the text model that it was built on." if _has_senses(config) else "Name such a model."
+        what = "reads more than text, and is" if _has_senses(config) else "is"
         return None, [
-            refusal("config", f"{name} is no causal language model (one that continues text), and srbench needs one.")
+            refusal(
+                "config",
+                f"{name} {what} no causal language model (one that continues text), which srbench needs. {way_out}",
+            )
         ]
     return config, list(_config_findings(config, name, code is not None and known, purpose))
 
@@ -97,6 +103,8 @@ def model_findings(directory: Path, config: Any, purpose: Purpose) -> tuple[Mode
     """The model, and what is to be said of its weights."""
     if fault := attention_fault(purpose.engine.attn_implementation):
         return None, [refusal("engine", fault)]
+    if fault := _kernel_fault(read_config(directory), purpose) or _rope_fault(config):
+        return None, [refusal("config", fault)]
     try:
         with quiet():
             model, report = transformers.AutoModelForCausalLM.from_pretrained(
@@ -148,6 +156,37 @@ def _untied(purpose: Purpose) -> Finding:
     return warning("weights", text + "If both are meant, set tie_word_embeddings to false in config.json.")
 
 
+def _kernel_fault(raw: Mapping[str, Any], purpose: Purpose) -> str | None:
+    """Why the kernel of attention that config.json asks for cannot be used; the second key overrules every setting."""
+    ways = {"attn_implementation": "Set engine.attn_implementation=sdpa.", "_attn_implementation": "Take that out."}
+    for key, way_out in ways.items():
+        name = raw.get(key)
+        overruled = purpose.engine.attn_implementation is not None and not key.startswith("_")
+        if isinstance(name, str) and attention_fault(name) and not overruled:
+            return f"config.json asks for {name} ({key}), which needs a GPU and a package that are not here. {way_out}"
+    return None
+
+
+def _rope_fault(config: Any) -> str | None:
+    """The kind of rotary positions that transformers does not know."""
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    found = getattr(config.get_text_config(), "rope_parameters", None)
+    each = [found, *found.values()] if isinstance(found, dict) else []
+    for kind in (part.get("rope_type") for part in each if isinstance(part, dict)):
+        if isinstance(kind, str) and kind not in (*ROPE_INIT_FUNCTIONS, "default", "mrope"):
+            return (
+                f"config.json has rotary positions (rope_parameters, or rope_scaling) of the type {kind[:40]!r}, which "
+                f"transformers {transformers.__version__} does not know. Check the file; a model that is newer needs a "
+                "newer transformers."
+            )
+    return None
+
+
+def _has_senses(config: Any) -> bool:
+    return any(getattr(config, f"{sense}_config", None) is not None for sense in ("vision", "audio"))
+
+
 def _config_findings(config: Any, name: str, code_is_left: bool, purpose: Purpose) -> Iterator[Finding]:
     text = config.get_text_config()
     if getattr(config, "is_decoder", True) is False and type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING:
@@ -168,10 +207,13 @@ def _config_findings(config: Any, name: str, code_is_left: bool, purpose: Purpos
 
 
 def _uncountable(raw: Mapping[str, Any]) -> str | None:
-    """The setting that asks for more layers or experts than any model has, which would be built one by one."""
+    """The setting that asks for more layers or experts than any model has, or for less than none; each is built."""
     for part in (raw, *(value for value in raw.values() if isinstance(value, dict))):
         for key, value in part.items():
-            if isinstance(value, int) and value > _MOST_PARTS and key.endswith(("layer", "layers", "experts")):
+            if isinstance(value, int) and (
+                (value > _MOST_PARTS and key.endswith(("layer", "layers", "experts")))
+                or (value < 0 and key in ("num_hidden_layers", "n_layer", "num_layers"))
+            ):
                 return str(key)[:60]
     return None
 

@@ -134,6 +134,8 @@ def check_checkpoint(directory: Path) -> None:
         EngineError: no ``config.json``, no tokenizer, weights that are missing, damaged, pickled, or an adapter beside
             them; an adapter without its base, or of a kind that is not known.
     """
+    if directory.is_file():
+        raise EngineError(f"{directory} is a file. Name the directory that holds it with config.json and tokenizer.")
     if not directory.is_dir():
         raise EngineError(f"There is no checkpoint directory {directory}. Check the path.")
     _refuse_hub_folder(directory)
@@ -146,6 +148,8 @@ def check_checkpoint(directory: Path) -> None:
         check_checkpoint(parts(directory).weights)
         return
     config = directory / "config.json"
+    if not config.is_file() and any(directory.glob("*.gguf")):
+        raise EngineError(no_weights(directory, [path.name for path in directory.glob("*.gguf")]))
     if not config.is_file():
         raise EngineError(
             f"{directory} is no checkpoint: it has no config.json. Name the directory that `save_pretrained` wrote."

@@ -232,6 +232,13 @@ class MyForCausalLM(LlamaForCausalLM):
 """
 
 
+OWN_TOKENIZER = """
+from transformers import PreTrainedTokenizerFast
+class MyTokenizer(PreTrainedTokenizerFast):
+    pass
+"""
+
+
 @pytest.fixture
 def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A base with code of its own; what is imported from it is forgotten afterwards."""
@@ -253,10 +260,15 @@ def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_code_of_a_model_runs_when_it_is_trusted(remote: Path, tmp_path: Path) -> None:
+    (remote / "tok_my.py").write_text(OWN_TOKENIZER)
+    named = settings(remote, "tokenizer_config.json")
+    named |= {"tokenizer_class": "MyTokenizer", "auto_map": {"AutoTokenizer": ["tok_my.MyTokenizer", None]}}
+    (remote / "tokenizer_config.json").write_text(json.dumps(named))
     first = train_sft(remote, examples(8), SFT, tmp_path / "M1", seed=1, trust_remote_code=True)
     second = train_dpo(first.checkpoint, pairs(8), DPO, tmp_path / "M2", seed=1, trust_remote_code=True)
     assert (second.checkpoint / "modeling_my.py").read_text() == REMOTE
     assert settings(second.checkpoint)["model_type"] == "my-llama"
+    assert settings(second.checkpoint, "tokenizer_config.json")["auto_map"] == named["auto_map"]
     assert logit_probe(second.checkpoint, trust_remote_code=True) != logit_probe(remote, trust_remote_code=True)
 
 

@@ -137,6 +137,37 @@ def test_code_beside_the_weights_runs_only_when_it_is_trusted(model: Model, tmp_
     assert trusted or "code of its own (modeling_my.py)" in text
 
 
+def test_a_model_that_reads_images_too_is_told_what_to_take(tmp_path: Path) -> None:
+    import transformers
+
+    tokenizer = small.chatml()
+    text = {"vocab_size": len(tokenizer), "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    seen = {"depth": 1, "embed_dim": 32, "hidden_size": 32, "num_heads": 2, "patch_size": 14}
+    directory = tmp_path / "base"
+    transformers.Qwen2VLConfig(text_config=text, vision_config=seen).save_pretrained(directory)
+    small.edit(directory / "config.json", architectures=["Qwen2VLForConditionalGeneration"])
+    small.save(tmp_path / "text", small.model_of("Qwen2", tokenizer), tokenizer)
+    for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tmp_path / "text" / name, directory)
+    text = said(look(directory), "refusal")
+    assert "Qwen2VLForConditionalGeneration reads more than text" in text
+    assert "Take the text model that it was built on." in text
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_a_kernel_that_the_configuration_asks_for_and_is_not_here_is_told(model: Model, key: str) -> None:
+    directory = model("llama")
+    small.edit(directory / "config.json", **{key: "flash_attention_2"})
+    assert f"config.json asks for flash_attention_2 ({key})" in said(look(directory), "refusal")
+    assert look(directory, "engine.attn_implementation=sdpa").refused == key.startswith("_")
+
+
+def test_positions_of_an_unknown_kind_are_told(model: Model) -> None:
+    directory = model("llama")
+    small.edit(directory / "config.json", rope_parameters={"rope_type": "twisted", "rope_theta": 1e4})
+    assert "of the type 'twisted', which transformers" in said(look(directory), "refusal")
+
+
 def test_code_that_transformers_does_not_need_is_left_alone(model: Model) -> None:
     directory = model("llama")
     small.edit(directory / "config.json", auto_map={"AutoModelForCausalLM": "modeling_llama.LlamaForCausalLM"})
@@ -196,7 +227,9 @@ def test_layers_that_the_configuration_forgets_are_a_refusal(model: Model) -> No
     assert "9 weights of layers that config.json does not count" in said(look(directory), "refusal")
 
 
-@pytest.mark.parametrize("settings", [{"num_hidden_layers": 10**30}, {"text_config": {"num_experts": 10**9}}])
+@pytest.mark.parametrize(
+    "settings", [{"num_hidden_layers": 10**30}, {"text_config": {"num_experts": 10**9}}, {"num_hidden_layers": -1}]
+)
 def test_more_layers_than_could_be_built_are_not_begun(model: Model, settings: dict[str, Any]) -> None:
     directory = model("llama")
     small.edit(directory / "config.json", **settings)
@@ -313,9 +346,15 @@ def test_without_peft_lora_is_refused_before_anything_is_loaded(model: Model, mo
     assert "LoRA is asked for (section lora), and peft is not installed" in text
 
 
+def test_a_file_of_weights_is_no_model(model: Model) -> None:
+    assert "is a file. Name the directory that holds it" in said(look(model("llama") / "model.safetensors"), "refusal")
+
+
 def test_gguf_alone_is_refused(model: Model) -> None:
     directory = model("llama")
     (directory / "model.safetensors").rename(directory / "model-q4.gguf")
+    assert "in GGUF only" in said(look(directory), "refusal")
+    (directory / "config.json").unlink()
     assert "in GGUF only" in said(look(directory), "refusal")
 
 
