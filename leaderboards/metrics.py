@@ -12,7 +12,7 @@ from typing import Final
 from selfreward_bench.micro import world
 from selfreward_bench.types import Description, MetricInfo, Unit
 
-__all__ = ["BOUNDS", "BUILT_IN", "MICRO", "TITLES", "UNPAIRED", "MetricInfo", "Unit"]
+__all__ = ["BOUNDS", "BUILT_IN", "IN_PARTS", "MICRO", "TITLES", "UNPAIRED", "MetricInfo", "Unit"]
 
 MICRO: Final = " (micro-world)"
 
@@ -44,8 +44,10 @@ _MICRO_QUALITY: Final = {
     "truncated_greedy": MetricInfo(label="Truncated, greedy", unit="share", better=-1),
     "uncut_quality_sampled": MetricInfo(label="Quality, truncated answers as they stand, sampled", unit="points"),
     "uncut_quality_greedy": MetricInfo(label="Quality, truncated answers as they stand, greedy", unit="points"),
-    "grade_sampled": MetricInfo(label="Grades of sampled answers", unit="share", better=0),  # in parts: of each grade
 }
+
+#: metrics that are there in parts alone, such as ``grade_sampled/5``
+IN_PARTS: Final = {"grade_sampled": MetricInfo(label="Grades of sampled answers", unit="share", better=0)}
 
 _HUMAN_RANKS: Final = {
     "pairwise_accuracy": MetricInfo(label="Pairwise accuracy, human ranks (tie = ½)", unit="share"),
