@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from leaderboards.metrics import BOUNDS, BUILT_IN, MICRO, TITLES
+from leaderboards.metrics import BOUNDS, BUILT_IN, IN_PARTS, MICRO, TITLES
 from selfreward_bench.types import Description, MetricInfo
 
 __all__ = [
@@ -110,7 +110,7 @@ def in_table(benchmark: str, metrics: Iterable[str]) -> list[str]:
 @lru_cache(maxsize=4096)
 def info(benchmark: str, metric: str) -> MetricInfo:
     """How a metric is shown. A part (``win_rate/koala``) is like its whole; what nobody described is a number."""
-    known = described(benchmark).metrics or _other_version(benchmark)
+    known = {**IN_PARTS, **(described(benchmark).metrics or _other_version(benchmark))}
     if metric in known:
         return known[metric]
     whole, _, part = metric.partition("/")

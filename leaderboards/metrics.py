@@ -12,7 +12,7 @@ from typing import Final
 from selfreward_bench.micro import world
 from selfreward_bench.types import Description, MetricInfo, Unit
 
-__all__ = ["BOUNDS", "BUILT_IN", "MICRO", "TITLES", "UNPAIRED", "MetricInfo", "Unit"]
+__all__ = ["BOUNDS", "BUILT_IN", "IN_PARTS", "MICRO", "TITLES", "UNPAIRED", "MetricInfo", "Unit"]
 
 MICRO: Final = " (micro-world)"
 
@@ -42,9 +42,12 @@ _MICRO_QUALITY: Final = {
     "chars_greedy": MetricInfo(label="Answer length, greedy", unit="characters", better=0),
     "truncated_sampled": MetricInfo(label="Truncated, sampled", unit="share", better=-1),
     "truncated_greedy": MetricInfo(label="Truncated, greedy", unit="share", better=-1),
-    "uncut_quality_sampled": MetricInfo(label="Quality with truncated answers as they stand", unit="points"),
-    "uncut_quality_greedy": MetricInfo(label="… greedy", unit="points"),
+    "uncut_quality_sampled": MetricInfo(label="Quality, truncated answers as they stand, sampled", unit="points"),
+    "uncut_quality_greedy": MetricInfo(label="Quality, truncated answers as they stand, greedy", unit="points"),
 }
+
+#: metrics that are there in parts alone, such as ``grade_sampled/5``
+IN_PARTS: Final = {"grade_sampled": MetricInfo(label="Grades of sampled answers", unit="share", better=0)}
 
 _HUMAN_RANKS: Final = {
     "pairwise_accuracy": MetricInfo(label="Pairwise accuracy, human ranks (tie = ½)", unit="share"),
@@ -101,7 +104,7 @@ _MICRO_JUDGE_ACCURACY: Final = {
     **_HUMAN_RANKS,
     **_by_oracle("oracle", "same answers"),
     **_by_oracle("own", "its own answers"),
-    "own_spearman_pooled": MetricInfo(label="… pooled over prompts", unit="correlation"),
+    "own_spearman_pooled": MetricInfo(label="Spearman, oracle, its own answers, pooled", unit="correlation"),
     "own_mean_score": MetricInfo(label="Mean score given to its own answers", unit="points", better=0),
     "own_top_share": MetricInfo(label="Its own answers given the top grade", unit="share", better=0),
     **_JUDGE_HEALTH,
@@ -148,8 +151,8 @@ _MT_BENCH: Final = {
     "adjusted_win_rate": MetricInfo(label="Wins against the baseline (tie = ½)", unit="share"),
     "grade_turn_1": MetricInfo(label="Grade, first turn", unit="grade"),
     "grade_turn_2": MetricInfo(label="Grade, second turn", unit="grade"),
-    "adjusted_win_rate_turn_1": MetricInfo(label="… first turn", unit="share"),
-    "adjusted_win_rate_turn_2": MetricInfo(label="… second turn", unit="share"),
+    "adjusted_win_rate_turn_1": MetricInfo(label="Wins against the baseline, first turn", unit="share"),
+    "adjusted_win_rate_turn_2": MetricInfo(label="Wins against the baseline, second turn", unit="share"),
     "win_rate": MetricInfo(label="Wins", unit="share"),
     "tie_rate": MetricInfo(label="Ties", unit="share", better=0),
     "loss_rate": MetricInfo(label="Losses", unit="share", better=-1),
@@ -194,7 +197,7 @@ _MICRO_NLP: Final = {
     "micro_sort": MetricInfo(label="Sorting (exact match)", unit="share"),
     "micro_fact": MetricInfo(label="Facts (strict match)", unit="share"),
     "micro_fact/flexible-extract": MetricInfo(label="Facts (flexible match)", unit="share"),
-    "micro_fact/no_answer": MetricInfo(label="Facts: answers without a value of the world", unit="share", better=-1),
+    "micro_fact/no_answer": MetricInfo(label="Facts: answers in another form", unit="share", better=-1),
     "micro_sort/no_answer": MetricInfo(label="Sorting: no answer", unit="share", better=-1),
     "truncated_prompts": MetricInfo(label="Prompts that did not fit the context", unit="share", better=-1),
 }
@@ -216,7 +219,9 @@ _ALPACA_EVAL: Final = {
     "length_controlled_winrate": _MICRO_ALPACA_EVAL["length_controlled_winrate"],
     **_MICRO_ALPACA_EVAL,
     "lc_standard_error": MetricInfo(label="AlpacaEval's standard error, length-controlled", unit="percent", better=0),
-    "length_controlled_winrate_by_position": MetricInfo(label="… difficulties by row, as AlpacaEval", unit="percent"),
+    "length_controlled_winrate_by_position": MetricInfo(
+        label="Length-controlled win rate, difficulties by row, as AlpacaEval", unit="percent"
+    ),
     "order_agreement": MetricInfo(label="Both orders have one winner", unit="share"),
     "first_shown_win_rate": MetricInfo(label="Judge prefers what is shown first", unit="percent", better=0),
     "quotes_judge_prompt": MetricInfo(label="Answers that quote the judge's prompt", unit="share", better=-1),

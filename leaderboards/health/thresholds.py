@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from leaderboards import chain
+from leaderboards.descriptions import title
 from leaderboards.health.measures import MEASURES
 from leaderboards.health.records import Reading, Warned
+from leaderboards.metrics import MICRO
 from selfreward_bench.types import Record
 
 __all__ = ["THRESHOLDS", "Growth", "Threshold", "other_prompts", "warnings"]
@@ -20,7 +22,7 @@ class Threshold(Record):
     Attributes:
         rule: ``above``, ``below`` a limit; ``magnitude``: without its sign, above it; ``times_first``: more than so
             many times that of the first checkpoint (M1 in a run); ``rise``: so much above that; ``above_if_longer``:
-            above the limit, where the judged answers are longer than the first checkpoint's.
+            above the limit, where the judged answers are longer than the first checkpoint's and a judge may like that.
         why: what it may mean.
     """
 
@@ -187,6 +189,9 @@ def warnings(readings: Sequence[Reading], growth: Growth) -> Iterator[Warned]:
 
 
 def _longer(reading: Reading, first: str, lengths: Mapping[tuple[str, str], float | None]) -> bool:
+    """Whether longer answers may have won for being longer; the micro-world's exact grader does not look at length."""
+    if title(reading.source).endswith(MICRO):
+        return False
     now, before = lengths.get((reading.model, reading.source)), lengths.get((first, reading.source))
     return now is not None and before is not None and now > before
 
@@ -235,4 +240,4 @@ def _shown(value: float | None, unit: str) -> str:
         return f"{100 * value:.3g} %"
     if unit == "characters":
         return f"{value:,.1f} characters"
-    return f"{value:.3g}" + (" points" if unit == "percent" else "")
+    return f"{value:.3g}" + ((" point" if value == 1 else " points") if unit == "percent" else "")

@@ -71,27 +71,27 @@ _LATEX: Final = {
 _LETTERS: Final = "ŒœŠšŽžŁłĄąĆćĘęŃńŚśŹźŻżČčĎďĚěŇňŘřŤťŮůĞğİıŞşŐőŰű"
 
 
-def line(text: str) -> str:
-    """One bounded line of visible text."""
-    return " ".join(wording.visible(wording.clip(text, MAX_TEXT)).split())
+def line(text: str, limit: int = MAX_TEXT) -> str:
+    """One line of visible text, of ``limit`` characters at most."""
+    return " ".join(wording.visible(wording.clip(text, limit)).split())
 
 
-def markdown(text: str) -> str:
+def markdown(text: str, limit: int = MAX_TEXT) -> str:
     r"""One line of text in which nothing is markup.
 
     >>> print(markdown("a|b <i>"))
     a\|b \<i\>
     """
-    return _MARKUP.sub(lambda found: f"\\{found[0]}", line(text))
+    return _MARKUP.sub(lambda found: f"\\{found[0]}", line(text, limit))
 
 
-def spreadsheet(text: str) -> str:
+def spreadsheet(text: str, limit: int = MAX_TEXT) -> str:
     """One line of text that no spreadsheet takes for a formula: an apostrophe goes in front of what could begin one.
 
     >>> spreadsheet("=1+1")
     "'=1+1"
     """
-    shown = line(text)
+    shown = line(text, limit)
     return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
 

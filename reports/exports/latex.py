@@ -2,7 +2,7 @@ r"""Tables for a paper: booktabs, each number over its interval, bold where it i
 
 Needs ``booktabs`` and, for letters beyond English, ``fontenc`` with T1. Nothing is scaled: a table keeps to the line of
 a paper (``LINE``), and checkpoints that do not fit go on in a further table. One main table per run, then one per
-benchmark, then head to head.
+benchmark, the differences of checkpoints, head to head, what people said, and the benchmarks by their parts.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import re
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from leaderboards.comparing import Together
 from reports import wording
+from reports.exports import further
 from reports.exports.escaping import latex as escaped
 from reports.exports.escaping import line as one_line
 from reports.facts import matches, measures, several, tables
@@ -28,7 +29,8 @@ from selfreward_bench.types import Metric
 __all__ = ["LINE", "PAGE", "render"]
 
 PAGE: Final = 40  # lines of a table, which fill a page together with its caption
-LINE: Final = 390.0  # points: a line of NeurIPS, ICLR and 12 point article has as many or more
+LINE: Final = 345.0  # points: a line of 10 point article; NeurIPS, ICLR, JMLR and 12 point article have more
+_FLOATS: Final = 12  # tables without text between them; LaTeX holds back 18 at most
 _GAP: Final = 4.0  # points between two columns
 _WIDE_GAP: Final = 10.0  # where there is room
 _LABEL: Final = 22  # characters of a label in a line
@@ -46,11 +48,18 @@ _MATCHES: Final = (
     r"From the side of the first named, a tie counting half; below, the 95\,\% interval, clustered by prompt. Bold: "
     r"shown to be better."
 )
+_PAIRED: Final = (
+    r"The first less the second, over the samples that both have; below, the 95\,\% interval, clustered by prompt. "
+    r"Bold: shown to be better."
+)
 _SPREAD: Final = (
     r"Mean $\pm$ standard deviation over seeds; below, the 95\,\% interval when seeds and prompts are both drawn anew, "
     r"of one run its own. Bold: shown to be better than every other method; of a difference, shown to be a gain."
 )
+#: how wide a character is in 7 point type, in points; a digit is 4
+_IN_7_POINT: Final = {**dict.fromkeys("[],.", 2.4), **dict.fromkeys("+-\u2212", 6.3), " ": 1.2}
 _ARROWS: Final = {"▲": r"{\uparrow}", "▼": r"{\downarrow}"}
+_NOUGHT: Final = re.compile(r"(?<!\d)0(?=\.)")
 _PREVIOUS: Final = "previous"
 
 
@@ -81,20 +90,26 @@ class _Table:
 
 
 def render(runs: Sequence[RunFacts], together: Together | None = None) -> str:
-    """All tables of all runs; first, several runs put together."""
+    """All tables of all runs; first, several runs put together. Health and training are in no paper's tables."""
     found: list[_Table] = []
     if len(runs) > 1:
         groups, both = several.group(runs), together or Together()
         grids = [(grid, _SPREAD) for grid in several.compared(groups, both)]
         if (contrasted := several.contrasted(groups, both)) is not None:
             grids.append((contrasted, escaped(contrasted.note)))
-        found += [_grid(grid, i, note) for i, (grid, note) in enumerate(grids, start=1)]
+        found += [_grid(grid, f"tab:runs-{i}", note) for i, (grid, note) in enumerate(grids, start=1)]
     for i, facts in enumerate(runs, start=1):
         prefix = f"run{i}-" if len(runs) > 1 else ""
         found += _main(facts, prefix)
-        found += [_benchmark(facts, t, prefix) for t in tables.results(facts) if t.rows]
+        found += [_benchmark(facts, t, _key(t.benchmark), prefix) for t in tables.results(facts) if t.rows]
+        if (compared := further.compared(facts)).rows:
+            found.append(_named(facts, compared, "differences", prefix, _PAIRED))
         found += _matches(facts, prefix)
-    return "\n".join([_HEAD, *(text for table in found for text in _floats(table))])
+        found += [_named(facts, grid, _key(grid.title), prefix, escaped(grid.note)) for grid in further.others(facts)]
+        found += [_benchmark(facts, t, f"part-{k}", prefix) for k, t in enumerate(further.parts(facts), start=1)]
+    texts = [text for table in found for text in _floats(table)]
+    batches = ["\n".join(texts[i : i + _FLOATS]) for i in range(0, len(texts), _FLOATS)]
+    return "\n".join([_HEAD, "\\clearpage\n\n".join(batches)])
 
 
 # --- tables
@@ -114,13 +129,16 @@ def _main(facts: RunFacts, prefix: str) -> Iterator[_Table]:
     yield _Table(caption, f"tab:{prefix}main", _header("Metric", [m.name for m in models]), tuple(rows))
 
 
-def _benchmark(facts: RunFacts, table: ResultTable, prefix: str) -> _Table:
+def _key(title: str) -> str:
+    return re.sub(r"[^a-z0-9-]+", "-", title.partition("@")[0].lower())
+
+
+def _benchmark(facts: RunFacts, table: ResultTable, label: str, prefix: str) -> _Table:
     models = [m for m in facts.models if table.benchmark in m.results]
     judge = f" Judge: {escaped(table.judge)}." if table.judge else ""
     unlike = f" Not alike, so nothing is bold: {escaped('; '.join(table.unlike))}." if table.unlike else ""
     other = f" Settings that need not be equal: {escaped(table.settings)}." if table.settings else ""
     caption = f"{escaped(facts.name)}: {escaped(table.title)}.{judge}{unlike}{other} {_NOTE}"
-    label = re.sub(r"[^a-z0-9-]+", "-", table.benchmark.partition("@")[0].lower())
     rows = tuple(_rows(facts, table, models))
     return _Table(caption, f"tab:{prefix}{label}", _header("Metric", table.models), rows)
 
@@ -136,11 +154,16 @@ def _matches(facts: RunFacts, prefix: str) -> Iterator[_Table]:
     yield _Table(caption, f"tab:{prefix}head-to-head", tuple(_Stack((h,), _wide(h)) for h in header), rows)
 
 
-def _grid(grid: Grid, number: int, note: str) -> _Table:
-    """Runs against each other on one metric, or all their differences."""
+def _named(facts: RunFacts, grid: Grid, label: str, prefix: str, note: str) -> _Table:
+    """A table of one run that is no benchmark's own."""
+    return _grid(replace(grid, title=f"{facts.name}: {grid.title.lower()}"), f"tab:{prefix}{label}", note)
+
+
+def _grid(grid: Grid, label: str, note: str) -> _Table:
+    """Finished cells: runs against each other on one metric, their differences, matches, ratings."""
     rows = tuple((_label(_text(row[0])), *map(_cell, row[1:])) for row in grid.rows)
-    caption = f"{escaped(grid.title)}. {note}"
-    return _Table(caption, f"tab:runs-{number}", _header(grid.columns[0], grid.columns[1:]), rows)
+    caption = f"{escaped(grid.title)}. {note}".rstrip()
+    return _Table(caption, label, _header(grid.columns[0], grid.columns[1:]), rows)
 
 
 def _header(first: str, names: Iterable[str]) -> tuple[_Stack, ...]:
@@ -273,6 +296,8 @@ def _number(metric: Metric | None, unit: str, bold: bool, changes: Sequence[Chan
     less = -1 if unit == "characters" else 0  # nobody needs a tenth of a character
     shown = wording.number(metric.value, unit, extra_digits=less)
     interval = wording.interval(metric.low, metric.high, unit, extra_digits=less)
+    if unit == "correlation":  # never above 1: no nought in front, as journals print it
+        shown, interval = (_NOUGHT.sub("", text) for text in (shown, interval))
     before = "".join(_ARROWS.get(c.arrow, "") for c in changes if _PREVIOUS in c.roles)
     above = r"^{\ast}" if metric.n_scored < metric.n_total else ""
     value = rf"\mathbf{{{_math(shown)}}}" if bold else _math(shown)
@@ -280,11 +305,10 @@ def _number(metric: Metric | None, unit: str, bold: bool, changes: Sequence[Chan
 
 
 def _stack(value: str, characters: int, below: str) -> _Stack:
-    """A number over its interval, which is set in 7 point type; brackets, commas and points are half as wide."""
+    """A number over its interval, which is set in 7 point type."""
     if not below:
         return _Stack((value,), 4.5 * characters)
-    narrow = sum(c in "[],." for c in below)
-    width = max(4.5 * characters, 4.0 * (len(below) - narrow) + 2.6 * narrow)
+    width = max(4.5 * characters, sum(_IN_7_POINT.get(c, 4.0) for c in below))
     return _Stack((value, rf"{{\scriptsize$[{_math(below).strip('[]')}]$}}"), width)
 
 

@@ -1,4 +1,4 @@
-"""Every number of some runs as a flat record: of each checkpoint, of pairs of them, of people, and over several runs.
+"""Every number of some runs as flat records: of checkpoints, of pairs, of people, of health, over several runs.
 
 Nothing is computed here.
 """
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from leaderboards.comparing import Asked, Together
 from leaderboards.comparing.records import conditions
 from leaderboards.descriptions import in_order
+from leaderboards.health.measures import MEASURES
 from reports import wording
-from reports.facts import grouping, matches, tables
+from reports.facts import comparability, grouping, matches, tables, training
 from reports.facts.grouping import Group
 from reports.facts.run import RunFacts
 from selfreward_bench.storage.rundir import hash_json
@@ -35,6 +36,7 @@ class Fact:
             between methods METHOD:CHECKPOINT; else empty.
         seeds: of a number over several runs (``run`` is then what they have in common), how many; else None.
         sd: standard deviation of those runs' own numbers.
+        settings: what the number was made with, in words.
     """
 
     run: str
@@ -53,6 +55,7 @@ class Fact:
     against: str = ""
     seeds: int | None = None
     sd: float | None = None
+    settings: str = ""
 
 
 def facts_of(runs: Sequence[RunFacts], together: Together | None = None) -> Iterator[Fact]:
@@ -65,6 +68,7 @@ def facts_of(runs: Sequence[RunFacts], together: Together | None = None) -> Iter
         yield from _difference_facts(name, facts)
         yield from _match_facts(name, facts)
         yield from _human_facts(name, facts)
+        yield from _health_facts(name, facts)
     if together is not None:
         yield from _seed_facts(grouping.group(runs), together)
 
@@ -79,7 +83,7 @@ def names_of(runs: Sequence[RunFacts]) -> list[str]:
 
 
 def _facts(run: str, checkpoint: str, result: EvalResult) -> Iterator[Fact]:
-    stated = hash_json(dict(conditions(result)))[:16]
+    stated, told = hash_json(dict(conditions(result)))[:16], comparability.in_words(result.settings)
     for name in in_order(result.benchmark, sorted(result.metrics)):
         metric = result.metrics[name]
         yield Fact(
@@ -96,6 +100,7 @@ def _facts(run: str, checkpoint: str, result: EvalResult) -> Iterator[Fact]:
             result.judge or "",
             stated,
             result.fingerprint,
+            settings=told,
         )
 
 
@@ -109,7 +114,8 @@ def _difference_facts(run: str, facts: RunFacts) -> Iterator[Fact]:
             continue
         unit, stated = wording.info(d.benchmark, d.metric).unit, hash_json(dict(conditions(of)))[:16]
         counts = (d.n, d.n_total, of.judge or "", stated, of.fingerprint, d.b)
-        yield Fact(run, d.a, d.benchmark, d.metric, value, low, high, unit, *counts)
+        told = comparability.in_words(of.settings)
+        yield Fact(run, d.a, d.benchmark, d.metric, value, low, high, unit, *counts, settings=told)
 
 
 def _match_facts(run: str, facts: RunFacts) -> Iterator[Fact]:
@@ -120,7 +126,10 @@ def _match_facts(run: str, facts: RunFacts) -> Iterator[Fact]:
     for p in matches.pairs(facts):
         stated = hash_json(dict(p.comparability))[:16]
         net = (p.net_win.value, p.net_win.low, p.net_win.high) if p.net_win else (None, None, None)
-        shares = {name: (share, None, None) for name, share in (("win", p.win), ("tie", p.tie), ("loss", p.loss))}
+        parts = [("win", p.win), ("tie", p.tie), ("loss", p.loss)]
+        if p.positions is not None:
+            parts += [("consistency", p.positions.consistency), ("first_preferred", p.positions.first_preferred)]
+        shares = {name: (share, None, None) for name, share in parts}
         for metric, numbers in {"win_rate": (p.win_rate, p.low, p.high), "net_win": net, **shares}.items():
             value, low, high = map(_finite, numbers)
             if value is not None:
@@ -146,6 +155,18 @@ def _human_facts(run: str, facts: RunFacts) -> Iterator[Fact]:
             value, low, high = map(_finite, (m.value, m.low, m.high))
             counts = (m.n_scored, m.n_total, judge, stated, found.checkpoints.get(p.a, ""), p.b)
             yield Fact(run, p.a, "human", metric, value, low, high, "share", *counts)
+
+
+def _health_facts(run: str, facts: RunFacts) -> Iterator[Fact]:
+    """What is watched besides quality; the metric names what it was read from, too."""
+    found, _ = training.health(facts)
+    weights = {m.name: m.fingerprint or "" for m in facts.models}
+    for r in found.readings if found else ():
+        value, low, high = map(_finite, (r.value, r.low, r.high))
+        if value is not None:
+            unit = MEASURES[r.measure].unit if r.measure in MEASURES else ""
+            counts = (r.n, r.n_total, "", "", weights.get(r.model, ""))
+            yield Fact(run, r.model, "health", f"{r.measure}/{r.source}", value, low, high, unit, *counts)
 
 
 def _seed_facts(groups: Sequence[Group], together: Together) -> Iterator[Fact]:

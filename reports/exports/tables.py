@@ -9,22 +9,23 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Final
 
 from leaderboards.comparing import Together
 from leaderboards.standings import MetricDifference
-from reports import wording
-from reports.exports import latex
+from reports.exports import further, latex
 from reports.exports.escaping import markdown as escaped
 from reports.exports.escaping import spreadsheet
 from reports.exports.numbers import Fact, facts_of, names_of
-from reports.facts import grouping, matches, people, several, tables
+from reports.facts import comparability, grouping, matches, measures, several, tables, training
 from reports.facts.grouping import Group
 from reports.facts.run import RunFacts
 from reports.facts.tables import Cell, Change, Grid, ResultTable
 from selfreward_bench import __version__
 from selfreward_bench.errors import UnknownNameError
+
+_LONG: Final = 5_000  # characters of settings or of a note
 
 __all__ = ["FORMATS", "as_csv", "as_json", "as_markdown", "render"]
 
@@ -52,12 +53,12 @@ def as_csv(runs: Sequence[RunFacts], together: Together | None = None) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(f.name for f in fields(Fact))
     for fact in facts_of(runs, together):
-        writer.writerow(spreadsheet(v) if isinstance(v, str) else v for v in asdict(fact).values())
+        writer.writerow(spreadsheet(v, _LONG) if isinstance(v, str) else v for v in asdict(fact).values())
     return stream.getvalue()
 
 
 def as_json(runs: Sequence[RunFacts], together: Together | None = None) -> str:
-    """The same facts, and the settings, paired differences, head-to-head comparisons and gaps of each run."""
+    """The same facts, and the settings, paired differences, comparisons, health, stages and gaps of each run."""
     methods = grouping.group(runs) if together is not None else []
     named = list(zip(names_of(runs), runs, strict=True))
     found = {
@@ -65,6 +66,7 @@ def as_json(runs: Sequence[RunFacts], together: Together | None = None) -> str:
         "srbench": __version__,
         "results": [asdict(fact) for fact in facts_of(runs, together)],
         "methods": [{"method": g.label, "runs": list(_names(g, named))} for g in methods],
+        "runs": [{"run": name, "path": facts.path, "settings": facts.settings} for name, facts in named],
         "settings": [
             {"run": name, "checkpoint": m.name, "benchmark": key, "settings": dict(result.settings)}
             for name, facts in named
@@ -83,6 +85,20 @@ def as_json(runs: Sequence[RunFacts], together: Together | None = None) -> str:
         "human": [
             {"run": name, **facts.human.model_dump(mode="json")} for name, facts in named if facts.human is not None
         ],
+        "drift": [
+            {"run": name, **facts.drift.model_dump(mode="json")} for name, facts in named if facts.drift is not None
+        ],
+        "health": [
+            {"run": name, **found.model_dump(mode="json")}
+            for name, facts in named
+            if (found := training.health(facts)[0]) is not None
+        ],
+        "stages": [
+            {"run": name, "checkpoint": m.name, **stage.model_dump(mode="json")}
+            for name, facts in named
+            for m in facts.models
+            for stage in m.stages
+        ],
         "missing": [{"run": name, "reason": gap} for name, facts in named for gap in facts.gaps]
         + [{"run": "", "reason": gap} for gap in (together.gaps if together else ())],
     }
@@ -98,17 +114,23 @@ def _names(members: Group, named: Sequence[tuple[str, RunFacts]]) -> Iterator[st
 
 
 def as_markdown(runs: Sequence[RunFacts], together: Together | None = None) -> str:
-    """A table per benchmark and run, the paired differences, head to head, and what is missing."""
+    """Of each run the main tables, then everything else that the page holds, and what is missing."""
     lines = ["# Results", ""]
     if len(runs) > 1:
         lines += _several(runs, together or Together())
     for name, facts in zip(names_of(runs), runs, strict=True):
         lines += [f"## {escaped(name)}", ""]
         for table in tables.results(facts):
-            lines += _table(table)
-        lines += _differences(facts)
+            lines += _table(table, _made_with(facts, table.benchmark))
+        lines += _differences("Differences", further.main_differences(facts), facts)
         lines += _matches(facts)
-        lines += _people(facts)
+        for grid in further.others(facts):
+            lines += _grid(grid)
+        for table in further.parts(facts):
+            lines += _table(table)
+        lines += _differences("All other differences", further.other_differences(facts), facts)
+        for grid in (further.health(facts), *further.training_grids(facts)):
+            lines += _grid(grid) if grid.rows else []
         lines += [f"- Missing: {escaped(gap)}" for gap in facts.gaps] + [""] * bool(facts.gaps)
     return "\n".join([*lines, f"{_NOTE} Made by srbench {__version__}.", ""])
 
@@ -127,18 +149,26 @@ def _several(runs: Sequence[RunFacts], together: Together) -> list[str]:
     for grid in several.compared(groups, together):
         lines += ["", *_grid(grid)]
     contrasted = several.contrasted(groups, together)
-    return [*lines, *_grid(contrasted), escaped(contrasted.note), ""] if contrasted else lines
+    return [*lines, *_grid(contrasted)] if contrasted else lines
 
 
 def _grid(grid: Grid) -> list[str]:
     rows = [[_cell(c) for c in row] for row in grid.rows]
-    return [f"### {escaped(grid.title)}", "", *_rows([escaped(c) for c in grid.columns], rows), ""]
+    note = [escaped(grid.note, _LONG), ""] if grid.note else []
+    return [f"### {escaped(grid.title)}", "", *_rows([escaped(c) for c in grid.columns], rows), "", *note]
 
 
-def _table(table: ResultTable) -> list[str]:
+def _made_with(facts: RunFacts, benchmark: str) -> str:
+    """The settings of the latest result, in words; where results differ in them, that is told beside."""
+    found = [m.results[benchmark] for m in facts.models if benchmark in m.results]
+    return comparability.in_words(found[-1].settings) if found else ""
+
+
+def _table(table: ResultTable, made_with: str = "") -> list[str]:
     lines = [f"### {escaped(table.title)}", ""]
     if table.judge:
         lines += [f"Judge: {escaped(table.judge)}", ""]
+    lines += [f"Settings: {escaped(made_with, _LONG)}", ""] if made_with else []
     lines += [f"- Not alike: {escaped(phrase)}" for phrase in table.unlike] + [""] * bool(table.unlike)
     if table.settings:
         lines += [f"- Other settings, which need not be equal: {escaped(table.settings)}", ""]
@@ -165,56 +195,27 @@ def _rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (header, ruler, *rows)]
 
 
-def _differences(facts: RunFacts) -> list[str]:
-    found = facts.standings.differences if facts.standings else ()
-    headlines = {key: tables.headline_metrics(facts, key) for key in tables.benchmarks([facts])}
-    rows = [
-        _difference(d, facts)
-        for key, metrics in headlines.items()
-        for metric in metrics
-        for d in found
-        if (d.benchmark, d.metric) == (key, metric) and d.value is not None
-    ]
-    if not rows:
+def _differences(title: str, found: Sequence[MetricDifference], facts: RunFacts) -> list[str]:
+    if not found:
         return []
-    header = ("Metric", "Checkpoints", "Difference", "n")
-    return ["### Differences", "", *_rows(header, rows), ""]
+    rows = [_difference(d, facts) for d in found]
+    return [f"### {title}", "", *_rows(("Metric", "Checkpoints", "Difference", "n"), rows), ""]
 
 
 def _difference(found: MetricDifference, facts: RunFacts) -> list[str]:
-    label = f"{wording.title(found.benchmark)}: {wording.info(found.benchmark, found.metric).label}"
+    label = measures.label(found.benchmark, found.metric)
     n = f"{found.n:,}" if found.n == found.n_total else f"{found.n:,} of {found.n_total:,}"
     between = f"{found.a} \u2212 {found.b}"
     return [escaped(label), escaped(between), tables.change_of(found, facts).text, n]
 
 
 def _matches(facts: RunFacts) -> list[str]:
-    """All pairs of checkpoints, and their ratings."""
+    """All pairs of checkpoints."""
     found = matches.grid(facts)
     if not found.rows:
         return []
-    lines = ["### Head to head", "", f"Judge: {escaped(matches.judge_of(facts))}", ""]
-    lines += [*_rows([escaped(c) for c in found.columns], [[_cell(c) for c in row] for row in found.rows]), ""]
-    lines += [escaped(found.note), ""]
-    ratings = facts.tournament.ratings if facts.tournament else ()
-    told = [
-        f"{escaped(r.checkpoint)} {wording.number(r.rating, 'rating')} "
-        f"{wording.interval(r.low, r.high, 'rating')}".rstrip()
-        for r in ratings
-    ]
-    return [*lines, f"Bradley-Terry ratings: {', '.join(told)}", ""] if told else lines
-
-
-def _people(facts: RunFacts) -> list[str]:
-    """What people said."""
-    if facts.human is None:
-        return []
-    lines = ["### Human evaluation", ""]
-    for grid in people.grids(facts.human):
-        lines += [f"#### {escaped(grid.title)}", "", escaped(grid.note), ""]
-        rows = [[_cell(c) for c in row] for row in grid.rows]
-        lines += [*_rows([escaped(c) for c in grid.columns], rows), ""]
-    return lines
+    judge = f"Judge: {matches.judge_of(facts)}. {found.note}"
+    return _grid(replace(found, title="Head to head", note=judge))
 
 
 FORMATS: Final[dict[str, Callable[[Sequence[RunFacts], Together | None], str]]] = {

@@ -16,6 +16,7 @@ __all__ = [
     "differing",
     "differing_settings",
     "groups",
+    "in_words",
     "named",
     "other_settings",
     "setting_name",
@@ -51,6 +52,7 @@ _SETTING_NAMES: Final = {
 }
 _NO_PARAMETERS: Final = ("benchmark", "seed", "engine.", "date", "chat_template")  # settings that are no condition
 _MOST: Final = 12  # settings that are told
+_MOST_IN_WORDS: Final = 100
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _SHOWN: Final = 60  # characters of a value
 _HASH: Final = re.compile(r"[0-9a-f]{8,64}")
@@ -107,6 +109,21 @@ def differing(
             told = differing_settings(settings or {}, without=_NO_PARAMETERS)
         found += told or [f"{_NAMES.get(key, key)}: {_by_value(values)}"]
     return found
+
+
+def in_words(settings: Mapping[str, str]) -> str:
+    """A result's settings in a line: ``answering.temperature=0.7; answering.max_new_tokens=64``.
+
+    Hashes and long texts are left out, and of tasks of lm-eval all but the number of examples: they fill pages.
+    """
+    told = (
+        f"{key}={value}"
+        for key, value in settings.items()
+        if len(value) <= _SHOWN
+        and not _HASH.fullmatch(value)
+        and (not key.startswith("tasks.") or key.endswith(".num_fewshot"))
+    )
+    return "; ".join(islice(told, _MOST_IN_WORDS))
 
 
 def differing_settings(settings: Mapping[str, Mapping[str, str]], without: tuple[str, ...] = ()) -> list[str]:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from leaderboards import chain
-from leaderboards.standings import HeadToHead
+from leaderboards.standings import HeadToHead, Tournament
 from reports import wording
 from reports.facts.run import RunFacts
 from reports.facts.tables import Cell, Change, Grid
 from selfreward_bench.types import Metric
 
-__all__ = ["flipped", "grid", "judge_of", "match", "names", "pairs", "win_rate_cell", "win_rate_change"]
+__all__ = [
+    "flipped",
+    "grid",
+    "judge_of",
+    "match",
+    "names",
+    "orders",
+    "pairs",
+    "ratings",
+    "win_rate_cell",
+    "win_rate_change",
+]
 
 _SIGNS: dict[int, tuple[str, wording.Tone]] = {1: ("▲", "better"), -1: ("▼", "worse"), 0: ("", "neutral")}
 
@@ -100,3 +111,43 @@ def grid(facts: RunFacts) -> Grid:
         ),
         "Win rate from the side of the model named first, a tie counting half.",
     )
+
+
+def ratings(found: Tournament) -> Grid:
+    """What all pairs come to, a rating a model; no rows where nothing could be rated."""
+    rows = tuple(
+        (
+            r.checkpoint,
+            Cell(wording.number(r.rating, "rating"), wording.interval(r.low, r.high, "rating")),
+            wording.scored(Metric(value=None, n_scored=r.n_scored, n_total=r.n_total)),
+        )
+        for r in found.ratings
+    )
+    note = (
+        f"Bradley-Terry ratings from all pairs; {found.anchor} is 1000, and 400 points are odds of 10 to 1. Intervals "
+        f"are of the difference to {found.anchor}."
+    )
+    return Grid("Ratings", ("Model", "Rating", "Comparisons"), rows, note)
+
+
+def orders(facts: RunFacts) -> Grid:
+    """What the order of showing did, equal texts, and why comparisons have no verdict: what there is to say of it."""
+    found = pairs(facts)
+    columns: dict[str, Callable[[HeadToHead], str]] = {}
+    if any(p.positions for p in found):
+        columns["Both orders agree"] = lambda p: _share(p.positions.consistency if p.positions else None)
+        columns["First shown preferred"] = lambda p: _share(p.positions.first_preferred if p.positions else None)
+    if any(p.n_identical for p in found):
+        columns["Same text (a tie)"] = lambda p: f"{p.n_identical:,}"
+    if any(p.reasons for p in found):
+        columns["Unscored"] = _reasons
+    rows = ((f"{p.a} vs {p.b}", *(tell(p) for tell in columns.values())) for p in found) if columns else ()
+    return Grid("Orders and missing verdicts", ("Pair", *columns), tuple(rows))
+
+
+def _share(value: float | None) -> str:
+    return wording.number(value, "share")
+
+
+def _reasons(found: HeadToHead) -> str:
+    return ", ".join(f"{reason.replace('_', ' ')} {n:,}" for reason, n in found.reasons.items()) or "none"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from leaderboards.standings import HeadToHead, Tournament
+from leaderboards.standings import Tournament
 from reports import wording
 from reports.facts import comparability, matches, published
 from reports.facts.run import RunFacts
-from reports.facts.tables import Cell, Grid
 from reports.page import rendering
 from reports.page.section import Chart, Section
 from reports.sections.benchmarks import Panel
@@ -72,8 +71,8 @@ def _panels(facts: RunFacts) -> Iterator[Panel]:
     )
     if facts.tournament is not None and facts.tournament.ratings:
         yield _ratings(facts.tournament)
-    if any(p.positions is not None or p.reasons or p.n_identical for p in matches.pairs(facts)):
-        yield Panel("What the judge made of the order, and what is missing", table=_orders(matches.pairs(facts)))
+    if (orders := matches.orders(facts)).rows:
+        yield Panel("What the judge made of the order, and what is missing", table=orders)
 
 
 def _bars(facts: RunFacts) -> Chart:
@@ -110,43 +109,6 @@ def _ratings(found: Tournament) -> Panel:
         for r in found.ratings
         if r.rating is not None
     ]
-    grid = Grid(
-        "Ratings",
-        ("Model", "Rating", "Comparisons"),
-        tuple(
-            (
-                r.checkpoint,
-                Cell(wording.number(r.rating, "rating"), wording.interval(r.low, r.high, "rating")),
-                f"{r.n_scored:,}" if r.n_scored == r.n_total else f"{r.n_scored:,} of {r.n_total:,}",
-            )
-            for r in found.ratings
-        ),
-    )
-    note = (
-        f"Bradley-Terry ratings from all pairs; {found.anchor} is 1000, and 400 points are odds of 10 to 1. Intervals "
-        f"are of the difference to {found.anchor}."
-    )
     chart = Chart("dots", "Ratings with 95% intervals", rows, {"x": "rating", "zero": 1000})
-    return Panel("Ratings", note, chart if rows else None, grid)
-
-
-def _orders(pairs: Sequence[HeadToHead]) -> Grid:
-    """Only what there is something to say about."""
-    columns: dict[str, Callable[[HeadToHead], str]] = {}
-    if any(p.positions for p in pairs):
-        columns["Both orders agree"] = lambda p: _share(p.positions.consistency if p.positions else None)
-        columns["First shown preferred"] = lambda p: _share(p.positions.first_preferred if p.positions else None)
-    if any(p.n_identical for p in pairs):
-        columns["Same text (a tie)"] = lambda p: f"{p.n_identical:,}"
-    if any(p.reasons for p in pairs):
-        columns["Unscored"] = _reasons
-    rows = ((f"{p.a} vs {p.b}", *(tell(p) for tell in columns.values())) for p in pairs)
-    return Grid("Orders and missing verdicts", ("Pair", *columns), tuple(rows))
-
-
-def _share(value: float | None) -> str:
-    return wording.number(value, "share")
-
-
-def _reasons(found: HeadToHead) -> str:
-    return ", ".join(f"{reason.replace('_', ' ')} {n:,}" for reason, n in found.reasons.items()) or "none"
+    grid = matches.ratings(found)
+    return Panel("Ratings", grid.note, chart if rows else None, grid)

@@ -26,7 +26,7 @@ _RULES: Final = {
     "magnitude": "at most {} either way",
     "times_first": "at most {} times {}'s",
     "rise": "at most {} above {}'s",
-    "above_if_longer": "at most {} points, if longer than {}'s",
+    "above_if_longer": "at most {}, if longer than {}'s",
 }
 
 
@@ -198,6 +198,8 @@ def _rule(threshold: Threshold, measure: Measure, first: str = "the first checkp
     limit = f"{threshold.limit:g}"
     if measure.unit == "share" and threshold.rule != "times_first":
         limit = f"{100 * threshold.limit:g} {'points' if threshold.rule == 'rise' else '%'}"
+    if measure.unit == "percent":
+        limit += " point" if threshold.limit == 1 else " points"
     return _RULES[threshold.rule].format(limit, first)
 
 

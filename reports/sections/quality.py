@@ -32,7 +32,9 @@ def _panels(facts: RunFacts, key: str) -> Iterator[Panel]:
         yield Panel(
             "Grades of sampled answers",
             chart=_grades(facts, key, grades),
-            result=tables.result_table(facts, key, grades),
+            result=tables.relabelled(
+                tables.result_table(facts, key, grades), {n: f"Grade {n.rpartition('/')[2]}" for n in grades}
+            ),
         )
     if families := parts.get("quality_sampled"):
         yield parts_panel(facts, key, "Kinds of task, sampled answers", families)

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from leaderboards.comparing import Contrast, OverSeeds, Together
+from leaderboards.health.records import HEALTH, Health, Reading, Warned
+from leaderboards.standings import write_record
 from reports.exports import escaping, latex, tables
 from reports.facts import reading as facts
 from reports.facts.run import RunFacts
@@ -141,6 +143,74 @@ def test_settings_that_differ_are_in_words(builder: Any) -> None:
     assert f"Settings that need not be equal: {told}." in tables.render(collect(builder), "latex")
 
 
+def test_settings_are_a_column_in_words(builder: Any, difference: Callable[..., Any]) -> None:
+    said = {
+        "seed": "0",
+        "eval.samples": "2",
+        "prompts": "e4" * 16,
+        "tasks.gsm8k.num_fewshot": "8",
+        "=x": "1",
+        "tasks.gsm8k.doc_to_text": "Q",
+        "long": "word " * 30,
+    }
+    for model in ("M1", "M2"):
+        builder.result(model, quality_sampled=3.0)
+        path = builder.path / model / "eval" / QUALITY / "result.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"settings": said}))
+    builder.standings([difference("M2", "M1", 0.1, -0.1, 0.3, "quality_sampled")])
+    told = "seed=0; eval.samples=2; tasks.gsm8k.num_fewshot=8; =x=1"
+    assert {line["settings"] for line in lines_of(tables.render(collect(builder), "csv"))} == {told}
+    assert "Settings: seed=0; eval.samples=2" in tables.render(collect(builder), "markdown")
+
+
+def test_health_stages_and_drift_are_in_the_exports(full: Any) -> None:
+    runs = collect(full)
+    health = Health(
+        answers_from=QUALITY,
+        readings=(
+            Reading(measure="verdict_answers", model="M1", source="mt-bench@1", value=0.25, n=80, n_total=80),
+            Reading(measure="chars", model="M1", source=QUALITY, value=None, n=0, n_total=80, reason="none"),
+        ),
+        warnings=(
+            Warned(
+                measure="verdict_answers",
+                model="M1",
+                source="mt-bench@1",
+                value=0.25,
+                limit=0.05,
+                text="M1: Answers that hold a verdict 25 %.",
+                why="",
+            ),
+        ),
+    )
+    write_record(full.path / HEALTH, health)
+    (line,) = (x for x in lines_of(tables.render(runs, "csv")) if x["benchmark"] == "health")
+    assert (line["metric"], line["value"], line["unit"]) == ("verdict_answers/mt-bench@1", "0.25", "share")
+    found = json.loads(tables.render(runs, "json"))
+    assert found["health"][0]["readings"][0]["value"] == 0.25
+    assert [d["run"] for d in found["drift"]] == ["demo"]
+    assert found["runs"][0]["settings"]["seed"] == "0"
+    told = tables.render(runs, "markdown")
+    assert "| Answers that hold a verdict | mt-bench\\@1 | 25.0 % |" in told
+    assert "Warning: M1: Answers that hold a verdict 25 %." in told
+
+
+def test_every_number_of_the_results_is_in_markdown_and_the_parts_in_latex(
+    builder: Any, difference: Callable[..., Any]
+) -> None:
+    numbers = {"win_rate": 51.0, "win_rate/koala": 52.0, "brand_new": 53.0, "n_wins": 54.0}
+    for model in ("M1", "M2"):
+        builder.result(model, ALPACA, metrics=numbers)
+    builder.standings([difference("M2", "M1", 7.0, 6.0, 8.0, "win_rate/koala", ALPACA)])
+    told = tables.render(collect(builder), "markdown")
+    assert all(f"{value:.0f}" in told for value in numbers.values())
+    assert "### AlpacaEval (micro-world): Win rate, by part" in told
+    assert "| AlpacaEval: Win rate, koala | M2 − M1 | ▲ +7.0 [+6.0, +8.0]" in told  # noqa: RUF001
+    text = tables.render(collect(builder), "latex")
+    check_structure(text)
+    assert r"koala (\%) & $52.0" in text
+
+
 def test_intervals_over_seeds_are_in_every_format(builder: Any, whole: Any) -> None:
     runs, together = seeds(builder, whole)
     lines = [line for line in lines_of(tables.render(runs, "csv", together)) if line["seeds"]]
@@ -237,7 +307,7 @@ def test_latex_has_a_main_table_and_one_per_benchmark(whole: Any) -> None:
     text = tables.render(collect(whole), "latex")
     check_structure(text)
     assert re.findall(r"\\label\{(.*?)\}", text) == [
-        *("tab:main", "tab:micro-quality", "tab:micro-judge-accuracy", "tab:head-to-head")
+        *("tab:main", "tab:micro-quality", "tab:micro-judge-accuracy", "tab:differences", "tab:head-to-head")
     ]
     assert r"\toprule" in text
     main = text.split(r"\end{table}")[0]
@@ -303,7 +373,7 @@ def test_no_table_is_wider_than_the_line_nor_scaled(builder: Any) -> None:
     headers = [rows[0].removesuffix(r" \\").split(" & ") for _, rows in tabulars(text)]
     assert [name for header in headers for name in header[1:]] == names
     assert {header[0] for header in headers} == {"Metric"}
-    assert [len(header) - 1 for header in headers] == [6, 3]
+    assert [len(header) - 1 for header in headers] == [5, 4]
     assert f"Part 2 of {len(headers)}." in text
 
 
@@ -339,7 +409,7 @@ def test_head_to_head_is_in_every_format(full: Any) -> None:
     assert {(h["a"], h["b"]) for h in as_json["head_to_head"]} >= {("M3", "M1")}
     markdown = tables.render(runs, "markdown")
     assert "| M3 vs M1 | ▲ 58.0 % [54.0, 62.0] | 30.0 % | 56.0 % | 14.0 % | 250 of 256 |" in markdown
-    assert "Bradley-Terry ratings: M0 900 [880, 920]" in markdown
+    assert "| M0 | 900 [880, 920] | 9 |" in markdown
     latex = tables.render(runs, "latex")
     assert r"M3 vs M1 & $\mathbf{58.0}$ & 30.0 & 56.0 & 14.0 & 250 of 256 \\" in latex
 
@@ -376,6 +446,16 @@ def test_hostile_latex_is_whole_and_inert(builder: Any, runs: int) -> None:
     assert text.isascii()
 
 
+def test_a_main_table_of_a_run_is_one_and_fits_a_line_of_article(builder: Any) -> None:
+    models = ("M0", "SFT", "M1", "M2", "M3")
+    for model in models:
+        builder.result(model, quality_sampled=3.0)
+        builder.result(model, "micro-judge-accuracy@1", pairwise_accuracy=0.755, spearman=-0.055)
+    text = tables.render(collect(builder), "latex")
+    assert r"Metric & M0 & SFT & M1 & M2 & M3 \\" in text.split(r"\end{table}")[0]
+    assert r"{\scriptsize$[-.155,\,.045]$}" in text  # of what is never above 1, no nought
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX engine is installed")
 def test_latex_compiles(builder: Any, whole: Any, tmp_path: Path) -> None:
     runs, together = seeds(builder, whole)
@@ -386,6 +466,7 @@ def test_latex_compiles(builder: Any, whole: Any, tmp_path: Path) -> None:
     command = ["pdflatex", "-draftmode", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "x.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
+    assert "Too many unprocessed floats" not in done.stdout
 
 
 def test_paired_differences_are_lines_of_the_csv_with_what_is_taken_away(whole: Any) -> None:

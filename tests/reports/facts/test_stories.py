@@ -138,6 +138,12 @@ def test_a_loss_of_the_form_alone_is_told_as_one(builder: Any, difference: Diffe
     assert "No measure is shown to be worse than at M1 and M0." in found.answer
 
 
+def test_a_loss_that_is_mostly_there_read_flexibly_is_none_of_form(builder: Any, difference: Difference) -> None:
+    nlp(builder, micro_fact=0.5)  # that no loss is shown there is no proof that there is none
+    builder.standings(lost(difference, FELL | {"micro_fact/flexible-extract": (-0.3, -0.62, 0.02)}))
+    assert told(builder)["limits"].word == "1 regression"
+
+
 def test_the_average_alone_is_a_regression_of_its_own(builder: Any, difference: Difference) -> None:
     nlp(builder)
     builder.standings(lost(difference, {"average": (-0.02, -0.03, -0.01), "micro_fact": (-0.02, -0.05, 0.01)}))
