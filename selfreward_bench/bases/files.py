@@ -10,6 +10,7 @@ from typing import Any, Final
 from selfreward_bench.bases.findings import Finding, Purpose, refusal
 from selfreward_bench.engines.adapters import require_peft
 from selfreward_bench.engines.quantised import require_bitsandbytes
+from selfreward_bench.engines.served.protocol import PREFIX
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.storage.adapters import is_adapter, parts
 from selfreward_bench.storage.fingerprint import check_checkpoint
@@ -30,6 +31,9 @@ _OTHER_KINDS: Final = {
 
 def file_findings(directory: Path, purpose: Purpose) -> Iterator[Finding]:
     """What stands in the way of using a model, as far as its files tell it; weights are looked at by their headers."""
+    if str(directory).startswith(PREFIX):  # not shown, as it may hold a key
+        yield refusal("files", "A served model has its weights elsewhere. Name a directory, or a model of the hub.")
+        return
     if purpose.trainable_adapter or is_adapter(directory):
         try:
             require_peft("It is an adapter" if is_adapter(directory) else "LoRA is asked for (section lora)")

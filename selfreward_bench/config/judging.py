@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -10,9 +11,21 @@ from pydantic import Field, field_validator
 from selfreward_bench.config.section import Judge, NotNegative, PositiveInt, Sampling, Section, Spec
 
 _SECRET_HEADER = re.compile(r"auth|key|token|cookie|secret", re.IGNORECASE)
+_SECRET_FIELD = re.compile(
+    r".*(?:api_?key|password|secret|credential|authorization|bearer).*|(?:(?:access|auth|api|id|session)_?)?token",
+    re.IGNORECASE,
+)
 _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 Rewards = Literal["self", "random", "length", "oracle", "reward-model", "implicit", "human", "verifiable"]
 JudgeMode = Literal["sampled", "expected", "reasoned"]
+
+
+def _names(fields: object) -> Iterator[str]:
+    """Names of fields, however deep."""
+    if isinstance(fields, dict):
+        yield from fields
+    for value in fields.values() if isinstance(fields, dict) else fields if isinstance(fields, list) else ():
+        yield from _names(value)
 
 
 class JudgeRequest(Section):
@@ -36,6 +49,8 @@ class JudgeRequest(Section):
     def _free_fields(cls, given: dict[str, Any]) -> dict[str, Any]:
         if taken := sorted({"model", "messages", "prompt", "stream", "n", "logprobs", "top_logprobs"} & given.keys()):
             raise ValueError(f"cannot set {', '.join(taken)}, which srbench sets itself")
+        if secret := next((name for name in _names(given) if _SECRET_FIELD.fullmatch(name)), None):
+            raise ValueError(f"the value of {secret!r} would be stored; give a key as a header: ${{MY_KEY}}")
         return given
 
     @field_validator("extra_headers")

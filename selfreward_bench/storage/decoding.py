@@ -53,6 +53,8 @@ def parse(line: bytes, place: str) -> object:
 def json_file(path: Path, max_bytes: int = _FILE_BYTES) -> object:
     """What a small file holds; None where it is not there, cannot be read, is larger, or is no JSON."""
     try:
+        if not path.is_file():  # a pipe might never end
+            return None
         with path.open("rb") as stream:
             return json.loads(stream.read(max_bytes))
     except (OSError, ValueError, RecursionError):

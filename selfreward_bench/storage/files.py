@@ -25,7 +25,7 @@ _REASONS: dict[int, str] = {
     errno.ENAMETOOLONG: "the name is too long for the file system. Choose a shorter one.",
     errno.ELOOP: "a symbolic link is in its place, or a circle of them. Delete or mend it.",
     errno.EMFILE: "too many files are open. Raise the limit (`ulimit -n`) and start again.",
-    errno.EMLINK: "it is a pipe or a device, not a file. Delete it.",
+    errno.EMLINK: "it is a pipe or a device, not a file. Put a file in its place.",
     errno.EIO: "the device reports an input/output error. Check the disk.",
 }
 
@@ -33,6 +33,8 @@ _REASONS: dict[int, str] = {
 @contextmanager
 def os_errors(path: Path, action: str, error: type[SrbenchError] = DataError) -> Iterator[None]:
     """Turns what the operating system refuses inside the block into ``error``: the path, the cause, the way out.
+
+    Nothing is read of a pipe or device, which might never end, but for one that the path names as such (/dev/stdin).
 
     Args:
         path: named in the message.
@@ -43,6 +45,8 @@ def os_errors(path: Path, action: str, error: type[SrbenchError] = DataError) ->
         SrbenchError: of class ``error``, for any OSError and for a path that no file system takes (a NUL in it).
     """
     try:
+        if action == "read" and _never_ends(path):
+            raise OSError(errno.EMLINK, "no file")
         yield
     except OSError as refusal:
         number = refusal.errno or 0
@@ -52,6 +56,16 @@ def os_errors(path: Path, action: str, error: type[SrbenchError] = DataError) ->
         if "null" not in str(refusal):
             raise
         raise error(f"Cannot {action} {str(path)!r}: the path holds a NUL character. Choose another path.") from refusal
+
+
+def _never_ends(path: Path) -> bool:
+    """Whether a path leads to a pipe, a socket or a device without saying so."""
+    if path.is_absolute() and path.parts[1:2] in (("dev",), ("proc",)):
+        return False
+    with suppress(OSError, ValueError):
+        mode = path.stat().st_mode
+        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    return False
 
 
 def expanded(path: Path) -> Path:

@@ -39,7 +39,7 @@ from selfreward_bench.engines.served.client import Client
 from selfreward_bench.engines.served.dialect import told
 from selfreward_bench.engines.served.faults import Check, parse_json
 from selfreward_bench.engines.served.notes import Notes
-from selfreward_bench.engines.served.protocol import Call, Limits, ServedSpec, parse_spec
+from selfreward_bench.engines.served.protocol import Call, Limits, ServedSpec, parse_spec, refuse_keys
 from selfreward_bench.errors import EngineError
 from selfreward_bench.prices import Budget, Usage
 from selfreward_bench.storage.responses import Response, ResponseStore
@@ -124,6 +124,7 @@ class ServedEngine:
             budget.check(self.spec.model)
         self.request = request or JudgeRequest()
         headers = {} if replay else self.spec.headers(self.request.extra_headers)
+        refuse_keys(self.request.model_dump_json(), "judge.request")
         self._owns_store = store is None
         self._store = ResponseStore() if store is None else store
         limits = limits or Limits()

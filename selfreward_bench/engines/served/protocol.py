@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from selfreward_bench.engines.served.secrets import remember
+from selfreward_bench.engines.served.secrets import redacted, remember
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.prices import Usage
 from selfreward_bench.sources.network import is_this_machine, proxy_for
 from selfreward_bench.storage.responses import Response, response_key
 
-__all__ = ["PREFIX", "Answer", "Call", "Limits", "ServedSpec", "parse_spec"]
+__all__ = ["PREFIX", "Answer", "Call", "Limits", "ServedSpec", "parse_spec", "refuse_keys"]
 
 PREFIX: Final = "openai:"
 DEFAULT_KEY_VARIABLE: Final = "OPENAI_API_KEY"
@@ -134,7 +134,7 @@ def parse_spec(spec: str) -> ServedSpec:
     ServedSpec(model='org/model', base_url='http://localhost:8000/v1', key_variable='MY_KEY')
 
     Raises:
-        ConfigError: it has another form.
+        ConfigError: it has another form, or holds a key.
     """
     found = _SPEC.fullmatch(spec)
     if not found:
@@ -154,7 +154,22 @@ def parse_spec(spec: str) -> ServedSpec:
             f"The URL of {found['model']!r} holds a password or a query, and would be shown in results (of queries "
             "only Azure's ?api-version=... can be used). Keys come from the environment: openai:NAME@URL#VARIABLE."
         )
+    remember(*(os.environ.get(name, "").strip() for name in (found["variable"] or "", DEFAULT_KEY_VARIABLE)))
+    refuse_keys(found["model"] + found["url"], "The name or URL of a served model")
     return ServedSpec(found["model"], url.removesuffix("/chat/completions") + mark + query, found["variable"])
+
+
+def refuse_keys(text: str, what: str) -> None:
+    """Refuses a text with a key that this process knows, before it is shown or stored.
+
+    Raises:
+        ConfigError: there is one; what it says holds nothing of it.
+    """
+    if redacted(text) != text:
+        raise ConfigError(
+            f"{what} holds the key itself (not shown), and would be shown in results. Keys come from the environment: "
+            "openai:NAME@URL#VARIABLE, and in headers ${VARIABLE}."
+        )
 
 
 @dataclass(frozen=True, slots=True)

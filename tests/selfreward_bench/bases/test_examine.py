@@ -12,6 +12,7 @@ import pytest
 
 from selfreward_bench import recipes
 from selfreward_bench.bases.examine import examine, open_engine
+from selfreward_bench.bases.files import file_findings
 from selfreward_bench.bases.findings import Examination, Purpose
 from selfreward_bench.bases.tokens import read_tokenizer, reading_findings
 from selfreward_bench.config import EngineConfig
@@ -110,6 +111,12 @@ def test_other_kinds_of_models_are_refused_in_a_sentence(
         assert text == f"config: {head} is {words}" + text.removeprefix(f"config: {head} is {words}")
         assert "causal language model" in text
         assert len(text) < 250
+
+
+def test_a_served_model_is_no_base_and_is_not_shown() -> None:
+    (found,) = file_findings(Path("openai:m@https://h/v1#sk-Xf81kQz0Wb37Lt"), Purpose(EngineConfig()))
+    assert found.text.startswith("A served model has its weights elsewhere.")
+    assert "Xf81" not in found.text
 
 
 def test_an_encoder_under_another_name_is_refused(tmp_path: Path) -> None:

@@ -315,7 +315,7 @@ def test_what_names_nothing(text: str, error: type[SrbenchError], told: str, mon
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_not_read() -> None:
     os.mkfifo("pipe.json")
-    with pytest.raises(DataError, match="is not there"):
+    with pytest.raises(DataError, match="it is a pipe or a device, not a file"):
         parse_candidate("pipe.json")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.decoding import json_file
 from selfreward_bench.storage.files import expanded, home, write_atomic
 from selfreward_bench.storage.lock import writer_lock
 from selfreward_bench.types import Message
@@ -96,6 +97,21 @@ def test_a_pipe_is_refused(run: Path, write: Callable[[Path], None]) -> None:
     os.mkfifo(run / "file")
     with pytest.raises(DataError, match=r"pipe or a device|No such device"):
         write(run / "file")
+
+
+def test_nothing_is_read_of_a_pipe_or_a_device_that_is_not_named_as_such(run: Path) -> None:
+    """Reading one might never end: it holds up whoever is given a directory with it."""
+    os.mkfifo(run / "pipe.json")
+    (run / "device.json").symlink_to("/dev/zero")
+    for name in ("pipe.json", "device.json"):
+        with pytest.raises(DataError, match=rf"^Cannot read .*{name}: it is a pipe or a device, not a file\."):
+            jsonl.read(run / name, Message)
+        assert json_file(run / name) is None
+    reader, writer = os.pipe()  # as bash's <(COMMAND) names one
+    os.write(writer, ROW.model_dump_json().encode() + b"\n")
+    os.close(writer)
+    assert jsonl.read(Path(f"/dev/fd/{reader}"), Message) == [ROW]
+    os.close(reader)
 
 
 def test_a_home_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,6 +103,17 @@ def test_other_names_are_refused_and_no_key_is_shown(text: str) -> None:
     assert "s3cret" not in str(error.value)
 
 
+@pytest.mark.parametrize("text", ["openai:m@http://127.0.0.1:1/{}/v1", "openai:{}@https://h/v1", "m@https://{}.h/v1"])
+@pytest.mark.parametrize(("variable", "named"), [("OPENAI_API_KEY", ""), ("MINE", "#MINE")])
+def test_a_name_that_holds_the_key_is_refused(
+    monkeypatch: pytest.MonkeyPatch, text: str, variable: str, named: str
+) -> None:
+    monkeypatch.setenv(variable, "sk-Xf81kQz0Wb37Lt")
+    with pytest.raises(ConfigError, match="holds the key itself") as error:
+        parse_spec(text.format("sk-Xf81kQz0Wb37Lt") + named)
+    assert "Xf81" not in str(error.value)
+
+
 def test_which_key_goes_where(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-default\n")
     assert parse_spec("m@https://h/v1").key() == "sk-default"

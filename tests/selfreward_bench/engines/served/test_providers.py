@@ -363,12 +363,20 @@ def test_a_judge_can_be_asked_otherwise(store: ResponseStore, monkeypatch: pytes
 
 HEADERS = [{"api-key": "abc"}, {"Authorization": "Bearer abc"}, {"a b": "x"}, {"a": "x\ny"}]
 SETTINGS = [{"extra_body": {"model": "x"}}, {"name": "a/../x"}, {"temperature": -1}]
+SETTINGS += [{"extra_body": {"api_key": "abc"}}, {"extra_body": {"provider": [{"authToken": "abc"}]}}]
 
 
 @pytest.mark.parametrize("settings", [*SETTINGS, *({"extra_headers": headers} for headers in HEADERS)], ids=str)
 def test_settings_that_cannot_be(settings: Mapping[str, Any]) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # pydantic's
         JudgeRequest(**settings)
+
+
+def test_a_request_that_holds_the_key_is_refused(store: ResponseStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-Xf81kQz0Wb37Lt")
+    for fields in ({"extra_headers": {"X-Route": "sk-Xf81kQz0Wb37Lt"}}, {"extra_body": {"user": "sk-Xf81kQz0Wb37Lt"}}):
+        with pytest.raises(ConfigError, match=r"judge\.request holds the key itself"):
+            ServedEngine("m@http://127.0.0.1:1/v1", store=store, request=JudgeRequest(**fields))
 
 
 def test_a_judge_with_a_name_is_the_same_at_another_address(store: ResponseStore) -> None:
