@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from selfreward_bench.bases.card import front_matter
 from selfreward_bench.errors import EngineError, TrainingError
 from selfreward_bench.sources.hub import hub_name
 from selfreward_bench.storage.adapters import ADAPTER, parts
@@ -181,9 +182,8 @@ def write_card(directory: Path, card: ModelCard) -> None:
 def read_card(directory: Path) -> ModelCard | None:
     """The card srbench wrote into a checkpoint, or None where there is none of ours."""
     try:
-        front = (directory / "README.md").read_text("utf-8").removeprefix("---\n").split("\n---\n")[0]
-        return ModelCard.model_validate(yaml.safe_load(front)["srbench"])
-    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError):  # ValueError: not UTF-8, or not our record
+        return ModelCard.model_validate(front_matter(directory / "README.md")["srbench"])
+    except (KeyError, ValueError):  # not our record
         return None
 
 

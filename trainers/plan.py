@@ -11,6 +11,7 @@ from pathlib import Path
 
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import UnknownNameError
+from selfreward_bench.storage.files import open_file
 from selfreward_bench.storage.rundir import RunDir, StageStatus
 from trainers import roles
 from trainers.estimates import Rate, rates, token_counts
@@ -171,7 +172,7 @@ def _growing(spec: StageSpec) -> Path:
 
 def _lines(path: Path) -> int:
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             return sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
     except OSError:
         return 0

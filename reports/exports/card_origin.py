@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from leaderboards import chain
 from reports.facts.run import RunFacts
+from selfreward_bench.bases.card import front_matter
 from selfreward_bench.errors import EngineError
 from selfreward_bench.sources.hub import hub_name, is_hub_name
 from selfreward_bench.storage.adapters import base_named, is_adapter
@@ -23,7 +24,6 @@ _ASKED: Final = ("base_model", "license", "language")  # by the hub
 _INHERITED: Final = ("license", "license_name", "license_link", "language")
 _MICRO: Final = "micro"
 _OF_MICRO: Final = {"license": "apache-2.0", "language": "en"}  # the embedded base is a part of srbench
-_MAX_BYTES: Final = 2**20
 _MAX_TEXT: Final = 300
 
 
@@ -81,7 +81,7 @@ def _inherited(base: str) -> dict[str, Any]:
     path = _card(base)
     if path is None:
         return {}
-    front = _front(path)
+    front = front_matter(path)
     return {key: front[key] for key in _INHERITED if _is_plain(front.get(key))}
 
 
@@ -97,20 +97,6 @@ def _card(base: str) -> Path | None:
     name, _, revision = base.partition("@")
     found = try_to_load_from_cache(name, "README.md", revision=revision or None)
     return Path(found) if isinstance(found, str) else None
-
-
-def _front(path: Path) -> Mapping[str, Any]:
-    """The YAML block at the beginning of a card; empty where there is none that can be read."""
-    import yaml
-
-    try:
-        with path.open("rb") as stream:
-            text = stream.read(_MAX_BYTES).decode("utf-8-sig")
-        block = text.replace("\r\n", "\n").removeprefix("---\n").split("\n---\n")[0] if text.startswith("---") else ""
-        front = yaml.safe_load(block)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
-        return {}
-    return front if isinstance(front, dict) else {}
 
 
 def _is_plain(value: object) -> bool:

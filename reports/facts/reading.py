@@ -21,6 +21,7 @@ from reports import wording
 from reports.facts.run import ModelFacts, RunFacts, Stage
 from selfreward_bench import recipes
 from selfreward_bench.errors import SrbenchError
+from selfreward_bench.storage.files import open_file
 from selfreward_bench.storage.jsonl import lines
 from selfreward_bench.storage.model_files import same_model
 from selfreward_bench.types import EvalResult, Metric
@@ -245,7 +246,7 @@ class _Reader:
 
     def _json(self, path: Path) -> dict[str, Any]:
         try:
-            with path.open("rb") as stream:
+            with open_file(path) as stream:
                 values = json.loads(stream.read(_MAX_JSON_BYTES + 1))
         except FileNotFoundError:
             return {}

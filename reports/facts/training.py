@@ -20,6 +20,7 @@ from leaderboards.health.records import Health, read_health
 from reports.facts.run import RunFacts
 from selfreward_bench import recipes
 from selfreward_bench.errors import SrbenchError
+from selfreward_bench.storage.files import open_file
 from selfreward_bench.types import Record
 
 __all__ = ["POINTS", "Curve", "Log", "Marker", "configuration", "health", "logs", "markers"]
@@ -155,7 +156,7 @@ def _log(path: Path, folder: Path) -> Log | None:
 
 def _lines(path: Path) -> Iterator[bytes]:
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             for _ in range(_MAX_LINES):
                 line = stream.readline(_MAX_LINE_BYTES)
                 if not line:
@@ -232,7 +233,7 @@ def _texts(values: object) -> dict[str, str]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             values = json.loads(stream.read(_MAX_JSON_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}

@@ -17,6 +17,7 @@ from leaderboards.standings import RESULT
 from reports.facts import training
 from reports.page.section import Chart
 from reports.samples import files
+from selfreward_bench.storage.files import open_file
 
 __all__ = ["Course", "Stage", "Text", "Watched", "watch"]
 
@@ -159,7 +160,7 @@ def _texts(model: Path) -> list[tuple[str, tuple[Text, ...]]]:
 def _tail(path: Path) -> list[Mapping[str, Any]]:
     """The whole lines at a file's end."""
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             stream.seek(0, 2)
             start = max(0, stream.tell() - _TAIL)
             stream.seek(start)

@@ -11,9 +11,11 @@ import yaml
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.recipes.layers import Layer, Location, dotted
 
-__all__ = ["dump_values", "parse"]
+__all__ = ["dump_values", "load_plain", "parse"]
 
 _MAX_DEPTH = 16
+#: what PyYAML raises of values that are not what their tag says (``!!bool maybe``), besides its own errors
+_FAULTS = (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 
 def dump_values(values: Mapping[str, object]) -> str:
@@ -47,8 +49,23 @@ def parse(text: str, origin: str) -> Layer:
     return Layer(values, builder.places, tuple(builder.problems))
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader without aliases, and with ``1e-4`` as the number it looks like."""
+def load_plain(text: str) -> object:
+    """What anybody's YAML holds: plain values without aliases, which a few lines can multiply without end.
+
+    Raises:
+        ValueError: it is no YAML, has an alias, or is nested deeply.
+    """
+    loader = _Plain(text)
+    try:
+        return loader.get_single_data()
+    except _FAULTS as error:
+        raise ValueError(str(error)) from error
+    finally:
+        loader.dispose()
+
+
+class _Plain(yaml.SafeLoader):
+    """PyYAML's safe loader without aliases."""
 
     _depth = 0
 
@@ -65,6 +82,10 @@ class _Loader(yaml.SafeLoader):
     def _refuse(self, problem: str) -> NoReturn:
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # PyYAML's
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+
+
+class _Loader(_Plain):
+    """The same with ``1e-4`` as the number it looks like."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -108,8 +129,9 @@ class _Builder:
             return [self.value(child, (*location, str(index))) for index, child in enumerate(node.value)]
         try:
             return self._scalars.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            problem = getattr(error, "problem", None) or error
+        except _FAULTS as error:
+            said = error if isinstance(error, ValueError) else f"the value is not what its tag {node.tag} says"
+            problem = getattr(error, "problem", None) or said
             self.problems.append(f"{self.origin}:{_line(node)}: {dotted(location)}: {problem}")
             return None
 

@@ -58,6 +58,17 @@ def os_errors(path: Path, action: str, error: type[SrbenchError] = DataError) ->
         raise error(f"Cannot {action} {str(path)!r}: the path holds a NUL character. Choose another path.") from refusal
 
 
+def open_file(path: Path) -> BinaryIO:
+    """A file to be read that somebody else may have put there.
+
+    Raises:
+        OSError: the system refuses, or it is a pipe or a device, of which reading might never end.
+    """
+    if _never_ends(path):
+        raise OSError(errno.EMLINK, "no file", str(path))
+    return path.open("rb")
+
+
 def _never_ends(path: Path) -> bool:
     """Whether a path leads to a pipe, a socket or a device without saying so."""
     if path.is_absolute() and path.parts[1:2] in (("dev",), ("proc",)):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from selfreward_bench import __version__
+from selfreward_bench.storage.files import open_file
 from selfreward_bench.types import Record
 
 __all__ = ["RECORD", "Fork", "read_fork"]
@@ -37,7 +38,7 @@ class Fork(Record):
 def read_fork(path: Path) -> Fork | None:
     """Where a run comes from; None for one that was not forked, or whose record cannot be read."""
     try:
-        with (path / RECORD).open("rb") as stream:
+        with open_file(path / RECORD) as stream:
             return Fork.model_validate_json(stream.read(_MAX_BYTES))
     except (OSError, ValueError):
         return None

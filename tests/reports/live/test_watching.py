@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from reports.live.watching import Course, Stage, watch
@@ -56,6 +57,8 @@ def test_what_is_no_text_is_passed_over(builder: RunBuilder, tmp_path: Path) -> 
     (folder / "completions.jsonl").write_bytes(
         b'\xff\xfe\n[1]\n{"text": 3}\nnull\n' + b"[" * 9_000 + b'\n{"text": "ok"}\n'
     )
+    os.mkfifo(folder / "judgments.jsonl")  # reading it would never end
+    os.mkfifo(folder / "log.jsonl")
     ((_, texts),) = watch(builder.path, course).texts
     assert [t.text for t in texts] == ["ok"]
     assert watch(tmp_path / "nothing", course).texts == ()

@@ -254,6 +254,8 @@ def test_extends_that_leads_nowhere(recipe: Path) -> None:
         ("name: !!python/name:os.system ''\n", ":1: name: could not determine a constructor"),
         ("name: !!python/object/apply:os.system [ls]\n", ":1: name: must be a valid string (it is ['ls'])"),
         ("? [1]\n: 2\n", ":1: the recipe: a key must be a plain word"),
+        ("seed: !!bool maybe\n", ":1: seed: the value is not what its tag tag:yaml.org,2002:bool says"),
+        ("name: !!timestamp x\n", ":1: name: the value is not what its tag"),
         ("name: 2020-99-99\n", ":1: name: month must be in 1..12"),
         ('name: "\\ud800"\n', ":1: name: holds a lone surrogate"),
         ("name: \0\n", "not valid YAML: unacceptable character"),
