@@ -134,12 +134,13 @@ def interval(low: float | None, high: float | None, unit: str, *, signed: bool =
 def change(difference: Bounded, shown: MetricInfo) -> tuple[str, str]:
     """A difference and its interval: ``+0.35``, ``[+0.25, +0.45]`` (of shares and per cents, in percentage points).
 
-    An interval that excludes zero gets as many digits as it takes to see that (two more at most).
+    An interval gets as many digits as it takes to see that it excludes zero and has a width (two more at most).
     """
     for extra in range(3):
         bounds = interval(difference.low, difference.high, shown.unit, signed=True, extra_digits=extra)
-        touches_zero = any(not bound.strip("[0.]") for bound in bounds.split(", "))
-        if not direction(difference) or not touches_zero:
+        ends = bounds.strip("[]").split(", ")
+        touches_zero = direction(difference) and any(not end.strip("0.") for end in ends)
+        if not touches_zero and (len(set(ends)) != 1 or not bounds or difference.low == difference.high):
             break
     return number(difference.value, shown.unit, signed=True, extra_digits=extra), bounds
 

@@ -1,41 +1,28 @@
 """The one sentence that decides: which checkpoint is best, by which measure, and what speaks against going on from it.
 
-The rules stand in docs/verdict.md. The first measure of ``_MAIN`` that two of the models were compared on decides; its
-interval must exclude zero, and what ``measures.weighed`` does not count decides nothing.
+The rules stand in docs/verdict.md. The first measure of ``contest.MAIN`` that two of the models were compared on
+decides; its interval must exclude zero, and what ``measures.weighed`` does not count decides nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Final
 
-from leaderboards import chain, descriptions
+from leaderboards import chain
 from reports import wording
-from reports.facts import measures, tables
-from reports.facts.answers import Tone
+from reports.facts import matches, measures, tables
+from reports.facts.answers import Tone, why_not_compared
+from reports.facts.contest import MAIN, Contest, best_of, deciding, gap, of_family
 from reports.facts.limits import lost_against
-from reports.facts.measures import Evidence
 from reports.facts.run import RunFacts
 
-__all__ = ["OWN", "Decision", "Place", "best_of", "decide", "deciding", "gap", "named"]
+__all__ = ["OWN", "Decision", "Place", "decide"]
 
-#: family -> the metrics that may decide, in this order over all benchmarks
-_MAIN: Final = (
-    ("quality", "quality_sampled"),
-    ("alpaca-eval", "length_controlled_winrate"),
-    ("alpaca-eval", "win_rate"),
-    (measures.HEAD_TO_HEAD, "win_rate"),
-    ("mt-bench", "grade"),
-    ("mt-bench", "adjusted_win_rate"),
-    ("ifeval", "prompt_level_strict_acc"),
-    ("nlp", "average"),
-    ("judge-accuracy", "label_accuracy"),
-    ("judge-accuracy", "pairwise_accuracy"),
-)
 OWN: Final = "own_pairwise_accuracy"
 _CAUTIONS: Final = 3
-_T = TypeVar("_T")
+_CONSISTENT: Final = 0.7  # of verdicts; as Health warns (docs/health.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,104 +61,26 @@ class Decision:
         return "; ".join([self.sentence.removesuffix("."), *self.cautions]) + "."
 
 
-@dataclass(frozen=True, slots=True)
-class _Contest:
-    """Models by one measure."""
-
-    facts: RunFacts
-    names: tuple[str, ...]
-    benchmark: str
-    metric: str
-
-    @property
-    def label(self) -> str:
-        return named(self.benchmark, self.metric)
-
-    def between(self, a: str, b: str) -> Evidence | None:
-        """``a`` against ``b``, from whichever side it was compared."""
-        if self.benchmark == measures.HEAD_TO_HEAD:
-            return measures.match_evidence(self.facts, a, b)
-        return measures.held_against(self.facts, self.benchmark, self.metric, a, b)
-
-    def is_better(self, a: str, b: str) -> bool:
-        """Whether that is shown."""
-        found = self.between(a, b)
-        return found is not None and found.counts and found.change.tone == "better"
-
-    def value(self, model: str) -> float | None:
-        """Its number; against others head to head, its mean win rate."""
-        if self.benchmark == measures.HEAD_TO_HEAD:
-            rates = [r for n in self.names if n != model and (r := measures.win_rate(self.facts, model, n)) is not None]
-            return sum(rates) / len(rates) if rates else None
-        return measures.value(self.facts, model, self.benchmark, self.metric)
-
-    def ordered(self, names: Sequence[str]) -> list[str]:
-        """The best first; equal ones as they stand. Models without a number are left out."""
-        sign = 1 if self.benchmark == measures.HEAD_TO_HEAD else wording.info(self.benchmark, self.metric).better
-        there = [(n, v) for n in names if (v := self.value(n)) is not None]
-        return [n for n, _ in sorted(there, key=lambda found: -sign * found[1])]
-
-    def told(self, a: str, b: str) -> str:
-        """``+0.79 [+0.65, +0.93]``; a win rate as it is."""
-        found = self.between(a, b)
-        return f"{found.change.value} {found.change.interval}".strip() if found else "not compared"
-
-
-def named(benchmark: str, metric: str) -> str:
-    """A measure inside a sentence: ``true quality, sampled``; ``AlpacaEval, win rate``."""
-    if benchmark == measures.HEAD_TO_HEAD:
-        return "head-to-head win rate"
-    label = wording.info(benchmark, metric).label
-    label = label[:1].lower() + label[1:]
-    return label if wording.family(benchmark) == "quality" else f"{measures.short_title(benchmark)}, {label}"
-
-
-def best_of(ranked: Sequence[_T], is_better: Callable[[_T, _T], bool]) -> _T | None:
-    """The one that is shown to be better than every other one; that nobody is shown to beat it is not enough."""
-    return next((a for a in ranked if all(a == b or is_better(a, b) for b in ranked)), None)
-
-
-def gap(top: Sequence[_T], ranked: Sequence[_T], is_better: Callable[[_T, _T], bool]) -> tuple[_T, _T]:
-    """The first at the top, and the first other one that it is not shown to be better than, if there is one."""
-    others = [n for n in ranked if n != top[0]]
-    return top[0], next((n for n in others if not is_better(top[0], n)), others[0])
-
-
-def deciding(runs: Sequence[RunFacts]) -> Iterator[tuple[str, str]]:
-    """``(benchmark, metric)`` of what may decide, in order, as far as the runs have results of it."""
-    keys = tables.benchmarks(runs)
-    own = [(key, metric) for family, metric in _MAIN for key in _keys(family, keys)]
-    of_others = [key for key in keys if not descriptions.is_own(key)]
-    others = [(key, m) for key in of_others for facts in runs for m in tables.headline_metrics(facts, key)[:1]]
-    for key, metric in dict.fromkeys([*own, *others]):
-        if key == measures.HEAD_TO_HEAD or wording.info(key, metric).better:
-            yield key, metric
-
-
 def decide(facts: RunFacts) -> Decision:
     """Which of the models is best, or that none is shown to be."""
     names = [m.name for m in facts.evaluated]
     trained = chain.iterations(names)
     contenders = trained if trained else names
     contest = _contest(facts, contenders)
+    if contest is None and len(trained) == 1 and (contest := _contest(facts, names)) is not None:
+        return _of_one(contest, trained[0], names)
     if contest is None:
         return _undecided(facts, contenders)
     return _of_run(contest, names) if trained else _of_others(contest)
 
 
-def _contest(facts: RunFacts, names: Sequence[str]) -> _Contest | None:
+def _contest(facts: RunFacts, names: Sequence[str]) -> Contest | None:
     """By the first measure that two of the models were compared on."""
     for key, metric in deciding([facts]):
-        found = _Contest(facts, tuple(names), key, metric)
+        found = Contest(facts, tuple(names), key, metric)
         if any(found.between(a, b) for i, a in enumerate(names) for b in names[:i]):
             return found
     return None
-
-
-def _keys(family: str, there: Sequence[str]) -> Iterator[str]:
-    if family == measures.HEAD_TO_HEAD:
-        yield family
-    yield from (key for key in there if wording.family(key) == family)
 
 
 def _undecided(facts: RunFacts, names: Sequence[str]) -> Decision:
@@ -180,29 +89,46 @@ def _undecided(facts: RunFacts, names: Sequence[str]) -> Decision:
     where = f" --run {facts.path}" if facts.is_run else " --checkpoint ... --checkpoint ..."
     if len(names) == 1:
         return Decision(f"{names[0]} stands alone: nothing was compared with it", "unknown")
-    told = f"{wording.listing(list(names))} were not compared, so none can be called the best: srbench eval{where}"
-    return Decision(told, "unknown")
+    who, why = wording.listing(list(names)), why_not_compared(facts, names)
+    if why:
+        return Decision(f"{who} were not compared, so none can be called the best: {why}", "unknown")
+    return Decision(f"{who} were not compared, so none can be called the best: srbench eval{where}", "unknown")
 
 
 # --- a run
 
 
-def _of_run(contest: _Contest, names: Sequence[str]) -> Decision:
+def _of_one(contest: Contest, model: str, names: Sequence[str]) -> Decision:
+    """The only iteration, held against what it came from."""
+    other = next((n for n in (chain.BASE, *names) if n != model and contest.between(model, n)), None)
+    if other is None:
+        return _undecided(contest.facts, [model])
+    found = contest.between(model, other)
+    tone: Tone = (
+        "better" if contest.is_better(model, other) else "worse" if contest.is_better(other, model) else "neutral"
+    )
+    shown = {"better": "better than", "worse": "worse than"}.get(tone, "not shown to be better than")
+    label = contest.label if found else ""
+    told = f"{model} is the only iteration so far, {shown} {other}: {contest.told(model, other)} {label}"
+    rest = [n for n in names if n != other]
+    cautions = tuple(_baselines(replace(contest, names=(model,)), model, rest))
+    return Decision(told, "mixed" if cautions and tone == "better" else tone, cautions, label)
+
+
+def _of_run(contest: Contest, names: Sequence[str]) -> Decision:
     trained = contest.names
     first, ranked = trained[0], contest.ordered(trained)
-    best = ranked[0] if ranked else first
     ahead = [n for n in trained if n != first and contest.is_better(n, first)]
-    cautions = _cautions(contest, best, first, names)
     if not ahead:
+        cautions = _cautions(contest, first, first, names)
         worse = [n for n in trained if contest.is_better(first, n)]
         if worse and len(worse) == len(trained) - 1:
             told = f"{first} is the best checkpoint: {worse[-1]} is worse, {contest.told(worse[-1], first)}"
             return Decision(f"{told} {contest.label}", "worse", cautions, contest.label)
         told = f"No checkpoint is shown to be better than {first}: {_last(contest)}"
         return Decision(told, "neutral", cautions, contest.label)
-    if best not in ahead:
-        best = next(n for n in ranked if n in ahead)
-        cautions = _cautions(contest, best, first, names)
+    best = next(n for n in ranked if n in ahead)
+    cautions = _cautions(contest, best, first, names)
     tied = [n for n in ahead if n != best and (e := contest.between(best, n)) is not None and not e.change.arrow]
     who = f"{best} is the best checkpoint" if not tied else f"{wording.listing([best, *tied])} are the best checkpoints"
     joined = ", not shown to differ from each other" if tied else ""
@@ -212,18 +138,48 @@ def _of_run(contest: _Contest, names: Sequence[str]) -> Decision:
     return Decision(told, "mixed" if cautions else "better", cautions, contest.label)
 
 
-def _last(contest: _Contest) -> str:
+def _last(contest: Contest) -> str:
     last, first = contest.names[-1], contest.names[0]
     return f"{last} {contest.told(last, first)} {contest.label}"
 
 
-def _cautions(contest: _Contest, best: str, first: str, names: Sequence[str]) -> tuple[str, ...]:
+def _cautions(contest: Contest, best: str, first: str, names: Sequence[str]) -> tuple[str, ...]:
     """What speaks against going on from the best checkpoint, most important first."""
     facts, last = contest.facts, contest.names[-1]
-    found = [*_owed(facts, best, first), *_judging(facts, best, last, first), *_baselines(contest, best, names)]
+    found = [
+        *_unmeasured(contest),
+        *_formal(contest, best, first),
+        *_owed(facts, best, first),
+        *_judging(facts, best, last, first),
+    ]
+    found += [*_by_order(contest), *_baselines(contest, best, names), *_higher(contest, best, first)]
     lost = lost_against(facts, best, first) if best != first else []
     found += [f"{best} lost {wording.listing(lost, 2)}"] if lost else []
     return tuple(found[:_CAUTIONS])
+
+
+def _unmeasured(contest: Contest) -> Iterator[str]:
+    """Iterations that have no number of what decided: nothing is said of them."""
+    lacking = [n for n in contest.names if contest.value(n) is None]
+    if lacking:
+        yield f"{wording.listing(lacking)} {'has' if len(lacking) == 1 else 'have'} no number of it, and may be better"
+
+
+def _formal(contest: Contest, best: str, first: str) -> Iterator[str]:
+    """A gain that does not count, because it is one of format alone; of the last model if the best is the first."""
+    model = best if best != first else contest.names[-1]
+    found = contest.between(model, first)
+    if found is not None and found.note.startswith(measures.FORMAL):
+        yield f"{model}'s gain does not count, being {found.note.partition(': ')[2]}"
+
+
+def _higher(contest: Contest, best: str, first: str) -> Iterator[str]:
+    """Others whose numbers are higher than the best one's, but are not shown to be better than the first iteration."""
+    ranked = contest.ordered(contest.names)
+    above = [n for n in ranked[: ranked.index(best)] if n != first] if best in ranked and best != first else []
+    if above:
+        told = contest.told(above[0], first)
+        yield f"{above[0]} has a higher number, but is not shown to be better than {first} ({told})"
 
 
 def _judging(facts: RunFacts, best: str, last: str, first: str) -> Iterator[str]:
@@ -232,14 +188,16 @@ def _judging(facts: RunFacts, best: str, last: str, first: str) -> Iterator[str]
         for model in dict.fromkeys((best, last)):
             found = measures.evidence(facts, key, OWN, model, first) if model != first else None
             if found is not None and found.change.tone == "worse":
-                after, it = f"M{int(model[1:]) + 1}", "it" if model == best else model
+                after, whose, it = f"M{int(model[1:]) + 1}", "judging its own answers", "it"
+                if model != best:
+                    whose, it = f"{model}'s judging of its own answers", model
                 scored = f", {found.change.paired} with a verdict" if found.change.paired else ""
-                yield f"judging its own answers got worse ({found.values}{scored}): do not train {after} from {it}"
+                yield f"{whose} got worse ({found.values}{scored}): do not train {after} from {it}"
                 return
 
 
 def _owed(facts: RunFacts, best: str, first: str) -> Iterator[str]:
-    """A raw win rate that rose with length alone, of the last model if the best is the first."""
+    """A raw win rate that moved with length alone, of the last model if the best is the first."""
     last = chain.iterations([m.name for m in facts.evaluated])[-1]
     model = best if best != first else last
     for key in tables.benchmarks([facts], "alpaca-eval"):
@@ -248,32 +206,34 @@ def _owed(facts: RunFacts, best: str, first: str) -> Iterator[str]:
         if weighed and weighed[0].note.startswith(measures.OWED):
             lengths = measures.length(facts, key, model, first)
             longer = f" with answers of {lengths.text}" if lengths else ""
-            yield f"{model}'s raw win rate moved ({weighed[0].values}){longer}, which is no gain"
+            moved, what = ("rose", "gain") if weighed[0].change.arrow == "▲" else ("fell", "loss")
+            yield f"{model}'s raw win rate {moved} ({weighed[0].values}){longer}, which is no {what}"
             return
 
 
-def _baselines(contest: _Contest, best: str, names: Sequence[str]) -> Iterator[str]:
-    """A baseline that is better than the best checkpoint, or that this is not shown to be better than."""
-    for name in (n for n in names if n not in contest.names and n != chain.BASE):
-        found = contest.between(best, name)
+def _baselines(contest: Contest, best: str, names: Sequence[str]) -> Iterator[str]:
+    """What is no iteration (a baseline, the base) and is better than the best checkpoint, or not shown to be worse."""
+    others = [n for n in names if n not in contest.names]
+    for name in sorted(others, key=lambda n: n == chain.BASE):
+        found, what = contest.between(best, name), "base" if name == chain.BASE else "baseline"
         if found is None:
             continue
         if found.change.tone == "worse":
-            yield f"the baseline {name} is better still: {best} {contest.told(best, name)} against it"
+            yield f"the {what} {name} is better still: {best} {contest.told(best, name)} against it"
         elif not found.change.arrow:
-            yield f"not shown to be better than the baseline {name} ({contest.told(best, name)})"
+            yield f"{best} is not shown to be better than the {what} {name} ({contest.told(best, name)})"
 
 
 # --- models outside a run
 
 
-def _of_others(contest: _Contest) -> Decision:
+def _of_others(contest: Contest) -> Decision:
     ranked = contest.ordered(contest.names)
     if len(ranked) < 2:
         return _undecided(contest.facts, contest.names)
     places = _places(contest, ranked)
     top = [p.model for p in places if p.rank == 1]
-    cautions = _elsewhere(contest, ranked)
+    cautions = (*_by_order(contest), *_elsewhere(contest, ranked))[:_CAUTIONS]
     best = best_of(ranked, contest.is_better)
     if best is not None:
         other = next(n for n in ranked if n != best)
@@ -286,12 +246,22 @@ def _of_others(contest: _Contest) -> Decision:
     return Decision(told, "neutral", cautions, contest.label, places)
 
 
-def _by(contest: _Contest, top: Sequence[str], ranked: Sequence[str]) -> str:
+def _by_order(contest: Contest) -> Iterator[str]:
+    """Whether the judge that compared follows the order in which answers are shown rather than the answers."""
+    if contest.benchmark != measures.HEAD_TO_HEAD:
+        return
+    found = [p.positions.consistency for p in matches.pairs(contest.facts) if p.positions is not None]
+    known = [x for x in found if x is not None]
+    if known and min(known) < _CONSISTENT:
+        yield f"the judge's verdict survives the swap of the answers in {100 * min(known):.0f} % of comparisons only"
+
+
+def _by(contest: Contest, top: Sequence[str], ranked: Sequence[str]) -> str:
     a, b = gap(top, ranked, contest.is_better)
     return f"{a} {contest.told(a, b)} against {b}"
 
 
-def _places(contest: _Contest, ranked: Sequence[str]) -> tuple[Place, ...]:
+def _places(contest: Contest, ranked: Sequence[str]) -> tuple[Place, ...]:
     """A model's rank is one more than the number of those that are shown to be better; equal ranks by their value."""
     unit = (
         "share" if contest.benchmark == measures.HEAD_TO_HEAD else wording.info(contest.benchmark, contest.metric).unit
@@ -303,12 +273,12 @@ def _places(contest: _Contest, ranked: Sequence[str]) -> tuple[Place, ...]:
     return tuple(sorted(found, key=lambda p: p.rank))
 
 
-def _elsewhere(contest: _Contest, ranked: Sequence[str]) -> tuple[str, ...]:
+def _elsewhere(contest: Contest, ranked: Sequence[str]) -> tuple[str, ...]:
     """Where the leader is shown to be worse than another by another measure."""
     facts, leader = contest.facts, ranked[0]
     keys = tables.benchmarks([facts])
     found = []
-    for key, metric in [(k, m) for family, m in _MAIN for k in _keys(family, keys)]:
+    for key, metric in [(k, m) for family, m in MAIN for k in of_family(family, keys)]:
         if key in (contest.benchmark, measures.HEAD_TO_HEAD):
             continue
         other = replace(contest, benchmark=key, metric=metric)

@@ -16,8 +16,6 @@ from reports.facts.run import RunFacts
 __all__ = ["limits", "lost_against"]
 
 _KINDS: Final = ("quality_sampled", "win_rate", "grade", "adjusted_win_rate", "pairwise_accuracy")
-_FLEXIBLE: Final = ("flexible-extract",)  # filters that take an answer from anywhere in a text
-_ROUNDING: Final = 1e-9
 _LISTED: Final = 4
 
 
@@ -30,19 +28,25 @@ def limits(span: Span) -> Sentence:
     taxed = measures.weighed(span.facts, list(_of_tasks(span, base)), span.last, base) if base else []
     grown = _grown(span)
     n = len(kinds) + len(counted(moved)) + len(counted(taxed))
-    if not n and grown is None:
-        return unknown(question, "categories and tasks", span.facts)
+    if not (kinds or moved or taxed) and grown is None:
+        return unknown(question, "categories and tasks", span.facts, (span.first, span.last))
     lost, of_form = _split(span, {span.first: moved, base: taxed})
     parts = [_kinds_told(span, kinds)] if kinds else []
     held = [name for name, found in ((span.first, moved), (base, taxed)) if found]
     parts += [_lost_told(lost, held)] if held else []
     parts += _form_told(of_form)
+    parts += [f"{e.label} {e.values}, {e.note}." for e in moved if e.note.startswith(measures.FORMAL)]
     parts += _lately(span)
     parts += [f"Answers became {'longer' if grown.grew else 'shorter'}: {grown.text}."] if grown else []
     if n:
-        parts.append(f"Of {n} comparisons at 95 %, about {max(1, round(n / 20))} would seem to differ by chance alone.")
+        parts.append(_by_chance(n))
     word, tone = _limits_word(lost, of_form, grown)
     return Sentence(question, word, " ".join(parts), tone, tuple([*_firsts(lost), *_firsts(of_form)][:_LISTED]))
+
+
+def _by_chance(n: int) -> str:
+    some = f"about {round(n / 20)}" if n >= 10 else "one in twenty"
+    return f"Of {n} comparison{'s' * (n != 1)} at 95 %, {some} would seem to differ by chance alone."
 
 
 def _limits_word(lost: _Losses, of_form: _Losses, grown: Length | None) -> tuple[str, Tone]:
@@ -75,30 +79,10 @@ def _split(span: Span, found: Mapping[str, Sequence[Evidence]]) -> tuple[_Losses
     for against, evidence in found.items():
         for e in evidence:
             if e.counts and e.change.tone == "worse":
-                note = _of_form(span, e, against)
+                note = measures.of_form(span.facts, e, span.last, against)
                 kept = of_form if note else lost
                 kept.setdefault(e.measure, []).append(replace(e, note=note) if note else e)
     return lost, {k: v for k, v in of_form.items() if k not in lost}
-
-
-def _of_form(span: Span, e: Evidence, against: str) -> str:
-    """Why a task's loss is one of form: as many answers stand in no form that is read, or read flexibly most are right.
-
-    That no loss is shown where answers are read flexibly is not enough: most of it must be gone there.
-    """
-    strict = tables.difference(span.facts, e.benchmark, e.metric, span.last, against)
-    if strict is None or strict.value is None:
-        return ""
-    unread = tables.difference(span.facts, e.benchmark, f"{e.metric}/no_answer", span.last, against)
-    if unread is not None and unread.value is not None and -strict.value <= unread.value + _ROUNDING:
-        return "a loss of format: in as many answers none was found in the form that is asked for"
-    for reading in _FLEXIBLE:
-        read = tables.difference(span.facts, e.benchmark, f"{e.metric}/{reading}", span.last, against)
-        if read is None or read.value is None:
-            continue
-        if tables.change_of(read, span.facts).tone != "worse" and -read.value <= -strict.value / 2:
-            return "a loss of format: read flexibly, most of it is gone and no loss is shown"
-    return ""
 
 
 def _firsts(found: _Losses) -> list[Evidence]:

@@ -21,6 +21,8 @@ from reports.facts.run import RunFacts
 from reports.facts.tables import Change
 
 __all__ = [
+    "CONTROLLED",
+    "FORMAL",
     "HEAD_TO_HEAD",
     "LONGER",
     "OWED",
@@ -34,6 +36,7 @@ __all__ = [
     "length_metric",
     "match_evidence",
     "measure_of",
+    "of_form",
     "short_title",
     "shown_better",
     "value",
@@ -42,19 +45,20 @@ __all__ = [
 ]
 
 OWED: Final = "not counted: owed to length"  # how a note begins
+FORMAL: Final = "not counted: a gain of format"  # so, too
 LONGER: Final = 1.5  # times as long, from which on length may explain a judged gain (docs/health.md)
 HEAD_TO_HEAD: Final = "head-to-head"
 ORACLE: Final = "oracle"  # in a judge's name, and the metric of what it compared head to head
 
 _RAW: Final = "win_rate"
-_CONTROLLED: Final = "length_controlled_winrate"
+CONTROLLED: Final = "length_controlled_winrate"
 _FIXED: Final = ("pairwise_", "oracle_", "label_", "spearman", "kendall", "exact_match", "order_accuracy")
 #: family -> beginning of a metric's name -> the measure it is a form of; what is not listed is one of its own
 _FORMS: Final[Mapping[str, Mapping[str, str]]] = {
     "quality": {
         f"{form}_{way}": way for form in ("quality", "exact", "uncut_quality") for way in ("sampled", "greedy")
     },
-    "alpaca-eval": dict.fromkeys((_CONTROLLED, _RAW, "discrete_win_rate"), _RAW),
+    "alpaca-eval": dict.fromkeys((CONTROLLED, _RAW, "discrete_win_rate"), _RAW),
     "mt-bench": {name: name for name in ("grade", "adjusted_win_rate")},
     "nlp": {"mmlu": "mmlu"},
     "ifeval": dict.fromkeys(("prompt_level", "inst_level"), "followed"),
@@ -62,6 +66,10 @@ _FORMS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 #: not controlled for length, and judged by whoever was named
 _JUDGED: Final = ("mt-bench", HEAD_TO_HEAD)
+_FLEXIBLE: Final = ("flexible-extract",)  # filters that take an answer from anywhere in a text
+_MOST_GONE: Final = 0.5  # of a difference, what may be left when read flexibly
+_SOME_RIGHT: Final = 0.75
+_ROUNDING: Final = 1e-9
 _LENGTHS: Final = {
     "alpaca-eval": "avg_length",
     "mt-bench": "chars",
@@ -220,6 +228,30 @@ def value(facts: RunFacts, model: str, benchmark: str, metric: str) -> float | N
 # --- what of it counts
 
 
+def of_form(facts: RunFacts, e: Evidence, a: str, b: str) -> str:
+    """Why what a task gained or lost is form alone; empty where it is not, or where nobody can tell.
+
+    Read flexibly (an answer anywhere in the text) most of it is gone. That no difference is shown there is not enough.
+    Of a loss also: as many answers stand in no form that is read, and some of them are right all the same; a model
+    that refuses to answer loses both.
+    """
+    strict = tables.difference(facts, e.benchmark, e.metric, a, b)
+    if wording.family(e.benchmark) != "nlp" or "/" in e.metric or strict is None or not strict.value:
+        return ""
+    found = (tables.difference(facts, e.benchmark, f"{e.metric}/{way}", a, b) for way in _FLEXIBLE)
+    read = next((d for d in found if d is not None and d.value is not None), None)
+    left = None if read is None or read.value is None else read.value / strict.value  # of the difference
+    unread = tables.difference(facts, e.benchmark, f"{e.metric}/no_answer", a, b)
+    as_many = unread is not None and unread.value is not None and unread.value >= -strict.value - _ROUNDING
+    if strict.value < 0 and as_many and (left is None or left <= _SOME_RIGHT):
+        return "a loss of format: as many answers are not in the form that is asked for"
+    gone = read is not None and tables.change_of(read, facts).tone != e.change.tone
+    if gone and left is not None and left <= _MOST_GONE:
+        what = "gain" if strict.value > 0 else "loss"
+        return f"a {what} of format: read flexibly, most of it is gone and none is shown"
+    return ""
+
+
 def counted(found: Iterable[Evidence]) -> list[Evidence]:
     """Evidence of its own."""
     return [e for e in found if e.counts]
@@ -227,21 +259,21 @@ def counted(found: Iterable[Evidence]) -> list[Evidence]:
 
 def weighed(facts: RunFacts, found: Sequence[Evidence], a: str, b: str) -> list[Evidence]:
     """The evidence of ``a`` against ``b``, with what is not counted marked, and why."""
-    explained = [_by_length(facts, e, a, b) for e in found]
-    owed = any(e.note.startswith(OWED) for e in explained)
+    explained = [_by_form(facts, _by_length(facts, e, a, b), a, b) for e in found]
+    owed = any(e.note.startswith(OWED) and e.change.arrow == "▲" for e in explained)
     marked = [_uncontrolled(e) if owed else e for e in explained]
     return _once(marked)
 
 
-_NOT_CONTROLLED: Final = "not counted: not controlled for length"
+_NOTCONTROLLED: Final = "not counted: not controlled for length"
 
 
 def _by_length(facts: RunFacts, e: Evidence, a: str, b: str) -> Evidence:
     """A raw win rate that moved while the length-controlled one did not, or that nobody controlled and grew with it."""
-    raw = wording.family(e.benchmark) == "alpaca-eval" and not e.metric.startswith(_CONTROLLED)
+    raw = wording.family(e.benchmark) == "alpaca-eval" and not e.metric.startswith(CONTROLLED)
     if not raw or not e.change.arrow or _by_oracle(e):
         return e
-    controlled = evidence(facts, e.benchmark, _CONTROLLED, a, b)
+    controlled = evidence(facts, e.benchmark, CONTROLLED, a, b)
     if controlled is not None:
         owed = controlled.change.arrow != e.change.arrow
         return _uncounted(e, f"{OWED}, controlled for it {controlled.change.text}") if owed else e
@@ -250,9 +282,25 @@ def _by_length(facts: RunFacts, e: Evidence, a: str, b: str) -> Evidence:
     return _uncounted(e, f"{OWED}, maybe: nobody controlled for it, {lengths.text}") if grown and lengths else e
 
 
+def _by_form(facts: RunFacts, e: Evidence, a: str, b: str) -> Evidence:
+    """A task's gain that is form alone; and an average's, where no task is shown to have gained more than that."""
+    if wording.family(e.benchmark) != "nlp" or e.change.tone != "better":
+        return e
+    if e.metric != "average":
+        note = of_form(facts, e, a, b)
+        return _uncounted(e, f"{FORMAL}{note.partition('gain of format')[2]}") if note else e
+    tasks = [t for t in described(e.benchmark).metrics if "/" not in t and t != "average"]
+    gains = [t for t in tasks if (x := evidence(facts, e.benchmark, t, a, b)) is not None and x.change.tone == "better"]
+    formal = [t for t in gains if (x := evidence(facts, e.benchmark, t, a, b)) and of_form(facts, x, a, b)]
+    if not formal or len(formal) < len(gains):
+        return e
+    names = wording.listing([wording.info(e.benchmark, t).label for t in formal])
+    return _uncounted(e, f"{FORMAL} in {names}")
+
+
 def _uncontrolled(e: Evidence) -> Evidence:
     judged = wording.family(e.benchmark) in _JUDGED and not _by_oracle(e)
-    return _uncounted(e, _NOT_CONTROLLED) if judged and e.change.tone == "better" else e
+    return _uncounted(e, _NOTCONTROLLED) if judged and e.change.tone == "better" else e
 
 
 def _by_oracle(e: Evidence) -> bool:
@@ -290,4 +338,4 @@ def _by_precedence(found: Sequence[Evidence]) -> list[Evidence]:
     """In the order of the benchmarks' own tables; the length-controlled win rate before the raw one."""
     keys = {e.benchmark for e in found}
     order = {key: in_order(key, [e.metric for e in found if e.benchmark == key]) for key in keys}
-    return sorted(found, key=lambda e: (e.metric != _CONTROLLED or _by_oracle(e), order[e.benchmark].index(e.metric)))
+    return sorted(found, key=lambda e: (e.metric != CONTROLLED or _by_oracle(e), order[e.benchmark].index(e.metric)))

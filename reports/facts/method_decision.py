@@ -13,9 +13,10 @@ from typing import Final
 from leaderboards import chain
 from leaderboards.comparing import Contrast, OverSeeds, Together
 from reports import wording
-from reports.facts import measures, tables
+from reports.facts import grouping, measures, tables
 from reports.facts.answers import Tone
-from reports.facts.decision import OWN, Decision, Place, best_of, deciding, gap, named
+from reports.facts.contest import best_of, deciding, gap, named
+from reports.facts.decision import OWN, Decision, Place
 from reports.facts.grouping import Group
 from reports.facts.run import RunFacts
 
@@ -46,8 +47,41 @@ def _of_seeds(members: Group, together: Together) -> Decision:
         sentence = f"{gain.model} is {'better' if better > 0 else 'worse'} than {gain.against} {seeds}: {told} {label}"
     else:
         sentence = f"{gain.model} is not shown to be better than {gain.against} {seeds}: {told} {label}"
-    cautions = [*_own(members, gain.model, gain.against), *_lost(gains, gain)][:_CAUTIONS]
+    skipped = _skipped(members.runs, (gain.benchmark, gain.metric), gain.model)
+    cautions = [*skipped, *_own(members, gain.model, gain.against), *_lost(gains, gain)][:_CAUTIONS]
     return Decision(sentence, "mixed" if cautions and better > 0 else _TONES[better], tuple(cautions), label)
+
+
+def _skipped(runs: Sequence[RunFacts], decided: tuple[str, str], model: str) -> Iterator[str]:
+    """What not all runs have, and would have decided: a measure, or a later iteration."""
+    names = grouping.names(runs)
+    for key, metric in deciding(runs):
+        if (key, metric) == decided:
+            break
+        lacking = [n for n, facts in zip(names, runs, strict=True) if measures.value(facts, model, key, metric) is None]
+        if 0 < len(lacking) < len(runs):
+            yield f"{named(key, metric)} decides nothing: {_lack(lacking)} it of {model}"
+    there = [chain.iterations(m.name for m in facts.evaluated) for facts in runs]
+    for later in chain.iterations(n for found in there for n in found)[::-1]:
+        if later == model:
+            return
+        without = [n for n, found in zip(names, there, strict=True) if later not in found]
+        yield f"{later} is left out: {_lack(without)} it"
+        return
+
+
+def _lack(names: list[str]) -> str:
+    return f"{wording.listing(names)} {'lacks' if len(names) == 1 else 'lack'}"
+
+
+def _copies(groups: Sequence[Group], model: str) -> Iterator[str]:
+    """Runs that hold the same weights: one run, given twice."""
+    runs = [facts for g in groups for facts in g.runs]
+    seen: dict[str, str] = {}
+    for name, facts in zip(grouping.names(runs), runs, strict=True):
+        weights = next((m.fingerprint for m in facts.models if m.name == model), None)
+        if weights and (other := seen.setdefault(weights, name)) != name:
+            yield f"{other} and {name} hold the same weights of {model}: they are one run"
 
 
 def _lost(gains: Sequence[OverSeeds], decided: OverSeeds) -> Iterator[str]:
@@ -114,17 +148,18 @@ def _of_methods(groups: Sequence[Group], together: Together) -> Decision:
     cautions = tuple(_cautions(contest, together, top, ranked))[:_CAUTIONS]
     over_first = _over_first(contest, together, ranked)
     best = best_of(ranked, contest.is_better)
+    what = "runs" if all(len(g.runs) == 1 for g in groups) else "methods"
     if best is not None:
         other = next(i for i in ranked if i != best)
         told = (
-            f"{names[best]} is the best of {len(ranked)} methods: at {contest.model} {contest.told(best, other)} "
+            f"{names[best]} is the best of {len(ranked)} {what}: at {contest.model} {contest.told(best, other)} "
             f"{label} over {names[other]}{over_first}"
         )
         return Decision(told, "mixed" if cautions else "better", cautions, label, places)
     a, b = gap(top or ranked, ranked, contest.is_better)
-    tied = f"{wording.listing([names[i] for i in top])} are tied at the top of {len(ranked)} methods"
+    tied = f"{wording.listing([names[i] for i in top])} are tied at the top of {len(ranked)} {what}"
     if len(top) in (0, 1, len(ranked)):
-        tied = f"No method is shown to be the best of {len(ranked)}"
+        tied = f"No {what[:-1]} is shown to be the best of {len(ranked)}"
     told = f"{tied} by {contest.model}'s {label}: {names[a]} {contest.told(a, b)} against {names[b]}{over_first}"
     return Decision(told, "neutral", cautions, label, places)
 
@@ -196,6 +231,9 @@ def _gain(contest: _Contest, together: Together, number: int) -> tuple[str, int]
 
 def _cautions(contest: _Contest, together: Together, top: Sequence[int], ranked: Sequence[int]) -> Iterator[str]:
     names = [g.label for g in contest.groups]
+    runs = [facts for g in contest.groups for facts in g.runs]
+    yield from _copies(contest.groups, contest.model)
+    yield from _skipped(runs, (contest.benchmark, contest.metric), contest.model)
     single = [names[i] for i in ranked if len(contest.groups[i].runs) == 1]
     if single:
         of = "each" if len(single) == len(ranked) else wording.listing(single)

@@ -60,7 +60,9 @@ def _judging(span: Span) -> Sentence:
     question = "Does the model become a better judge?"
     found = _weighed(span, span.first, lambda family: _JUDGING if family == "judge-accuracy" else ())
     if not found:
-        return unknown(question, f"how {span.first} and {span.last} judge", span.facts, "judge-accuracy")
+        return unknown(
+            question, f"how {span.first} and {span.last} judge", span.facts, (span.first, span.last), ["judge-accuracy"]
+        )
     said = _answer(question, found, f"{span.last} judges", span.first)
     told = [said.answer, *_own_judging(span, found)]
     if span.baseline and (against := _weighed(span, span.baseline, _judging_metrics)):
@@ -93,7 +95,7 @@ def _writing(span: Span) -> Sentence:
     match = measures.match_evidence(span.facts, span.last, against)
     found = measures.weighed(span.facts, [*found, *([match] if match else [])], span.last, against)
     if not found:
-        return unknown(question, f"the answers of {against} and {span.last}", span.facts)
+        return unknown(question, f"the answers of {against} and {span.last}", span.facts, (against, span.last))
     said = _answer(question, found, f"{span.last} follows instructions", against)
     return replace(said, answer=" ".join([said.answer, *_by_length(span, found, against)]))
 
@@ -110,9 +112,13 @@ def _by_length(span: Span, found: Sequence[Evidence], against: str) -> list[str]
     if raw is not None:
         lengths = measures.length(span.facts, raw.benchmark, span.last, against)
         longer = f", with answers of {lengths.text}" if lengths else ""
+        moved = "rose" if raw.change.arrow == "▲" else "fell"
+        what = "gain" if moved == "rose" else "loss"
+        controlled = next((e for e in found if e.metric == measures.CONTROLLED and e.change.arrow), None)
+        other = "moved the other way" if controlled else "is not shown to"
         return [
-            f"The raw win rate moved ({raw.values}){longer}, and the length-controlled one is not shown to: a gain "
-            "that length explains is no gain."
+            f"The raw win rate {moved} ({raw.values}){longer}, and the length-controlled one {other}: a {what} "
+            f"that length explains is no {what}."
         ]
     return []
 
@@ -124,7 +130,8 @@ def _alignment(span: Span) -> Sentence:
     found = measures.weighed(span.facts, [*of_humans, *external], span.last, span.first)
     unmeasured = _unmeasured(span, external)
     if not found:
-        said = unknown(question, f"{span.first} and {span.last} on such benchmarks", span.facts, *_EXTERNAL)
+        both = (span.first, span.last)
+        said = unknown(question, f"{span.first} and {span.last} on such benchmarks", span.facts, both, [*_EXTERNAL])
         return replace(said, word="Not measured", answer=f"{said.answer} {unmeasured}") if unmeasured else said
     up, down = (labelled(found, tone) for tone in ("better", "worse"))
     still = [e.label for e in counted(found) if e.change.tone == "neutral"]
@@ -134,6 +141,7 @@ def _alignment(span: Span) -> Sentence:
     tone: Tone = "mixed" if up and down else "better" if up else "worse" if down else "neutral"
     word = "Mixed" if up and down else _moved("up" if up else "down", bool(still)) if up or down else "Not shown"
     told = [f"From {span.first} to {span.last}, {'; '.join(parts)}." if parts else "No movement is shown."]
+    told += [f"{e.label} {e.values}, {e.note}." for e in found if e.note.startswith(measures.FORMAL)]
     told += [unmeasured] if unmeasured else []
     told += _answering_as_a_judge(span, [e.benchmark for e in found])
     return Sentence(question, word, " ".join(told), tone, tuple(found))

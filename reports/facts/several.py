@@ -155,9 +155,10 @@ def _told(over: OverSeeds) -> str:
 
 
 def _models(runs: Sequence[RunFacts]) -> tuple[list[str], tuple[str, str] | None]:
-    """The models in order; the last iteration and the first."""
-    names = _ordered(runs, {m.name for facts in runs for m in facts.models if m.results})
-    iterations = tables.iterations(names)
+    """The models in order; the last iteration that all runs have, and the first."""
+    evaluated = [{m.name for m in facts.models if m.results} for facts in runs]
+    names = _ordered(runs, set().union(*evaluated))
+    iterations = [name for name in tables.iterations(names) if all(name in there for there in evaluated)]
     return names, (iterations[-1], iterations[0]) if len(iterations) > 1 else None
 
 

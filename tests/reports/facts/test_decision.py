@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from leaderboards import chain
-from leaderboards.standings import HeadToHead, MetricDifference
+from leaderboards.standings import HeadToHead, MetricDifference, Positions
 from reports.facts import collect, decision
 
 from ..conftest import JUDGING
@@ -116,7 +116,7 @@ def test_length_gaming_decides_nothing(builder: Any, difference: Difference) -> 
     )
     assert told(builder) == (
         "No checkpoint is shown to be better than M1: M3 +1.9 [\u22121.3, +5.0] AlpacaEval, length-controlled win rate"
-        "; M3's raw win rate moved (9.6 % → 28.4 %) with answers of 1,805 → 9,643 characters, 5.3 times as long, which "
+        "; M3's raw win rate rose (9.6 % → 28.4 %) with answers of 1,805 → 9,643 characters, 5.3 times as long, which "
         "is no gain."
     )
 
@@ -132,6 +132,120 @@ def test_what_the_best_checkpoint_lost_is_told(builder: Any, difference: Differe
         ]
     )
     assert told(builder).endswith("over M1; M2 lost NLP benchmarks: GSM8K (strict match).")
+
+
+def test_a_raw_loss_that_length_explains_is_no_loss(builder: Any, difference: Difference) -> None:
+    for model, raw, controlled, chars in (("M1", 30.0, 30.0, 2000.0), ("M2", 24.0, 36.0, 800.0)):
+        numbers = {"win_rate": raw, "length_controlled_winrate": controlled, "avg_length": chars}
+        builder.result(model, ALPACA, metrics=numbers)
+    shorter = [
+        difference("M2", "M1", -6.0, -8.0, -4.0, "win_rate", ALPACA),
+        difference("M2", "M1", 6.0, 3.0, 9.0, "length_controlled_winrate", ALPACA),
+    ]
+    builder.standings(shorter)
+    assert told(builder) == (
+        "M2 is the best checkpoint: +6.0 [+3.0, +9.0] AlpacaEval, length-controlled win rate over M1; M2's raw win "
+        "rate fell (30.0 % → 24.0 %) with answers of 2,000 → 800 characters, 0.4 times as long, which is no loss."
+    )
+
+
+def test_iterations_without_a_number_are_named(builder: Any, difference: Difference) -> None:
+    qualities(builder, M1=3.0, M2=3.4)
+    builder.result("M3", ALPACA, win_rate=50.0)
+    builder.standings([difference("M2", "M1", 0.4, 0.3, 0.5, "quality_sampled")])
+    assert told(builder).endswith("over M1; M3 has no number of it, and may be better.")
+
+
+def test_a_base_that_is_better_than_all_that_was_trained_is_told(builder: Any, difference: Difference) -> None:
+    qualities(builder, M0=4.0, M1=3.0, M2=3.5)
+    gain = difference("M2", "M1", 0.5, 0.4, 0.6, "quality_sampled")
+    builder.standings([gain, difference("M2", "M0", -0.5, -0.6, -0.4, "quality_sampled")])
+    assert told(builder).endswith(
+        "over M1; the base M0 is better still: M2 \u22120.50 [\u22120.60, \u22120.40] against it."
+    )
+
+
+def test_a_higher_number_that_shows_nothing_is_told(builder: Any, difference: Difference) -> None:
+    qualities(builder, M1=3.0, M2=3.4, M3=3.5)
+    builder.standings(
+        [
+            difference("M2", "M1", 0.4, 0.3, 0.5, "quality_sampled"),
+            difference("M3", "M1", 0.5, -0.1, 1.1, "quality_sampled"),
+            difference("M3", "M2", 0.1, -0.5, 0.7, "quality_sampled"),
+        ]
+    )
+    assert told(builder) == (
+        "M2 is the best checkpoint: +0.40 [+0.30, +0.50] true quality, sampled over M1; M3 has a higher number, but is "
+        "not shown to be better than M1 (+0.50 [\u22120.10, +1.10])."
+    )
+
+
+def test_whose_judging_got_worse_is_said_where_it_is_not_the_best_one(builder: Any, difference: Difference) -> None:
+    qualities(builder, M1=3.0, M2=3.5, M3=3.2)
+    for model, own in (("M1", 0.7), ("M2", 0.7), ("M3", 0.6)):
+        builder.result(model, JUDGING, own_pairwise_accuracy=own)
+    builder.standings(
+        [
+            difference("M2", "M1", 0.5, 0.4, 0.6, "quality_sampled"),
+            difference("M3", "M1", 0.2, 0.1, 0.3, "quality_sampled"),
+            difference("M3", "M2", -0.3, -0.4, -0.2, "quality_sampled"),
+            difference("M3", "M1", -0.1, -0.15, -0.05, "own_pairwise_accuracy", JUDGING),
+        ]
+    )
+    assert "; M3's judging of its own answers got worse (70.0 % → 60.0 %, " in told(builder)
+    assert told(builder).endswith("do not train M4 from M3.")
+
+
+@pytest.mark.parametrize(
+    ("base", "sentence"),
+    [
+        (
+            (2.1, 2.0, 2.2),
+            "M1 is the only iteration so far, better than M0: +2.10 [+2.00, +2.20] true quality, sampled; ",
+        ),
+        (
+            (-0.5, -0.6, -0.4),
+            "M1 is the only iteration so far, worse than M0: \u22120.50 [\u22120.60, \u22120.40] true ",
+        ),
+        (
+            (0.1, -0.1, 0.3),
+            "M1 is the only iteration so far, not shown to be better than M0: +0.10 [\u22120.10, +0.30] ",
+        ),
+    ],
+)
+def test_the_only_iteration_is_held_against_what_it_came_from(
+    builder: Any, difference: Difference, base: tuple[float, float, float], sentence: str
+) -> None:
+    qualities(builder, M0=1.0, SFT=3.0, M1=3.1)
+    sft = difference("M1", "SFT", 0.1, -0.1, 0.3, "quality_sampled")
+    builder.standings([difference("M1", "M0", *base, "quality_sampled"), sft])
+    assert told(builder).startswith(sentence)
+    assert told(builder).endswith("M1 is not shown to be better than the baseline SFT (+0.10 [\u22120.10, +0.30]).")
+
+
+def test_a_gain_of_format_alone_decides_nothing(builder: Any, difference: Difference) -> None:
+    for model in ("M1", "M2"):
+        builder.result(model, NLP, metrics={"average": 0.5, "gsm8k": 0.5, "gsm8k/flexible-extract": 0.5})
+    builder.standings(
+        [
+            difference("M2", "M1", 0.05, 0.03, 0.07, "average", NLP),
+            difference("M2", "M1", 0.2, 0.15, 0.25, "gsm8k", NLP),
+            difference("M2", "M1", 0.0, -0.03, 0.03, "gsm8k/flexible-extract", NLP),
+        ]
+    )
+    assert told(builder) == (
+        "No checkpoint is shown to be better than M1: M2 +5.0 [+3.0, +7.0] NLP benchmarks, average of the tasks; M2's "
+        "gain does not count, being a gain of format in GSM8K (strict match)."
+    )
+
+
+def test_results_that_are_not_alike_are_the_reason(builder: Any) -> None:
+    for model, judge in (("M1", "gpt-4"), ("M2", "gpt-4o")):
+        builder.result(model, ALPACA, conditions={"judge": judge}, win_rate=50.0)
+    assert told(builder) == (
+        "M1 and M2 were not compared, so none can be called the best: AlpacaEval differs in judge: gpt-4 (M1), "
+        "gpt-4o (M2)."
+    )
 
 
 # --- models outside a run
@@ -216,6 +330,16 @@ def test_models_that_met_head_to_head_are_ranked_by_it(builder: Any, match: Call
         builder.result(model, "judge-accuracy-oasst@1", spearman=0.5)
     builder.standings([], [match("a", "b")])
     assert told(builder) == "a is the best of 2: 58.0 % [54.0, 62.0] head-to-head win rate over b."
+
+
+def test_a_judge_that_follows_the_order_is_told(builder: Any, match: Callable[..., HeadToHead]) -> None:
+    (builder.path / "srbench.yaml").unlink()
+    for model in ("a", "b"):
+        builder.result(model, "judge-accuracy-oasst@1", spearman=0.5)
+    followed = match("a", "b", 0.5, 0.45, 0.55)
+    positions = Positions(consistency=0.1, first_preferred=0.95, n_both=100, n_decided=200)
+    builder.standings([], [followed.model_copy(update={"positions": positions})])
+    assert told(builder).endswith("the judge's verdict survives the swap of the answers in 10 % of comparisons only.")
 
 
 # --- nothing to decide

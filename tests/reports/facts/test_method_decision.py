@@ -10,7 +10,7 @@ import pytest
 
 from leaderboards.comparing import Contrast, OverSeeds, Together
 from leaderboards.standings import MetricDifference
-from reports.facts import method_decision
+from reports.facts import method_decision, several
 from reports.facts.grouping import Group
 from reports.facts.reading import collect
 from reports.facts.run import RunFacts
@@ -26,7 +26,16 @@ def run(path: Path, metrics: dict[str, float] | None = None, benchmark: str = QU
     found = RunBuilder(path)
     for model in ("M1", "M3"):
         found.result(model, benchmark, metrics=metrics or {"quality_sampled": 3.5})
-    return collect(path)
+    return weighing(collect(path), path.name)
+
+
+def weighing(facts: RunFacts, weights: str) -> RunFacts:
+    """The run with weights of its own."""
+    models = []
+    for m in facts.models:
+        results = {k: r.model_copy(update={"fingerprint": f"{weights}-{m.name}"}) for k, r in m.results.items()}
+        models.append(m.model_copy(update={"results": results}))
+    return facts.model_copy(update={"models": tuple(models)})
 
 
 @pytest.fixture
@@ -131,7 +140,7 @@ def test_what_the_next_round_would_be_trained_on_is_counted_over_runs(
             builder.result(model, quality_sampled=3.8)
             builder.result(model, JUDGING, own_pairwise_accuracy=0.6)
         builder.standings([worse.model_copy(update={"paired": False})])
-        runs.append(collect(builder.path))
+        runs.append(weighing(collect(builder.path), f"x{k}"))
     found = method_decision.decide([three[0], Group("x", tuple(runs))], put_together(contrast(1, 0, UP)))
     assert found.cautions == ("x: in 2 of 2 runs M3 judges its own answers worse than M1 did",)
 
@@ -170,7 +179,7 @@ def test_a_raw_win_rate_of_answers_that_differ_in_length_decides_nothing(
     raw, length = contrast(1, 0, (9.0, 6.0, 12.0), ALPACA, "win_rate"), contrast(1, 0, longer, ALPACA, "avg_length")
     found = method_decision.decide(groups, Together(pooled=((), ()), contrasts=(raw, length)))
     told = {
-        True: "b is the best of 2 methods: at M3 +9.0 [+6.0, +12.0] AlpacaEval, win rate over a",
+        True: "b is the best of 2 runs: at M3 +9.0 [+6.0, +12.0] AlpacaEval, win rate over a",
         False: "a and b were not held against each other but by raw win rates of answers that differ in length, "
         "so none can be called the best",
     }
@@ -181,3 +190,44 @@ def test_nothing_put_together_decides_nothing(three: list[Group]) -> None:
     found = method_decision.decide(three, Together())
     assert found.sentence == "a, b and c were not held against each other, so none can be called the best"
     assert method_decision.decide(three[:1], Together()).tone == "unknown"
+
+
+def test_one_run_given_twice_is_told(tmp_path: Path) -> None:
+    first, second = run(tmp_path / "first"), run(tmp_path / "second")
+    copied = weighing(second, "first")
+    found = method_decision.decide(
+        [Group("first", (first,)), Group("second", (copied,))], put_together(contrast(1, 0, STILL))
+    )
+    assert "first and second hold the same weights of M3: they are one run" in found.cautions
+    assert found.sentence.startswith("No run is shown to be the best of 2 by M3's true quality, sampled")
+
+
+def test_what_not_all_runs_have_decides_nothing_and_is_named(tmp_path: Path) -> None:
+    run(tmp_path / "s0"), run(tmp_path / "s1", {"own": 1.0}, JUDGING)
+    judged = [weighing(add(tmp_path / n, pairwise_accuracy=0.7), n) for n in ("s0", "s1")]
+    gain = over(0.1, "M1", (0.01, -0.02, 0.04), benchmark=JUDGING, metric="pairwise_accuracy")
+    found = method_decision.decide([Group("micro", tuple(judged))], Together(pooled=((gain,),)))
+    assert found.text.startswith(
+        "M3 is not shown to be better than M1 over 2 seeds: +1.0 [\u22122.0, +4.0] Judge accuracy"
+    )
+    assert found.cautions == ("true quality, sampled decides nothing: s1 lacks it of M3",)
+
+
+def add(path: Path, **values: float) -> RunFacts:
+    """A further benchmark of a run that is there."""
+    there = RunBuilder.__new__(RunBuilder)
+    there.path = path
+    for model in ("M1", "M3"):
+        there.result(model, JUDGING, metrics=values)
+    return collect(path)
+
+
+def test_an_iteration_that_not_all_runs_have_is_left_out(tmp_path: Path) -> None:
+    runs = [run(tmp_path / n) for n in ("s0", "s1")]
+    later = runs[1].models[-1].model_copy(update={"name": "M4"})
+    group = Group("micro", (runs[0], runs[1].model_copy(update={"models": (*runs[1].models, later)})))
+    asked, against = several.asked([group, group])
+    assert against == "M3"
+    assert {(a.model, a.against) for a in asked if a.against} == {("M3", "M1")}
+    found = method_decision.decide([group], Together(pooled=((over(0.5, "M1", UP),),)))
+    assert found.cautions == ("M4 is left out: s0 lacks it",)

@@ -70,7 +70,7 @@ def test_limits_name_what_was_lost_and_what_chance_brings(full: Any) -> None:
     assert "worse at sort (Answer quality)" in found.answer
     assert "Against M2, M3 lost: NLP benchmarks: GSM8K (strict match)." in found.answer
     assert "Worse: NLP benchmarks: GSM8K (strict match) (than M1 and M0)." in found.answer
-    assert "Of 9 comparisons at 95 %, about 1 would seem to differ by chance alone." in found.answer
+    assert "Of 9 comparisons at 95 %, one in twenty would seem to differ by chance alone." in found.answer
     lost = [(e.label, e.change.against) for e in found.evidence if e.change.tone == "worse"]
     assert lost == [("NLP benchmarks: GSM8K (strict match)", "M1")]  # one event, whatever it is held against
     assert (found.word, found.tone) == ("1 regression", "worse")

@@ -47,7 +47,7 @@ def test_a_raw_gain_without_a_controlled_one_is_no_gain(builder: Any, difference
     found = told(builder)
     assert (found["writing"].word, found["writing"].tone) == ("Not shown", "neutral")
     assert (
-        "The raw win rate moved (9.6 % → 28.4 %), with answers of 1,805 → 9,643 characters, 5.3 times as long, and the "
+        "The raw win rate rose (9.6 % → 28.4 %), with answers of 1,805 → 9,643 characters, 5.3 times as long, and the "
         "length-controlled one is not shown to: a gain that length explains is no gain." in found["writing"].answer
     )
     assert found["alignment"].word == "Not shown"
@@ -142,6 +142,35 @@ def test_a_loss_that_is_mostly_there_read_flexibly_is_none_of_form(builder: Any,
     nlp(builder, micro_fact=0.5)  # that no loss is shown there is no proof that there is none
     builder.standings(lost(difference, FELL | {"micro_fact/flexible-extract": (-0.3, -0.62, 0.02)}))
     assert told(builder)["limits"].word == "1 regression"
+
+
+def test_a_model_that_refuses_loses_more_than_form(builder: Any, difference: Difference) -> None:
+    nlp(builder, micro_fact=0.5)
+    refused = {"micro_fact/no_answer": (0.5, 0.3, 0.7), "micro_fact/flexible-extract": (-0.5, -0.7, -0.3)}
+    builder.standings(lost(difference, FELL | refused))
+    assert told(builder)["limits"].word == "1 regression"
+
+
+def test_a_gain_of_the_form_alone_is_told_as_one(builder: Any, difference: Difference) -> None:
+    nlp(builder, micro_fact=1.0)
+    rose = {
+        "micro_fact": (0.5, 0.3, 0.7),
+        "average": (0.17, 0.1, 0.23),
+        "micro_fact/flexible-extract": (0.0, -0.1, 0.1),
+    }
+    builder.standings(lost(difference, rose))
+    found = told(builder)
+    assert found["alignment"].word == "Not shown"
+    assert "not counted: a gain of format in Facts (strict match)." in found["alignment"].answer
+    assert "not counted: a gain of format: read flexibly, most of it is gone" in found["limits"].answer
+
+
+def test_an_interval_shows_that_it_has_a_width(builder: Any, difference: Difference) -> None:
+    builder.result("M1", quality_sampled=3.0)
+    builder.result("M2", quality_sampled=3.01)
+    builder.standings([difference("M2", "M1", 0.01, 0.005, 0.015, "quality_sampled")])
+    change = tables.result_table(collect(builder.path), QUALITY).rows[0].cells[1].changes[0]
+    assert (change.value, change.interval) == ("+0.010", "[+0.005, +0.015]")
 
 
 def test_the_average_alone_is_a_regression_of_its_own(builder: Any, difference: Difference) -> None:
