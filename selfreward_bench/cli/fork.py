@@ -38,12 +38,14 @@ def fork(
     from selfreward_bench.cli.checks import check_config
     from selfreward_bench.storage.rundir import RunDir
     from trainers.forking import fork as make
+    from trainers.stages import stages
 
     opened = RunDir.open(run)
     config = Wanted(None, change or (), None, judge).over(opened.config)
     check_config(config)
     made = make(opened, new, config, changed_settings(opened.config, config), at)
-    say(f"Made {new} from {run}: it keeps {len(made.kept)} stages and goes on at {made.at}.")
+    first = next((spec.name for spec in stages(config) if spec.name not in made.kept), made.at)
+    say(f"Made {new} from {run}: it keeps {len(made.kept)} stages and goes on at {first}.")
     for key, (before, now) in made.changes.items():
         say(f"  {key}: {before} -> {now}")
     say(f"Next: {command('run-iteration', new)}")

@@ -17,7 +17,8 @@ from selfreward_bench.errors import EngineError
 #: what is done with a system message where there is no role for it, in words
 SYSTEM_IN_TURN: Final = "system text in the user's turn"
 
-_DATE_CODES = ("d", "-d", "e", "m", "b", "B", "y", "Y", "a", "A", "j", "H", "I", "M", "S", "p", "x", "X", "c", "F")
+#: of ``strftime``, with the forms without leading zeros
+_DATE_CODES = (*"aAbBcdeFjmpuwxyDGHIMRSTUVWXYZhCfz", *(f"-{code}" for code in "dmjyHIMSe"))
 
 Request = GenerationRequest | ChoiceRequest
 

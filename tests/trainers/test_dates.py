@@ -72,3 +72,10 @@ def test_training_and_generation_show_the_same_day(base: Path) -> None:
     asked = GenerationRequest(id="e", prompt=examples(1)[0].prompt)
     assert engine._encoder.encode([asked], [1]) == [turn.prompt]
     engine.close()
+
+
+@pytest.mark.parametrize("asked", ["%-m/%-d/%y", "%A %e %B, week %V, %j", "%D %R %p", "%c", "%x %X", "%Y%m%dT%H%M%S"])
+def test_the_day_is_written_as_the_clock_would(tmp_path: Path, asked: str) -> None:
+    tokenizer = load_tokenizer(make_model(tmp_path, template=DATED.replace("%d %b %Y", asked)), date="2031-02-03")
+    text = tokenizer.apply_chat_template([{"role": "user", "content": "Hi."}], tokenize=False)
+    assert text.startswith(f"Today: {datetime(2031, 2, 3):{asked}}")
