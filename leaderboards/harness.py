@@ -150,12 +150,15 @@ class _Evaluation:
             "benchmark": benchmark.key,
             "engine": {"kind": engine.kind, "dtype": engine.dtype, **engine.numerics},
             "judge": judge.identity if judge and benchmark.needs_judge else None,
-            "finished": self.setting.finished.kind if self.setting.finished else None,
+            **self._kind(),
             **benchmark.identity(self.setting),
         }
         if self._judging(benchmark):
             identity["request"] = self.model.asked
         return identity | self.model.rendering
+
+    def _kind(self) -> dict[str, object]:
+        return {"finished": self.setting.finished.kind if self.setting.finished else None}
 
     def result(self, benchmark: Benchmark) -> EvalResult:
         stage = f"{self.model.name}/eval/{benchmark.key}"
@@ -215,7 +218,7 @@ class _Evaluation:
             judge=asked.judge(outcome.judge),
             metrics=metrics,
             config_hash=start.config_hash,
-            settings=spelled_out(self._identity(benchmark)),
+            settings=spelled_out(self._identity(benchmark) | self._kind()),  # which files they are is no setting
             versions=_versions(),
             hardware=hardware(),
             seconds=round(time.monotonic() - began, 3),

@@ -171,14 +171,17 @@ def _side(who: Evaluated, name: str, results: Sequence[EvalResult]) -> Side:
 def _benchmark(a: Stored, b: Stored, names: tuple[str, str], compare_unlike: bool) -> PairedBenchmark:
     unlike = _unlike(conditions(a.result), conditions(b.result))
     settings = (a.result.settings, b.result.settings)
+    said = all(settings)
+    apart = _unlike(*settings) if said else ()
     compared = compare_unlike or not unlike
     return PairedBenchmark(
         benchmark=a.result.benchmark,
         judges=(a.result.judge, b.result.judge),
         unlike=unlike,
         compared=compared,
-        settings_differ=not unlike and a.result.config_hash != b.result.config_hash,
-        settings=_unlike(*settings) if all(settings) else (),
+        # finished files have other hashes, and may have all settings in common
+        settings_differ=not unlike and a.result.config_hash != b.result.config_hash and (bool(apart) or not said),
+        settings=apart,
         incomplete=(a.result.incomplete, b.result.incomplete),
         metrics=tuple(_metrics(a, b, names, compared)),
     )

@@ -117,7 +117,7 @@ def read_responses(path: Path, tasks: list[Task]) -> Responses:
         if answer is None:
             raise DataError(f"{place} has neither `prompt` and `response` nor lm-eval's `doc` and `resps`.")
         prompt, text = answer
-        if found.setdefault(prompt, text) != text:
+        if text is not None and found.setdefault(prompt, text) != text:
             raise DataError(f"{place}: another answer to this prompt stands before. Keep the lines of one model.")
         n, others = n + 1, others + (prompt not in known)
     if others == n:
@@ -125,13 +125,13 @@ def read_responses(path: Path, tasks: list[Task]) -> Responses:
     return Responses(found, n, others)
 
 
-def _response(row: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The prompt and the answer of a row; None where it is none."""
+def _response(row: Mapping[str, Any]) -> tuple[str, str | None] | None:
+    """The prompt and the answer of a row, which may be null where the model gave none; None where it is no such row."""
     doc = row.get("doc")
     if isinstance(doc, dict) and "instruction_id_list" in doc:
         prompt, text = doc.get("prompt"), row.get("resps")
         while isinstance(text, list) and text:
             text = text[0]
     else:
-        prompt, text = row.get("prompt"), row.get("response")
-    return (prompt, text) if isinstance(prompt, str) and isinstance(text, str) else None
+        prompt, text = row.get("prompt"), row.get("response", False)  # False: not there
+    return (prompt, text) if isinstance(prompt, str) and isinstance(text, str | None) else None

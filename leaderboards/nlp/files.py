@@ -19,11 +19,14 @@ from leaderboards.nlp.scores import Leaf, TaskScores, sample_rows
 from leaderboards.nlp.summary import Summary, TaskNumbers, holds_results, read_summary
 from selfreward_bench.errors import DataError
 from selfreward_bench.storage.rundir import hash_file, hash_json
+from selfreward_bench.types import SampleScore
 
 __all__ = ["KIND", "find_results", "identity", "outcome"]
 
 KIND: Final = "lm-eval-results"
 _MAX_FILES: Final = 10_000  # of a folder that are looked at
+_MEANS: Final = frozenset({"acc", "acc_norm", "acc_bytes", "exact_match", "mc1"})  # over documents, whatever the task
+_ROUNDED: Final = 5e-5  # by which a number with four digits may differ
 
 
 def find_results(path: Path) -> list[Path]:
@@ -95,6 +98,8 @@ def _leaf(numbers: TaskNumbers, summary: Summary, file: Path | None) -> tuple[Le
     except (TypeError, ValueError, LookupError, AttributeError) as error:  # whatever is in them instead
         what = f"{type(error).__name__}: {error}"[:100]
         rows, note = [], f"{numbers.task}: the samples are not as lm_eval writes them ({what}); left out"
+    if other := _of_others(numbers, main, rows):
+        rows, note = [], other
     for row in rows:
         row.detail["measures"].pop("cut", None)  # not known of somebody's run
     scores = TaskScores(
@@ -110,6 +115,20 @@ def _leaf(numbers: TaskNumbers, summary: Summary, file: Path | None) -> tuple[Le
         n=len(rows) or numbers.n,
     )
     return Leaf(scores, rows), note
+
+
+def _of_others(numbers: TaskNumbers, main: str, rows: Sequence[SampleScore]) -> str:
+    """What is to be told of samples that lm-eval's number cannot be of: of a part of the documents, or another run."""
+    told, values = numbers.metrics[main], [row.value for row in rows if row.value is not None]
+    if told is None or not values or main.partition(",")[0] not in _MEANS:
+        return ""
+    mean = sum(values) / len(values)
+    if abs(mean - told) < _ROUNDED:
+        return ""
+    return (
+        f"{numbers.task}: its samples ({len(values):,}) come to {mean:.4f} and lm_eval's number is {told:.4f}: they "
+        "are not all of them, or of another run; left out"
+    )
 
 
 def _told(summary: Summary, leaf: Leaf) -> Told | None:

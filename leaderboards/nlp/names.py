@@ -102,7 +102,7 @@ def place_of(task: str) -> Place:
 
 def _safe(name: str) -> str:
     """A ``/`` would make it a part of something else."""
-    return name.replace("/", "_")[:_NAME_CHARACTERS]
+    return name.replace("/", "_")[:_NAME_CHARACTERS] or "unnamed"
 
 
 def unit_name(unit: str, main: str) -> str:

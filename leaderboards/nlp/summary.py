@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,7 @@ _PLACES: Final = ("dataset_path", "dataset_name", "dataset_kwargs")
 _NOT_ASKED: Final = ("metadata", "config_source", "task_alias", "group_alias", "tag", "group")
 _PIPED: Final = re.compile(r"[\w.-]+\|(?P<task>[^|]+)\|(?P<shots>[0-9]{1,4})(?:\|[0-9])?")  # how others call a task
 _NO_METRICS: Final = frozenset({"alias", "name", "sample_len", "sample_count", "samples", "version"})
+_MOST_DOCUMENTS: Final = 10**8  # more are a mistake in the file
 _Json = Mapping[str, Any]
 
 
@@ -139,13 +141,25 @@ class Summary:
 
     def place(self, task: str) -> Place:
         """Where a task is counted: with MMLU's subjects; under the widest group that has one number like the task's."""
-        plain = place_of(task)
+        plain = self._own_places[task]
         if plain.unit == MMLU:
             return plain
         group = next((g for g in self._above(task) if self._is_alike(g, task)), None)
         if group is None:
             return plain
         return Place(place_of(group).unit, place_of(task.removeprefix(f"{group}_")).unit)
+
+    @cached_property
+    def _own_places(self) -> dict[str, Place]:
+        """Task -> where it is counted by its name alone; of two that come to one name the second is another."""
+        found: dict[str, Place] = {}
+        seen: Counter[str] = Counter()
+        for task in self.tasks:
+            place = place_of(task)
+            seen[place.unit] += 1
+            is_second = place.unit != MMLU and seen[place.unit] > 1
+            found[task] = Place(f"{place.unit}~{seen[place.unit]}") if is_second else place
+        return found
 
     def _above(self, task: str) -> Iterator[str]:
         """Groups that hold a task, the widest first."""
@@ -256,9 +270,12 @@ def _error_key(key: str) -> str:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
         return None
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # a whole number that no float holds
+        return None
 
 
 def _asked(config: object) -> object:
@@ -295,4 +312,4 @@ def _mapping(content: _Json, key: str) -> _Json:
 
 
 def _whole(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_DOCUMENTS else 0

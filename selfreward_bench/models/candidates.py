@@ -43,7 +43,7 @@ _WEIGHTS: Final = ("config.json", "adapter_config.json", "*.safetensors", "pytor
 _UNTOLD: Final = re.compile(
     r"model_outputs|results?(_.*)?|answers|checkpoint|annotations|example"
 )  # names that tell no model
-_NAMED_BY: Final = ("generator_2", "model_id", "model", "generator")  # columns that tell whose a file is
+_NAMED_BY: Final = ("generator_2", "model_id", "model", "generator", "model_1")  # columns that tell whose a file is
 _DATED: Final = re.compile(r"_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(\.\d+)?$")  # as lm-eval names files
 _MAX_NAME: Final = 100  # characters; a name becomes a folder's
 _MAX_ENTRIES: Final = 10_000  # of a directory that are looked at

@@ -211,6 +211,15 @@ def test_other_settings_count_where_a_benchmark_states_nothing(
     assert [(u.condition, u.a, u.b) for u in found.settings] == [("seed", "M1", "M2")]
 
 
+def test_finished_files_that_differ_in_nothing_else_have_like_settings(tmp_path: Path) -> None:
+    for model in ("M1", "M2"):
+        scores = rows(win_rate=[1, 0, 1, 0])
+        kept = {"finished": "lm-eval-results"}
+        store(tmp_path, model, scores, ALPACA, conditions={"judge": "a"}, config_hash=model, settings=kept)
+    found = part_of(pair(locate(f"{tmp_path}:M1"), locate(f"{tmp_path}:M2")), ALPACA)
+    assert (found.compared, found.settings_differ, found.settings) == (True, False, ())
+
+
 # --- which results
 
 

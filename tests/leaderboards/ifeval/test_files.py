@@ -114,6 +114,14 @@ def test_answers_that_cannot_be_used(tmp_path: Path, rows: list[object], told: s
         read_responses(write(tmp_path / "answers.jsonl", lines(*rows)), TASKS)
 
 
+def test_a_null_is_a_prompt_without_an_answer(tmp_path: Path) -> None:
+    rows: list[object] = [{"prompt": "Prompt 1.", "response": None}, {"prompt": "Prompt 2.", "response": "b"}]
+    path = write(tmp_path / "answers.jsonl", lines(*rows))
+    assert recognise(path) is not None
+    found = read_responses(path, TASKS)
+    assert (found.by_prompt, found.n) == ({"Prompt 2.": "b"}, 2)
+
+
 def test_a_line_that_is_no_json_names_its_place(tmp_path: Path) -> None:
     path = write(tmp_path / "answers.jsonl", lines({"prompt": "Prompt 1.", "response": "a"}) + "{\n")
     with pytest.raises(DataError, match=r"answers\.jsonl:2 is not valid JSON"):

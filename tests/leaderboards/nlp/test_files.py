@@ -295,6 +295,34 @@ def test_samples_that_do_not_bear_out_the_summary_are_left_out(tmp_path: Path) -
     assert any("left out" in note for note in outcome.notes)
 
 
+def test_samples_that_the_summary_cannot_be_of_are_left_out(tmp_path: Path) -> None:
+    """Cut off at the end of a line, or of another run: their means would stand beside lm-eval's number."""
+    n = {"n-samples": {"arc_easy": {"effective": 6}}}
+    told = {"arc_easy": {"acc_norm,none": 0.5}}
+    rows = {"arc_easy": logged([1, 1, 0], "acc_norm")}
+    outcome = scored(lm_eval_folder(tmp_path / "in", told, rows, **n), tmp_path)
+    assert outcome.rows == []
+    assert outcome.metrics["arc_easy"] == mean_interval([1, 1, 1, 0, 0, 0], bounds=(0, 1))
+    (note,) = outcome.notes
+    assert note.startswith("arc_easy: its samples (3) come to 0.6667 and lm_eval's number is 0.5000")
+    told["arc_easy"]["acc_norm,none"] = 0.6667  # rounded by somebody: the same samples
+    assert len(scored(lm_eval_folder(tmp_path / "rounded", told, rows, **n), tmp_path).rows) == 3
+
+
+def test_tasks_of_like_names_are_not_taken_together(tmp_path: Path) -> None:
+    told = {name: {"acc,none": k / 10} for k, name in enumerate(["a/b", "a_b", "", "x" * 200, "x" * 200 + "y"], 1)}
+    found = values(scored(lm_eval_folder(tmp_path / "in", told), tmp_path))
+    assert found == {"a_b": 0.1, "a_b~2": 0.2, "unnamed": 0.3, "x" * 150: 0.4, f"{'x' * 150}~2": 0.5}
+
+
+def test_numbers_that_no_file_has_end_nothing(tmp_path: Path) -> None:
+    told: dict[str, dict[str, Any]] = {"arc_easy": {"acc_norm,none": 0.5}, "toy": {"acc,none": 10**400}}
+    n = {"n-samples": {"arc_easy": {"effective": 10**30}}}
+    outcome = scored(lm_eval_folder(tmp_path / "in", told, **n), tmp_path)
+    assert outcome.metrics["arc_easy"].value == 0.5
+    assert outcome.metrics["toy"].value is None
+
+
 def test_before_0_4_there_were_no_filters(tmp_path: Path) -> None:
     told = {
         "arc_easy": {"acc": 0.5, "acc_stderr": 0.25, "acc_norm": 0.25, "acc_norm_stderr": 0.2},

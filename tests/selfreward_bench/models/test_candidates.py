@@ -241,6 +241,7 @@ def test_finished_files(file: str, name: str) -> None:
         ([{"instruction": "a", "generator_1": "gpt4", "generator_2": "M3"}], "M3"),
         ([{"question_id": 81, "model": "M1", "judge": ["gpt-4", "single-v1"]}], "M1"),
         ([{"question_id": 81, "model_id": "mine"}, {"question_id": 82, "model_id": "mine"}], "mine"),
+        ([{"model_1": "org/M4", "model_2": "gpt-3.5-turbo", "g1_winner": "tie"}], "M4"),  # FastChat's pairs
         ([{"generator": "a"}, {"generator": "b"}], "gpt-4_single"),  # whose it is, has to be said
         ([{"generator": None}, {"generator": 3}], "gpt-4_single"),
     ],
