@@ -84,7 +84,8 @@ def plan(
     machine = _machine(gpus, gpu_memory)
     stated = _throughput(tokens_per_second, tflops, mfu, machine.devices)
     count = None if parameters is None else round(_positive("--parameters", parameters))
-    found = require(run, machine, until=until or models(run.config)[-1], parameters=count, stated=stated)
+    last = until or models(run.config)[-1]
+    found = require(run, machine, until=last, parameters=count, stated=stated)
     if as_json:
         say(json.dumps(numbers(found, table), indent=1, allow_nan=False))
     else:
@@ -93,7 +94,7 @@ def plan(
         if stated.said:
             say(f"Stated: {stated.said}.")
         show_requirements(found)
-        for line in _commands(target, run.config, found.plan.until, change or [], machine.devices):
+        for line in _commands(target, run.config, last, change or [], machine.devices):
             show(line)
     if found.fits is False:
         raise typer.Exit(1)
