@@ -4,8 +4,8 @@
 
 A scripted engine writes the candidates and the judgments of prompts that a file gives, through the loop's own stages,
 each in a process of its own: `prompts`, `candidates`, `judgments`, `pairs`, then `check` (the loop's own check of the
-pairs, and what it would warn of); the commands `status` and `report` follow. The memory is the most that was resident,
-without what Python and its libraries take; of the two commands with it.
+pairs, and what it would warn of); the commands `status` and `report` follow. Seconds are those of the processor. The
+memory is the most that was resident, without what Python and its libraries take; of the two commands with it.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def work(stage: str, run: RunDir) -> dict[str, float]:
     workshop.open_engine = lambda *_, **__: Scripted()  # type: ignore[assignment]
     loop = iteration._Loop(run, Silent(), None)
     Path("/proc/self/clear_refs").write_text("5")
-    before, started = psutil.Process().memory_info().rss, time.perf_counter()
+    before, started = psutil.Process().memory_info().rss, time.process_time()
     if stage == "prompts":
         loop.seed_ift()
         loop.new_prompts("M2", "M1")
@@ -101,23 +101,22 @@ def work(stage: str, run: RunDir) -> dict[str, float]:
     elif stage == "pairs":
         loop.prefer("M2")
     else:
-        loop.check_preferences("M2", "M1")
+        loop.checked_pairs("M2")
         loop.pair_warnings("M2")
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
     return {"seconds": seconds, "bytes": int(line.split()[1]) * 1024 - before}
 
 
 def timed(name: str, run: Path) -> dict[str, float]:
     """A command of srbench; seconds, and the most bytes that were resident, of libraries, too."""
-    started = time.perf_counter()
     process = subprocess.Popen(  # noqa: S603 - this package
         [sys.executable, "-m", "selfreward_bench.cli", name, str(run)], stdout=subprocess.DEVNULL
     )
     _, code, usage = os.wait4(process.pid, 0)
     if code:
         raise SystemExit(f"srbench {name} failed")
-    return {"seconds": time.perf_counter() - started, "bytes": usage.ru_maxrss * 1024}
+    return {"seconds": usage.ru_utime + usage.ru_stime, "bytes": usage.ru_maxrss * 1024}
 
 
 def measured(stage: str, run: Path) -> dict[str, float]:
@@ -144,7 +143,7 @@ def main() -> None:
     if args.stage:
         print(_FIGURES + json.dumps(work(args.stage, RunDir.open(args.run))))
         return
-    print("| prompts | stage | seconds | MB |\n|---|---|---|---|")
+    print("| prompts | stage | seconds of CPU | MB |\n|---|---|---|---|")
     for count in args.prompts:
         with tempfile.TemporaryDirectory() as folder:
             run = made(Path(folder), count, args.samples, args.judgments)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from selfreward_bench.cli import completion, costs, options
-from selfreward_bench.cli.console import say
+from selfreward_bench.cli.console import say, show
 from selfreward_bench.errors import ConfigError
 
 if TYPE_CHECKING:
+    from selfreward_bench.config import RunConfig
     from selfreward_bench.storage.rundir import RunDir
     from trainers.fitting import Machine
     from trainers.requirements import Throughput
 
 _UNMADE = Path("runs") / ".plan"  # the runs beside it tell how long work takes
+_OF_ONE = 8  # GPUs that a machine usually has at most
 
 
 def plan(
@@ -80,7 +84,8 @@ def plan(
     machine = _machine(gpus, gpu_memory)
     stated = _throughput(tokens_per_second, tflops, mfu, machine.devices)
     count = None if parameters is None else round(_positive("--parameters", parameters))
-    found = require(run, machine, until=until or models(run.config)[-1], parameters=count, stated=stated)
+    last = until or models(run.config)[-1]
+    found = require(run, machine, until=last, parameters=count, stated=stated)
     if as_json:
         say(json.dumps(numbers(found, table), indent=1, allow_nan=False))
     else:
@@ -89,6 +94,8 @@ def plan(
         if stated.said:
             say(f"Stated: {stated.said}.")
         show_requirements(found)
+        for line in _commands(target, run.config, last, change or [], machine.devices):
+            show(line)
     if found.fits is False:
         raise typer.Exit(1)
 
@@ -101,6 +108,23 @@ def _run(target: str, changes: list[str]) -> RunDir:
         run = RunDir.open(Path(target))
         return RunDir(run.path, recipes.change(run.config, changes))
     return RunDir(_UNMADE, recipes.load(target, changes))
+
+
+def _commands(target: str, config: RunConfig, until: str, changes: list[str], devices: int) -> Iterator[str]:
+    """What makes all this, and goes on with it wherever it stopped."""
+    words = [target] if Path(target).is_dir() else [f"runs/{config.name}", "--recipe", target]
+    words += [word for change in changes for word in ("--set", change)]
+    command = shlex.join(["srbench", "run-iteration", *words, "--until", until])
+    yield f"\nTo make it, and to go on wherever it stopped: {command}"
+    if config.train.launch == "auto" and devices > _OF_ONE:
+        launch = (
+            f"srun --ntasks-per-node=1 torchrun --nnodes {-(-devices // _OF_ONE)} --nproc-per-node {_OF_ONE} "
+            "--rdzv-backend c10d --rdzv-endpoint $HEAD:29500 --max-restarts 3"
+        )
+        yield (
+            f"train.launch=auto takes the GPUs of one machine. Over machines of {_OF_ONE} each, inside an allocation "
+            f"(srbench recipes copy slurm): --set 'train.launch={launch}' --set train.processes={devices}"
+        )
 
 
 def _machine(gpus: int | None, gpu_memory: float | None) -> Machine:

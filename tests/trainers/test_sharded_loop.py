@@ -1,9 +1,10 @@
-"""The whole loop with sharded trainings: two layers of the architecture of the paper, through M1 and M2."""
+"""The whole loop with sharded trainings: two layers of the paper's architecture, through the preflight, M1 and M2."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,8 @@ from selfreward_bench import recipes
 from selfreward_bench.config import RunConfig
 from selfreward_bench.progress import Silent
 from selfreward_bench.storage.rundir import RunDir
-from trainers import checkpoints, making
+from trainers import checkpoints, making, preflight
+from trainers.examination import CheckRecord
 from trainers.iteration import run_iteration
 
 from .conftest import NOUNS, make_model
@@ -46,8 +48,23 @@ def settings(folder: Path) -> RunConfig:
 def test_a_small_seventy_b_goes_through_the_whole_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(making, "logit_probe", lambda *args, **kwargs: pytest.fail("the driver loads a model"))
+    tried: list[tuple[str, int, list[str]]] = []
+    train = preflight.run_training
+
+    def watched(kind: str, parent: Path, records: Any, config: Any, out: Path, **options: Any) -> Any:
+        result = train(kind, parent, records, config, out, **options)
+        plan = json.loads((out / "plan.json").read_text())
+        tried.append((kind, plan["shards"], sorted(p.name for p in out.iterdir())))
+        return result
+
+    monkeypatch.setattr(preflight, "run_training", watched)
     run = RunDir.create(tmp_path / "run", settings(tmp_path))
-    made = run_iteration(run, until="M2", reporter=Silent(), preflight=False)
+    made = run_iteration(run, until="M2", reporter=Silent())
+    left = ["checkpoint", "log.jsonl", "plan.json", "probes.json"]
+    assert tried == [("sft", 2, left), ("dpo", 2, sorted([*left, "reference.jsonl"]))]
+    check = CheckRecord.model_validate_json((run.path / "check.json").read_bytes())
+    assert check.preflight
+    assert not check.examination.refused
     assert [m.model for m in made] == ["M1", "M2"]
     assert made[1].checks["first_dpo_loss_is_ln2"] == "passed"
     for model in ("M1", "M2"):

@@ -95,6 +95,17 @@ def test_a_recipe_that_shards_is_told_with_what_each_process_holds(cli: Cli) -> 
     assert "sft.batch_size=16 feeds 16 of 64 processes at a time" in " ".join(found["assumed"])
 
 
+def test_the_commands_are_told(cli: Cli, seed_data: list[str]) -> None:
+    told = cli("plan", "micro", *seed_data, "--until", "M2").stdout
+    asked = " ".join(f"--set {change}" for change in seed_data[1::2])
+    assert f": srbench run-iteration runs/micro --recipe micro {asked} --until M2" in " ".join(told.split())
+    assert "over machines" not in told
+    told = " ".join(cli("plan", "paper-70b", "--gpus", "64").stdout.split())
+    assert "srbench run-iteration runs/paper-70b --recipe paper-70b --until M3" in told
+    assert "torchrun --nnodes 8 --nproc-per-node 8 --rdzv-backend c10d" in told
+    assert told.endswith("--set train.processes=64")
+
+
 def test_what_does_not_fit_names_settings_with_which_it_does(cli: Cli, llama: list[str], seed_data: list[str]) -> None:
     options = ["micro", *llama, *seed_data, "--gpu-memory", "125"]
     told = cli("plan", *options, "--set", "sft.max_length=2048", "--set", "dpo.max_length=4096")
