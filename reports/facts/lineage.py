@@ -42,7 +42,8 @@ def tables(facts: RunFacts) -> Iterator[Grid]:
     columns = ("Model", "Weights", "Trained from", "Parent's weights", "Chain", "Records", "Steps", "Tokens", "Loss")
     note = (
         "Weights are named by a hash of their content. The chain is whole where the weights a model was trained from "
-        "are the parent's that stand in this run. Loss: mean of the first and of the last tenth of the steps."
+        "are the parent's that stand in this run. Loss: mean of the first and of the last tenth of the steps; of a "
+        "training on preferences, the loss of the preferences alone."
     )
     if rows:
         yield Grid("Lineage", columns, rows, note)
@@ -66,7 +67,7 @@ def _rehearsals(facts: RunFacts) -> Iterator[Grid]:
             names = ("from_the_model", "from_people", "weight", "size", "alone")
             told["alone"] = {"true": "yes", "false": "no"}.get(told.get("alone", ""), wording.NOTHING)
             what = wording.clip(re.sub(r'[\[\]"]', "", told["what"]), 60)
-            rows.append((model.name, what, *(wording.clip(told.get(n, wording.NOTHING), 20) for n in names)))
+            rows.append((model.name, what, *(_grouped(told.get(n, wording.NOTHING)) for n in names)))
     columns = ("Model", "Rehearsed", "The model's own", "Of human seed data", "Weight", "Judgments a step", "Alone")
     note = (
         "Judgments that were trained beside the preferences. The model's own (own, contrast, soft) hold nothing that "
@@ -75,6 +76,11 @@ def _rehearsals(facts: RunFacts) -> Iterator[Grid]:
     )
     if rows:
         yield Grid("Rehearsal", columns, tuple(rows), note)
+
+
+def _grouped(text: str) -> str:
+    """A recorded number with its thousands apart; other texts as they are."""
+    return f"{int(text):,}" if text.isdecimal() and len(text) < 12 else wording.clip(text, 20)
 
 
 def _warnings(model: ModelFacts) -> list[str]:
@@ -108,7 +114,7 @@ def _ancestry(facts: RunFacts, model: ModelFacts, weights: Mapping[str, str | No
 def _losses(facts: RunFacts, model: ModelFacts) -> list[str]:
     """Means over the first and the last tenth of the steps; none where there is no log."""
     found = logs(Path(facts.path) / model.name)
-    curves = [log.curves[name] for log in found for name in ("loss", "dpo_loss") if name in log.curves]
+    curves = [log.curves[name] for log in found for name in ("dpo_loss", "loss") if name in log.curves]
     return [wording.count(x) for x in (curves[0].first, curves[0].last)] if curves else []
 
 

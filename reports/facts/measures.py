@@ -326,7 +326,9 @@ def _as_one(e: Evidence, decides: Evidence, moved: set[str], quality: bool) -> E
     if not e.counts:
         return e
     if e.metric != decides.metric:
-        return replace(e, counts=False, note=e.note or f"one measure with {decides.label.partition(': ')[2]}")
+        tone: wording.Tone = e.change.tone if e.change.tone == decides.change.tone else "neutral"  # it decides nothing
+        note = e.note or f"one measure with {decides.label.partition(': ')[2]}"
+        return replace(e, counts=False, note=note, change=replace(e.change, tone=tone))
     if e.metric == "average" and e.benchmark in moved:
         return replace(e, counts=False, note="one measure with its tasks")
     if e.metric == ORACLE and quality:

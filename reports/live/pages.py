@@ -67,6 +67,7 @@ def run(place: Place, found: Watched, state: str) -> Page:
         ago=_ago,
         share=_share,
         told=_told,
+        left_of=_left_of,
     )
 
 
@@ -131,6 +132,13 @@ def _told(stage: Stage) -> str:
 def _counted(number: int, unit: str) -> str:
     """``1 step``, ``2 steps``."""
     return f"{number:,} {unit.removesuffix('s') if number == 1 else unit}"
+
+
+def _left_of(stage: Stage) -> str:
+    """How long a stage still takes; empty where that is not known, or no time worth telling."""
+    if stage.status == "done" or stage.seconds is None or stage.seconds < _TELLING:
+        return ""
+    return wording.duration(stage.seconds)
 
 
 def _left(course: Course) -> str:

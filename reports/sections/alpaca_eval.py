@@ -15,7 +15,8 @@ __all__ = ["build"]
 
 _ABOUT = (
     "How often the judge prefers the model's answer to the reference's. Length-controlled: the rate to be expected if "
-    "both were equally long, from AlpacaEval's regression; where it lies below the raw rate, length won comparisons."
+    "both were equally long, from AlpacaEval's regression; where it lies below the raw rate, longer answers won more "
+    "often. A judge may like length; the micro-world's exact grader does not look at it."
 )
 _MINOR: Final = (
     "standard_error",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from reports import wording
-from reports.facts import published, tables
+from reports.facts import comparability, published, tables
 from reports.facts.run import RunFacts
 from reports.facts.tables import Grid, ResultTable
 from reports.page import plots, rendering
@@ -16,6 +17,7 @@ from selfreward_bench.types import EvalResult
 
 __all__ = ["Panel", "build", "parts_panel", "section"]
 
+_HASH: Final = re.compile(r"[0-9a-f]{8,64}").fullmatch
 _OWN_SECTION: Final = ("quality", "alpaca-eval", "mt-bench", "nlp", "ifeval", "judge-accuracy", "head-to-head")
 _ABOUT: Final = (
     "Benchmarks that others brought. Titles, units and which way is better are as they say themselves; of a metric "
@@ -106,11 +108,15 @@ def _block(facts: RunFacts, key: str, panels: tuple[tuple[Panel, str], ...], min
 
 
 def _conditions(results: Sequence[EvalResult]) -> tuple[tuple[str, str], ...]:
-    """What the latest numbers were made with."""
+    """What the latest numbers were made with; settings in words, and the hash by which a result is found again."""
     if not results:
         return ()
     last = results[-1]
-    return (*last.comparability.items(), ("settings", last.config_hash[:12]))
+    told = comparability.in_words(last.settings)
+    stated = (
+        (k, v) for k, v in last.comparability.items() if not (told and k == comparability.PARAMETERS and _HASH(v))
+    )
+    return (*stated, *((("settings", told),) if told else ()), ("hash of settings", last.config_hash[:12]))
 
 
 def parts_panel(facts: RunFacts, key: str, title: str, parts: Sequence[str], note: str = "") -> Panel:

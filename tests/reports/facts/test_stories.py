@@ -192,6 +192,20 @@ def test_human_ranks_and_oracle_on_the_same_answers_are_one_measure(builder: Any
     assert [e.counts for e in found.evidence] == [True, False]
 
 
+def test_another_form_of_a_measure_that_decides_against_it_is_not_green(builder: Any, difference: Difference) -> None:
+    for model in ("M1", "M2", "M3"):
+        builder.result(model, JUDGING, pairwise_accuracy=0.7, oracle_pairwise_accuracy=0.71)
+    builder.standings(
+        [
+            difference("M3", "M1", 0.03, -0.01, 0.06, "pairwise_accuracy", JUDGING),
+            difference("M3", "M1", 0.034, 0.004, 0.065, "oracle_pairwise_accuracy", JUDGING),
+        ]
+    )
+    found = told(builder)["judging"]
+    assert found.word == "Not shown"
+    assert [(e.change.arrow, e.change.tone) for e in found.evidence] == [("", "neutral"), ("▲", "neutral")]
+
+
 def test_judging_its_own_answers_worse_is_told(builder: Any, difference: Difference) -> None:
     for model, own in (("M1", 0.666), ("M2", 0.653), ("M3", 0.565)):
         builder.result(model, JUDGING, pairwise_accuracy=0.7, own_pairwise_accuracy=own)

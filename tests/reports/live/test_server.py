@@ -248,6 +248,11 @@ def test_what_is_left_is_told_where_that_tells_anything(course: Course, told: st
     assert pages._left(course) == told
 
 
+def test_a_stage_to_come_that_takes_no_time_says_nothing_of_it() -> None:
+    stages = (Stage("M2/pairs", "new", "pairs", 0, 60, 0.01), Stage("M2/train", "partial", "steps", 1, 4, 3.0))
+    assert [pages._left_of(s) for s in (*stages, Stage("M1/ift", "done", "examples", 1))] == ["", "3.0 s", ""]
+
+
 def test_one_of_a_thing_is_no_several() -> None:
     stages = (Stage("a", "new", "steps", 0, 1), Stage("b", "partial", "steps", 1, 2), Stage("c", "done", "steps", 1))
     assert [pages._told(s) for s in stages] == ["1 step", "1 of 2 steps", "1 step"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,3 +155,14 @@ def test_what_is_to_be_known_of_the_numbers_stands_above_them(run: RunBuilder) -
     assert made is not None
     assert "M1: average: the mean of a, b" in text_of(made.body)
     assert "<script>" not in made.body
+
+
+def test_what_numbers_were_made_with_is_told_in_words(run: RunBuilder) -> None:
+    run.result("M1", "ifeval@1", conditions={"parameters": "c8" * 16, "judge": "j"}, prompt_level_strict_acc=0.5)
+    path = run.path / "M1" / "eval" / "ifeval@1" / "result.json"
+    said = {"eval.limit": "none", "answering.temperature": "0.7", "data": "ab" * 16}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"settings": said}))
+    section = ifeval.build([collect(run.path)])
+    assert section is not None
+    assert "eval.limit=none; answering.temperature=0.7" in section.body
+    assert "c8" * 16 not in section.body
