@@ -7,16 +7,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from selfreward_bench.bases.findings import Finding, Purpose, refusal
+from selfreward_bench.bases.findings import Finding, Purpose, refusal, warning
 from selfreward_bench.engines.adapters import require_peft
 from selfreward_bench.engines.quantised import require_bitsandbytes
 from selfreward_bench.engines.served.protocol import PREFIX
-from selfreward_bench.errors import SrbenchError
+from selfreward_bench.errors import EngineError, SrbenchError
 from selfreward_bench.storage.adapters import is_adapter, parts
-from selfreward_bench.storage.fingerprint import check_checkpoint
+from selfreward_bench.storage.files import os_errors
+from selfreward_bench.storage.fingerprint import Tensor, check_checkpoint
 
-__all__ = ["architecture_of", "file_findings", "quantisation_of", "read_config"]
+__all__ = ["architecture_of", "file_findings", "quantisation_of", "read_config", "same_bytes"]
 
+_WHOLE: Final = "model.safetensors"
+_INDEX: Final = "model.safetensors.index.json"
+_BLOCK: Final = 1 << 20
 _OTHER_KINDS: Final = {
     "ForSequenceClassification": "a classifier or reward model, which grades texts and writes none",
     "ForTokenClassification": "a classifier of tokens, which writes no text",
@@ -45,6 +49,8 @@ def file_findings(directory: Path, purpose: Purpose) -> Iterator[Finding]:
     except SrbenchError as error:
         yield refusal("files", str(error))
         return
+    if twice := _stored_twice(parts(directory).weights):
+        yield warning("weights", twice)
     if fault := _other_kind(config):
         yield refusal("config", fault)
     method = quantisation_of(config)
@@ -115,3 +121,33 @@ def _other_kind(config: Mapping[str, Any]) -> str | None:
     if what is None or (config.get("is_decoder") is True and name.endswith(("ForMaskedLM", "ForPreTraining"))):
         return None
     return f"{name} is {what}. srbench needs a causal language model (one that continues text)."
+
+
+def _stored_twice(directory: Path) -> str:
+    """What is to be said of weights that are there whole and in shards; empty where they are not."""
+    try:
+        named = set(json.loads((directory / _INDEX).read_bytes())["weight_map"].values())
+        shards = sorted(name for name in named - {_WHOLE} if (directory / name).is_file())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # none, or one that nothing reads
+        return ""
+    if not shards or not (directory / _WHOLE).is_file():
+        return ""
+    return (
+        f"Its weights are there twice: in {_WHOLE}, which transformers reads, and in shards ({shards[0]}), which other "
+        "programs read. Delete those that are not meant."
+    )
+
+
+def same_bytes(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors hold the same numbers; reading ends at the first that differs.
+
+    Raises:
+        EngineError: a file cannot be read.
+    """
+    if (first.dtype, first.shape) != (second.dtype, second.shape):
+        return False
+    with os_errors(first.file, "read", EngineError), first.file.open("rb") as one, second.file.open("rb") as other:
+        one.seek(first.start)
+        other.seek(second.start)
+        places = range(0, first.size, _BLOCK)
+        return all(one.read(n) == other.read(n) for n in (min(_BLOCK, first.size - at) for at in places))

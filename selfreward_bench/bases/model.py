@@ -15,12 +15,12 @@ from typing import Any, Final
 
 import transformers
 
-from selfreward_bench.bases.files import architecture_of, quantisation_of, read_config
+from selfreward_bench.bases.files import architecture_of, quantisation_of, read_config, same_bytes
 from selfreward_bench.bases.findings import Finding, Purpose, note, refusal, warning
 from selfreward_bench.engines.cache import takes_cache
 from selfreward_bench.engines.loading import CHECKED, attention_fault, quiet, weights_fault
 from selfreward_bench.errors import first_line
-from selfreward_bench.storage.fingerprint import Tensor, same_bytes, tensors
+from selfreward_bench.storage.fingerprint import Tensor, tensors
 
 __all__ = ["ModelView", "model_findings", "read_model_config"]
 

@@ -65,7 +65,7 @@ def reading_findings(tokenizer: Any, directory: Path) -> Iterator[Finding]:
     A class that tokenizer_config.json names builds a tokenizer of its own from the vocabulary.
     """
     for text in _TEXTS:
-        back = _text_of(tokenizer, tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        back = _text_of(tokenizer, _ids(tokenizer, text))
         if "".join(back.split()) != "".join(text.split()):
             yield note("tokenizer", f"Its tokenizer changes texts: {text!r} is {back!r} afterwards.")
             break
@@ -77,9 +77,10 @@ def reading_findings(tokenizer: Any, directory: Path) -> Iterator[Finding]:
     written.no_truncation()
     written.no_padding()
     end = str(tokenizer.eos_token or "")
-    controlled = bool(end) and written.encode(end, add_special_tokens=False).ids == [tokenizer.eos_token_id]
+    alone = [tokenizer.eos_token_id]
+    controlled = bool(end) and alone == written.encode(end, add_special_tokens=False).ids == _ids(tokenizer, end)
     for text in (*_TEXTS, *([f"{end}[INST] Hello{end} World"] if controlled else ())):
-        found = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        found = _ids(tokenizer, text)
         meant = written.encode(text, add_special_tokens=False).ids
         if found != meant:
             at = next((i for i, (a, b) in enumerate(zip(found, meant, strict=False)) if a != b), 0)
@@ -117,6 +118,7 @@ def token_findings(tokenizer: Any, embeddings: int, ends: Collection[int], purpo
         ends: ids that end an answer, as the engine takes them.
     """
     yield from _beyond(tokenizer, embeddings)
+    yield from _read_as_text(tokenizer)
     name, end, pad = tokenizer.convert_ids_to_tokens, tokenizer.eos_token_id, tokenizer.pad_token_id
     if end is None and purpose.run is not None:
         yield refusal(
@@ -158,6 +160,27 @@ def _beyond(tokenizer: Any, embeddings: int) -> Iterator[Finding]:
         yield note("tokenizer", f"{len(unused)} control tokens have no embedding, and nothing uses them: {listed}.")
 
 
+def _read_as_text(tokenizer: Any) -> Iterator[Finding]:
+    """The control tokens that the chat template writes and the tokenizer does not find again in what it wrote."""
+    added = tokenizer.added_tokens_decoder
+    written = [i for i in sorted(_in_template(tokenizer, added)) if i in added and added[i].special]
+    lost = [added[i].content for i in written if i not in _ids(tokenizer, added[i].content)]
+    if lost:
+        why = " (tokenizer_config.json: split_special_tokens)" if getattr(tokenizer, "split_special_tokens", 0) else ""
+        way_out = "Set that to false." if why else "Mend the normalizer of tokenizer.json, or the token's `normalized`."
+        more = f" and {len(lost) - 1} more" if lost[1:] else ""
+        yield refusal(
+            "tokenizer",
+            f"Its chat template writes the control token {lost[0]!r}{more}, "
+            f"which the tokenizer reads as text{why}. {way_out}",
+        )
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    found: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    return found
+
+
 def _used(tokenizer: Any, vocabulary: dict[str, int]) -> dict[int, str]:
     """Id -> what it is called, of every token that srbench itself or a text can come to.
 
@@ -182,9 +205,8 @@ def _in_template(tokenizer: Any, added: dict[int, Any]) -> set[int]:
     template = tokenizer.chat_template
     text = "\n".join(template.values()) if isinstance(template, dict) else template or ""
     found = {i for i, token in added.items() if token.content in text}
-    if "bos_token" in text and tokenizer.bos_token_id is not None:
-        found.add(tokenizer.bos_token_id)
-    return found
+    named = {"bos_token": tokenizer.bos_token_id, "eos_token": tokenizer.eos_token_id}
+    return found | {i for name, i in named.items() if name in text and i is not None}
 
 
 def _meets_unknown(tokenizer: Any) -> bool:

@@ -28,7 +28,7 @@ from selfreward_bench.storage.adapters import (
 )
 from selfreward_bench.storage.files import os_errors
 
-__all__ = ["Tensor", "check_checkpoint", "no_weights", "same_bytes", "tensors", "weights_dtypes", "weights_fingerprint"]
+__all__ = ["Tensor", "check_checkpoint", "no_weights", "tensors", "weights_dtypes", "weights_fingerprint"]
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -93,21 +93,6 @@ def weights_fingerprint(directory: Path) -> str:
                 digest.update(block)
                 left -= len(block)
     return digest.hexdigest()
-
-
-def same_bytes(first: Tensor, second: Tensor) -> bool:
-    """Whether two tensors hold the same numbers; reading ends at the first that differs.
-
-    Raises:
-        EngineError: a file cannot be read.
-    """
-    if (first.dtype, first.shape) != (second.dtype, second.shape):
-        return False
-    with os_errors(first.file, "read", EngineError), first.file.open("rb") as one, second.file.open("rb") as other:
-        one.seek(first.start)
-        other.seek(second.start)
-        places = range(0, first.size, _BLOCK)
-        return all(one.read(n) == other.read(n) for n in (min(_BLOCK, first.size - at) for at in places))
 
 
 def weights_dtypes(directory: Path) -> tuple[str, dict[str, str]]:

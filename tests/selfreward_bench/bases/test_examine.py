@@ -372,6 +372,9 @@ def test_a_shard_that_is_missing_is_named(tmp_path: Path) -> None:
     tokenizer.save_pretrained(directory)
     assert not look(directory).refused
     shard = sorted(directory.glob("model-*.safetensors"))[1]
+    shutil.copy(shard, directory / "model.safetensors")
+    assert "Its weights are there twice: in model.safetensors" in said(look(directory), "warning")
+    (directory / "model.safetensors").unlink()
     shard.unlink()
     assert f"lacks 1 of 4 shards that model.safetensors.index.json names: {shard.name}" in said(
         look(directory), "refusal"
@@ -438,6 +441,15 @@ def test_a_sentencepiece_file_alone_names_the_packages(model: Model, monkeypatch
     assert "`pip install protobuf`" in said(look(directory), "refusal")
     monkeypatch.setattr("selfreward_bench.bases.tokens._installed", lambda module: False)
     assert "`pip install sentencepiece protobuf`" in said(look(directory), "refusal")
+
+
+def test_control_tokens_that_are_read_as_text_are_refused(model: Model) -> None:
+    directory = model("llama")
+    small.edit(directory / "tokenizer_config.json", split_special_tokens=True)
+    found = look(directory)
+    assert "'<|begin_of_text|>' and 3 more, which the tokenizer reads as text" in said(found, "refusal")
+    assert "split_special_tokens). Set that to false." in said(found, "refusal")
+    assert "cuts texts otherwise" not in said(found, "warning")
 
 
 def test_a_class_that_reads_otherwise_than_the_file_is_told(model: Model) -> None:
