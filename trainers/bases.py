@@ -94,7 +94,7 @@ def load_model(
         if of.generation != of.weights:
             model.generation_config = GenerationConfig.from_pretrained(str(of.generation))
         ends = written_end_ids(Path(source))
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise TrainingError(
             f"No model can be loaded from {source}: {cause(error)} Training needs a causal language model in Hugging "
             "Face layout with safetensors weights."

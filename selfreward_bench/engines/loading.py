@@ -268,7 +268,7 @@ def written_end_ids(source: Path) -> list[int]:
     if found is None:
         written = transformers.PreTrainedConfig.get_config_dict(str(of.weights))[0]
         found = written.get("eos_token_id", written.get("text_config", {}).get("eos_token_id"))
-    return [found] if isinstance(found, int) else list(found or ())
+    return [i for i in ([found] if isinstance(found, int) else found or ()) if i >= 0]  # -1 stands for none
 
 
 def end_ids(source: Path, config: Any, tokenizer: Any) -> frozenset[int]:

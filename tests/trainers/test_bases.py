@@ -162,7 +162,7 @@ def ends(model: Path) -> Any:
 
 def test_all_end_tokens_of_the_base_stay(tmp_path: Path) -> None:
     base = make_model(tmp_path / "base")
-    (base / "generation_config.json").write_text(json.dumps({"eos_token_id": [9, 1, 4]}))
+    (base / "generation_config.json").write_text(json.dumps({"eos_token_id": [9, 1, 4, -1]}))  # -1 is none
     first = train_sft(base, examples(8), SFT, tmp_path / "M1", seed=1)
     second = train_dpo(first.checkpoint, pairs(8), DPO, tmp_path / "M2", seed=1)
     assert ends(first.checkpoint) == ends(second.checkpoint) == [9, 1, 4]
