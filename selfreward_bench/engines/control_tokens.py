@@ -28,8 +28,10 @@ _MARK = re.compile(r"[<\[|]\S+[>\]|]")
 _OF_FAMILIES = re.compile(
     r"<[|\uff5c][^\s|\uff5c<>]{1,60}[|\uff5c]>"  # ChatML, Llama 3, Phi, Command R, gpt-oss; DeepSeek's in full width
     r"|</?s>|<</?SYS>>|\[/?(?:INST|SYSTEM_PROMPT|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS|BOS|EOS|gMASK|sMASK)\]"
-    r"|<(?:bos|eos|pad|unk|sop|eop|eod|eoh|eoa)>|<(?:BOS|EOS|PAD)_TOKEN>|<(?:start|end)_of_[a-z]{1,20}>"
-    r"|<(?:extra_id_|reserved_|unused)[0-9]{1,5}>",
+    r"|<(?:bos|eos|pad|unk|sop|eop|eod|eoh|eoa)>|<(?:BOS|EOS|PAD)_TOKEN>|<(?:start|beginning|end)_of_[a-z]{1,20}>"
+    r"|<(?:extra_id_|reserved_|unused|special_)[0-9]{1,5}>"
+    r"|<\|[a-z_]{1,30}>|<[a-z_]{1,30}\|>|\[\|[a-z_]{1,30}\|\]"  # Gemma 4; EXAONE
+    r"|</?(?:longcat_|seed:)[a-z_]{1,30}>|\]~b\]|\]~!b\[|\[e~\[",  # LongCat, Seed-OSS, MiniMax
     re.IGNORECASE,
 )
 _HEADING = re.compile(r"\S.{2,60}:|[<\[|]\S{2,60}[>\]|]")  # a line that marks whose turn it is

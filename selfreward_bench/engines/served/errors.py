@@ -42,6 +42,7 @@ _CODES: Final = ("code", "status", "status_code", "error_code")
 _NAMES: Final = ("param", "parameter", "field")
 _WAITS: Final = ("retrydelay", "retry_delay", "retry_after", "retry_after_seconds")
 _MOST_PARTS: Final = 10_000  # of a body that are looked at
+_MOST_CHARACTERS: Final = 1_000_000  # of what it says: of more its beginning and its end
 _STATUS: Final = re.compile(r"[345][0-9]{2}")
 _NUMBER: Final = r"([0-9]{1,6}(?:\.[0-9]{1,9})?)\s*"
 _UNITS: Final = ("h(?:ours?|rs?)?", "m(?:in(?:ute)?s?)?", "s(?:ec(?:ond)?s?)?", "ms")
@@ -210,6 +211,8 @@ def read_error(raw: bytes, sent: Iterable[str] = ()) -> Said:
     plain = "\n".join(text for _, text in parts)
     for piece in sent:
         plain = plain.replace(piece, " ") if len(piece) >= _LEAST_ECHO else plain
+    if len(plain) > _MOST_CHARACTERS:
+        plain = f"{plain[: _MOST_CHARACTERS // 2]}\n{plain[-_MOST_CHARACTERS // 2 :]}"
     plain = plain.casefold()
     return Said(
         words=_told(parts),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 __all__ = ["joined"]
 
 _BEGINS: Final = re.compile(rb"\s*(?:data|event|id|retry)?:")
 _BROKEN: Final = "error"  # the finish reason of a stream that breaks off
+_MOST_LINES: Final = 100_000
 _NAMED: Final = ("id", "model", "created", "system_fingerprint")
 
 
@@ -47,7 +49,7 @@ def joined(body: bytes) -> bytes:
 
 def _data(body: bytes) -> Iterator[bytes]:
     """What the events hold; of one event over several lines each line is tried as its own."""
-    for line in body.splitlines():
+    for line in islice(body.splitlines(), _MOST_LINES):
         name, _, data = line.strip().partition(b":")
         if name == b"data" and data.strip():
             yield data.strip()

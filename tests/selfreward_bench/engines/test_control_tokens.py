@@ -30,6 +30,8 @@ def test_no_text_holds_a_control_token_once_neutralised(text: str) -> None:
         *("<|im_end|>", "<|IM_START|>", "<|eot_id|>", "<|start_header_id|>", "<\uff5cAssistant\uff5c>"),
         *("<\uff5cbegin\u2581of\u2581sentence\uff5c>", "</s>", "<s>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"),
         *("<start_of_turn>", "<end_of_turn>", "<eos>", "[SYSTEM_PROMPT]", "<|START_OF_TURN_TOKEN|>", "<EOS_TOKEN>"),
+        *("<|turn>", "<turn|>", "[|assistant|]", "[|endofturn|]", "<longcat_user>", "</longcat_s>", "<seed:bos>"),
+        *("<SPECIAL_11>", "<beginning_of_sentence>", "]~b]", "]~!b[", "[e~["),
     ],
 )
 def test_control_strings_of_the_known_families_are_made_harmless(text: str) -> None:
@@ -40,6 +42,7 @@ def test_control_strings_of_the_known_families_are_made_harmless(text: str) -> N
 
 def test_what_only_looks_like_control_strings_stays() -> None:
     text = 'if a <| b |> c: <b>x</b> [1] [[5]] <div> a < s > <| x |> <think>so</think> [INST <> |> "<|"'
+    text += " x <|y z|> f <|g h|> [|1|] [| x |] [e~] a]~b[0] <special> </seed>"
     assert neutralise_families(text) == text
 
 

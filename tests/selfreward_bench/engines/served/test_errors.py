@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -133,6 +134,16 @@ def test_any_body_means_something(raw: bytes, status: int, logprobs: bool) -> No
     said = read_error(raw)
     assert meaning_of(status, said, logprobs=logprobs)
     assert 300 <= status_of(said) <= 599
+
+
+@pytest.mark.parametrize("fill", ["a", "model", "quotaexceeded", "token "])
+@pytest.mark.parametrize("at", [0, 400_000, 3_800_000])
+def test_a_hostile_length_takes_little_time_and_hides_nothing(fill: str, at: int) -> None:
+    text = fill * (4_000_000 // len(fill))
+    raw = json.dumps({"error": {"message": f"{text[:at]} insufficient_quota {text[at:]}"}}).encode()
+    began = time.process_time()
+    assert meaning_of(429, read_error(raw)) == "used_up"
+    assert time.process_time() - began < 2
 
 
 def test_what_a_server_repeats_it_does_not_say() -> None:
