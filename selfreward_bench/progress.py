@@ -45,3 +45,16 @@ class Silent:
     def finished(self, stage: str, counts: Mapping[str, float], seconds: float, skipped: bool = False) -> None: ...
 
     def message(self, text: str) -> None: ...
+
+
+class Relayed(Silent):
+    """Passes on messages alone, each once."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._told: set[str] = set()
+
+    def message(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._tell(text)

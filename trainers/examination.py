@@ -146,7 +146,7 @@ def _examined(
     found = examine(base, Purpose(config.engine, config), config.base)
     if found.refused or not flight or config.engine.kind in RENDER_NOTHING:
         return found, {}
-    more, measured = preflight(base, config, room, reporter.advanced)
+    more, measured = preflight(base, config, room, reporter.advanced, reporter.message)
     return found.model_copy(update={"findings": (*found.findings, *more)}), measured
 
 

@@ -23,7 +23,7 @@ from selfreward_bench.engines.base import Engine, GenerationRequest
 from selfreward_bench.engines.templates import of_run
 from selfreward_bench.errors import ConfigError, SrbenchError, first_line
 from selfreward_bench.judges.pointwise import JudgeItem, PointwiseJudge
-from selfreward_bench.progress import Silent
+from selfreward_bench.progress import Relayed, Reporter, Silent, Tell
 from selfreward_bench.storage.adapters import parts
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.types import Completion, Example, Message, PreferencePair
@@ -48,18 +48,19 @@ _ANSWERS: Final = ("A red apple.", "Water rises as vapour, cools in the clouds a
 
 
 def preflight(
-    base: Path, config: RunConfig, room: Path, step: Callable[[], object] = lambda: None
+    base: Path, config: RunConfig, room: Path, step: Callable[[], object] = lambda: None, tell: Tell = lambda text: None
 ) -> tuple[list[Finding], dict[str, float]]:
     """Trains one round in small.
 
     Args:
         room: a directory for what is made; it is deleted at the end.
         step: called after each of ``STEPS`` steps.
+        tell: is told what launched trainings have to say, such as that nothing is heard of their processes.
 
     Returns:
         What was found (a refusal ends it), and what was measured: ``mass`` of the grades where they can be forced.
     """
-    flight = _Flight(base, config, room)
+    flight = _Flight(base, config, room, Relayed(tell) if config.train.launch else Silent())
     shutil.rmtree(room, ignore_errors=True)
     try:
         for part in (flight.base_alone, flight.ask, flight.judge, flight.tune, flight.prefer, flight.ask_again):
@@ -82,6 +83,7 @@ class _Flight:
     base: Path
     config: RunConfig
     room: Path
+    reporter: Reporter
     findings: list[Finding] = field(default_factory=list)
     measured: dict[str, float] = field(default_factory=dict)
     answers: list[Completion] = field(default_factory=list)
@@ -244,7 +246,7 @@ class _Flight:
             directory,
             seed=self.config.seed,
             threads=self.config.threads,
-            reporter=Silent(),
+            reporter=self.reporter,
             stage="M0/check",
             chat_template=self._template(parent),
             engine=self.config.engine,

@@ -42,12 +42,13 @@ def check(
       srbench check owner/name --recipe mine.yaml --set dpo.max_length=1024
       srbench check ./model --static
     """
+    from selfreward_bench.progress import Relayed
     from trainers.examination import examine_base
 
     wanted = Wanted(recipe, (*(change or ()), f"base={json.dumps(base)}"))
     config = wanted.config(files=False)
     use_threads(config.threads)
-    present(examine_base(config, flight=not static))
+    present(examine_base(config, flight=not static, reporter=Relayed(lambda text: say(text, err=True))))
 
 
 def present(found: Examination) -> None:

@@ -97,15 +97,20 @@ def test_trainings_are_tried_as_they_will_be_launched(tmp_path: Path, monkeypatc
     assert tried == [("sft", "fsdp", command), ("dpo", "fsdp", command)]
 
 
-def test_processes_that_fail_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing = f"{sys.executable} -c 'print(\"no such device\\nat all\"); exit(3)'"
+def test_processes_that_say_nothing_and_then_fail_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = f"{sys.executable} -c 'import time; time.sleep(1); print(\"no such device\\nat all\"); exit(3)'"
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("SRBENCH_LAUNCH", failing)
-    (text,) = refusals(fly(small.make("llama", tmp_path / "base"), tmp_path, f"train.launch={json.dumps(failing)}"))
+    monkeypatch.setattr("trainers.launched._QUIET", 0.2)
+    base, told = small.make("llama", tmp_path / "base"), list[str]()
+    config = configured(base, f"train.launch={json.dumps(failing)}")
+    (text,) = refusals(preflight(base, config, tmp_path / "preflight", tell=told.append)[0])
     assert text == (
         "LlamaForCausalLM fails at one step of SFT: The launched training ended with exit code 3 and without a result "
         "(was a process killed, or out of memory?). The end of its log: no such device at all"
     )
+    (quiet,) = told
+    assert quiet.startswith("Nothing is heard of the training's processes since 0.2 s")
 
 
 def test_a_model_that_sees_later_tokens_is_refused(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_what_is_found_cannot_steer_the_terminal(cli: Any, monkeypatch: pytest.M
 def test_static_leaves_the_preflight_out(cli: Any, monkeypatch: pytest.MonkeyPatch, static: bool) -> None:
     asked: list[bool] = []
 
-    def examine(config: Any, *, flight: bool) -> Examination:
+    def examine(config: Any, *, flight: bool, reporter: Any) -> Examination:
         asked.append(flight)
         return Examination(base=config.base)
 
