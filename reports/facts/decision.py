@@ -14,7 +14,8 @@ from leaderboards import chain
 from reports import wording
 from reports.facts import matches, measures, tables
 from reports.facts.answers import Tone, why_not_compared
-from reports.facts.contest import MAIN, Contest, best_of, deciding, gap, of_family
+from reports.facts.comparability import unlike
+from reports.facts.contest import MAIN, Contest, best_of, deciding, gap, named, of_family
 from reports.facts.limits import lost_against
 from reports.facts.run import RunFacts
 
@@ -147,6 +148,7 @@ def _cautions(contest: Contest, best: str, first: str, names: Sequence[str]) -> 
     """What speaks against going on from the best checkpoint, most important first."""
     facts, last = contest.facts, contest.names[-1]
     found = [
+        *_skipped(contest),
         *_unmeasured(contest),
         *_formal(contest, best, first),
         *_owed(facts, best, first),
@@ -163,6 +165,17 @@ def _unmeasured(contest: Contest) -> Iterator[str]:
     lacking = [n for n in contest.names if contest.value(n) is None]
     if lacking:
         yield f"{wording.listing(lacking)} {'has' if len(lacking) == 1 else 'have'} no number of it, and may be better"
+
+
+def _skipped(contest: Contest) -> Iterator[str]:
+    """A measure that would have decided, had its numbers been made alike."""
+    for key, metric in deciding([contest.facts]):
+        if (key, metric) == (contest.benchmark, contest.metric):
+            return
+        found = {m.name: m.results[key] for m in contest.facts.models if m.name in contest.names and key in m.results}
+        if metric in {n for r in found.values() for n in r.metrics} and (apart := unlike(found)):
+            yield f"{named(key, metric)} decides nothing, as it was not made alike ({apart[0]})"
+            return
 
 
 def _formal(contest: Contest, best: str, first: str) -> Iterator[str]:
@@ -233,7 +246,7 @@ def _of_others(contest: Contest) -> Decision:
         return _undecided(contest.facts, contest.names)
     places = _places(contest, ranked)
     top = [p.model for p in places if p.rank == 1]
-    cautions = (*_by_order(contest), *_elsewhere(contest, ranked))[:_CAUTIONS]
+    cautions = (*_skipped(contest), *_by_order(contest), *_elsewhere(contest, ranked))[:_CAUTIONS]
     best = best_of(ranked, contest.is_better)
     if best is not None:
         other = next(n for n in ranked if n != best)

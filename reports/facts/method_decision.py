@@ -15,6 +15,7 @@ from leaderboards.comparing import Contrast, OverSeeds, Together
 from reports import wording
 from reports.facts import grouping, measures, tables
 from reports.facts.answers import Tone
+from reports.facts.comparability import unlike
 from reports.facts.contest import best_of, deciding, gap, named
 from reports.facts.decision import OWN, Decision, Place
 from reports.facts.grouping import Group
@@ -61,6 +62,8 @@ def _skipped(runs: Sequence[RunFacts], decided: tuple[str, str], model: str) -> 
         lacking = [n for n, facts in zip(names, runs, strict=True) if measures.value(facts, model, key, metric) is None]
         if 0 < len(lacking) < len(runs):
             yield f"{named(key, metric)} decides nothing: {_lack(lacking)} it of {model}"
+        elif not lacking and (apart := _apart(runs, names, key, model)):
+            yield f"{named(key, metric)} decides nothing, as it was not made alike ({apart})"
     there = [chain.iterations(m.name for m in facts.evaluated) for facts in runs]
     for later in chain.iterations(n for found in there for n in found)[::-1]:
         if later == model:
@@ -68,6 +71,12 @@ def _skipped(runs: Sequence[RunFacts], decided: tuple[str, str], model: str) -> 
         without = [n for n, found in zip(names, there, strict=True) if later not in found]
         yield f"{later} is left out: {_lack(without)} it"
         return
+
+
+def _apart(runs: Sequence[RunFacts], names: Sequence[str], key: str, model: str) -> str:
+    """What the runs' results of a model do not share; that their seeds differ is the point."""
+    results = {n: m.results[key] for n, facts in zip(names, runs, strict=True) for m in facts.models if m.name == model}
+    return "; ".join(unlike(results, settings=False))
 
 
 def _lack(names: list[str]) -> str:
@@ -138,6 +147,11 @@ def _of_methods(groups: Sequence[Group], together: Together) -> Decision:
         by_length = any(_owed_to_length(c.benchmark, c.metric, together) for c in together.contrasts)
         how = " but by raw win rates of answers that differ in length" if by_length else ""
         told = f"{wording.listing(names)} were not held against each other{how}, so none can be called the best"
+        runs = [facts for g in groups for facts in g.runs]
+        last = next(iter(tables.iterations(m.name for m in runs[0].evaluated)[::-1]), "")
+        cautions = tuple(_skipped(runs, ("", ""), last))[:_CAUTIONS] if last else ()
+        if cautions:
+            return Decision(told, "unknown", cautions)
         return Decision(told, "unknown")
     ranked, label = contest.ranked(), named(contest.benchmark, contest.metric)
     unit = wording.info(contest.benchmark, contest.metric).unit

@@ -3,6 +3,8 @@
 # ruff: noqa: F811 - tests take imported fixtures as arguments
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import shutil
@@ -15,6 +17,7 @@ import pytest
 from leaderboards import chain
 from leaderboards.health.run import write_health
 from reports import html
+from reports.exports import tables
 from reports.facts.reading import collect
 
 from . import whole_run
@@ -189,6 +192,38 @@ def test_hostile_words_make_the_same_page_as_harmless_ones(
     for shift in SHIFTS:
         expected = Structure(page_of(tmp_path, HARMLESS, shift, template)).found
         assert Structure(hostile[shift]).found == expected
+
+
+def test_several_hostile_runs_make_the_same_page_as_harmless_ones(template: Path, tmp_path: Path) -> None:
+    pages = []
+    for texts in (PAYLOADS, HARMLESS):
+        runs = []
+        for k, shift in enumerate(SHIFTS[:2]):
+            copy = tmp_path / f"{texts[0] == HARMLESS[0]} {k}"
+            shutil.copytree(template, copy)
+            runs.append(collect(whole_run.fill(copy, texts, shift)))
+        pages.append(Structure(html.render(runs)).found)
+    assert pages[0] == pages[1]
+
+
+@pytest.mark.parametrize("shift", SHIFTS[:2])
+def test_hostile_words_are_cells_of_the_exports_and_nothing_else(template: Path, tmp_path: Path, shift: int) -> None:
+    made = {}
+    for name, texts in (("hostile", PAYLOADS), ("harmless", HARMLESS)):
+        shutil.copytree(template, tmp_path / name)
+        runs = [collect(whole_run.fill(tmp_path / name, texts, shift))]
+        made[name] = {form: tables.render(runs, form) for form in ("csv", "markdown", "latex", "json")}
+    rows = {name: list(csv.reader(io.StringIO(found["csv"]))) for name, found in made.items()}
+    assert len(rows["hostile"]) == len(rows["harmless"])
+    assert {len(row) for row in rows["hostile"]} == {len(rows["harmless"][0])}
+    assert not [c for row in rows["hostile"] for c in row if c[:1] in ("=", "@") or re.search(HIDDEN, c)]
+    told = {name: found["markdown"].count("\n") for name, found in made.items()}
+    assert told["hostile"] == told["harmless"]
+    assert not re.search(r"(?<!\\)<(?!br)", made["hostile"]["markdown"])
+    tabulars = {name: found["latex"].count(r"\begin{tabular}") for name, found in made.items()}
+    assert tabulars["hostile"] >= tabulars["harmless"] > 5  # long names may need a further table
+    assert made["hostile"]["latex"].isascii()
+    assert len(json.loads(made["hostile"]["json"])["results"]) == len(rows["hostile"]) - 1
 
 
 def test_what_hides_is_written_out_and_what_is_data_stays_data(hostile: dict[int, str]) -> None:

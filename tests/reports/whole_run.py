@@ -24,7 +24,8 @@ from .sample_run import alpaca, verdict
 __all__ = ["SECTIONS", "file_name", "fill", "write"]
 
 SECTIONS = (
-    *("verdict", "quality", "alpaca-eval", "mt-bench", "nlp", "head-to-head", "judge-accuracy", "benchmarks"),
+    *("verdict", "quality", "alpaca-eval", "mt-bench", "nlp", "head-to-head", "human-evaluation", "judge-accuracy"),
+    "benchmarks",
     *("training", "health", "samples", "pairs", "provenance", "glossary"),
 )
 OTHER = "slot0x"  # a model's name
@@ -43,6 +44,7 @@ def write(path: Path) -> Path:
         _results(run, model, step, slots)
         _training(run, model, step, slots)
     _comparisons(run, models, slots)
+    _people(run, slots)
     _samples(run, slots)
     _health(run, slots)
     _configuration(path / "srbench.yaml", slots)
@@ -114,6 +116,8 @@ def _results(run: RunBuilder, model: str, step: int, slots: Iterator[str]) -> No
     said = {"score": 1.5, f"score/part {step} {next(slots)}": 2.5}
     unlike = {f"key {next(slots)}": next(slots), "prompt": next(slots)}
     run.result(model, "new-benchmark@7", judge=next(slots), metrics=said, conditions=unlike)
+    path = run.path / model / "eval" / "new-benchmark@7" / "result.json"
+    _json(path, json.loads(path.read_text()) | {"settings": {f"setting {next(slots)}": next(slots)}})
 
 
 def _training(run: RunBuilder, model: str, step: int, slots: Iterator[str]) -> None:
@@ -145,6 +149,19 @@ def _comparisons(run: RunBuilder, models: Sequence[str], slots: Iterator[str]) -
     for file in ("standings.json", "head-to-head/head_to_head.json"):
         values = json.loads((run.path / file).read_text())
         _json(run.path / file, values | {"notes": [f"note {next(slots)}"]})
+
+
+def _people(run: RunBuilder, slots: Iterator[str]) -> None:
+    share = {"value": 0.5, "low": 0.2, "high": 0.8, "n_scored": 9, "n_total": 9}
+    pair = {"a": "M3", "b": "M1", "wins": 5, "ties": 2, "losses": 2, "p_value": 0.4}
+    pair |= dict.fromkeys(("win", "tie", "loss", "net_win"), share)
+    judges = [{"judge": next(slots), "way": way, "agreement": share, "kappa": share} for way in ("graded", "compared")]
+    raters = [{"rater": next(slots), "rated": 9, "of": 9, "first": 0.5, "ties": 0.1} for _ in range(2)]
+    agreed = dict.fromkeys(("fleiss_kappa", "krippendorff_alpha", "same"), share)
+    said = {"sheet": next(slots), "source": next(slots), "checkpoints": {"M3": "f-M3"}, "n_items": 9, "pairs": [pair]}
+    _json(
+        run.path / "human" / "human.json", said | agreed | {"raters": raters, "judges": judges, "notes": [next(slots)]}
+    )
 
 
 def _samples(run: RunBuilder, slots: Iterator[str]) -> None:

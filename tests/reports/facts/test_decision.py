@@ -248,6 +248,16 @@ def test_results_that_are_not_alike_are_the_reason(builder: Any) -> None:
     )
 
 
+def test_a_measure_that_was_not_made_alike_is_named_where_another_decides(builder: Any, difference: Difference) -> None:
+    for model, judge in (("M1", "gpt-4"), ("M2", "gpt-4o")):
+        builder.result(model, ALPACA, conditions={"judge": judge}, win_rate=50.0)
+        builder.result(model, NLP, average=0.5)
+    builder.standings([difference("M2", "M1", 0.05, 0.03, 0.07, "average", NLP)])
+    assert told(builder).endswith(
+        "over M1; AlpacaEval, win rate decides nothing, as it was not made alike (judge: gpt-4 (M1), gpt-4o (M2))."
+    )
+
+
 # --- models outside a run
 
 

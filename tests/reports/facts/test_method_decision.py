@@ -231,3 +231,17 @@ def test_an_iteration_that_not_all_runs_have_is_left_out(tmp_path: Path) -> None
     assert {(a.model, a.against) for a in asked if a.against} == {("M3", "M1")}
     found = method_decision.decide([group], Together(pooled=((over(0.5, "M1", UP),),)))
     assert found.cautions == ("M4 is left out: s0 lacks it",)
+
+
+def test_methods_that_were_judged_otherwise_say_so(tmp_path: Path) -> None:
+    groups = []
+    for name, judge in (("a", "gpt-4"), ("b", "gpt-4o")):
+        builder = RunBuilder(tmp_path / name)
+        for model in ("M1", "M3"):
+            builder.result(model, ALPACA, conditions={"judge": judge}, win_rate=50.0)
+        groups.append(Group(name, (weighing(collect(builder.path), name),)))
+    found = method_decision.decide(groups, Together(pooled=((), ())))
+    assert found.text == (
+        "a and b were not held against each other, so none can be called the best; AlpacaEval, win rate decides "
+        "nothing, as it was not made alike (judge: gpt-4 (a), gpt-4o (b))."
+    )
