@@ -32,6 +32,7 @@ def write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_finished_files_are_scored_and_compared(tmp_path: Path) -> None:
     ids = range(81, 101)
     questions = [{"question_id": i, "category": "writing", "turns": ["Write.", "Shorter."]} for i in ids]

@@ -134,6 +134,7 @@ def test_805_judgments_with_faults_are_those_without(outputs: Path, quick_retrie
     assert numbers(elsewhere.results[0]) == numbers(result)
 
 
+@pytest.mark.slow
 def test_a_spent_budget_stops_cleanly_and_the_next_call_goes_on(outputs: Path) -> None:
     prices, n_all = PriceTable(models={"judge": Price(prompt=10.0, completion=30.0)}), 200
     with fake_server() as server:

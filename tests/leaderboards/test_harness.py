@@ -430,6 +430,7 @@ def test_unknown_benchmarks_are_refused(evaluate: Evaluate, checkpoint: Checkpoi
         evaluate(checkpoint(), skilled(1), benchmarks=["micro-qualty"])
 
 
+@pytest.mark.slow
 def test_training_is_not_imported() -> None:
     heavy = "[m for m in sys.modules if m.split('.')[0] in ('trainers', 'torch')]"
     script = f"import sys, leaderboards.harness, leaderboards.judge_accuracy.micro; print({heavy})"

@@ -98,6 +98,7 @@ def two(checkpoint: Checkpoint) -> tuple[Path, Path]:
     return checkpoint("good", 1.0), checkpoint("poor", 2.0)
 
 
+@pytest.mark.slow
 def test_two_models_on_everything_each_loaded_once(
     world_files: Path, config: RunConfig, two: tuple[Path, Path], engines: dict[str, list[ScriptedEngine]]
 ) -> None:
@@ -128,6 +129,7 @@ def test_what_is_there_is_not_made_again(
     assert files(Path("out")) == before
 
 
+@pytest.mark.slow
 def test_the_drift_matrix_needs_answers_and_judgments_of_several(
     world_files: Path, config: RunConfig, two: tuple[Path, Path], engines: dict[str, list[ScriptedEngine]]
 ) -> None:
@@ -463,6 +465,7 @@ def test_finished_alpaca_eval_annotations(data: Path) -> None:
     assert not (done.root / "head-to-head").exists()
 
 
+@pytest.mark.slow
 def test_finished_files_are_compared_where_they_were_judged_alike(data: Path) -> None:
     for name, share, annotator in (("one", 2, "a-judge"), ("three", 3, "a-judge"), ("two", 4, "another-judge")):
         put(Path(name, "annotations.json"), annotations(lambda i, share=share: i % share == 0, annotator))  # type: ignore[misc]
@@ -579,6 +582,7 @@ def test_a_file_in_no_known_format(data: Path) -> None:
         leaderboards.evaluate([file], data_dir=data, benchmarks=["mt-bench"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("SRBENCH_DATA_DIR" not in os.environ, reason="SRBENCH_DATA_DIR is not set")
 def test_published_files_give_the_published_numbers() -> None:
     root = ROOT_OF_DATA
@@ -670,6 +674,7 @@ def test_a_file_of_prices_can_be_named(two: tuple[Path, Path]) -> None:
         leaderboards.evaluate(two[0], prices=Path("none.yaml"), world="micro")
 
 
+@pytest.mark.slow
 def test_the_package_imports_neither_torch_nor_pandas() -> None:
     script = (
         "import sys, leaderboards, leaderboards.session; from leaderboards import evaluate, Evaluation;"

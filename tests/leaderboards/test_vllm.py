@@ -27,6 +27,7 @@ def config(server: StandIn, *settings: str) -> RunConfig:
     return recipes.load("micro", ["engine.kind=vllm", f"engine.urls=[{server.url}]", "eval.limit=3", *settings])
 
 
+@pytest.mark.slow
 def test_a_result_names_engine_and_version_and_resumes_without_the_server(server: StandIn, tmp_path: Path) -> None:
     asked = {"name": "M0", "config": config(server), "out_dir": tmp_path, "benchmarks": ["micro-quality"]}
     (first,) = evaluate_checkpoint(base_path(), **asked)

@@ -226,6 +226,7 @@ def poison(run: Any, payload: str) -> None:
     (run.path / "M2" / "train" / "log.jsonl").write_text(json.dumps({"step": 1, payload: 2.5}) + "\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_hostile_content_is_text_and_nothing_else(whole: Any, payload: str) -> None:
     clean = page_of(whole.path)

@@ -109,6 +109,7 @@ def test_nothing_is_taken_for_mathematics() -> None:
         assert shown.startswith('<div class="srbench tex2jax_ignore mathjax_ignore">')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["<" * 5_000, "\u202e" * 5_000, "&'\"" * 2_000])
 def test_it_stays_small(text: str) -> None:
     texts = [f"{n}{text}" for n in range(80)]

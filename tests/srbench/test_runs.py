@@ -87,6 +87,7 @@ def test_models_are_made_evaluated_and_reported(quick: Recorded) -> None:
     assert quick.calls[0]["reporter"].__class__.__name__ == "Silent"
 
 
+@pytest.mark.slow
 def test_without_evaluation_and_report(quick: Recorded) -> None:
     srbench.Run("mine", "micro")
     srbench.run_iteration("mine", until="M2", evaluate=False, report=False, from_stage="M1/train")

@@ -40,6 +40,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["eager", "sdpa"])
 def test_training_and_generating_use_the_kernel_that_is_named(
     tiny_model: Path, tmp_path: Path, kernel: str, monkeypatch: pytest.MonkeyPatch
@@ -55,6 +56,7 @@ def test_training_and_generating_use_the_kernel_that_is_named(
     assert set(asked) == {kernel}
 
 
+@pytest.mark.slow
 def test_kernels_agree_to_rounding_and_are_not_mixed(tiny_model: Path, tmp_path: Path) -> None:
     losses = []
     for kernel in ("eager", "sdpa"):

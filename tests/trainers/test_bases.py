@@ -53,6 +53,7 @@ def settings(model: Path, file: str = "config.json") -> dict[str, Any]:
 # --- mixtures of experts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", MIXTURES)
 def test_a_mixture_of_experts_goes_through_sft_generation_and_dpo(architecture: str, tmp_path: Path) -> None:
     base = make_model(tmp_path / "base", architecture=architecture, num_key_value_heads=2, **MIXTURES[architecture])
@@ -64,6 +65,7 @@ def test_a_mixture_of_experts_goes_through_sft_generation_and_dpo(architecture: 
     assert settings(second.checkpoint) == settings(first.checkpoint) == settings(base)
 
 
+@pytest.mark.slow
 def test_a_base_that_asks_for_router_logits_trains_and_answers(tmp_path: Path) -> None:
     shape = {**MIXTURES["Mixtral"], "num_key_value_heads": 2, "output_router_logits": True}
     base = make_model(tmp_path / "base", architecture="Mixtral", **shape)
@@ -87,6 +89,7 @@ def test_experts_that_trl_cannot_count_are_refused(tmp_path: Path) -> None:
 # --- what a configuration says
 
 
+@pytest.mark.slow
 def test_whatever_training_changes_in_the_configurations_is_put_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +118,7 @@ def test_whatever_training_changes_in_the_configurations_is_put_back(
 # --- a generation configuration that does not validate
 
 
+@pytest.mark.slow
 def test_sampling_without_do_sample_is_mended_in_the_copy_and_told(tmp_path: Path) -> None:
     base = make_model(tmp_path / "base")
     file = base / "generation_config.json"
@@ -213,6 +217,7 @@ def test_an_answer_that_looks_like_its_frame_ends_once(answer: str, tmp_path: Pa
 # --- what a tokenizer and a model bring along
 
 
+@pytest.mark.slow
 def test_named_chat_templates_go_along(tmp_path: Path) -> None:
     """transformers writes them into a folder of their own."""
     base = make_model(tmp_path / "base", template={"default": CHAT_TEMPLATE, "tool_use": "{{ messages }}"})
@@ -304,6 +309,7 @@ def dtypes(model: Path) -> dict[str, str]:
     return weights_dtypes(model)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_checkpoints_have_the_type_of_the_base(dtype: str, tmp_path: Path) -> None:
     base = make_model(tmp_path / "base", dtype=dtype)

@@ -24,6 +24,7 @@ def test_steps_hold_like_lengths_and_every_record_once() -> None:
     assert steps == step_records(LENGTHS, 8, seed=1, epoch=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokens", [None, 60, 130])
 @pytest.mark.parametrize(("micro", "processes"), [(8, 1), (4, 1), (1, 1), (4, 2), (1, 2), (2, 4), (1, 8)])
 @pytest.mark.parametrize("n", [1003, 1000, 1001, 5])

@@ -44,6 +44,7 @@ def prompt_ids(engine: Any, messages: tuple[Message, ...]) -> list[int]:
 # --- SFT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", [VICUNA, "fastchat:zero_shot", "fastchat:chatglm2", "fastchat:raw", "plain"])
 def test_what_is_trained_is_what_generation_sees_and_ends_with_the_end_token(bare: Path, setting: str) -> None:
     tokenizer = load_tokenizer(bare, chat_template=setting)
@@ -56,6 +57,7 @@ def test_what_is_trained_is_what_generation_sees_and_ends_with_the_end_token(bar
         assert turn.completion.count(tokenizer.eos_token_id) == 1
 
 
+@pytest.mark.slow
 def test_the_checkpoint_brings_the_template_it_was_trained_with(bare: Path, tiny_model: Path, tmp_path: Path) -> None:
     """Whether its base brought another one or none."""
     for base, name in ((bare, "a"), (tiny_model, "b")):
@@ -66,6 +68,7 @@ def test_the_checkpoint_brings_the_template_it_was_trained_with(bare: Path, tiny
         assert "USER: " in (made / "chat_template.jinja").read_text()
 
 
+@pytest.mark.slow
 def test_a_template_file_is_named_where_it_refuses_a_record(bare: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.jinja").write_text(NO_RUDENESS)
     given = examples(8)
@@ -133,6 +136,7 @@ def evaluated(run: RunDir) -> dict[str, EvalResult]:
     return {r.checkpoint: r for r in done.results}
 
 
+@pytest.mark.slow
 def test_a_base_without_template_is_trained_and_evaluated(bare: Path, tmp_path: Path) -> None:
     """By the plain template, where the recipe names none; nothing of it is in the keys of results."""
     run, told = make_run(tmp_path, bare), Told()
@@ -146,6 +150,7 @@ def test_a_base_without_template_is_trained_and_evaluated(bare: Path, tmp_path: 
     assert found["M0"].comparability == found["M1"].comparability
 
 
+@pytest.mark.slow
 def test_a_named_template_is_in_the_run_the_stages_and_the_keys(bare: Path, tmp_path: Path) -> None:
     run, told = make_run(tmp_path, bare, f"chat_template={VICUNA}"), Told()
     run_iteration(run, until="M1", reporter=told)
@@ -177,6 +182,7 @@ def test_a_named_template_is_in_the_run_the_stages_and_the_keys(bare: Path, tmp_
         run_iteration(RunDir.open(run.path), until="M1")
 
 
+@pytest.mark.slow
 def test_an_edited_template_file_is_another_setting(bare: Path, tmp_path: Path) -> None:
     template = tmp_path / "mine.jinja"
     template.write_text(CHAT_TEMPLATE)
@@ -188,6 +194,7 @@ def test_an_edited_template_file_is_another_setting(bare: Path, tmp_path: Path) 
         run_iteration(run, until="M1")
 
 
+@pytest.mark.slow
 def test_the_base_writes_prompts_by_the_template_of_the_run(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

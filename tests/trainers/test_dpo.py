@@ -75,6 +75,7 @@ def answer_logps(model_directory: Path, completion: str, n: int) -> list[tuple[f
 # --- the loss
 
 
+@pytest.mark.slow
 def test_it_starts_at_ln_2_and_learns(undisturbed: Path, policy: Path) -> None:
     result = train(policy, undisturbed)
     check_first_step(result)

@@ -243,6 +243,7 @@ def whole(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tiny_model, tmp_path_factory.mktemp("whole") / "SFT", train=TrainConfig()).checkpoint.parent
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("launched_here")
 @pytest.mark.parametrize(("how", "code"), [("SIGTERM", 143), ("the driver's wish", 130)])
 def test_a_process_that_is_told_to_stop_saves_and_the_next_call_goes_on(
@@ -276,6 +277,7 @@ def test_a_process_that_is_told_to_stop_saves_and_the_next_call_goes_on(
         assert (tmp_path / "SFT" / file).read_bytes() == (whole / file).read_bytes(), file
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("launched_here")
 def test_a_launched_training_stops_at_a_step_rehearses_and_goes_on(policy: Path, tmp_path: Path) -> None:
     """What chooses the step that a round keeps asks for steps; the result is that of a training in one go."""

@@ -316,6 +316,7 @@ def test_an_adapter_of_few_layers_is_not_all_linear(base: Path, tmp_path: Path) 
         train("dpo", few, tmp_path / "M2", STACKED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["GPT2", "Mixtral"])
 def test_other_architectures_stacked(architecture: str, tmp_path: Path) -> None:
     shape = {"num_local_experts": 4, "num_key_value_heads": 2} if architecture == "Mixtral" else {}
@@ -330,6 +331,7 @@ def test_other_architectures_stacked(architecture: str, tmp_path: Path) -> None:
 # --- splitting and resuming
 
 
+@pytest.mark.slow
 def test_micro_batches_change_nothing(base: Path, tmp_path: Path) -> None:
     lora = LORA.model_copy(update={"dropout": 0.0})  # which units drop depends on the split
     for kind in ("sft", "dpo"):
@@ -343,6 +345,7 @@ def test_micro_batches_change_nothing(base: Path, tmp_path: Path) -> None:
         assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) <= 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 3, 5])
 def test_killed_and_resumed_it_ends_the_same(undisturbed: Any, base: Path, step: int, tmp_path: Path) -> None:
     """Before the first state, between two, and after the last step's state."""

@@ -155,6 +155,7 @@ def test_states_and_checkpoints_on_the_disk_have_the_size_that_is_said(tmp_path:
     assert made == pytest.approx(memory.checkpoint(d.parameters), rel=0.1)
 
 
+@pytest.mark.slow
 def test_adapters_are_counted_and_their_states_have_the_size_that_is_said(tmp_path: Path, tiny_model: Path) -> None:
     from selfreward_bench.config import SftConfig
     from trainers.checkpoints import read_card

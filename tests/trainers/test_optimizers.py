@@ -30,6 +30,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("base") / "model", initializer_range=0.2, intermediate_size=256)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optim", ["adamw_bnb_8bit", "paged_ademamix_8bit", "adafactor"])
 def test_a_killed_training_ends_with_the_same_bytes(base: Path, tmp_path: Path, optim: str) -> None:
     import torch
@@ -68,6 +69,7 @@ def test_a_missing_library_is_told_before_anything_is_written(
     assert not (tmp_path / "M2").exists()
 
 
+@pytest.mark.slow
 def test_bitsandbytes_remembers_no_earlier_training(base: Path, tmp_path: Path) -> None:
     """It keeps embeddings in 32 bits and knew them by their place among the tensors, which an adapter's then had."""
     config = DPO.model_copy(update={"optim": "adamw_8bit"})
@@ -105,6 +107,7 @@ def test_the_estimate_knows_the_moments() -> None:
     assert training(with_adapters(words, LoraConfig(r=2)), Pass(0, 0, optimizer=small)).moments == 4062
 
 
+@pytest.mark.slow
 def test_importing_bitsandbytes_takes_no_code_from_the_hub(tmp_path: Path) -> None:
     """On some processors it would have a package named kernels run code of the hub; TRL imports it by way of peft."""
     (tmp_path / "kernels.py").write_text("def get_kernel(*args, **kwargs):\n    print('asked', args)\n")

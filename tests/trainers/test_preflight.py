@@ -73,6 +73,7 @@ def test_with_an_adapter_too(tmp_path: Path, kind: str, merge: bool) -> None:
     assert refusals(found) == []
 
 
+@pytest.mark.slow
 def test_the_embedded_base_passes_and_grades(tmp_path: Path) -> None:
     config = recipes.load("micro")
     found, measured = preflight(base_path(), config, tmp_path / "preflight")
@@ -81,6 +82,7 @@ def test_the_embedded_base_passes_and_grades(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("launched_here")
 def test_trainings_are_tried_as_they_will_be_launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[Any] = []
@@ -145,6 +147,7 @@ def test_an_interruption_stops_it_and_leaves_nothing(tmp_path: Path, monkeypatch
     assert [p.name for p in tmp_path.iterdir()] == ["base"]
 
 
+@pytest.mark.slow
 def test_a_cache_that_does_not_suit_the_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lengths: list[int] = []
 
@@ -166,6 +169,7 @@ def test_training_that_changes_nothing_is_refused(tmp_path: Path, monkeypatch: p
     assert text == "A step of SFT leaves the weights of LlamaForCausalLM as they are."
 
 
+@pytest.mark.slow
 def test_a_base_in_bfloat16_and_a_small_rate_pass(tmp_path: Path) -> None:
     import torch
 
@@ -240,6 +244,7 @@ def test_a_run_knows_its_size_without_counting_again(tmp_path: Path, flights: li
     assert kept_description(run) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["template", "own template", "settings", "weights", "record", "static"])
 def test_what_changes_is_examined_again(tmp_path: Path, flights: list[Path], change: str) -> None:
     base = small.make("llama", tmp_path / "base")

@@ -50,6 +50,7 @@ def distance(a: Any, b: Any) -> float:
 # --- training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_rounds_are_merged_into_the_bases_own_weights(base: Path, tmp_path: Path, kind: Quantize) -> None:
     first = train_sft(base, examples(24), SFT, tmp_path / "M1", seed=1, lora=lora(kind))
@@ -69,6 +70,7 @@ def test_two_rounds_are_merged_into_the_bases_own_weights(base: Path, tmp_path: 
     assert distance(load_model(plain, second.checkpoint).model, second.checkpoint) == 0  # whole, and read as saved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_training_ends_with_the_same_bytes(base: Path, tmp_path: Path, kind: Quantize) -> None:
     settings = lora(kind, merge=False)
@@ -85,6 +87,7 @@ def test_a_killed_training_ends_with_the_same_bytes(base: Path, tmp_path: Path, 
     assert contents(out) == contents(tmp_path / "whole" / "M1")
 
 
+@pytest.mark.slow
 def test_stacked_rounds_go_on_with_one_float32_adapter(base: Path, tmp_path: Path) -> None:
     """TRL would round it to bfloat16, so that a round would not start from its parent."""
     from safetensors.torch import load_file

@@ -70,6 +70,7 @@ def nll_per_token(policy: Path, n: int) -> float:
     return total / count
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_the_pairs_plus_the_weighted_mean_per_rehearsed_token(policy: Path, tmp_path: Path) -> None:
     whole = CONFIG.model_copy(update={"batch_size": 30, "micro_batch_size": 3})
     given = Rehearsal(tuple(examples(13)), RehearsalConfig(what=("own",), size=13, weight=0.7))
@@ -87,6 +88,7 @@ def test_the_loss_is_that_of_the_pairs_plus_the_weighted_mean_per_rehearsed_toke
     assert (without.rehearsed, without.rehearsal_losses) == (0, None)
 
 
+@pytest.mark.slow
 def test_it_learns_the_judgments_beside_the_preferences(policy: Path, undisturbed: Path) -> None:
     log = lines(undisturbed)
     assert log[0]["dpo_loss"] == pytest.approx(math.log(2), abs=1e-6)
@@ -99,6 +101,7 @@ def test_it_learns_the_judgments_beside_the_preferences(policy: Path, undisturbe
     assert (card.counts["pairs"], card.counts["rehearsed"]) == (30, 13)
 
 
+@pytest.mark.slow
 def test_alone_the_pairs_carry_no_loss(policy: Path, tmp_path: Path) -> None:
     """With preferences turned round the same weights come out; they give the steps alone."""
     alone = replace(GIVEN, config=GIVEN.config.model_copy(update={"alone": True}))

@@ -110,6 +110,7 @@ def test_whether_it_fits_is_not_said_of_a_machine_nobody_described(tmp_path: Pat
     assert required(tmp_path, config).fits is True
 
 
+@pytest.mark.slow
 def test_the_embedded_base_needs_what_its_data_has(tmp_path: Path) -> None:
     found = required(tmp_path, recipes.load("micro-fast"))
     for name, read in (("SFT/train", 4_539), ("M1/train", 20_206)):  # by a run of this recipe with seed 0

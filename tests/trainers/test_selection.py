@@ -170,6 +170,7 @@ def test_all_checkpoints_answer_from_the_same_seeds(tmp_path: Path) -> None:
 # --- a training by parts
 
 
+@pytest.mark.slow
 def test_a_training_by_parts_is_the_undivided_one(tiny_model: Path, tmp_path: Path) -> None:
     sft = SftConfig(learning_rate=3e-3, final_learning_rate=1e-3, batch_size=8, dropout=0.0)
     policy = train_sft(tiny_model, examples(16), sft, tmp_path / "M1", seed=1).checkpoint

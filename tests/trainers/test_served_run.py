@@ -141,6 +141,7 @@ def made(run: RunDir) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_each_role_is_filled_by_the_model_that_is_named_for_it(finished: tuple[RunDir, Path]) -> None:
     run, _ = finished
     reviews = jsonl.read(run.path / "M1/reviews.jsonl", Judgment)
@@ -203,6 +204,7 @@ def test_judgments_are_in_the_order_of_the_answers(finished: tuple[RunDir, Path]
     assert len(judged) > 6
 
 
+@pytest.mark.slow
 def test_a_replay_asks_nobody_costs_nothing_and_makes_the_same(
     finished: tuple[RunDir, Path], server: tuple[ScriptedServer, Path], tmp_path: Path
 ) -> None:
@@ -222,6 +224,7 @@ def test_a_replay_without_the_answers_says_so(finished: tuple[RunDir, Path], tmp
         make_all(run, shared)
 
 
+@pytest.mark.slow
 def test_a_stop_at_the_budget_loses_nothing(
     finished: tuple[RunDir, Path], server: tuple[ScriptedServer, Path], tmp_path: Path
 ) -> None:
@@ -240,6 +243,7 @@ def test_a_stop_at_the_budget_loses_nothing(
     assert made(run) == made(finished[0])
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_a_served_judge_judges_goes_on_where_it_was(
     finished: tuple[RunDir, Path], server: tuple[ScriptedServer, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,6 +269,7 @@ def test_a_run_killed_while_a_served_judge_judges_goes_on_where_it_was(
     assert made(run) == made(finished[0])
 
 
+@pytest.mark.slow
 def test_what_the_judge_refuses_has_no_score_and_is_counted(
     finished: tuple[RunDir, Path], server: tuple[ScriptedServer, Path], tmp_path: Path
 ) -> None:

@@ -81,12 +81,14 @@ def assert_same(a: Path, b: Path) -> None:
     assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) <= 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("micro", [4, 1])
 def test_micro_batches_change_nothing(whole: tuple[str, Path], micro: int, base: Path, tmp_path: Path) -> None:
     kind, undivided = whole
     assert_same(undivided, train(kind, base, tmp_path / kind, micro))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokens", [70, 20])
 def test_a_budget_of_tokens_changes_nothing(
     whole: tuple[str, Path], tokens: int, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -108,6 +110,7 @@ def test_a_budget_of_tokens_changes_nothing(
     assert len(set(passes)) > 1
 
 
+@pytest.mark.slow
 def test_the_incomplete_step_counts_its_own_records_alike(whole: tuple[str, Path], base: Path, tmp_path: Path) -> None:
     """The last of 13 pairs is alone in its micro batch; it used to weigh as much as the four before it."""
     kind, _ = whole

@@ -100,6 +100,7 @@ def test_a_warmup_rises_from_its_first_step_and_meets_the_cosine() -> None:
     assert min(rates[3:]) > 0.1
 
 
+@pytest.mark.slow
 def test_a_training_of_one_step_with_a_warmup_changes_the_weights(tiny_model: Path, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"warmup_fraction": 0.1, "batch_size": 8})
     result = train_sft(tiny_model, examples(8), config, tmp_path / "M1", seed=1)

@@ -110,6 +110,7 @@ def follow(out: Path, steps: range = range(1, 4), **options: Any) -> list[str]:
 # --- what is told
 
 
+@pytest.mark.slow
 def test_a_tracked_training_is_the_same_and_tells_what_its_log_has(
     tiny_model: Path, tmp_path: Path, recorder: Recorder
 ) -> None:
@@ -125,6 +126,7 @@ def test_a_tracked_training_is_the_same_and_tells_what_its_log_has(
     assert str(tiny_model) not in recorder.shown
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_under_its_old_id(tiny_model: Path, tmp_path: Path, recorder: Recorder) -> None:
     track = Tracking(("wandb",), "first-1", "first/M1", tmp_path / "tracking")
 
@@ -142,6 +144,7 @@ def test_an_interrupted_training_goes_on_under_its_old_id(tiny_model: Path, tmp_
     assert [event for event in recorder.events if isinstance(event, dict)] == StepLog(result.log_path).read()
 
 
+@pytest.mark.slow
 def test_a_finished_training_opens_no_tracker(tiny_model: Path, tmp_path: Path, recorder: Recorder) -> None:
     train_sft(tiny_model, examples(30), CONFIG, tmp_path / "M1", seed=5)
     track = Tracking(("wandb",), "first-1", "first/M1", tmp_path / "tracking")

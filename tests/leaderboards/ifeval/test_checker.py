@@ -73,6 +73,7 @@ def test_the_sentence_tables_are_punkts() -> None:
     assert hash_json(tables) == "c6d9041306f87f94ea9364c4855a8d65"
 
 
+@pytest.mark.slow
 def test_it_needs_no_network_and_leaves_nothing_behind(tmp_path: Path) -> None:
     """In a process of its own, without nltk's data anywhere: nothing is asked of the network, nothing is printed."""
     probe = """

@@ -157,6 +157,7 @@ def prefers_right(prompt: str, continuation: str) -> float:
     return 0.0 if "right" in continuation else -50.0
 
 
+@pytest.mark.slow
 def test_the_embedded_base_model_knows_its_world(micro_outcome: tuple[Outcome, Path, list[int]]) -> None:
     outcome, _, told = micro_outcome
     found = all_metrics(outcome)
@@ -301,6 +302,7 @@ def whole_profile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Pa
     return outcome, root / "out", told
 
 
+@pytest.mark.slow
 def test_the_whole_profile(whole_profile: tuple[Outcome, Path, list[int]]) -> None:
     outcome = whole_profile[0]
     found = all_metrics(outcome)

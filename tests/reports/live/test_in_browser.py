@@ -75,6 +75,7 @@ def runs(page: Page) -> list[str]:
     return [t.split("\n")[0].split()[0] for t in rows.locator("th").all_inner_texts()]
 
 
+@pytest.mark.slow
 def test_the_board_is_sorted_filtered_and_stays_so_over_a_reload(page: Page) -> None:
     assert len(runs(page)) == 3
     head = page.locator("table.board thead th", has_text="True quality, sampled")
@@ -98,6 +99,7 @@ def test_the_board_is_sorted_filtered_and_stays_so_over_a_reload(page: Page) -> 
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.slow
 def test_a_run_in_progress_is_watched_and_leads_to_its_report(page: Page) -> None:
     page.locator("table.board a:visible", has_text="middle").first.click()
     assert page.text_content("h1 .state") == "running"
@@ -113,6 +115,7 @@ def test_a_run_in_progress_is_watched_and_leads_to_its_report(page: Page) -> Non
     assert page.evaluate(MIGHT) == 0
 
 
+@pytest.mark.slow
 def test_it_is_loaded_again_while_it_runs(page: Page, server: Server) -> None:
     page.locator("table.board a:visible", has_text="middle").first.click()
     page.evaluate("document.getElementById('again').dataset.marked = 'yes'")
@@ -131,6 +134,7 @@ def test_hostile_names_are_text(page: Page) -> None:
     assert page.evaluate(MIGHT) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 def test_no_violation_that_is_more_than_minor(chromium: Chromium, server: Server, width: int) -> None:
     with chromium.driving():

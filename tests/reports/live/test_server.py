@@ -152,6 +152,7 @@ def test_garbage_is_answered_in_plain_words_and_the_server_goes_on(server: Serve
     assert ask(server, "/").status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [
@@ -310,6 +311,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return whole_run.write(tmp_path_factory.mktemp("live template") / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", SHIFTS)
 def test_hostile_words_make_the_same_pages_as_harmless_ones(template: Path, tmp_path: Path, shift: int) -> None:
     hostile = pages_of(tmp_path / "hostile", template, PAYLOADS, shift)

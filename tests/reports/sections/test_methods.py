@@ -67,6 +67,7 @@ def test_methods_stand_in_one_table_with_the_best_where_it_is_shown(tmp_path: Pa
     assert "0 word" in section.body  # what the settings differ in
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", range(0, len(PAYLOADS), 6))
 def test_hostile_names_and_settings_are_text(tmp_path: Path, start: int) -> None:
     texts = PAYLOADS[start : start + 6]

@@ -82,6 +82,7 @@ def test_the_command_makes_the_same_settings(tmp_path: Any, recipe: str, changes
     assert (len(init) - 5) // 2 == options + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TEXTS)
 def test_any_text_survives_yaml_and_shell(tmp_path: Any, text: str) -> None:
     given = RunConfig.model_validate({"base": text, "eval": {"annotator": text}})

@@ -51,6 +51,7 @@ VERDICTS: dict[str, tuple[str, str]] = {  # kind -> a warning and a note that it
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", small.KINDS)
 def test_a_whole_base_is_not_refused(model: Model, kind: str) -> None:
     found = look(model(kind))
@@ -202,6 +203,7 @@ RENAMED: dict[str, tuple[Callable[[str], str | None], list[str]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", RENAMED)
 def test_weights_that_are_not_this_models_are_refused(model: Model, case: str) -> None:
     directory = model("llama")
@@ -532,6 +534,7 @@ TEMPLATES: dict[str, tuple[str | dict[str, str], str, str]] = {  # template, sev
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", TEMPLATES)
 def test_a_template_is_tried(model: Model, case: str) -> None:
     template, severity, words = TEMPLATES[case]

@@ -105,6 +105,7 @@ def test_files_that_cannot_be_trained_are_refused_before_a_run_is_made(cli: Any,
     assert "quantised (gptq)" in result.stdout
 
 
+@pytest.mark.slow
 def test_the_dry_run_of_a_run_looks_at_its_base(cli: Any, base: Path) -> None:
     cli("init", "a", "--set", "base=base")
     assert cli("run-iteration", "a", "--dry-run").exit_code == 0

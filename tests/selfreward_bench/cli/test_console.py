@@ -229,6 +229,7 @@ def _evaluation_dry_run(cli: Cli, _: Any) -> Callable[[], str]:
     return lambda: cli("eval", *asked, "--dry-run").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prepare", [_status, _recipes, _data, _dry_run, _evaluation_dry_run])
 def test_at_80_columns_no_line_is_longer_and_no_word_broken(
     cli: Cli,

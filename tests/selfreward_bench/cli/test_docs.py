@@ -53,6 +53,7 @@ def test_the_line_in_the_list_is_the_first_line_of_the_commands_help(name: str) 
     assert load(name).help.partition("\n")[0] == COMMANDS[name][1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_runs(cli: Cli, quick: Any, monkeypatch: pytest.MonkeyPatch, example: str) -> None:
     """Only training, evaluation and the looks at this machine and at a base are replaced."""

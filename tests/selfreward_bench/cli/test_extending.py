@@ -86,6 +86,7 @@ def value(found: dict[str, object], metric: str) -> float:
     return float(metrics[metric]["value"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", ["micro", "real"])
 def test_the_benchmark_runs_in_both_worlds(cli: Cli, models: list[str], world: str) -> None:
     given = ["eval", *models, "--benchmarks", "./mine.py:Capitals", "--world", world]
@@ -99,6 +100,7 @@ def test_the_benchmark_runs_in_both_worlds(cli: Cli, models: list[str], world: s
     assert re.search(r"second +capitals@1 +Answer length +6\.", full.stdout), full.stdout
 
 
+@pytest.mark.slow
 def test_a_report_knows_it_where_the_file_is_not(cli: Cli, models: list[str]) -> None:
     done = cli("eval", *models, "--benchmarks", "mine.py:Capitals")
     assert done.exit_code == 0, done.output

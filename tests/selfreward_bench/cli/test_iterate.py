@@ -111,6 +111,7 @@ def test_a_recipe_makes_the_run_that_is_not_there(cli: Any, quick: Any) -> None:
     assert made(quick.calls) == ["M1", "M2"]
 
 
+@pytest.mark.slow
 def test_what_no_stage_depends_on_can_change_in_a_run_and_nothing_else(cli: Any, quick: Any) -> None:
     cli("init", "a", "--recipe", "micro-fast", "--seed", "4")
     result = cli("run-iteration", "a", "--set", "eval.limit=7", "--dry-run")

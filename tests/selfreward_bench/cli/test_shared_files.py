@@ -38,6 +38,7 @@ def test_a_file_system_that_will_do(tmp_path: Path, mounts: list[str]) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "state", "told"),
     [
@@ -56,6 +57,7 @@ def test_what_is_mounted(line: str, state: str, told: str, tmp_path: Path, mount
     assert (finding.state, told in finding.detail) == (state, True)
 
 
+@pytest.mark.slow
 def test_the_closest_mount_counts(tmp_path: Path, mounts: list[str]) -> None:
     inner = tmp_path / "with space"
     inner.mkdir()
@@ -66,6 +68,7 @@ def test_the_closest_mount_counts(tmp_path: Path, mounts: list[str]) -> None:
     assert "does not tell" in found(tmp_path)["shared file system"].detail
 
 
+@pytest.mark.slow
 def test_without_locks(tmp_path: Path, mounts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_files, "_can_lock", lambda _: True)
     assert "lets two processes have the same lock" in found(tmp_path)["locks"].detail

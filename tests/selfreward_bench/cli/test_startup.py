@@ -54,6 +54,7 @@ def test_no_commands_own_help_loads_what_the_command_needs() -> None:
     assert not loaded & (HEAVY | LIGHT - {"pydantic"})  # Typer itself checks a command's parameters with pydantic
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", ["status", "status --json", "report", "report --format csv", "report --format latex"]
 )
@@ -81,10 +82,12 @@ def test_looking_at_runs_loads_nothing_heavy(two_results: Path) -> None:
     assert not set(done.stdout.splitlines()[-1].split()[1:]) & HEAVY
 
 
+@pytest.mark.slow
 def test_a_model_card_needs_no_torch(two_results: Path) -> None:
     assert not modules_of("report", str(two_results), "--model-card", str(two_results / "M2" / "checkpoint")) & HEAVY
 
 
+@pytest.mark.slow
 def test_a_comparison_needs_statistics_and_no_torch(two_results: Path) -> None:
     loaded = modules_of("compare", f"{two_results}:M1", f"{two_results}:M2")
     assert "numpy" in loaded

@@ -97,6 +97,7 @@ def printed(capsys: Capture, *parts: RenderableType) -> str:
     return unstyled(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("names", "width"), [(("M1",), 80), (RUN, 80), (RUN, 120), (RUN, 200), (HUB, 80), (HUB, 200)])
 def test_no_line_is_longer_than_the_terminal_and_no_word_is_broken(
     capsys: Capture, terminal: Terminal, names: Sequence[str], width: int
@@ -180,6 +181,7 @@ def test_judges_and_ratings_are_told_whole(capsys: Capture, terminal: Terminal) 
     assert f"Bradley-Terry ratings: {HUB[0]} 1,234" in " ".join(shown.split())
 
 
+@pytest.mark.slow
 def test_eval_at_80_columns(cli: Cli, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command itself: compact, with all metrics, and head to head with made-up answers."""
     from selfreward_bench.engines.scripted import ScriptedEngine

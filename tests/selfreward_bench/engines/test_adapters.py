@@ -67,6 +67,7 @@ def adapter(tiny_dir: Path, tmp_path: Path) -> Path:
 # --- what it is
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -106,6 +106,7 @@ def test_turns_that_do_not_alternate_are_refused(tokenizers: dict[str, Any]) -> 
             tokenizers["no-bos"].apply_chat_template([{"role": r, "content": "x"} for r in roles], tokenize=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bytes", "no-bos", "mark-at-the-first", "mark-everywhere", "mark-by-normalizer"])
 def test_the_ids_are_those_of_fastchats_text(kind: str, tokenizers: dict[str, Any]) -> None:
     """What FastChat gives a model: its text, with what the tokenizer puts before it by itself."""

@@ -68,6 +68,7 @@ def asked(engine: Engine, done: tuple[str, ...] = ()) -> list[list[Any]]:
     return [*engine.generate(ANSWERS, done), *engine.choice_logprobs(CHOICES, done)]
 
 
+@pytest.mark.slow
 def test_two_replicas_answer_as_one_engine_batch_by_batch(engine: Engine, ray: Any) -> None:
     own = open_transformers(SMALL, MICRO)
     expected = asked(own)
@@ -87,6 +88,7 @@ def test_a_prompt_without_room_fails_alone(engine: Engine) -> None:
     assert engine.failures == {"long": "too_long"}
 
 
+@pytest.mark.slow
 def test_a_slow_replica_does_not_change_the_order(engine: Engine, ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     expected, late = asked(open_transformers(SMALL, MICRO)), threading.Event()
     slow, quick = (actor.instance for actor in ray.STATE["actors"])
@@ -183,6 +185,7 @@ def test_replicas_with_other_versions_are_refused(ray: Any, monkeypatch: pytest.
     assert all(actor.killed for actor in ray.STATE["actors"])
 
 
+@pytest.mark.slow
 def test_replicas_that_find_no_room_in_time_are_told(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     waited = threading.Event()
     monkeypatch.setattr(actors.Replica, "about", lambda _: waited.wait(5))

@@ -133,6 +133,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("alone")
 def test_batches_come_in_the_order_of_one_process_and_what_is_done_is_not_asked(
     expected: tuple[list[Any], list[Any]],

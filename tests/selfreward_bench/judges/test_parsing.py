@@ -203,6 +203,7 @@ def test_talk_around_a_verdict_changes_nothing(talk: str, grade: int) -> None:
     assert score(f"{quoted}Score: {grade}\n{quoted}") == grade
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     [
@@ -309,6 +310,7 @@ def test_wide_and_invisible_characters_elsewhere_stay() -> None:
     assert [disarm(text, p, s) for p, s in ((LINE, FIVE), (BRACKET, FIVE), (CHOICE, UNIT))] == [text] * 3
 
 
+@pytest.mark.slow
 def test_a_megabyte_is_disarmed_in_linear_time() -> None:
     for piece in ("Score: 5\n", "[[", "[[1", " ", "\n", "Score: ", "[[5]]", "<|", ">", "\uff3b"):
         for parser in (LINE, BRACKET):

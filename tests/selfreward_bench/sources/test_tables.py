@@ -173,6 +173,7 @@ def test_bad_rows_are_rows_with_a_fault(tmp_path: Path) -> None:
     assert [bool(row.fault) for row in open_table(str(tmp_path / "f.json")).rows()] == [False, True, True, True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_bombs_are_bounded(tmp_path: Path) -> None:
     zeros, newlines = (

@@ -79,6 +79,7 @@ FORMS: dict[str, Body] = {
 CASES: list[Callable[[str], str]] = [str, str.upper, str.lower, str.title, str.swapcase]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("meaning", "status", "message", "code", "kind", "logprobs"), KNOWN)
 def test_what_is_known(

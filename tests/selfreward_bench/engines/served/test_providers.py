@@ -568,6 +568,7 @@ print(sum(len(batch) for batch in engine.generate(requests)), engine.take_notes(
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files", [256, 80])
 def test_calls_at_once_are_bounded_by_the_files_that_may_be_open(tmp_path: Path, files: int) -> None:
     with scripted_server(lambda a: said("fine"), latency=0.05) as server:

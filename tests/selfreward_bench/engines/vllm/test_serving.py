@@ -49,6 +49,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, STAND_IN)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stand_in")
 def test_a_server_is_started_answers_and_is_ended(state: Path) -> None:
     """The whole way, with the stand-in as the program: its texts are those of the transformers engine."""
