@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,7 @@ def run_training(
     }
     if until:
         options["until"] = until
-    task = Task(
-        kind, parent, list(records), config, out_dir, threads, chat_template, lora, track, rehearsal, train, options
-    )
+    task = Task(kind, parent, records, config, out_dir, threads, chat_template, lora, track, rehearsal, train, options)
     if command := command_line(train, _devices() if train.launch == AUTO else 1):
         return launched(task, command, watch, watch.tell)
     if train.launch:
@@ -118,7 +117,7 @@ def _in_own_process(task: Task, watch: _Watch) -> TrainResult:
     """Ctrl-C is passed on: the first asks the training to save and stop after its step, a second stops it at once."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(there, task))
+    child = context.Process(target=_child, args=(there, replace(task, records=list(task.records))))
     interrupted = False
     child.start()
     there.close()

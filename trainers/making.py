@@ -6,7 +6,7 @@ What is trained on is in ``trainers.supervised`` and ``trainers.preference_round
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from types import MappingProxyType
@@ -106,7 +106,7 @@ class Making(Selecting):
         self,
         model: str,
         kind: str,
-        records: list[Any],
+        records: Sequence[Any],
         inputs: dict[str, str],
         section: SftConfig | DpoConfig,
         more: Mapping[str, object] = MappingProxyType({}),

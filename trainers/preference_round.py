@@ -58,7 +58,7 @@ class PreferenceRound(Variants):
             return self.learn_positives(model)
         inputs = {"pairs": self.outputs(f"{model}/pairs")["pairs.jsonl"]}
         if self.config.meta.by != "none":
-            records += self.judge_pairs(model, parent)
+            records = answer_sources.joined([records, self.judge_pairs(model, parent)])
             inputs["judge-pairs"] = self.outputs(f"{model}/meta")["judge-pairs.jsonl"]
         more: dict[str, object] = {}
         if self.config.rehearsal.what:
@@ -72,12 +72,11 @@ class PreferenceRound(Variants):
         """The names of a model's stages, in order."""
         return [s.name for s in stages(self.config) if s.model == model]
 
-    def checked_pairs(self, model: str) -> list[PreferencePair]:
+    def checked_pairs(self, model: str) -> Sequence[PreferencePair]:
         """The pairs, each of which must be two of the answers that it names."""
         path = self.path(model, "pairs.jsonl")
-        records = jsonl.read(path, PreferencePair)
-        found = answer_sources.read(self.path(model, ""), self.paired(model))
-        checks.check_pairs(path, model, jsonl.iterate(path, PreferencePair), found)
+        records = Records(path, PreferencePair)
+        checks.check_pairs(path, model, records, answer_sources.read(self.path(model, ""), self.paired(model)))
         return records
 
     def paired(self, model: str, *, ahead: bool = False) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from selfreward_bench.errors import Terminated
 from selfreward_bench.progress import Tell
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.files import open_own, write_atomic
+from selfreward_bench.storage.records import Records
 from selfreward_bench.types import Example, PreferencePair
 from trainers.rehearsing import Rehearsal
 from trainers.sharding import sharding_of
@@ -173,7 +174,7 @@ def read_task(file: Path) -> Task:
     return Task(
         kind=values["kind"],
         parent=values["parent"],
-        records=jsonl.read(file.parent / _RECORDS, PreferencePair if is_dpo else Example),
+        records=Records(file.parent / _RECORDS, PreferencePair if is_dpo else Example),
         config=(DpoConfig if is_dpo else SftConfig).model_validate(values["config"]),
         out_dir=Path(values["out_dir"]),
         threads=values["threads"],

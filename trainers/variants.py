@@ -207,7 +207,7 @@ class Variants(Making):
         """A model one step ahead of the parent, trained on the round's first pairs, answers the same prompts."""
         ahead = f"{model}/next"
         self.prefer(model, ahead=True)
-        records = jsonl.read(self.path(ahead, "pairs.jsonl"), PreferencePair)
+        records = Records(self.path(ahead, "pairs.jsonl"), PreferencePair)
         inputs = {"pairs": self.outputs(f"{ahead}/pairs")["pairs.jsonl"]}
         self.train(ahead, "dpo", records, inputs, self.config.dpo)
         asked = {"prompts": self.outputs(f"{model}/prompts")["prompts.jsonl"], "model": self.fingerprint(ahead)}

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +87,12 @@ def task(base: Path, out: Path, **changes: Any) -> Task:
 def test_a_task_is_read_as_it_was_written(tmp_path: Path) -> None:
     track = Tracking(("tensorboard",), "group", "run/M1", tmp_path / "tracking")
     sent = task(tmp_path, tmp_path / "out", track=track, train=TWO, threads=None, chat_template="plain")
-    assert read_task(write_task(sent, tmp_path)) == Task(
-        **{name: getattr(sent, name) for name in Task.__slots__} | {"parent": str(tmp_path)}
-    )
+    read = read_task(write_task(sent, tmp_path))
+    assert replace(read, records=list(read.records)) == replace(sent, parent=str(tmp_path))
     rehearsal = Rehearsal(tuple(examples(2)), RehearsalConfig(what=("eft",)))
     preferences = task(tmp_path, tmp_path, kind="dpo", records=pairs(3), config=DpoConfig(), rehearsal=rehearsal)
     read = read_task(write_task(preferences, tmp_path))
-    assert (read.records, read.rehearsal) == (preferences.records, rehearsal)
+    assert (list(read.records), read.rehearsal) == (preferences.records, rehearsal)
 
 
 def test_events_are_read_in_whole_lines(tmp_path: Path) -> None:
