@@ -6,7 +6,7 @@ OUT/table.md grow as results come; called again it goes on where it was stopped.
 
     python perf/variants.py --seeds 0 1 2 3 4 --variants none own soft own+contrast --out perf/out/rehearsal
     python perf/variants.py --table --out perf/out/rehearsal       the table alone, of what is there
-    python perf/variants.py --table --picture docs/gallery/rehearsal.svg --out perf/out/rehearsal
+    python perf/variants.py --table --variants none own soft --picture docs/gallery/rehearsal.svg --out perf/out/rehearsal
 
 A variant is `none`, kinds of rehearsal joined by +, with `@128` for judgments a step, `/alone` for no preferences and
 `/random` for random rewards (`soft@128`, `own/random`), or a name with settings: `ipo:dpo.loss=ipo,dpo.beta=0.2`.
@@ -256,10 +256,9 @@ _COLOURS = ("#888888", "#2266aa", "#cc6622", "#228833", "#aa3377", "#66aa00")
 _PANELS = ((FIXED, "judging fixed answers: pairs in the right order"), ("quality_sampled", "true quality, sampled"))
 
 
-def picture(out: Path, first: str) -> str:
+def picture(out: Path, first: str, variants: Sequence[str]) -> str:
     """SVG: judging and quality over M1, M2 and M3, a line for each variant, the seeds faint behind it."""
     rows = load(out)
-    variants = list(dict.fromkeys(variant for _, variant, _ in rows))
     seeds = {v: sorted({s for s, w, m in rows if w == v and m == "M3" and (s, first, "M1") in rows}) for v in variants}
     drawn = []
     for panel, (metric, title) in enumerate(_PANELS):
@@ -338,7 +337,7 @@ def main() -> None:
     (options.out / "table.md").write_text(text, encoding="utf-8")
     print(text)
     if options.picture:
-        options.picture.write_text(picture(options.out, first), encoding="utf-8")
+        options.picture.write_text(picture(options.out, first, options.variants), encoding="utf-8")
 
 
 if __name__ == "__main__":
