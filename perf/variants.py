@@ -6,7 +6,7 @@ OUT/table.md grow as results come; called again it goes on where it was stopped.
 
     python perf/variants.py --seeds 0 1 2 3 4 --variants none own soft own+contrast --out perf/out/rehearsal
     python perf/variants.py --table --out perf/out/rehearsal       the table alone, of what is there
-    python perf/variants.py --table --variants none own soft --picture docs/gallery/rehearsal.svg --out perf/out/rehearsal
+    python perf/variants.py --table --variants none own --picture rehearsal.svg --out perf/out/rehearsal
 
 A variant is `none`, kinds of rehearsal joined by +, with `@128` for judgments a step, `/alone` for no preferences and
 `/random` for random rewards (`soft@128`, `own/random`), or a name with settings: `ipo:dpo.loss=ipo,dpo.beta=0.2`.

@@ -97,7 +97,8 @@ def others(facts: RunFacts) -> Iterator[Grid]:
     if facts.tournament is not None and (ratings := matches.ratings(facts.tournament)).rows:
         yield ratings
     if facts.human is not None:
-        yield from people.grids(facts.human)
+        for grid in people.grids(facts.human):
+            yield replace(grid, title=f"Human evaluation: {grid.title[0].lower()}{grid.title[1:]}")
 
 
 def training_grids(facts: RunFacts) -> Iterator[Grid]:
