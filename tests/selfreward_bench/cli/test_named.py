@@ -38,13 +38,17 @@ FOREIGN = {
 #: options of other programs that texts elsewhere speak of
 OTHERS = {
     "--tensor-parallel-size": "vllm serve",
+    "--local-dir": "hf download",
     "--log": "lm-eval's --log_samples",
     "--openai": "perf/client.py",
     "--write": "lm-eval's --write_out",
-    **dict.fromkeys(
-        ("--nnodes", "--nproc-per-node", "--rdzv-backend", "--rdzv-endpoint", "--max-restarts"), "torchrun"
-    ),
     "--ntasks-per-node": "srun",
+    "--nnodes": "torchrun",
+    "--nproc-per-node": "torchrun",
+    "--rdzv-backend": "torchrun",
+    "--rdzv-endpoint": "torchrun",
+    "--max-restarts": "torchrun",
+}
 SECTIONS = sorted({s.key.split(".")[0] for s in settings() if "." in s.key})
 SETTING = re.compile(rf"(?<![\w./-])(?:{'|'.join(SECTIONS)})(?:\.[a-z_]+)+(?![\w(/])")
 #: what looks like a setting and is a file, of a run or of srbench
