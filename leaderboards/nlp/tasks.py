@@ -8,6 +8,7 @@ of. The profile names the version of each definition and refuses another. The mi
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,9 +22,19 @@ import yaml
 from leaderboards.base import Calls
 from leaderboards.nlp.sources import Documents
 from selfreward_bench.errors import ConfigError, DataError, MissingDependencyError
-from selfreward_bench.micro.lexicon import VALUES
+from selfreward_bench.micro.lexicon import ATTRIBUTE_OF, VALUES
 
-__all__ = ["PROFILE", "TASKS", "NlpTask", "bound", "lm_eval_version", "local_task", "micro_tasks", "profile_tasks"]
+__all__ = [
+    "PROFILE",
+    "TASKS",
+    "NlpTask",
+    "bound",
+    "first_value_asked_for",
+    "lm_eval_version",
+    "local_task",
+    "micro_tasks",
+    "profile_tasks",
+]
 
 PROFILE: Final = "srbench-nlp@1"
 _NEW_TOKENS: Final = 256  # lm-eval's, where a task names no other number
@@ -188,7 +199,14 @@ def local_task(task: NlpTask, documents: Documents) -> Any:
     if task.config["fewshot_split"]:
         splits["shots"] = datasets.Dataset.from_list(list(documents.shots))
     config = {**task.config, "custom_dataset": lambda **_: splits}  # lm-eval would cache a copy of JSON files at home
+    if filters := task.config.get("filter_list"):
+        config["filter_list"] = [f | {"filter": list(map(_with_function, f["filter"]))} for f in filters]
     return TaskManager(include_defaults=False).load([config])["tasks"][task.name]
+
+
+def _with_function(step: Config) -> Config:
+    """A step of a filter, with the function in the place of its name."""
+    return step | {"filter_fn": _FUNCTIONS[step["filter_fn"]]} if "filter_fn" in step else step
 
 
 def bound(task: NlpTask, documents: Documents) -> Calls:
@@ -229,31 +247,48 @@ def _size(value: Any) -> int:
 def micro_tasks() -> tuple[NlpTask, ...]:
     """Multiple choice, and two kinds of prompt with one right answer; asked in the plain form the base model has read.
 
-    ``micro_fact`` has two filters as GSM8K has: the whole answer must have a known form, or any value of the world in
-    it counts (the first), also where the next sentence follows without a space.
+    ``micro_fact`` has two filters as GSM8K has: the whole answer must have a known form, or the first value that it has
+    of what is asked for (a colour, a place) counts, also where the next sentence follows without a space.
     """
-    values = "|".join(sorted({v for group in VALUES.values() for v in group}))
     choice = {
         "output_type": "multiple_choice",
         "doc_to_choice": "choices",
         "doc_to_target": "answer",
         "metric_list": [{"metric": m, "aggregation": "mean", "higher_is_better": True} for m in ("acc", "acc_norm")],
     }
-    strict = r"^ ?(?:An? \w+ is (?:an? )?|You find an? \w+ in the )?(\w+)\.$"
+    strict = _matching(r"^ ?(?:An? \w+ is (?:an? )?|You find an? \w+ in the )?(\w+)\.$")
+    flexible = {"function": "custom", "filter_fn": "first_value_asked_for"}
     return (
         NlpTask("micro_choice", "micro_choice", "acc,none", _micro("micro_choice", choice)),
         NlpTask(
-            "micro_sort", "micro_sort", "exact_match,none", _micro("micro_sort", _written({"none": r"^ ?(.*)$"}, 24))
+            "micro_sort",
+            "micro_sort",
+            "exact_match,none",
+            _micro("micro_sort", _written({"none": _matching(r"^ ?(.*)$")}, 24)),
         ),
         NlpTask(
             "micro_fact",
             "micro_fact",
             "exact_match,strict-match",
-            _micro(
-                "micro_fact", _written({"strict-match": strict, "flexible-extract": rf"(?i:\b({values}))(?![a-z])"}, 24)
-            ),
+            _micro("micro_fact", _written({"strict-match": strict, "flexible-extract": flexible}, 24)),
         ),
     )
+
+
+def first_value_asked_for(answers: Sequence[Sequence[str]], documents: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """A filter of lm-eval: of each answer the first value of the attribute that its document asks for."""
+    return [
+        [_first(VALUES[ATTRIBUTE_OF[document["answer"]]], text) for text in texts]
+        for texts, document in zip(answers, documents, strict=True)
+    ]
+
+
+def _first(values: Sequence[str], text: str) -> str:
+    found = re.search(rf"(?i:\b({'|'.join(values)}))(?![a-z])", text)
+    return found[1] if found else "[invalid]"  # as lm-eval says it
+
+
+_FUNCTIONS: Final = {"first_value_asked_for": first_value_asked_for}
 
 
 def _micro(name: str, config: Config) -> Config:
@@ -269,16 +304,17 @@ def _micro(name: str, config: Config) -> Config:
     }
 
 
-def _written(filters: Mapping[str, str], tokens: int) -> Config:
+def _matching(pattern: str) -> Config:
+    return {"function": "regex", "regex_pattern": pattern}
+
+
+def _written(filters: Mapping[str, Config], tokens: int) -> Config:
     """A task whose answer is generated, at most ``tokens`` of it and not beyond a line."""
     return {
         "output_type": "generate_until",
         "doc_to_target": "answer",
         "generation_kwargs": {"until": ["\n", "Task:"], "do_sample": False, "max_gen_toks": tokens},
-        "filter_list": [
-            {"name": name, "filter": [{"function": "regex", "regex_pattern": p}, {"function": "take_first"}]}
-            for name, p in filters.items()
-        ],
+        "filter_list": [{"name": name, "filter": [f, {"function": "take_first"}]} for name, f in filters.items()],
         "metric_list": [
             {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True, "ignore_case": True}
         ],

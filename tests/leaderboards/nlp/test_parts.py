@@ -17,7 +17,7 @@ from leaderboards.nlp import tasks as nlp_tasks
 from leaderboards.nlp.combined import combine, stratified_mean
 from leaderboards.nlp.scores import Leaf, TaskScores, sample_rows
 from leaderboards.nlp.sources import SOURCES, micro_documents, read_documents
-from leaderboards.nlp.tasks import TASKS, micro_tasks, profile_tasks
+from leaderboards.nlp.tasks import TASKS, first_value_asked_for, micro_tasks, profile_tasks
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.micro import oracle, world
 from selfreward_bench.sources.directory import DataDir
@@ -176,19 +176,23 @@ def test_the_strict_form_of_a_fact_and_the_flexible_one() -> None:
     import re
 
     (fact,) = [t for t in micro_tasks() if t.name == "micro_fact"]
-    strict, flexible = (f["filter"][0]["regex_pattern"] for f in fact.config["filter_list"])
-    for text, first, second in (
-        (" Grey.", "Grey", "Grey"),
-        (" A nail is grey.", "grey", "grey"),
-        (" A nail is a tool.", "tool", "tool"),
-        (" You find a nail in the workshop.", "workshop", "workshop"),
-        (" A nail is grey. It is small.", None, "grey"),
-        (" grey", None, "grey"),
-        (" You find a whale in the seaMissing: nothing.", None, "sea"),
-        (" A nail.", None, None),
+    pattern = fact.config["filter_list"][0]["filter"][0]["regex_pattern"]
+    for text, answer, strict, flexible in (
+        (" Grey.", "grey", "Grey", "Grey"),
+        (" A nail is grey.", "grey", "grey", "grey"),
+        (" A nail is a tool.", "tool", "tool", "tool"),
+        (" You find a nail in the workshop.", "workshop", "workshop", "workshop"),
+        (" A nail is grey. It is small.", "grey", None, "grey"),
+        (" A nail is grey. It is small.", "small", None, "small"),
+        (" A nail is a small grey tool from the workshop.", "tool", None, "tool"),
+        (" A nail is a small red tool, not grey.", "grey", None, "red"),
+        (" grey", "grey", None, "grey"),
+        (" You find a whale in the seaMissing: nothing.", "sea", None, "sea"),
+        (" A nail is a tool.", "grey", "tool", "[invalid]"),
+        (" A nail.", "grey", None, "[invalid]"),
     ):
-        found = [m[1] if (m := re.search(p, text)) else None for p in (strict, flexible)]
-        assert found == [first, second], text
+        assert ((m := re.search(pattern, text)) and m[1]) == strict, text
+        assert first_value_asked_for([[text, text]], [{"answer": answer}]) == [[flexible, flexible]], text
 
 
 def test_identity_and_plan_need_neither_lm_eval_nor_torch() -> None:
