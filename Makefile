@@ -8,7 +8,7 @@
 #   make perf          speed of engine, client, length control, statistics, report, evaluation
 #   make perf-micro    the experiment over seeds and rewards (an hour)
 #   make gallery REPORTED=runs/NAME   pictures of a run's report for docs/, by headless Chromium
-#   make real          SmolLM2-135M through the whole loop and the benchmarks, on two cores (hours; perf/real.py)
+#   make real          SmolLM2-135M through the whole loop (under an hour on two cores) and the benchmarks (perf/real.py)
 #   make micro-base    makes the embedded base model and its data anew (an hour)
 
 PYTHON ?= python3
