@@ -85,7 +85,10 @@ class FakeServer:
     process: subprocess.Popen[str]
 
     def stats(self) -> dict[str, Any]:
-        """``requests``: hash -> counts; ``in_flight_max``: most requests at once; ``headers``: of the last request."""
+        """``requests``: hash -> counts; ``headers``: of the last request.
+
+        ``in_flight``: requests that are answered now; ``in_flight_max``: the most at once so far.
+        """
         trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
         handlers = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusting)
@@ -214,7 +217,12 @@ class Server:
         return ""
 
     def _stats(self) -> dict[str, Any]:
-        return {"requests": self.requests, "in_flight_max": self.in_flight_max, "headers": self.headers}
+        return {
+            "requests": self.requests,
+            "in_flight": self.in_flight,
+            "in_flight_max": self.in_flight_max,
+            "headers": self.headers,
+        }
 
 
 _MODELS = {"object": "list", "data": [{"id": "judge", "object": "model"}]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -15,8 +16,7 @@ from trainers import workshop
 def test_the_scripted_engine_goes_through_all_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "perf"))
     monkeypatch.delitem(sys.modules, "scale", raising=False)
-    import scale  # type: ignore[import-not-found]
-
+    scale = importlib.import_module("scale")
     monkeypatch.setattr(workshop, "open_engine", workshop.open_engine)  # it is exchanged
     run = scale.made(tmp_path, prompts=6, samples=4, judgments=3)
     for stage in scale._STAGES[:5]:

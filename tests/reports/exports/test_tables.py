@@ -205,7 +205,7 @@ def test_every_number_of_the_results_is_in_markdown_and_the_parts_in_latex(
     told = tables.render(collect(builder), "markdown")
     assert all(f"{value:.0f}" in told for value in numbers.values())
     assert "### AlpacaEval (micro-world): Win rate, by part" in told
-    assert "| AlpacaEval: Win rate, koala | M2 − M1 | ▲ +7.0 [+6.0, +8.0]" in told  # noqa: RUF001
+    assert "| AlpacaEval: Win rate, koala | M2 \N{MINUS SIGN} M1 | ▲ +7.0 [+6.0, +8.0]" in told
     text = tables.render(collect(builder), "latex")
     check_structure(text)
     assert r"koala (\%) & $52.0" in text
