@@ -358,16 +358,22 @@ def test_a_killed_worker_is_replaced_and_a_stopped_training_goes_on_to_the_same_
     out = tmp_path / "disturbed" / "SFT"
 
     def disturb() -> None:
+        if len(signals) == 2 or (signals and not reporter.messages):
+            return  # steps made before the signal, and read after it
         found = workers_of(out)
         assert len(found) == 2
-        found[1].send_signal(signal.SIGTERM if reporter.seen == 7 else signal.SIGKILL)
+        told = signal.SIGTERM if signals else signal.SIGKILL
+        found[1].send_signal(told)
+        signals.append(told)
 
     meeting = f"--rdzv-backend c10d --rdzv-endpoint 127.0.0.1:{free_port()} --local-addr 127.0.0.1"
     launch = f"srun --ntasks-per-node=1 torchrun --nnodes 2 --nproc-per-node 1 {meeting} --max-restarts 1"
     restarting = TrainConfig(launch=launch, processes=2)
-    reporter = Steps(disturb, 4, 7)
+    signals: list[int] = []
+    reporter = Steps(disturb, 4, *range(7, 80))
     with pytest.raises(Terminated):
         train(tiny_model, out, reporter, long, restarting)
+    assert signals == [signal.SIGKILL, signal.SIGTERM]
     assert reporter.messages == ["A process of the training ended, and its launcher starts them anew."]
     assert workers_of(out) == []
     assert 7 <= max(int(p.name.partition("-")[2]) for p in (out / "resume").iterdir()) < 80
