@@ -5,9 +5,12 @@ from __future__ import annotations
 import gc
 import ipaddress
 import os
+import re
 import signal
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,6 +86,23 @@ def _block(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(socket.socket, "connect", _CONNECT)
     patch.setattr(socket.socket, "connect_ex", _CONNECT_EX)
     patch.setattr(socket, "getaddrinfo", _LOOK_UP)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_waits_for_the_disk() -> Iterator[None]:
+    """What a process wrote outlives it without a sync, which only a power cut makes needed: thousands of them, of
+    milliseconds each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        patch.setattr("selfreward_bench.storage.responses._SYNCHRONOUS", "OFF")
+        yield
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As pytest's own, which looks through the directories of all tests before for a number that is free."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=tmp_path_factory.getbasetemp()))
 
 
 @pytest.fixture(autouse=True)

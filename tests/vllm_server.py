@@ -166,7 +166,7 @@ class StandIn(ThreadingHTTPServer):
 def stand_in(model: Model | None, root: Path, context: int = 512) -> Iterator[StandIn]:
     """Serves a model in this process while the block lasts."""
     server = StandIn(0, model, str(root), {"model": str(root)}, context)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield server

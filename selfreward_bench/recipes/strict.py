@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import yaml
@@ -14,6 +15,7 @@ from selfreward_bench.recipes.layers import Layer, Location, dotted
 __all__ = ["dump_values", "load_plain", "parse"]
 
 _MAX_DEPTH = 16
+_KEPT_CHARACTERS = 2**15  # of a text whose nodes are kept
 #: what PyYAML raises of values that are not what their tag says (``!!bool maybe``), besides its own errors
 _FAULTS = (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
@@ -37,7 +39,7 @@ def parse(text: str, origin: str) -> Layer:
         ConfigError: the text is no YAML, or no mapping. Lesser problems (a repeated key) are in ``Layer.problems``.
     """
     try:
-        node = _Loader(text).get_single_node()
+        node = _kept_nodes(text) if len(text) <= _KEPT_CHARACTERS else _nodes(text)
         if node is None:
             return Layer({})
         if not isinstance(node, yaml.MappingNode):
@@ -91,6 +93,13 @@ class _Loader(_Plain):
 class _Dumper(yaml.SafeDumper):
     """Quotes whatever ``_Loader`` would take for a number."""
 
+
+def _nodes(text: str) -> yaml.Node | None:
+    return _Loader(text).get_single_node()
+
+
+#: a report reads the settings of a run, and the recipes they come from, time and again; nobody changes the nodes
+_kept_nodes = lru_cache(maxsize=64)(_nodes)
 
 _FLOAT = re.compile(r"^[-+]?(\d[\d_]*)(\.\d[\d_]*)?[eE][-+]?\d+$")
 for _class in (_Loader, _Dumper):

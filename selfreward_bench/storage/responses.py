@@ -32,6 +32,7 @@ MAX_RESPONSE_BYTES: Final = 64 * 2**20  # unpacked; what is larger was not writt
 _SCHEMA_VERSION: Final = 1
 _BUSY_SECONDS: Final = 60.0  # another process's transaction takes milliseconds
 _KEYS_PER_QUERY: Final = 500
+_SYNCHRONOUS = "FULL"  # responses cost money; the engine commits them in groups
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS responses (
     key TEXT PRIMARY KEY, base_url TEXT NOT NULL, model TEXT NOT NULL, snapshot TEXT NOT NULL,
@@ -207,8 +208,8 @@ class ResponseStore:
 
     def _prepare(self) -> None:
         with self._errors():
+            self._db.execute(f"PRAGMA synchronous={_SYNCHRONOUS}")
             self._use_write_ahead_log()
-            self._db.execute("PRAGMA synchronous=FULL")  # responses cost money; the engine commits them in groups
             version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
             tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if version not in (0, _SCHEMA_VERSION) or (version == 0 and tables):

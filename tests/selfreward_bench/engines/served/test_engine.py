@@ -430,7 +430,7 @@ def test_the_newer_name_of_the_token_limit(store: ResponseStore) -> None:
         def log_message(self, format: str, *args: object) -> None: ...
 
     with HTTPServer(("127.0.0.1", 0), Strict) as server:
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
             url = f"http://127.0.0.1:{server.server_address[1]}/v1"
