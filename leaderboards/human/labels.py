@@ -16,7 +16,9 @@ from typing import Final
 
 from leaderboards.human.records import Choice, Key, Rating
 from selfreward_bench.errors import DataError
+from selfreward_bench.sources.cells import delimiter_of
 from selfreward_bench.storage.files import os_errors
+from selfreward_bench.storage.kinds import in_utf8
 
 __all__ = ["CHOICES", "COLUMNS", "neutralised", "ratings", "restored", "sheet_of"]
 
@@ -121,7 +123,7 @@ def _told(path: Path, number: int, column: str, value: str, why: str) -> str:
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows with their numbers as a spreadsheet shows them, the header being row 1; empty ones are left out."""
     text = _text(path)
-    reader = csv.reader(io.StringIO(text), delimiter=_delimiter(text), strict=True)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter_of(text), strict=True)
     number, header = 0, []
     try:
         for number, cells in enumerate(reader, 1):
@@ -152,12 +154,6 @@ def _cell(cells: Sequence[str], place: int) -> str:
     return restored(cells[place].strip()) if place < len(cells) else ""
 
 
-def _delimiter(text: str) -> str:
-    """Comma, semicolon or tab, whichever the header has most of: programs of other languages write semicolons."""
-    header = text.partition("\n")[0]
-    return max(",;\t", key=header.count)
-
-
 def _text(path: Path) -> str:
     with os_errors(path, "read"), path.open("rb") as stream:
         content = stream.read(_MAX_BYTES + 1)
@@ -165,8 +161,7 @@ def _text(path: Path) -> str:
         raise DataError(f"{path.name} is larger than {_MAX_BYTES:,} bytes; it is no file of ratings.")
     if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         raise DataError(f"{path.name} is a workbook, not CSV. Save the sheet as CSV in your spreadsheet program.")
-    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
-        return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+        return in_utf8(content).decode().replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} is not UTF-8 text (byte {error.start:,}). Save it as CSV in UTF-8.") from error

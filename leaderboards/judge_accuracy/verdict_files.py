@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from selfreward_bench.errors import DataError
-from selfreward_bench.sources.rows import SUFFIXES, FileRow, first_row, iterate_rows, read_rows
+from selfreward_bench.sources.cells import FileRow, held
+from selfreward_bench.sources.rows import SUFFIXES, first_row, iterate_rows, read_rows
 
 __all__ = ["FilePair", "VerdictFile", "read_verdicts", "recognise"]
 
@@ -139,7 +140,7 @@ def _held(row: FileRow, column: str) -> Any:
     """
     if column not in row.values:
         raise DataError(f"{row.place}: {column!r} is missing, which the rows before have.")
-    return row.values[column]
+    return held(row, column)
 
 
 # --- the documented layout
@@ -216,7 +217,7 @@ def _rewardbench(path: Path) -> VerdictFile:
     """
     pairs = []
     for name, row in _read(path):
-        chosen, rejected = (_number(row.values.get(f"scores_{which}")) for which in ("chosen", "rejected"))
+        chosen, rejected = (_number(held(row, f"scores_{which}")) for which in ("chosen", "rejected"))
         said = _number(_held(row, "results"))
         if chosen is not None and rejected is not None:
             said = (chosen > rejected) + (chosen == rejected) / 2
@@ -237,15 +238,15 @@ def _rewardbench_2(path: Path) -> VerdictFile:
     for name, row in _read(path):
         given = [_number(score) for score in _flat(_held(row, "scores"))]
         scores = tuple(score for score in given if score is not None)
-        n_right, subset = _held(row, "num_correct"), _text(_held(row, "subset")) or "unknown"
-        if not scores or not isinstance(n_right, int) or not 0 < n_right <= len(given):
+        n_right, subset = _number(_held(row, "num_correct")), _text(_held(row, "subset")) or "unknown"
+        if not scores or n_right is None or n_right not in range(1, len(given) + 1):
             raise DataError(f"{row.place}: 'scores' and 'num_correct' are not as RewardBench 2 writes them.")
         if len(scores) < len(given):
-            pairs.append(FilePair(f"{subset}/{name}", 1.0, None, None, subset, n_right=n_right))
+            pairs.append(FilePair(f"{subset}/{name}", 1.0, None, None, subset, n_right=int(n_right)))
             continue
         top = [i for i, s in enumerate(scores) if s == max(scores)]
         credit = 1 / len(top) if 0 in top else 0.0
-        pairs.append(FilePair(f"{subset}/{name}", 1.0, None, None, subset, credit, scores, n_right))
+        pairs.append(FilePair(f"{subset}/{name}", 1.0, None, None, subset, credit, scores, int(n_right)))
     return VerdictFile("rewardbench-2-verdicts", pairs, False, (path,), chosen=True)
 
 
@@ -283,7 +284,7 @@ def _prometheus(path: Path) -> VerdictFile:
             if len(scores) < 2:
                 raise DataError(f"{row.place}: 'prometheus_score' has grades of one response, and two are compared.")
             accepted, rejected = (_number(_first(s)) for s in scores[:2])
-            label = 0.5 if row.values.get("tie") == 1 else 1.0
+            label = 0.5 if held(row, "tie") == 1 else 1.0
             said = None if accepted is None or rejected is None else (accepted > rejected) + (accepted == rejected) / 2
         else:
             label_or_none = _SAID.get(str(row.values.get("chosen", "A")).lower())
@@ -317,13 +318,13 @@ def _auto_j(path: Path) -> VerdictFile:
     if files is None:
         raise DataError(f"{path}: Auto-J's testdata_pairwise.jsonl, which has the labels, is not beside it.")
     source, straight, swapped = files
-    truth, ab = read_rows(source), [_numbered(row.values.get("output")) for row in iterate_rows(straight)]
-    ba = [_numbered(row.values.get("output")) for row in iterate_rows(swapped)] if swapped else [None] * len(truth)
+    truth, ab = read_rows(source), [_numbered(held(row, "output")) for row in iterate_rows(straight)]
+    ba = [_numbered(held(row, "output")) for row in iterate_rows(swapped)] if swapped else [None] * len(truth)
     if not len(truth) == len(ab) == len(ba):
         raise DataError(f"{straight}: {len(ab)} and {len(ba)} verdicts on the {len(truth)} pairs of {source}.")
     pairs = []
     for number, (row, first, second) in enumerate(zip(truth, ab, ba, strict=True)):
-        label = _numbered(row.values.get("label"))
+        label = _numbered(held(row, "label"))
         if label is None:
             raise DataError(f"{row.place}: 'label' is not 0, 1 or 2, as Auto-J's test set has it.")
         back = None if second is None else 1 - second

@@ -22,7 +22,8 @@ from typing import Any, Final
 from leaderboards.nlp.names import MMLU, Place, place_of
 from leaderboards.nlp.tasks import TASKS
 from selfreward_bench.errors import DataError
-from selfreward_bench.sources.rows import content_of, whole_number
+from selfreward_bench.sources.cells import whole_number
+from selfreward_bench.sources.rows import content_of
 
 __all__ = ["Summary", "TaskNumbers", "holds_results", "read_summary"]
 

@@ -1,13 +1,13 @@
 """Rows of other people's finished files, whatever holds them: JSONL, JSON (rows or columns), CSV or TSV, also gzipped.
 
-What holds them is told by the content; CSV alone, which has no mark of its own, by its name. NaN is null, as pandas
-writes what is missing, and so is a whole number that no float holds. Everything is bounded, and a file that cannot be
-read is named with the place and the way out. Seed data, which may be larger than memory, have ``tables``.
+What holds them is told by the content; CSV alone (``cells``), which has no mark of its own, by its name. UTF-16, as
+spreadsheets and PowerShell write it, is read as UTF-8 is. NaN is null, as pandas writes what is missing, and so is a
+whole number that no float holds. Everything is bounded, and a file that cannot be read is named with the place and the
+way out. Seed data, which may be larger than memory, have ``tables``.
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
@@ -15,27 +15,26 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from selfreward_bench.errors import DataError
+from selfreward_bench.sources.cells import FileRow, Values, delimited, held, whole_number
 from selfreward_bench.sources.tables import unpacked_limit
-from selfreward_bench.storage import decoding, jsonl
+from selfreward_bench.storage import decoding, jsonl, kinds
 from selfreward_bench.storage.files import os_errors
 
 __all__ = [
     "SUFFIXES",
-    "FileRow",
     "content_of",
     "decode",
     "decode_row",
     "first_row",
     "iterate_rows",
     "read_rows",
-    "whole_number",
 ]
 
 _PLAIN: Final = (".json", ".jsonl", ".csv", ".tsv")
@@ -43,26 +42,9 @@ SUFFIXES: Final = (*_PLAIN, *(f"{suffix}.gz" for suffix in _PLAIN))
 MAX_BYTES: Final = 512 * 2**20  # unpacked
 MAX_ROWS: Final = 1_000_000
 _HEAD: Final = 2**20  # bytes in which a first row ends, nearly always
-_DIGITS: Final = 300  # of a whole number; more would be infinite as a float
 _HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")  # of a character beyond the first plane
 
 T = TypeVar("T", bound=BaseModel)
-Values = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """One row.
-
-    Attributes:
-        place: for messages: ``FILE:LINE``, or ``FILE: row N`` (from 0).
-        values: by column.
-        texts: whether all values are texts, as in CSV.
-    """
-
-    place: str
-    values: Values
-    texts: bool = False
 
 
 def read_rows(path: Path) -> list[FileRow]:
@@ -74,8 +56,8 @@ def iterate_rows(path: Path) -> Iterator[FileRow]:
     """The rows of a file.
 
     A JSON file holds a list of objects, or columns as pandas writes them (``{"output": {"0": ...}}``, ``{"output":
-    [...]}``, ``split`` and ``table``). Cells of CSV are texts, empty ones null. Halves of characters (lone surrogates),
-    which no file takes, become U+FFFD.
+    [...]}``, ``split`` and ``table``). Cells of CSV are texts (see ``held``), empty ones null. Halves of characters
+    (lone surrogates), which no file takes, become U+FFFD.
 
     Raises:
         DataError: the file cannot be read, is damaged, holds no rows or rows that are no objects.
@@ -111,7 +93,7 @@ def first_row(path: Path) -> Values:
 
 
 def content_of(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """What a file holds, unpacked, or the first ``limit`` bytes of it; without a byte order mark.
+    """What a file holds, unpacked, or the first ``limit`` bytes of it; in UTF-8 without a byte order mark.
 
     Raises:
         DataError: it is not there, damaged or too large.
@@ -128,16 +110,10 @@ def content_of(path: Path, limit: int = MAX_BYTES) -> bytes:
             raise DataError(f"{path} is damaged ({error}). Get or save it again.") from error
     if whole and len(content) > bound:
         raise DataError(f"{path} holds more than {bound:,} bytes; no file of finished outputs is that large.")
-    return content.removeprefix(b"\xef\xbb\xbf")
-
-
-def whole_number(digits: str) -> int | None:
-    """For ``json``: a whole number; None of one with more digits than any count or score has.
-
-    >>> whole_number("12"), whole_number("9" * 400)
-    (12, None)
-    """
-    return int(digits) if len(digits) <= _DIGITS else None
+    try:
+        return kinds.in_utf8(content, cut=not whole)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is damaged ({error}). {_AGAIN}") from error
 
 
 # --- what holds the rows
@@ -151,7 +127,7 @@ def _rows(path: Path, content: bytes) -> Iterator[FileRow]:
     name = path.name.removesuffix(".gz")
     begins = content[:_HEAD].lstrip()[:1]
     if name.endswith((".csv", ".tsv")) and begins not in (b"[", b"{"):
-        return _delimited(path, _text(path, content), "\t" if name.endswith(".tsv") else ",")
+        return delimited(path, _text(path, content), "\t" if name.endswith(".tsv") else ",")
     if begins == b"[":
         return _elements(path, _text(path, content))
     if begins == b"{" and (name.endswith(".jsonl") or _has_lines(content)):
@@ -167,7 +143,9 @@ def _text(path: Path, content: bytes) -> str:
     except UnicodeDecodeError as error:
         if error.reason == "unexpected end of data" and len(content) == _HEAD:
             return content.decode(errors="ignore")  # only a head was read
-        raise DataError(f"{path} is no JSON in UTF-8 ({error}). Was writing it cut off? Save it again.") from error
+        if (kind := kinds.kind_of(content)) not in (kinds.JSONL, kinds.JSON_ARRAY):
+            raise DataError(f"{path} is {kind}; rows are read from {', '.join(SUFFIXES)}.") from error
+        raise DataError(f"{path} is no text in UTF-8 ({error}). Was writing it cut off? Save it as UTF-8.") from error
 
 
 def _has_lines(content: bytes) -> bool:
@@ -257,19 +235,6 @@ def _of_columns(found: dict[str, Any]) -> Sequence[Any] | None:
     return None
 
 
-def _delimited(path: Path, text: str, delimiter: str) -> Iterator[FileRow]:
-    csv.field_size_limit(jsonl.MAX_LINE_BYTES)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        for number, cells in enumerate(reader):
-            place = f"{path}: row {number}"
-            if None in cells:
-                raise DataError(f"{place} has more cells than the header. Save it again with quotes around texts.")
-            yield FileRow(place, {str(name): cell or None for name, cell in cells.items()}, texts=True)
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}. Was writing it cut off? Save it again.") from error
-
-
 def _parsed(place: str, text: str, way_out: str) -> Any:
     try:
         return json.loads(text, parse_constant=lambda _: None, parse_int=whole_number)
@@ -316,10 +281,10 @@ def decode_row(row: FileRow, model: type[T]) -> T:
         DataError: it is none.
     """
     given = {key: value for key, value in row.values.items() if value is not None or _must_be_there(model, key)}
-    if not row.texts:
+    if not row.delimiter:
         return decoding.decode(json.dumps(given).encode(), model, row.place)
     try:
-        return _from_texts(given, model)
+        return _from_texts(row, given, model)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(map(str, problem["loc"]))
@@ -333,13 +298,10 @@ def _must_be_there(model: type[BaseModel], key: str) -> bool:
     return field is not None and field.is_required()
 
 
-def _from_texts(cells: Values, model: type[T]) -> T:
-    """A record from the cells of CSV, which hold numbers as they are written, and lists and objects as JSON."""
+def _from_texts(row: FileRow, cells: Values, model: type[T]) -> T:
+    """A record from the cells of CSV: what is no text there is read as ``held`` says."""
     try:
         return model.model_validate(cells, strict=False)
     except ValidationError as error:
         wrong = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
-    folded = {name: cells[name] for name in wrong if str(cells.get(name, "")).lstrip().startswith(("[", "{"))}
-    with suppress(ValueError, RecursionError):
-        cells = cells | {name: json.loads(text) for name, text in folded.items()}
-    return model.model_validate(cells, strict=False)
+    return model.model_validate(cells | {name: held(row, name) for name in wrong if name in cells}, strict=False)

@@ -27,6 +27,7 @@ from selfreward_bench.engines.served.faults import (
     LimitedError,
     TransientError,
     clean,
+    other_interface,
     parse_json,
     parse_retry_after,
     parse_usage,
@@ -182,13 +183,15 @@ class Client:
             raw = await self._post(session, call, sent)
             body = self._read(raw, sent, call)
             billed = parse_usage(body)
+            if advice := other_interface(body):
+                raise EngineError(f"{self.spec.name}: {advice}")
             _check(body, check, billed)
             return self._response(call, raw, body, changes)
         except FaultError as fault:
             billed = fault.usage
             raise
         except EngineError:
-            billed = Usage()
+            billed = billed or Usage()
             raise
         finally:
             self.cost += self.budget.settle(reservation, billed)
@@ -328,6 +331,7 @@ class Client:
 
     def _read(self, raw: bytes, sent: Mapping[str, Any], call: Call) -> dict[str, Any]:
         """A 200's body; also one that is an error all the same."""
+        body: dict[str, Any] = {}
         try:
             body = parse_json(raw)
         except ValueError as error:
@@ -336,7 +340,7 @@ class Client:
                 what = f"no valid JSON: {clean(error)}{page}" if begins else "an empty answer"
                 raise TransientError(what, usage=None) from None
         else:
-            if body.get("choices"):
+            if body.get("choices") or other_interface(body):
                 return body
         said = read_error(raw, call.texts)
         if not said.words:

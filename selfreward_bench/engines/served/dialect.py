@@ -50,7 +50,7 @@ _REFUSED: Final = re.compile(
 )
 _SYSTEM: Final = re.compile(
     r"system(role|message|prompt|instruction)|role\w{0,20}system|gotsystem|developerinstruction|rolesmustalternate"
-    r"|onlyuser(and|,)?assistant"
+    r"|user(and|or)?assistant|invalidvaluesystem|(first|initial)message\w{0,40}user"
 )
 _STREAM: Final = re.compile(
     r"(only|must|require\w{0,3})\w{0,30}stream|stream(ing)?(mode)?(is)?(only|required|mustbe)|nonstreamingcall"

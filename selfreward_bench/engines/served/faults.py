@@ -27,6 +27,7 @@ __all__ = [
     "Problem",
     "TransientError",
     "clean",
+    "other_interface",
     "parse_json",
     "parse_retry_after",
     "parse_usage",
@@ -35,6 +36,15 @@ __all__ = [
 ]
 
 _EXCERPT: Final = 200  # characters of other people's texts in a message
+#: fields of answers, whose they are, and where the same server speaks OpenAI's
+_INTERFACES: Final = (
+    ({"message", "done"}, "Ollama's own", "http://localhost:11434/v1"),
+    ({"response", "done"}, "Ollama's own", "http://localhost:11434/v1"),
+    ({"content", "stop_reason"}, "Anthropic's own", "https://api.anthropic.com/v1"),
+    ({"candidates"}, "Gemini's own", "https://generativelanguage.googleapis.com/v1beta/openai"),
+    ({"promptFeedback"}, "Gemini's own", "https://generativelanguage.googleapis.com/v1beta/openai"),
+    ({"output", "status"}, "OpenAI's newer (responses)", "https://api.openai.com/v1"),
+)
 _MAX_TOKENS: Final = 10**9  # a count beyond this is a server's mistake
 
 
@@ -51,6 +61,18 @@ def parse_json(raw: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("no JSON object")
     return value
+
+
+def other_interface(body: Mapping[str, Any]) -> str:
+    """What to do about an answer in a known interface that is not the one asked for; empty of any other body.
+
+    >>> other_interface({"model": "llama3", "message": {"role": "assistant", "content": "A"}, "done": True})
+    "It answers in Ollama's own interface: name its OpenAI-compatible one, such as http://localhost:11434/v1."
+    """
+    if body.get("choices") or body.get("error"):
+        return ""
+    whose = next(((name, url) for fields, name, url in _INTERFACES if fields <= body.keys()), None)
+    return "It answers in {} interface: name its OpenAI-compatible one, such as {}.".format(*whose) if whose else ""
 
 
 def parse_usage(body: Mapping[str, Any]) -> Usage | None:

@@ -41,6 +41,33 @@ def values(outcome: Outcome) -> dict[str, float | None]:
     return {name: metric.value for name, metric in found.items()}
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("id;label;ab;ba\np;A;A;tie\n", (1.0, 0.5)),
+        ('subset,results,scores_chosen,scores_rejected\nx,0,"[1.5]","[0.5]"\n', (1.0, None)),
+        ("subset;results;scores_chosen;scores_rejected\nx;0;10,5;9,5\n", (1.0, None)),
+        ('chosen\tprometheus_score\nA\t["B", "A"]\n', (0.0, None)),
+        ('label,source,judgments\nA>B,x,"[{""decision"": ""A>B""}, {""decision"": ""A=B""}]"\n', (1.0, 0.5)),
+    ],
+)
+def test_verdicts_in_csv_are_those_in_json(tmp_path: Path, content: str, said: tuple[float, float | None]) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(content)
+    (pair,) = read_verdicts(path).pairs
+    assert (pair.ab, pair.ba) == said
+
+
+def test_scores_in_csv_that_are_no_json_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("chosen,prometheus_score\nA,['A']\n")
+    with pytest.raises(DataError, match=r"row 0: 'prometheus_score' is no JSON"):
+        read_verdicts(path)
+    path.write_text('subset,scores,num_correct\nx,"[[5.0], [1.0]]",1\n')
+    (pair,) = read_verdicts(path).pairs
+    assert pair.credit == 1.0
+
+
 def own(*said: tuple[Any, ...]) -> list[dict[str, Any]]:
     return [{"id": f"p{i}", "label": label, "ab": ab, "ba": ba} for i, (label, ab, ba) in enumerate(said)]
 

@@ -65,6 +65,21 @@ def test_rows_are_the_same_whatever_holds_them(tmp_path: Path, name: str, *, pac
     assert set(first_row(path)) == {"id", "text", "score"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("name", ["lines.jsonl", "list.json", "columns.json", "cells.csv", "cells.tsv"])
+def test_rows_are_the_same_in_any_unicode(tmp_path: Path, name: str, encoding: str) -> None:
+    path = holds(name, tmp_path, packed=False)
+    path.write_bytes(path.read_text().replace("one", "\U0001f600ne").encode(encoding))
+    assert decode(path, Scored)[0] == Scored(id="a", text="\U0001f600ne, two", score=1.5)
+    assert set(first_row(path)) == {"id", "text", "score"}
+
+
+def test_a_beginning_in_utf_16_may_end_within_a_character(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(("{}\n" + "\U0001f600" * 99).encode("utf-16"))
+    assert content_of(path, 15) == "{}\n\U0001f600".encode()
+
+
 def test_nan_is_null_and_halves_of_characters_are_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('[{"id": "\\ud800x\\ud83d\\ude00", "score": NaN}]')
@@ -122,8 +137,11 @@ def test_of_a_long_list_the_first_row_is_known_before_the_last(tmp_path: Path) -
         ("a.json", b"[" * 100_000, "nested too deeply"),
         ("a.jsonl", b'{"id": 1}\n{"id": \n', r"a\.jsonl:2 is not valid JSON"),
         ("a.csv", b"id,score\na,1,2\n", "row 0 has more cells than the header"),
-        ("a.csv", b'id,score\n"a,1\n', "line 1: .* cut off"),
-        ("a.json", b"\xff\xfe[", "no JSON in UTF-8"),
+        ("a.csv", b'id,score\n"a,1\n', "line 2: .* cut off"),
+        ("a.csv", b"id,score,id\n", "the column 'id' twice"),
+        ("a.csv", b"id,score\ncaf\xe9,1\n", "no text in UTF-8 .* Save it as UTF-8"),
+        ("a.csv", b"PK\x03\x04\xff", "a zip archive, as workbooks are"),
+        ("a.json", b"\xff\xfe[", "is damaged .*utf-16"),
         ("a.json.gz", gzip.compress(b"[]" * 99, mtime=0)[:-9], "is damaged"),
     ],
 )

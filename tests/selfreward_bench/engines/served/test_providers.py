@@ -197,6 +197,9 @@ def test_reasons_that_settle_one_sample(store: ResponseStore, script: Script, re
         (lambda a: (200, {"error": "Unexpected endpoint or method. (POST /chat)"}), "Unexpected endpoint.*ends in /v1"),
         (lambda a: (200, {"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}), "used up"),
         (lambda a: error("Invalid API key", 403), "wants a key"),
+        (lambda a: (200, {"message": {"content": "m"}, "done": True}), "Ollama's own .*11434/v1"),
+        (lambda a: (200, {"candidates": [{"content": {"parts": [{"text": "m"}]}}]}), "Gemini's own .*/openai"),
+        (lambda a: (200, {"object": "response", "status": "completed", "error": None, "output": []}), "api.openai.com"),
     ],
 )
 def test_what_meets_every_request_stops_at_once(store: ResponseStore, script: Script, words: str) -> None:
@@ -207,6 +210,27 @@ def test_what_meets_every_request_stops_at_once(store: ResponseStore, script: Sc
             written(engine, [ask(f"r{i}") for i in range(50)])
         assert len(server.asked) <= 4
     assert budget.spent == 0  # those that were under way may have been billed
+
+
+@pytest.mark.parametrize("body", [[], [{"generated_text": "m"}], {"choices": [None]}, {"id": "x"}, ""])
+def test_an_answer_without_choices_is_told_as_that(store: ResponseStore, body: object) -> None:
+    with scripted_server(lambda a: (200, body)) as server:
+        engine = ServedEngine(f"m@{server.url}", store=store, limits=FAST)
+        assert written(engine, [ask("a")]) == []
+    assert "last: no choices in the answer" in engine.failures["a"]
+
+
+def test_an_answer_of_another_interface_is_paid_for_as_counted(store: ResponseStore) -> None:
+    body = {"content": [{"type": "text", "text": "m"}], "stop_reason": "end_turn"}
+    with scripted_server(lambda a: (200, body | {"usage": {"input_tokens": 50, "output_tokens": 10}})) as server:
+        budget = Budget(PriceTable(models={"m": Price(prompt=1, completion=10)}))
+        engine = ServedEngine(f"m@{server.url}", store=store, limits=FAST, concurrency=1, budget=budget)
+        with pytest.raises(
+            EngineError, match=r"m@http.*: It answers in Anthropic's own .*https://api\.anthropic\.com/v1"
+        ):
+            written(engine, [ask("a"), ask("b")])
+        assert len(server.asked) == 1
+    assert budget.spent == pytest.approx(150e-6)
 
 
 def test_an_error_in_a_200_is_told_with_its_words_and_costs_nothing(store: ResponseStore) -> None:

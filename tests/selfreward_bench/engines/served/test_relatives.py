@@ -220,6 +220,9 @@ def test_a_refused_parameter_is_changed_and_nothing_else(
     "words",
     [
         "System role not supported",
+        "messages.0.role: Input should be 'user' or 'assistant'",
+        "Invalid value: 'system'. Supported values are: 'user', 'assistant'.",
+        "The first message must have role 'user'",
         "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
         "Developer instruction is not enabled for models/gemma-3-27b-it",
         "This model doesn't support system messages. Try again without a system message.",
