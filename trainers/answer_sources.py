@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 from selfreward_bench.storage.records import Made, Records
 from selfreward_bench.types import Completion
 
-__all__ = ["BLOCK", "FILES", "joined", "read", "source_of"]
+__all__ = ["BLOCK", "FILES", "joined", "named", "read", "source_of"]
 
 R = TypeVar("R")
 
@@ -39,6 +39,15 @@ def source_of(index: int) -> str:
     ('own', 'first')
     """
     return _ORDER[index // BLOCK]
+
+
+def named(side: str) -> tuple[str, ...]:
+    """Whose answers a side of a pair is made of (``pairs.chosen_from``, ``pairs.rejected_from``).
+
+    >>> named("own"), named("own-or-first")
+    (('own',), ('own', 'first'))
+    """
+    return tuple(side.split("-or-"))
 
 
 def read(directory: Path, sources: Iterable[str]) -> Sequence[Completion]:

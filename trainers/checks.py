@@ -98,3 +98,19 @@ def require_pairs(model: str, counts: Mapping[str, float]) -> None:
         "candidates.sampling.max_new_tokens, or train the model longer to end them. Set it in "
         f"srbench.yaml and go on with --from-stage {model}/pairs, or the earlier stage that it belongs to."
     )
+
+
+def require_positives(model: str, counts: Mapping[str, float]) -> None:
+    """A round must add something to learn, or its model would be the one before under another name.
+
+    Raises:
+        TrainingError: no answer got the judge's top grade; says what became of them.
+    """
+    if counts["positives"]:
+        return
+    listing = ", ".join(f"{name} {value:g}" for name, value in counts.items())
+    raise TrainingError(
+        f"{model}: no answer got the judge's top grade ({listing}), so there is nothing that the round before did not "
+        f"learn from. Look at the counts of {model}/judgments, raise candidates.count, or train the judge on more EFT "
+        f"data; then go on with --from-stage {model}/candidates, or the earlier stage that it belongs to."
+    )

@@ -11,19 +11,23 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from selfreward_bench.config import EngineConfig
+from selfreward_bench.config import EngineConfig, PairsConfig
 from selfreward_bench.engines.base import TOO_LONG
 from selfreward_bench.judges.pointwise import JudgeItem
 from selfreward_bench.progress import Reporter
 from selfreward_bench.storage import jsonl
-from selfreward_bench.types import Judgment, Reward
+from selfreward_bench.types import Completion, Judgment, Prompt, Reward
 from trainers.likelihood import write_likelihoods
+from trainers.pairs import usable_sides
 
 __all__ = ["FILES", "alpha_of", "length_regularised", "write_implicit"]
 
 #: log-probabilities of the answers, under the model and under its reference
 FILES: Final = ("likelihood.model.jsonl", "likelihood.reference.jsonl")
 _HALVINGS: Final = 60
+
+Scored = tuple[float, int]
+Group = tuple[Sequence[Scored], Sequence[Scored]]
 
 
 def write_implicit(
@@ -79,63 +83,64 @@ def write_implicit(
     return {name: float(value) for name, value in counts.items()}
 
 
-def length_regularised(
-    rewards: Sequence[Reward], judgments: Sequence[Judgment], alpha: float | None
-) -> tuple[list[Reward], float]:
-    """The rewards less ``alpha`` times the answer's tokens.
+def length_regularised(rewards: Iterable[Reward], judgments: Iterable[Judgment], alpha: float) -> list[Reward]:
+    """The rewards less ``alpha`` times the answer's tokens."""
+    tokens = {f"{j.prompt_id}/{j.index}": _tokens(j) for j in judgments}
+    return [r if r.score is None else r.model_copy(update={"score": r.score - alpha * tokens[r.id]}) for r in rewards]
+
+
+def alpha_of(
+    rewarded: Iterable[tuple[Prompt, list[Completion], list[Reward]]],
+    judgments: Iterable[Judgment],
+    config: PairsConfig,
+) -> float:
+    """What is to be taken off per token: the least at which the best answers of the prompts are, in the mean, no longer
+    than the worst.
+
+    Answers that can be in no pair (cut off, say) do not count, as with the authors.
 
     Args:
-        alpha: None finds it: the least one at which the best answers of the prompts are, in the mean, no longer than
-            the worst.
-
-    Returns:
-        The rewards, and alpha.
+        rewarded: each prompt with its answers and their rewards, nothing taken off.
+        judgments: which tell how long an answer is: of the first of equal ones.
+        config: whose answers are chosen and rejected.
     """
     tokens = {f"{j.prompt_id}/{j.index}": _tokens(j) for j in judgments}
-    if alpha is None:
-        alpha = _found(rewards, tokens)
-    shaped = [r if r.score is None else r.model_copy(update={"score": r.score - alpha * tokens[r.id]}) for r in rewards]
-    return shaped, alpha
+    groups = []
+    for _, answers, rewards in rewarded:
+        lengths = {a.text: tokens[a.id] for a in reversed(answers) if a.id in tokens}
+        chosen, rejected = (
+            [(c.score, lengths[c.text]) for c in side] for side in usable_sides(answers, rewards, config)
+        )
+        if chosen:
+            groups.append((chosen, rejected))
+    return _found(groups)
 
 
-def alpha_of(judgments: Iterable[Judgment], alpha: float | None) -> float:
-    """What is taken off per token: as the settings say, or found (see ``length_regularised``)."""
-    if alpha is not None:
-        return alpha
-    found, tokens = [], {}
-    for judgment in judgments:
-        of, known = judgment.prompt_id, int(judgment.score is not None)
-        found.append(Reward(prompt_id=of, index=judgment.index, score=judgment.score, n_parsed=known, n_judgments=1))
-        tokens[found[-1].id] = _tokens(judgment)
-    return _found(found, tokens)
-
-
-def _found(rewards: Sequence[Reward], tokens: dict[str, int]) -> float:
-    groups: dict[str, list[tuple[float, int]]] = {}
-    for reward in rewards:
-        if reward.score is not None:
-            groups.setdefault(reward.prompt_id, []).append((reward.score, tokens[reward.id]))
-    asked = [group for group in groups.values() if len(group) > 1]
-    if longer(asked, 0.0) <= 0:
+def _found(groups: Sequence[Group]) -> float:
+    if longer(groups, 0.0) <= 0:
         return 0.0
     low, high = 0.0, 1.0
-    while longer(asked, high) > 0 and high < 1e6:
+    while longer(groups, high) > 0 and high < 1e6:
         low, high = high, 2 * high
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if longer(asked, middle) > 0 else (low, middle)
+        low, high = (middle, high) if longer(groups, middle) > 0 else (low, middle)
     return high
 
 
-def longer(groups: Sequence[Sequence[tuple[float, int]]], alpha: float) -> float:
-    """By how many tokens the best answers are longer than the worst, in the mean; answers are (reward, tokens).
+def longer(groups: Sequence[Group], alpha: float) -> float:
+    """By how many tokens the best answers are longer than the worst, in the mean.
 
     It falls as ``alpha`` rises: whatever is longer loses more.
+
+    Args:
+        groups: of each prompt the answers that may be chosen and those that may be rejected, as (reward, tokens).
     """
     total = 0
-    for group in groups:
-        ranked = sorted((score - alpha * length, -length) for score, length in group)
-        total += ranked[0][1] - ranked[-1][1]
+    for chosen, rejected in groups:
+        best = max((score - alpha * length, -length) for score, length in chosen)
+        worst = min((score - alpha * length, -length) for score, length in rejected)
+        total += worst[1] - best[1]
     return total / len(groups) if groups else 0.0
 
 

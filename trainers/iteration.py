@@ -14,7 +14,7 @@ from selfreward_bench.errors import IncompatibleRunError, UnknownNameError
 from selfreward_bench.models.opening import Services
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.storage.rundir import RunDir
-from trainers import variants
+from trainers import methods
 from trainers.commands import require as require_launch
 from trainers.environment import one_process
 from trainers.examination import examine_run
@@ -80,8 +80,9 @@ def run_iteration(
         check_model(run.config, last)
         if last not in finished_models(run):
             require_launch(run.config.train)
-            variants.check(run.config)
+            methods.check(run.config, oracle=oracle is not None)
             loop.helpers.check()  # what is wrong with names, keys and seed data is said first: it takes no time
+            loop.check_reward()
             loop.seed_ift()
             examine_run(run, base_directory(run.config), flight=preflight, reporter=loop.reporter)
         made = []

@@ -59,9 +59,9 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """At most so many tokens have: the ``context`` that asks for a new prompt, a new ``prompt``, one with its answer
-    (``answered``), what a judge reads (``judged``), the longest example of ``ift`` and of all of ``sft``, and a
-    judgment that is rehearsed (0 where none is)."""
+    """At most so many tokens have: the ``context`` that asks for a new prompt, a new ``prompt``, one with its answer or
+    what else is preferred (``answered``), what a judge reads (``judged``), the longest example of ``ift`` and of all of
+    ``sft``, and a judgment that is rehearsed (0 where none is)."""
 
     ift: int
     sft: int
@@ -124,15 +124,16 @@ def bounds(config: RunConfig, measured: Measured, positions: int | None) -> Leng
     prompt = prompts.sampling.max_new_tokens + measured.frame
     answer = config.candidates.sampling.max_new_tokens
     judged = measured.rubric + prompts.sampling.max_new_tokens + answer
+    judgment = min(judged + written_by_judge(config), config.dpo.max_length, most)
     ift = trained(measured.ift, config.sft.max_length)
     return Lengths(
         ift=ift,
         sft=max(ift, trained(measured.eft, config.sft.max_length)),
         context=min(context, _before(most, prompts.sampling.max_new_tokens)),
         prompt=min(prompt, _before(most, answer)),
-        answered=min(prompt + answer, config.dpo.max_length, most),
+        answered=max(min(prompt + answer, config.dpo.max_length, most), judgment if config.meta.by != "none" else 0),
         judged=min(judged, _before(most, written_by_judge(config))),
-        rehearsed=min(judged + written_by_judge(config), config.dpo.max_length, most) if config.rehearsal.what else 0,
+        rehearsed=judgment if config.rehearsal.what else 0,
     )
 
 

@@ -18,10 +18,10 @@ from selfreward_bench.config import PairsConfig
 from selfreward_bench.errors import DataError, UnknownNameError
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.types import Completion, Message, PreferencePair, Prompt, Reward
-from trainers.answer_sources import source_of
+from trainers.answer_sources import named, source_of
 from trainers.answers import Answers
 
-__all__ = ["STRATEGIES", "Candidate", "Draw", "PairResult", "make_pairs", "numbered", "pair_up"]
+__all__ = ["STRATEGIES", "Candidate", "Draw", "PairResult", "make_pairs", "numbered", "pair_up", "usable_sides"]
 
 _EPSILON: Final = 1e-9  # means of the same grades in another order differ by less than this
 
@@ -69,7 +69,8 @@ def best_worst(chosen: Side, rejected: Side, draw: Draw) -> Matched:
 def best_random(chosen: Side, rejected: Side, draw: Draw) -> Matched:
     """The highest reward against one of the others, whichever is drawn: a rejected answer that is no extreme."""
     best = _best(chosen)
-    return [(best, draw.random.choice([c for c in rejected if c.index != best.index]))]
+    others = [c for c in rejected if c.index != best.index]
+    return [(best, draw.random.choice(others))] if others else best_worst(chosen, rejected, draw)
 
 
 def all_above_gap(chosen: Side, rejected: Side, draw: Draw) -> Matched:
@@ -181,6 +182,11 @@ def pair_up(
     return _counts(n_prompts, gaps, lengths, lost)
 
 
+def usable_sides(answers: Sequence[Completion], rewards: Iterable[Reward], config: PairsConfig) -> tuple[Side, Side]:
+    """Which answers to a prompt may be chosen, and which rejected; nothing where there is no pair to be made."""
+    return _sides(answers, _scores(rewards), config, Counter())
+
+
 def _pairs_of(
     prompt: Prompt,
     answers: Sequence[Completion],
@@ -229,14 +235,13 @@ def _sides(
     answers: Sequence[Completion], scores: Mapping[str, float | None], config: PairsConfig, lost: Counter[str]
 ) -> tuple[Side, Side]:
     """Who may be chosen and who rejected; nothing where there are not two."""
-    chosen, rejected = (
-        [a for a in answers if source_of(a.index) == source] for source in (config.chosen_from, config.rejected_from)
-    )
-    usable = _usable(chosen, scores, lost)
-    if config.chosen_from == config.rejected_from:
-        return (usable, usable) if len(usable) > 1 else ((), ())
-    others = _usable(rejected, scores, lost)
-    return (usable, others) if usable and others else ((), ())
+    sides = [named(side) for side in (config.chosen_from, config.rejected_from)]
+    if set(sides[0]) & set(sides[1]):  # an answer may be on either, and counts once
+        usable = _usable([a for a in answers if source_of(a.index) in sides[0] + sides[1]], scores, lost)
+        chosen, rejected = ([c for c in usable if source_of(c.index) in side] for side in sides)
+        return (chosen, rejected) if chosen and rejected and len(usable) > 1 else ((), ())
+    chosen, rejected = (_usable([a for a in answers if source_of(a.index) in side], scores, lost) for side in sides)
+    return (chosen, rejected) if chosen and rejected else ((), ())
 
 
 def _pairs(prompt: Prompt, sides: tuple[Side, Side], draw: Draw, lost: Counter[str]) -> list[PreferencePair]:

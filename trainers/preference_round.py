@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from selfreward_bench.config import SEEDS, PairsConfig
 from selfreward_bench.judges.prompts import load_judge_prompt
@@ -49,13 +49,13 @@ class PreferenceRound(Variants):
         self.reward(model, parent)
         if self.config.consistency and parent != "M1":
             self.agree(model, parent)
-        if self.config.pairs.chosen_from == "next":
+        if "next" in answer_sources.named(self.config.pairs.chosen_from):
             self.look_ahead(model, parent)
         self.prefer(model)
         self.check_made_by(f"{model}/candidates", parent)
-        records = self.checked_pairs(model)
         if self.config.learn == "positives":
             return self.learn_positives(model)
+        records = self.checked_pairs(model)
         inputs = {"pairs": self.outputs(f"{model}/pairs")["pairs.jsonl"]}
         if self.config.meta.by != "none":
             records = answer_sources.joined([records, self.judge_pairs(model, parent)])
@@ -81,8 +81,8 @@ class PreferenceRound(Variants):
 
     def paired(self, model: str, *, ahead: bool = False) -> tuple[str, ...]:
         """Whose answers the pairs of a round are made of."""
-        later = ("next",) if self.config.pairs.chosen_from == "next" and not ahead else ()
-        return (*self.sources(model), *later)
+        later = "next" in answer_sources.named(self.config.pairs.chosen_from) and not ahead
+        return (*self.sources(model), *(("next",) if later else ()))
 
     def learn_positives(self, model: str) -> Iteration:
         """SFT from M0 on the seed data and all perfect answers so far, instead of DPO: the paper's ablation."""
@@ -100,6 +100,7 @@ class PreferenceRound(Variants):
                     jsonl.read(self.path(model, "rewards.jsonl"), Reward),
                     load_judge_prompt(self.config.judge.prompt),
                 )
+                checks.require_positives(model, result.counts)
                 jsonl.write(stage.records_path("positives.jsonl"), result.examples)
                 self.finish(stage, result.counts, "positives.jsonl")
         rounds = [f"M{i}" for i in range(2, int(model[1:]) + 1)]
@@ -251,7 +252,7 @@ class PreferenceRound(Variants):
                 self.reporter.started(stage.name, None, "pairs")
                 counts = self.write_pairs(model, stage, sources, list(rooms.values()), self.sides(model, ahead=ahead))
                 self.finish(stage, counts, "pairs.jsonl", "rewards.jsonl")
-                for warning in self.pair_warnings(room):
+                for warning in self.pair_warnings(room) if self.config.learn == "preferences" else ():
                     self.reporter.message(f"Warning: {warning}")
 
     def write_pairs(
@@ -269,7 +270,16 @@ class PreferenceRound(Variants):
         files = [self.path(room, "judgments.jsonl") for room in rooms]
         judgments = answer_sources.joined([Records(file, Judgment, allow_empty=True) for file in files])
         kind, given = self.kind(model), self.given_answers(model)
-        alpha = implicit.alpha_of(judgments, self.config.implicit.alpha) if kind == "implicit" else 0.0
+
+        def rewarded(alpha: float) -> Iterator[tuple[Prompt, list[Completion], list[Reward]]]:
+            return rewards.rewarded(
+                kind, found, judgments, run_seed=self.config.seed, oracle=self.oracle, given=given, alpha=alpha
+            )
+
+        alpha = 0.0
+        if kind == "implicit":
+            said = self.config.implicit.alpha
+            alpha = implicit.alpha_of(rewarded(0.0), judgments, sides) if said is None else said
         with jsonl.writing(stage.records_path("pairs.jsonl")) as add_pairs:
             with jsonl.writing(stage.records_path("rewards.jsonl")) as add_rewards:
 
@@ -277,21 +287,9 @@ class PreferenceRound(Variants):
                     add_pairs(made)
                     add_rewards(rewards_)
 
-                counts = pairs.pair_up(
-                    lambda: rewards.rewarded(
-                        kind,
-                        found,
-                        judgments,
-                        run_seed=self.config.seed,
-                        oracle=self.oracle,
-                        given=given,
-                        alpha=alpha,
-                    ),
-                    sides,
-                    self.config.seed,
-                    take,
-                )
-            checks.require_pairs(model, counts)
+                counts = pairs.pair_up(lambda: rewarded(alpha), sides, self.config.seed, take)
+            if self.config.learn == "preferences":
+                checks.require_pairs(model, counts)
         return counts if kind != "implicit" else {**counts, "alpha": alpha}
 
     def given_answers(self, model: str) -> dict[str, str]:

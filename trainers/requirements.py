@@ -251,6 +251,10 @@ def _load(
         each = (config.seeds.eft_samples if kind == "reviews" else config.judge.samples) if sampled else 1
         read = units * lengths.judged // each
         written = units * (config.judge.sampling.max_new_tokens if sampled else written_by_judge(config))
+    elif kind == "meta" and config.meta.by == "elo":
+        asked = units * config.judge.samples * (config.judge.samples - 1)  # every two judgments, in both orders
+        read = asked * (lengths.judged + 2 * config.judge.sampling.max_new_tokens)
+        written = asked * config.meta.max_new_tokens
     elif kind == "rehearsal":
         asked = most_asked(config, units)
         read, written = asked * lengths.judged, asked * config.judge.sampling.max_new_tokens

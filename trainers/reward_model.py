@@ -7,6 +7,7 @@ with an answer by its own chat template; without one, as a pair of texts, as cla
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,7 +44,11 @@ class RewardModel:
             )
         self.name, self._config, self._engine = config.name, config, engine
         self._directory: Path = local_directory(config.name)
-        self.fingerprint = weights_fingerprint(self._directory)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of its weights."""
+        return weights_fingerprint(self._directory)
 
     @property
     def key(self) -> str:
@@ -59,14 +64,18 @@ class RewardModel:
         Raises:
             EngineError: it is no sequence classifier with one output, or some of its weights are not there.
         """
+        from selfreward_bench.engines.loading import choose_device
+
         reporter.started(stage, len(items), "rewards")
-        model, tokenizer, device = self._load()
+        model, tokenizer = self._load()
+        device = choose_device(self._engine.device)
+        model = model.to(device).eval()
         ids = [_encoded(tokenizer, item) for item in items]
         limit = min(self._config.max_length, _positions(model) or self._config.max_length)
 
         def compute(batch: Sequence[int]) -> list[Judgment]:
             fits = [at for at in batch if len(ids[at]["input_ids"]) <= limit]
-            scores = dict(zip(fits, _scores(model, tokenizer, [ids[at] for at in fits], device), strict=True))
+            scores = dict(zip(fits, _scores(model, [ids[at] for at in fits], device), strict=True))
             return [self._judgment(items[at], scores.get(at)) for at in batch]
 
         found = append_missing(
@@ -85,16 +94,26 @@ class RewardModel:
         reason = TOO_LONG if score is None else None
         return Judgment(prompt_id=item.prompt_id, index=item.index, judge=self.key, score=score, raw="", reason=reason)
 
-    def _load(self) -> tuple[Any, Any, Any]:
+    def check(self) -> None:
+        """Finds out by its files alone whether it can be used, before anything is made.
+
+        Raises:
+            EngineError: as ``write``.
+        """
+        self._load(device_map="meta")
+
+    def _load(self, **how: str) -> tuple[Any, Any]:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        from selfreward_bench.engines.loading import CHECKED, cause, check_complete, choose_device
+        from selfreward_bench.engines.loading import CHECKED, cause, check_complete
         from trainers.checkpoints import quiet_libraries
 
-        trusted = {"trust_remote_code": self._engine.trust_remote_code}
+        trusted = {"trust_remote_code": self._engine.trust_remote_code, **how}
         try:
             with quiet_libraries():
-                tokenizer = AutoTokenizer.from_pretrained(str(self._directory), **trusted)
+                tokenizer = AutoTokenizer.from_pretrained(
+                    str(self._directory), trust_remote_code=self._engine.trust_remote_code
+                )
                 model, report = AutoModelForSequenceClassification.from_pretrained(
                     str(self._directory), dtype="float32", **CHECKED, **trusted
                 )
@@ -109,11 +128,7 @@ class RewardModel:
                 f"{self.name} has {model.config.num_labels} outputs (num_labels); a reward model has one. Name another "
                 "one in reward_model.name."
             )
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token
-        model.config.pad_token_id = tokenizer.pad_token_id  # by it the classifier knows where a text ends
-        device = choose_device(self._engine.device)
-        return model.to(device).eval(), tokenizer, device
+        return model, tokenizer
 
 
 def _positions(model: Any) -> int | None:
@@ -139,19 +154,38 @@ def _encoded(tokenizer: Any, item: JudgeItem) -> dict[str, list[int]]:
     return {name: list(found[name]) for name in ("input_ids", "token_type_ids") if name in found}
 
 
-def _scores(model: Any, tokenizer: Any, rows: Sequence[dict[str, list[int]]], device: Any) -> list[float]:
+def _scores(model: Any, rows: Sequence[dict[str, list[int]]], device: Any) -> list[float]:
+    """The classifier's number of each text, as it gives it of the text alone.
+
+    Where a text ends, a classifier over a language model knows by ``pad_token_id`` of its configuration, and nothing
+    else; without one it takes the last place, so that other texts are filled up with a word that none of them has.
+    """
     import torch
 
     if not rows:
         return []
+    config = model.config.get_text_config()
+    told, size = config.pad_token_id, model.get_input_embeddings().weight.shape[0]
+    fill = told if told is not None and 0 <= told < size else _unused(rows, size)
+    if fill is None and len(rows) > 1:
+        return [score for row in rows for score in _scores(model, [row], device)]
     width = max(len(row["input_ids"]) for row in rows)
-    fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": 0}
+    fills = {"input_ids": fill or 0, "token_type_ids": 0}
     inputs = {
-        name: torch.tensor([row[name] + [fill[name]] * (width - len(row[name])) for row in rows], device=device)
+        name: torch.tensor([row[name] + [fills[name]] * (width - len(row[name])) for row in rows], device=device)
         for name in rows[0]
     }
     lengths = torch.tensor([[len(row["input_ids"])] for row in rows], device=device)
     inputs["attention_mask"] = (torch.arange(width, device=device)[None] < lengths).long()
-    with torch.inference_mode():
-        scores: list[float] = model(**inputs).logits[:, 0].float().tolist()
+    config.pad_token_id = fill
+    try:
+        with torch.inference_mode():
+            scores: list[float] = model(**inputs).logits[:, 0].float().tolist()
+    finally:
+        config.pad_token_id = told
     return scores
+
+
+def _unused(rows: Sequence[dict[str, list[int]]], size: int) -> int | None:
+    used = {token for row in rows for token in row["input_ids"]}
+    return next((token for token in range(size) if token not in used), None)

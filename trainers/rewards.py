@@ -241,8 +241,7 @@ def oracle_reward(inputs: RewardInputs) -> list[Reward]:
 
 def implicit_reward(inputs: RewardInputs) -> list[Reward]:
     """DICE: beta times the log-ratio of M_t to its reference, less alpha per token."""
-    rewards, _ = length_regularised(mean_rewards(inputs.judgments), inputs.judgments, inputs.alpha)
-    return rewards
+    return length_regularised(mean_rewards(inputs.judgments), inputs.judgments, inputs.alpha)
 
 
 def human_reward(inputs: RewardInputs) -> list[Reward]:

@@ -18,6 +18,7 @@ from selfreward_bench.sources.arrow import HUB_PREFIX
 
 __all__ = [
     "JUDGE",
+    "ORACLE",
     "REVIEWER",
     "SELECTOR",
     "STAGES",
@@ -36,6 +37,7 @@ WRITER: Final = "prompts.writer"
 REVIEWER: Final = "seeds.reviewer"
 JUDGE: Final = "judge.model"
 SELECTOR: Final = "select.judge"
+ORACLE: Final = "oracle"  # as a selector: nobody, and the micro-world's true grades compare
 _ROLES: Final = (WRITER, REVIEWER, JUDGE, SELECTOR)
 
 _FILES: Final = (".jsonl", ".json", ".gz", ".parquet")
@@ -70,7 +72,7 @@ def others(config: RunConfig) -> Iterator[str]:
     """The roles of models that are none of the run's; a control reward needs no judge."""
     for role in _ROLES:
         text = given(config, role)
-        if role == SELECTOR and (text == "oracle" or not config.select.every):
+        if role == SELECTOR and (text == ORACLE or not config.select.every):
             continue
         is_file = role == WRITER and is_prompt_file(text)
         if text not in WORDS and not is_file and not (role == JUDGE and not config.judged):

@@ -12,12 +12,11 @@ from selfreward_bench.micro import data_path
 from selfreward_bench.storage.rundir import Stage
 from selfreward_bench.types import Completion, Prompt
 from trainers import prompt_files, roles, selection
+from trainers.roles import ORACLE
 from trainers.training import TrainResult
 from trainers.workshop import Workshop
 
-__all__ = ["ORACLE", "Selecting"]
-
-ORACLE = "oracle"
+__all__ = ["Selecting"]
 
 
 class Selecting(Workshop):

@@ -16,12 +16,13 @@ from typing import Any, Final
 
 from selfreward_bench.config import Sampling
 from selfreward_bench.engines.base import Engine, GenerationRequest
-from selfreward_bench.judges.pairwise import PairItem, PairwiseJudge, combine, request_id
+from selfreward_bench.judges.pairwise import ORDERS, PairItem, PairwiseJudge, combine, request_id
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.files import write_atomic
 from selfreward_bench.types import Completion, Judgment, Prompt
 from trainers.candidates import generate_missing
+from trainers.replies import SETTLED, unanswered
 from trainers.training import TrainResult
 
 __all__ = [
@@ -175,7 +176,11 @@ def answers_of(
 
 
 def by_judge(judge: PairwiseJudge, prompts: Sequence[Prompt]) -> Verdicts:
-    """Both orders of each pair; orders that disagree are a tie. Equal answers are one without being asked about."""
+    """Both orders of each pair; orders that disagree are a tie. Equal answers are one without being asked about.
+
+    They raise EngineError where the judge left questions open that it may answer later (a server that was gone): taken
+    as unread, they would decide which step is kept.
+    """
 
     def verdicts(path: Path, before: Sequence[Completion], now: Sequence[Completion]) -> list[float | None]:
         old, new = ({c.prompt_id: c.text for c in answers} for answers in (before, now))
@@ -187,6 +192,11 @@ def by_judge(judge: PairwiseJudge, prompts: Sequence[Prompt]) -> Verdicts:
             made = [j for j in batch if request_id(j) not in done]
             jsonl.append(path, made)
             stored += made
+        there = {request_id(j) for j in stored}
+        missing = [name for item in items for order in ORDERS if (name := f"{item.id}/{order}") not in there]
+        failures = judge.engine.failures if missing else {}
+        if waiting := [name for name in missing if failures.get(name) not in SETTLED]:
+            raise unanswered(judge.engine.name, waiting, failures)
         results = {r.prompt_id: r.score for r in combine(stored)}
         return [0.5 if p.id in old and old[p.id] == new.get(p.id) else results.get(p.id) for p in prompts]
 

@@ -170,5 +170,7 @@ class Helpers:
         roles.check(self._config)
         if roles.is_prompt_file(writer := self._config.prompts.writer):
             load_prompts(writer)
+        if self._config.select.every and self._config.select.prompts != "micro":
+            load_prompts(self._config.select.prompts)
         for role in roles.others(self._config):
             self[role].check()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import UnknownNameError
+from trainers.answer_sources import named
 from trainers.implicit import FILES as LIKELIHOODS
 
 BASELINE = "SFT"
@@ -87,12 +88,12 @@ def _round(config: RunConfig, i: int) -> list[StageSpec]:
         StageSpec(f"M{i}/prompts", written, "prompts"),
         StageSpec(f"M{i}/candidates", ("completions.jsonl",), "completions"),
     ]
-    if config.pairs.rejected_from == "first" and i > 2:
+    if "first" in named(config.pairs.rejected_from) and i > 2:
         listed += [StageSpec(f"M{i}/first", ("first.jsonl",), "completions")]
     listed += [StageSpec(f"M{i}/judgments", judgments, "judgments")]
     if config.consistency and i > 2:
         listed += [StageSpec(f"M{i}/consistency", ("earlier.jsonl",), "judgments")]
-    if config.pairs.chosen_from == "next":
+    if "next" in named(config.pairs.chosen_from):
         nested = {
             "pairs": (("pairs.jsonl", "rewards.jsonl"), "pairs"),
             "train": (_TRAINED[2:], "steps"),

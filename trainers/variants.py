@@ -1,16 +1,17 @@
 """What other methods put into a round of preferences (docs/methods.md): answers of others beside the parent's own,
 other rewards, a model that looks ahead, a second judge, pairs of judgments.
 
-Each is a stage of its own, which a run has only where its settings ask for it.
+Each is a stage of its own, which a run has only where its settings ask for it (``trainers.methods`` says which can be).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
-from selfreward_bench.config import SEEDS, DpoConfig, PairsConfig, RunConfig, Sampling
-from selfreward_bench.errors import ConfigError, DataError
+from selfreward_bench.config import SEEDS, DpoConfig, PairsConfig, Sampling
+from selfreward_bench.errors import DataError
 from selfreward_bench.judges.pairwise import PairwiseJudge, combine, request_id
 from selfreward_bench.judges.pointwise import JudgeItem
 from selfreward_bench.judges.pointwise import rewards as mean_rewards
@@ -19,60 +20,18 @@ from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.records import Records
 from selfreward_bench.storage.rundir import Stage
 from selfreward_bench.types import Example, Judgment, PreferencePair, Prompt
-from trainers import answer_sources, candidates, checks, implicit, meta, prompt_files, rewards, roles, seeds
+from trainers import answer_sources, candidates, checks, implicit, meta, prompt_files, rewards, seeds
+from trainers.answer_sources import named
 from trainers.consistency import consistency
 from trainers.making import Making
 from trainers.reward_model import RewardModel
 from trainers.stages import parent_of
 from trainers.workshop import checkpoint_of
 
-__all__ = ["Variants", "check", "problems"]
+__all__ = ["Variants"]
 
 _FIRST = "M1"  # the first model that answers prompts
 _STAGES = {"own": "candidates", "human": "prompts", "first": "first", "next": "next/candidates"}
-
-
-def problems(config: RunConfig) -> Iterator[str]:
-    """``KEY: MESSAGE`` for methods that cannot be with the other settings."""
-    by_itself = config.rewards == "self" and config.judge.model == "self"
-    if (
-        prompt_files.needed(config)
-        and config.prompts.writer != SEEDS
-        and not roles.is_prompt_file(config.prompts.writer)
-    ):
-        yield (
-            "prompts.writer: this method needs prompts that come with an answer. Set prompts.writer to seeds (those of "
-            "seeds.ift), or to a file of instructions with answers (docs/formats.md)."
-        )
-    if config.rewards == "human" and config.pairs.chosen_from != "human":
-        yield "pairs.chosen_from: rewards: human prefers what people wrote; set pairs.chosen_from to human."
-    if config.rewards == "reward-model" and config.reward_model.name is None:
-        yield "reward_model.name: rewards: reward-model needs one: a directory, or OWNER/NAME[@REVISION]."
-    sides = {config.pairs.chosen_from, config.pairs.rejected_from}
-    if config.learn == "positives" and (sides != {"own"} or config.meta.by != "none" or config.consistency):
-        yield "learn: positives trains no preferences: pairs.chosen_from, rejected_from, meta, consistency do nothing."
-    if config.candidates.count > answer_sources.BLOCK:
-        yield f"candidates.count: at most {answer_sources.BLOCK:,} answers to a prompt are told apart."
-    if config.meta.by != "none" and not (by_itself and config.judge.mode == "sampled" and config.judge.samples > 1):
-        yield (
-            "meta.by: preferences between a model's own judgments need several of each answer, in words: rewards: "
-            "self, judge.model: self, judge.mode: sampled and judge.samples of at least 2."
-        )
-    if config.consistency and not (by_itself and config.dpo.loss == "sigmoid" and not config.dpo.label_smoothing):
-        yield (
-            "consistency: CREAM sets the label smoothing of the sigmoid loss, by two of the run's own judges: rewards: "
-            "self, judge.model: self, dpo.loss: sigmoid, dpo.label_smoothing: 0."
-        )
-
-
-def check(config: RunConfig) -> None:
-    """Refuses what cannot be.
-
-    Raises:
-        ConfigError: naming all of it, each with its key.
-    """
-    if found := list(problems(config)):
-        raise ConfigError("The settings do not make a method:\n" + "\n".join(f"  {text}" for text in found))
 
 
 class Variants(Making):
@@ -82,15 +41,16 @@ class Variants(Making):
 
     def sources(self, model: str) -> tuple[str, ...]:
         """Whose answers are rewarded together: the parent's own, people's, those of the first model."""
-        human = ("human",) if self.config.pairs.chosen_from == "human" else ()
-        first = ("first",) if self.config.pairs.rejected_from == "first" and parent_of(model) != _FIRST else ()
+        pairs = self.config.pairs
+        human = ("human",) if pairs.chosen_from == "human" else ()
+        first = ("first",) if "first" in named(pairs.rejected_from) and parent_of(model) != _FIRST else ()
         return ("own", *human, *first)
 
     def sides(self, model: str, *, ahead: bool) -> PairsConfig:
         """Whose answers are chosen and rejected; the first model's own are first ones, too."""
         section = self.config.pairs
         chosen = "own" if ahead else section.chosen_from
-        rejected = "first" if "first" in self.sources(model) else "own"
+        rejected = section.rejected_from if "first" in self.sources(model) else "own"
         return section.model_copy(update={"chosen_from": chosen, "rejected_from": rejected})
 
     def answered(self, model: str, sources: Sequence[str]) -> dict[str, str]:
@@ -167,7 +127,7 @@ class Variants(Making):
         path = stage.records_path("judgments.jsonl")
         self.close()  # the engine's model and this one would be in memory together
         if self.config.rewards == "reward-model":
-            return self.reward_model().write(items, path, reporter=self.reporter, stage=stage.name)
+            return self.reward_model.write(items, path, reporter=self.reporter, stage=stage.name)
         reference = parent_of(parent)
         return implicit.write_implicit(
             (checkpoint_of(self.run, parent), checkpoint_of(self.run, reference)),
@@ -185,14 +145,22 @@ class Variants(Making):
         """Inputs and settings of such a reward."""
         kind = self.kind(model)
         if kind == "reward-model":
-            return {"reward_model": self.reward_model().fingerprint}, {
-                "max_length": self.config.reward_model.max_length
-            }
+            return {"reward_model": self.reward_model.fingerprint}, {"max_length": self.config.reward_model.max_length}
         if kind == "implicit":
             reference = {"reference": self.fingerprint(parent_of(parent))}
             return reference, {"beta": self.config.dpo.beta, "max_length": self.config.dpo.max_length}
         return {}, {}
 
+    def check_reward(self) -> None:
+        """Finds out whether the reward model can be used, where there is one.
+
+        Raises:
+            EngineError: it cannot.
+        """
+        if self.config.rewards == "reward-model":
+            self.reward_model.check()
+
+    @cached_property
     def reward_model(self) -> RewardModel:
         return RewardModel(self.config.reward_model, self.config.engine)
 
@@ -329,6 +297,6 @@ class Variants(Making):
         if self.config.meta.by != "none":
             stage = self.run.finished_stage(f"{model}/meta")
             changed |= {"judge_pairs_by": self.config.meta.by, "judge_pairs": stage.counts["pairs"] if stage else 0}
-        if self.config.consistency:
-            changed["consistency"] = 1 - section.label_smoothing
+        if stage := self.run.finished_stage(f"{model}/consistency") if self.config.consistency else None:
+            changed["consistency"] = stage.counts["consistency"]
         return changed or None

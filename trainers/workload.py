@@ -13,6 +13,7 @@ from selfreward_bench.config import RANKS, SEEDS, DpoConfig, RunConfig, SftConfi
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.storage.rundir import RunDir
 from trainers import roles
+from trainers.answer_sources import named
 from trainers.rehearsal import rows_wanted
 from trainers.stages import BASELINE, StageSpec, stage_kind
 
@@ -49,8 +50,8 @@ def workload(run: RunDir, spec: StageSpec, seeds: SeedCounts, anew: Collection[s
         added = Amount(seeds.ift.number + seeds.eft.number * config.sft.eft_repeat + most, exact=False)
         return _steps(added, config.sft, f"seed data and {most:,} answers at most")
     if kind == "dpo":
-        pairs = finished_records(run, f"{model}/pairs", "pairs", anew) or _most_pairs(run, model, anew)
-        return _steps(pairs, config.dpo, f"{pairs} pairs")
+        pairs, told = _trained_pairs(run, spec, anew)
+        return _steps(pairs, config.dpo, told)
     if kind in ("ift", "eft"):
         return (seeds.ift if kind == "ift" else seeds.eft), "examples", ""
     if kind == "reviews":
@@ -67,27 +68,29 @@ def workload(run: RunDir, spec: StageSpec, seeds: SeedCounts, anew: Collection[s
             "prompts",
             f"from at most {most:,} continuations{_by(config, roles.WRITER)}",
         )
-    if kind in ("pairs", "meta"):
+    if kind == "pairs":
         return _most_pairs(run, model, anew), "pairs", ""
+    if kind == "meta":  # of one answer to each prompt
+        return Amount(asked.number, exact=False), "pairs", ""
     if kind == "positives":
         return Amount(config.prompts.count * config.candidates.count, exact=False), "positives", ""
     if kind == "rehearsal":
-        most = rows_wanted(config, _most_pairs(run, model, anew).number)
+        most = rows_wanted(config, _trained_pairs(run, spec, anew)[0].number)
         return Amount(most, exact=False), "examples", f"{' + '.join(config.rehearsal.what)}"
     answers = asked.times(config.candidates.count)
     if kind == "candidates":
         return answers, "generations", f"{asked} prompts x {config.candidates.count}"
+    distinct = _distinct(run, spec, asked, anew)
     if config.signal_of(model) not in ("self", "rlaif"):
-        return _scored(config, answers)
-    distinct = finished_records(run, f"{model}/candidates", "distinct", anew) or Amount(answers.number, exact=False)
+        return _scored(config, distinct)
     k = config.judge.samples if config.judge.mode == "sampled" else 1
     return distinct.times(k), "judgments", f"{distinct} distinct answers x {k}{_by(config, roles.JUDGE)}"
 
 
-def _scored(config: RunConfig, answers: Amount) -> tuple[Amount, str, str]:
+def _scored(config: RunConfig, distinct: Amount) -> tuple[Amount, str, str]:
     """Rewards that nobody judges."""
     if config.rewards in ("reward-model", "implicit"):
-        return Amount(answers.number, exact=False), "judgments", f"rewards: {config.rewards}"
+        return distinct, "judgments", f"rewards: {config.rewards}"
     return Amount(0), "judgments", f"none: rewards are {config.rewards}"
 
 
@@ -111,12 +114,42 @@ def _steps(records: Amount, section: SftConfig | DpoConfig, origin: str) -> tupl
     return Amount(steps, records.exact), "steps", text
 
 
+def _distinct(run: RunDir, spec: StageSpec, asked: Amount, anew: Collection[str]) -> Amount:
+    """The answers that a stage judges; a round's own judgments are also of those held against the parent's."""
+    config, room = run.config, spec.name.rpartition("/")[0]
+    every = Amount(asked.number * config.candidates.count, exact=False)
+    found = [finished_records(run, f"{room}/candidates", "distinct", anew) or every]
+    if spec.name == f"{spec.model}/judgments":
+        if "first" in named(config.pairs.rejected_from) and spec.model != "M2":
+            found.append(finished_records(run, f"{room}/first", "distinct", anew) or every)
+        if config.pairs.chosen_from == "human":
+            found.append(asked)
+    return found[0] if len(found) == 1 else Amount(sum(one.number for one in found), exact=False)
+
+
 def _most_pairs(run: RunDir, model: str, anew: Collection[str]) -> Amount:
     """A prompt gives at most one pair, but for ``all-above-gap``."""
     asked = finished_records(run, f"{model}/prompts", "prompts", anew) or Amount(run.config.prompts.count)
     n, section = run.config.candidates.count, run.config.pairs
-    most = asked.number * (n * (n - 1) // 2 if section.strategy == "all-above-gap" else 1)
+    chosen, rejected = (
+        sum(1 if source == "human" else n for source in named(side))
+        for side in (section.chosen_from, section.rejected_from)
+    )
+    every = n * (n - 1) // 2 if section.chosen_from == section.rejected_from else chosen * rejected
+    most = asked.number * (every if section.strategy == "all-above-gap" else 1)
     return Amount(min(most, section.max_pairs or most), exact=False)
+
+
+def _trained_pairs(run: RunDir, spec: StageSpec, anew: Collection[str]) -> tuple[Amount, str]:
+    """The pairs of a training, and in words: of answers, and of judgments where these are preferred, too."""
+    room, model = spec.name.rpartition("/")[0], spec.model
+    pairs = finished_records(run, f"{room}/pairs", "pairs", anew) or _most_pairs(run, model, anew)
+    if run.config.meta.by == "none" or room != model:
+        return pairs, f"{pairs} pairs"
+    asked = finished_records(run, f"{model}/prompts", "prompts", anew) or Amount(run.config.prompts.count)
+    judged = finished_records(run, f"{model}/meta", "pairs", anew) or Amount(asked.number, exact=False)
+    both = Amount(pairs.number + judged.number, pairs.exact and judged.exact)
+    return both, f"{pairs} pairs of answers and {judged} of judgments"
 
 
 def finished_records(run: RunDir, stage: str, unit: str, anew: Collection[str]) -> Amount | None:

@@ -16,7 +16,6 @@ from typing import Final
 
 from leaderboards.human.records import Choice, Key, Rating
 from selfreward_bench.errors import DataError
-from selfreward_bench.sources.cells import delimiter_of
 from selfreward_bench.storage.files import os_errors
 from selfreward_bench.storage.kinds import in_utf8
 
@@ -63,7 +62,7 @@ def sheet_of(path: Path) -> str:
     """
     for _, row in _rows(path):
         return row["sheet"]
-    raise DataError(f"{path.name}: there is no row below the header. Send the file that the rating page saves.")
+    raise DataError(f"{path}: there is no row below the header. Send the file that the rating page saves.")
 
 
 def ratings(paths: Sequence[Path], key: Key) -> list[Rating]:
@@ -74,6 +73,11 @@ def ratings(paths: Sequence[Path], key: Key) -> list[Rating]:
     """
     if len(paths) > len(ascii_uppercase):
         raise DataError(f"{len(paths)} files are more raters than there are letters ({len(ascii_uppercase)}).")
+    there: set[Path] = set()
+    for path in paths:  # whatever they are called: browsers give all raters' files one name
+        if (place := path.resolve()) in there:
+            raise DataError(f"{path} is there twice. Each file is one rater: name each of them once.")
+        there.add(place)
     found: list[Rating] = []
     seen: dict[frozenset[tuple[str, str]], str] = {}
     for rater, path in zip(ascii_uppercase, paths, strict=False):
@@ -81,9 +85,9 @@ def ratings(paths: Sequence[Path], key: Key) -> list[Rating]:
         said = frozenset((r.item, r.choice) for r in own)
         if len(said) >= _ALIKE and said in seen:
             raise DataError(
-                f"{path.name} holds the very ratings of {seen[said]}. Each file is one rater: name each of them once."
+                f"{path} holds the very ratings of {seen[said]}. Each file is one rater: name each of them once."
             )
-        seen[said] = path.name
+        seen[said] = str(path)
         found += own
     return found
 
@@ -111,19 +115,19 @@ def _ratings_of(path: Path, rater: str, key: Key) -> list[Rating]:
         listed = "\n".join(f"  {p}" for p in problems[:_SHOWN])
         raise DataError(f"{path} cannot be used as ratings:\n{listed}{more}\nMend these cells; nothing was counted.")
     if not found:
-        raise DataError(f"{path.name}: no item is rated. The column 'choice' takes 1 (first), 2 (second) or 3 (tie).")
+        raise DataError(f"{path}: no item is rated. The column 'choice' takes 1 (first), 2 (second) or 3 (tie).")
     return found
 
 
 def _told(path: Path, number: int, column: str, value: str, why: str) -> str:
     shown = value if len(value) <= _SHOWN_TEXT else f"{value[:_SHOWN_TEXT]}..."
-    return f"{path.name}: row {number}, column {column}: {shown!r} {why}"
+    return f"{path}: row {number}, column {column}: {shown!r} {why}"
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows with their numbers as a spreadsheet shows them, the header being row 1; empty ones are left out."""
     text = _text(path)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter_of(text), strict=True)
+    reader = csv.reader(io.StringIO(text), delimiter=_delimiter(text), strict=True)
     number, header = 0, []
     try:
         for number, cells in enumerate(reader, 1):
@@ -132,9 +136,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             elif any(cell.strip() for cell in cells):
                 yield number, {name: _cell(cells, header.index(name)) for name in COLUMNS}
     except csv.Error as error:
-        raise DataError(f"{path.name}: row {number + 1} is no CSV ({error}). Save the sheet as CSV again.") from error
+        raise DataError(f"{path}: row {number + 1} is no CSV ({error}). Save the sheet as CSV again.") from error
     if not number:
-        raise DataError(f"{path.name} is empty. Send the file that the rating page saves.")
+        raise DataError(f"{path} is empty. Send the file that the rating page saves.")
 
 
 def _header(path: Path, cells: Sequence[str]) -> list[str]:
@@ -142,11 +146,11 @@ def _header(path: Path, cells: Sequence[str]) -> list[str]:
     lacking = [name for name in COLUMNS if name not in header]
     if lacking:
         raise DataError(
-            f"{path.name}: row 1 has no column {' and no column '.join(lacking)}; it has "
+            f"{path}: row 1 has no column {' and no column '.join(lacking)}; it has "
             f"{', '.join(h[:_SHOWN_TEXT] for h in header[:8] if h) or 'none'}. Keep the header of the sheet as it is."
         )
     if twice := [name for name in COLUMNS if header.count(name) > 1]:
-        raise DataError(f"{path.name}: row 1 has the column {twice[0]} twice. Keep one of them.")
+        raise DataError(f"{path}: row 1 has the column {twice[0]} twice. Keep one of them.")
     return header
 
 
@@ -154,14 +158,26 @@ def _cell(cells: Sequence[str], place: int) -> str:
     return restored(cells[place].strip()) if place < len(cells) else ""
 
 
+def _delimiter(text: str) -> str:
+    """Comma, semicolon or tab: what parts the header into our columns, else what it has most of. Programs of other
+    languages write semicolons."""
+    header = text.partition("\n")[0]
+
+    def ours(delimiter: str) -> int:
+        cells = [cell.strip(' "').casefold() for cell in header.split(delimiter)]
+        return sum(name in cells for name in COLUMNS)
+
+    return max(",;\t", key=lambda delimiter: (ours(delimiter), header.count(delimiter)))
+
+
 def _text(path: Path) -> str:
     with os_errors(path, "read"), path.open("rb") as stream:
         content = stream.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
-        raise DataError(f"{path.name} is larger than {_MAX_BYTES:,} bytes; it is no file of ratings.")
+        raise DataError(f"{path} is larger than {_MAX_BYTES:,} bytes; it is no file of ratings.")
     if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        raise DataError(f"{path.name} is a workbook, not CSV. Save the sheet as CSV in your spreadsheet program.")
+        raise DataError(f"{path} is a workbook, not CSV. Save the sheet as CSV in your spreadsheet program.")
     try:
         return in_utf8(content).decode().replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path.name} is not UTF-8 text (byte {error.start:,}). Save it as CSV in UTF-8.") from error
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start:,}). Save it as CSV in UTF-8.") from error

@@ -33,10 +33,10 @@ def config_problems(config: RunConfig, rewards: bool = True, files: bool = True)
     from selfreward_bench.engines.templates import check_template
     from selfreward_bench.judges.prompts import load_judge_prompt
     from trainers.commands import problems as launch_problems
+    from trainers.methods import problems as method_problems
     from trainers.pairs import STRATEGIES
     from trainers.roles import problems as role_problems
     from trainers.trackers import require_trackers
-    from trainers.variants import problems as method_problems
 
     tables = (
         ("engine.kind", config.engine.kind, "engine kind", KINDS.names()),
@@ -74,6 +74,7 @@ def config_problems(config: RunConfig, rewards: bool = True, files: bool = True)
         yield from method_problems(config)
     if files:
         yield from _base_problems(config)
+        yield from _reward_model_problems(config)
         yield from _seed_problems(config)
 
 
@@ -84,6 +85,7 @@ def _seed_problems(config: RunConfig) -> Iterator[str]:
     seeds, writer = config.seeds, config.prompts.writer
     named = {"seeds.ift": seeds.ift, "seeds.eft": seeds.eft, "seeds.exclude": seeds.exclude}
     named |= {"prompts.writer": writer} if is_prompt_file(writer) else {}
+    named |= {"select.prompts": config.select.prompts} if config.select.every else {}
     for key, value in named.items():
         if value is None or value == "micro":
             continue
@@ -94,8 +96,16 @@ def _seed_problems(config: RunConfig) -> Iterator[str]:
         if value.startswith(HUB_PREFIX) or path.is_dir():  # what is in them is known when they are read
             continue
         if not path.is_file():
-            meant = " or `micro`" if key.startswith("seeds.") else ", or who writes"
+            meant = ", or who writes" if key == "prompts.writer" else " or `micro`"
             yield f"{key}: no file {str(path)!r} (from {Path.cwd()}). Give the path of a file{meant}."
+
+
+def _reward_model_problems(config: RunConfig) -> Iterator[str]:
+    from selfreward_bench.sources.hub import is_hub_name
+
+    name = config.reward_model.name if config.rewards == "reward-model" else None
+    if name and not Path(name).is_dir() and not is_hub_name(name):
+        yield f"reward_model.name: no directory {name!r} (from {Path.cwd()}), and no name of the hub (OWNER/NAME)."
 
 
 def _base_problems(config: RunConfig) -> Iterator[str]:

@@ -129,7 +129,7 @@ def _run_of(labels: Sequence[Path]) -> Path:
                 return root
         except DataError:
             continue
-    raise DataError(f"No run below runs/ has the sheet that {labels[0].name} rates. Name the run: --run RUN")
+    raise DataError(f"No run below runs/ has the sheet that {labels[0]} rates. Name the run: --run RUN")
 
 
 def _show(found: HumanEvaluation) -> None:

@@ -99,11 +99,12 @@ class PairsConfig(Section):
     min_gap: NotNegative = Field(
         0.0, description="Least gap between the two scores; 0 drops exact ties only, as the paper does."
     )
-    chosen_from: Literal["own", "human", "next"] = Field(
+    chosen_from: Literal["own", "human", "next", "own-or-next"] = Field(
         "own",
-        description="Whose answers are chosen: own; human: those that came with the prompts; next: a next model's.",
+        description="Whose answers are chosen: own, people's (human), a next model's, or the better of own and its.",
     )
-    rejected_from: Literal["own", "first"] = Field(
-        "own", description="Whose are rejected: own, or those of the first model that answers (M1)."
+    rejected_from: Literal["own", "first", "own-or-first"] = Field(
+        "own",
+        description="Whose are rejected: own, those of the first model (M1), or the worse of own and its.",
     )
     max_pairs: PositiveInt | None = Field(None, description="Most pairs of a round, by a seeded draw; null keeps all.")

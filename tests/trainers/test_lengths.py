@@ -40,6 +40,13 @@ def test_seed_data_is_counted_as_it_is_trained(measured: Measured) -> None:
     assert measured.rubric > measured.frame
 
 
+def test_judgments_that_are_preferred_are_the_longest_that_is_trained(measured: Measured) -> None:
+    meta = recipes.change(CONFIG, ["meta.by=consensus", "judge.mode=sampled"])
+    plain, found = (bounds(config, measured, None) for config in (CONFIG, meta))
+    assert found.answered == found.judged + CONFIG.judge.sampling.max_new_tokens > plain.answered
+    assert bounds(meta, measured, plain.answered).answered == plain.answered  # no more than there are positions for
+
+
 def test_without_a_tokenizer_that_is_said(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
     for directory in (None, tmp_path):

@@ -207,3 +207,56 @@ def test_the_length_aware_pair_of_equals_is_tied() -> None:
 
 def test_a_pair_of_a_prompt_has_a_name_of_its_own() -> None:
     assert numbered(["a", "b", "a"]) == ["a", "b", "a#1"]
+
+
+# --- whose answers
+
+
+def sided(scores: dict[int, float | None], texts: dict[int, str] | None = None, **config: Any) -> PairResult:
+    """By number: from 0 the parent's own, from 2,000 the first model's, from 3,000 those of a model one step ahead."""
+    completions = [answer(i, (texts or {}).get(i, f"answer {i}")) for i in scores]
+    return make_pairs([PROMPT], completions, [reward(i, s) for i, s in scores.items()], PairsConfig(**config))
+
+
+TEMPORAL = {"chosen_from": "own-or-next", "rejected_from": "own-or-first"}
+
+
+@pytest.mark.parametrize(
+    ("scores", "pair"),
+    [
+        ({0: 4.0, 1: 2.0, 2000: 1.0, 2001: 3.0, 3000: 4.5, 3001: 0.5}, (3000, 2000)),  # both are of use
+        ({0: 4.0, 1: 2.0, 2000: 3.0, 3000: 3.5}, (0, 1)),  # none is: the parent's best against its worst
+        ({0: 4.0, 1: 2.0, 2000: 2.0, 3000: 4.0}, (0, 1)),  # equals do not take the parent's place
+        (
+            {0: 4.0, 1: None, 2000: 5.0, 3000: None},
+            None,
+        ),  # no first answer is chosen, so the parent's is tied with itself
+        ({0: None, 2000: 1.0, 3000: 3.0}, (3000, 2000)),
+        ({0: 3.0}, None),
+    ],
+)
+def test_temporal_takes_others_answers_where_they_are_better_or_worse(
+    scores: dict[int, float | None], pair: tuple[int, int] | None
+) -> None:
+    result = sided(scores, **TEMPORAL)
+    assert indices(result) == ([pair] if pair else [])
+    assert result.counts["unparsed"] == sum(score is None for score in scores.values())  # each counts once
+    assert result.counts["tied"] + result.counts["too_few"] == (pair is None)
+
+
+def test_an_answer_that_two_models_gave_is_the_parents() -> None:
+    result = sided({0: 1.0, 1: 2.0, 2000: 0.0, 3000: 9.0}, {2000: "answer 0", 3000: "answer 1"}, **TEMPORAL)
+    assert indices(result) == [(1, 0)]
+    assert result.counts["duplicate"] == 2
+
+
+def test_sides_may_be_other_models_alone() -> None:
+    scores: dict[int, float | None] = {0: 4.0, 1: 0.0, 2000: 3.0, 3000: 3.5}
+    assert indices(sided(scores, chosen_from="next", rejected_from="first")) == [(3000, 2000)]
+    assert indices(sided(scores, rejected_from="first")) == [(0, 2000)]
+
+
+def test_best_random_has_nobody_to_draw_where_the_best_is_the_only_one_that_may_be_rejected() -> None:
+    scores: dict[int, float | None] = {0: 4.0, 3000: 3.5}
+    result = sided(scores, strategy="best-random", chosen_from="own-or-next")
+    assert (result.pairs, result.counts["tied"]) == ([], 1)

@@ -89,6 +89,31 @@ def test_judgments_by_mode_and_control(tmp_path: Path, settings: list[str], judg
     assert stage(plan, "M2/judgments").work.number == judgments
 
 
+def test_what_methods_add_is_counted(tmp_path: Path) -> None:
+    """Temporal Self-Rewarding judges others' answers and trains twice, Meta-Rewarding trains pairs of judgments."""
+    temporal = ["pairs.chosen_from=own-or-next", "pairs.rejected_from=own-or-first", "judge.mode=expected"]
+    found = amounts(make_plan(RunDir(tmp_path / "a", config(tmp_path, *temporal)), until="M3"))
+    assert found["M3/first"] == found["M3/next/candidates"] == found["M3/candidates"] == "400 generations"
+    assert found["M2/judgments"] == found["M3/next/judgments"] == "at most 400 judgments"
+    assert found["M3/judgments"] == "at most 800 judgments"
+    assert found["M3/next/train"] == found["M3/train"] == "at most 13 steps"
+    assert "M2/first" not in found
+    plan = make_plan(RunDir(tmp_path / "b", config(tmp_path, "meta.by=consensus", "judge.mode=sampled")), until="M2")
+    assert amounts(plan)["M2/train"] == "at most 25 steps"  # 100 pairs of answers and 100 of judgments, by 8
+    run = RunDir.create(tmp_path / "c", config(tmp_path, "meta.by=consensus", "judge.mode=sampled"))
+    done(run, "M2/prompts", prompts=90)
+    done(run, "M2/pairs", pairs=70)
+    done(run, "M2/meta", pairs=40)
+    planned = stage(make_plan(run, until="M2"), "M2/train")
+    assert (str(planned.work), planned.origin) == (
+        "14",
+        "70 pairs of answers and 40 of judgments, 1 epoch, batches of 8",
+    )
+    spin = ["rewards=human", "prompts.writer=seeds", "pairs.chosen_from=human", "pairs.strategy=all-above-gap"]
+    found = amounts(make_plan(RunDir(tmp_path / "d", config(tmp_path, *spin)), until="M2"))
+    assert found["M2/pairs"] == "at most 400 pairs"  # what a person wrote against each of four
+
+
 def test_what_is_there_makes_the_amounts_exact(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "a", config(tmp_path))
     done(run, "M2/prompts", prompts=90)

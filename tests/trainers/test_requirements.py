@@ -140,6 +140,14 @@ def test_runs_beside_it_tell_means(tmp_path: Path) -> None:
     assert str(load(found, "M3/judgments").written).startswith("<= ")
 
 
+def test_a_meta_judge_compares_every_two_judgments_in_both_orders(tmp_path: Path) -> None:
+    asked = ["judge.mode=sampled", "judge.samples=4", "meta.max_new_tokens=50", "iterations=1"]
+    found = required(tmp_path, small_config(tmp_path, *asked, "meta.by=elo"))
+    assert load(found, "M2/meta").written.number == 100 * 12 * 50  # of one answer to each of 100 prompts
+    found = required(tmp_path, small_config(tmp_path, *asked, "meta.by=consensus"))
+    assert load(found, "M2/meta").written.number == 0
+
+
 def test_what_is_done_needs_nothing(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "a", small_config(tmp_path))
     done(run, "M1/train", steps=10)

@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 
+from selfreward_bench import recipes
 from selfreward_bench.config import EngineConfig, RewardModelConfig
 from selfreward_bench.engines.base import TOO_LONG
 from selfreward_bench.errors import ConfigError, EngineError
 from selfreward_bench.judges.pointwise import JudgeItem
 from selfreward_bench.progress import Silent
 from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import Judgment, Message
 from trainers import reward_model
 from trainers.answers import Answers
+from trainers.iteration import run_iteration
 from trainers.reward_model import RewardModel
 from trainers.rewards import rewarded
 
@@ -26,7 +29,7 @@ from .conftest import NOUNS, make_tokenizer
 CPU = EngineConfig(device="cpu")
 
 
-def make(directory: Path, *, labels: int = 1, template: str | None = None) -> Path:
+def make(directory: Path, *, labels: int = 1, template: str | None = None, **changes: Any) -> Path:
     """A tiny random classifier."""
     import torch
     from transformers import LlamaConfig, LlamaForSequenceClassification
@@ -40,9 +43,9 @@ def make(directory: Path, *, labels: int = 1, template: str | None = None) -> Pa
         num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=64,
-        pad_token_id=tokenizer.pad_token_id,
         num_labels=labels,
         initializer_range=0.3,
+        **{"pad_token_id": tokenizer.pad_token_id} | changes,
     )
     LlamaForSequenceClassification(config).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
@@ -72,7 +75,6 @@ def alone(directory: Path, item: JudgeItem) -> float:
 
     tokenizer = AutoTokenizer.from_pretrained(str(directory))
     classifier = AutoModelForSequenceClassification.from_pretrained(str(directory)).eval()
-    classifier.config.pad_token_id = tokenizer.pad_token_id
     said = [*item.messages, Message(role="assistant", content=item.response)]
     text = tokenizer.apply_chat_template([m.model_dump() for m in said], tokenize=False)
     ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
@@ -92,6 +94,26 @@ def test_rewards_are_the_classifiers_whatever_the_batch(model: Path, tmp_path: P
     assert list(rewarded("reward-model", Answers([], []), found)) == []
 
 
+@pytest.mark.parametrize("pad", [None, 0, 1, -1])
+def test_a_text_ends_where_the_classifier_alone_finds_its_end(pad: int | None, tmp_path: Path) -> None:
+    """Whatever it is filled up with: its end token (1) as with many reward models, or a word that it never reads."""
+    template = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
+    directory = make(tmp_path / "model", template=template, pad_token_id=pad)
+    write(directory, tmp_path / "judgments.jsonl")
+    found = {j.prompt_id: j.score for j in jsonl.read(tmp_path / "judgments.jsonl", Judgment)}
+    assert found == pytest.approx({item.prompt_id: alone(directory, item) for item in ITEMS}, abs=1e-4)
+
+
+def test_a_classifier_that_reads_every_word_there_is_gets_one_text_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = make(tmp_path / "model", pad_token_id=None)
+    monkeypatch.setattr(reward_model, "_unused", lambda rows, size: None)
+    write(directory, tmp_path / "judgments.jsonl")
+    found = {j.prompt_id: j.score for j in jsonl.read(tmp_path / "judgments.jsonl", Judgment)}
+    assert found == pytest.approx({item.prompt_id: alone(directory, item) for item in ITEMS}, abs=1e-4)
+
+
 def test_what_is_there_is_not_computed_again(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "judgments.jsonl"
     monkeypatch.setattr(reward_model, "_MOST_ANSWERS", 3)
@@ -101,7 +123,7 @@ def test_what_is_there_is_not_computed_again(model: Path, tmp_path: Path, monkey
     path.write_bytes(b"".join(kept) + b'{"torn')
     passes: list[int] = []
     computed = reward_model._scores
-    monkeypatch.setattr(reward_model, "_scores", lambda *a: passes.append(len(a[2])) or computed(*a))
+    monkeypatch.setattr(reward_model, "_scores", lambda *a: passes.append(len(a[1])) or computed(*a))
     write(model, path)
     assert path.read_bytes() == whole
     assert passes == [3, 2]
@@ -129,10 +151,26 @@ def test_an_answer_cannot_speak_as_somebody_else(model: Path, tmp_path: Path) ->
 def test_what_is_no_reward_model_is_refused(model: Path, tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"set reward_model\.name"):
         RewardModel(RewardModelConfig(), CPU)
-    with pytest.raises(EngineError, match=r"lacks 1 of its weights, first score\.weight"):
-        write(tiny_model, tmp_path / "a.jsonl")  # a language model: it would get a random head
-    with pytest.raises(EngineError, match=r"has 3 outputs \(num_labels\)"):
-        write(make(tmp_path / "three", labels=3), tmp_path / "b.jsonl")
+    three = make(tmp_path / "three", labels=3)
+    for directory, told in (
+        (tiny_model, r"lacks 1 of its weights, first score\.weight"),  # a language model: it would get a random head
+        (three, r"has 3 outputs \(num_labels\)"),
+    ):
+        with pytest.raises(EngineError, match=told):
+            write(directory, tmp_path / "a.jsonl")
+        with pytest.raises(EngineError, match=told):
+            RewardModel(RewardModelConfig(name=str(directory)), CPU).check()
+    RewardModel(RewardModelConfig(name=str(model)), CPU).check()
+
+
+def test_a_run_with_a_reward_model_that_is_none_is_refused_before_anything_is_made(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    settings = ["rewards=reward-model", f"reward_model.name={tiny_model}"]
+    run = RunDir.create(tmp_path / "run", recipes.load("micro-plain", settings))
+    with pytest.raises(EngineError, match=r"first score\.weight"):
+        run_iteration(run, preflight=False)
+    assert not (run.path / "M1").exists()
 
 
 def test_code_that_comes_with_it_does_not_run(model: Path, tmp_path: Path) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from selfreward_bench.config import DpoConfig, SftConfig
-from selfreward_bench.engines.base import GenerationRequest
+from selfreward_bench.engines.base import TOO_LONG, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine, prompt_text
+from selfreward_bench.errors import EngineError
 from selfreward_bench.judges.pairwise import PairwiseJudge
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.storage import jsonl
@@ -148,6 +149,27 @@ def test_a_judge_is_asked_in_both_orders_and_equal_answers_are_a_tie_unasked(tmp
     assert len(jsonl.read(tmp_path / "v.jsonl", Judgment)) == 8
     assert verdicts(tmp_path / "v.jsonl", before, now) == [1.0, 0.0, 0.5, 0.5, None, None]
     assert len(engine.requests) == 8  # what is on the disk is not asked again
+
+
+class Gone(ScriptedEngine):
+    """A server that answers all but some questions, for a reason of its own."""
+
+    def generate(self, requests: Sequence[GenerationRequest], done: Collection[str] = ()) -> Iterator[list[Completion]]:
+        return super().generate([r for r in requests if r.id not in self.failures], done)
+
+
+def test_questions_that_a_server_left_open_decide_nothing(tmp_path: Path) -> None:
+    """They are asked again by a later call; a question that is too long for the judge stays unread."""
+    engine, path = Gone({"*": "Verdict: A"}), tmp_path / "v.jsonl"
+    verdicts = by_judge(PairwiseJudge(engine, load_judge_prompt("pairwise")), PROMPTS[:3])
+    now, before = completions("a", "b", "c"), completions("x", "y", "z")
+    engine.failures = {"v1/0/ba": "HTTP 503", "v2/0/ab": TOO_LONG}
+    with pytest.raises(EngineError, match=r"no answer to 1 question\(s\), first 'v1/0/ba': 1 x HTTP 503"):
+        verdicts(path, before, now)
+    assert len(jsonl.read(path, Judgment)) == 4
+    engine.failures = {"v2/0/ab": TOO_LONG}
+    assert verdicts(path, before, now) == [0.5, 0.5, None]
+    assert len(jsonl.read(path, Judgment)) == 5
 
 
 def test_true_grades_compare_where_both_are_known(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 
 from selfreward_bench import recipes
 from selfreward_bench.engines.scripted import ScriptedEngine
-from selfreward_bench.errors import ConfigError, LoopViolation, TrainingError
+from selfreward_bench.errors import LoopViolation, TrainingError
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from selfreward_bench.storage.rundir import RunDir
@@ -22,7 +21,6 @@ from selfreward_bench.types import Completion, Example, Judgment, Message, Prefe
 from trainers import checks, likelihood
 from trainers.answer_sources import read, source_of
 from trainers.iteration import _Loop, run_iteration
-from trainers.variants import problems
 from trainers.verifying import is_right
 
 SMALL = [
@@ -300,32 +298,3 @@ def _silent() -> Any:
     from selfreward_bench.progress import Silent
 
     return Silent()
-
-
-# --- settings that do not go together
-
-
-@pytest.mark.parametrize(
-    ("settings", "told"),
-    [
-        (["rewards=human"], "prompts.writer: .*needs prompts that come with an answer"),
-        (["rewards=human", "prompts.writer=seeds"], "pairs.chosen_from: rewards: human"),
-        (["rewards=verifiable"], "prompts.writer"),
-        (["rewards=reward-model"], "reward_model.name"),
-        (["meta.by=elo", "judge.mode=reasoned"], "meta.by: .*judge.mode: sampled"),
-        (["meta.by=consensus", "judge.samples=1"], "meta.by"),
-        (["consistency=true", "dpo.loss=ipo"], "consistency: .*dpo.loss: sigmoid"),
-        (["consistency=true", "rewards=length"], "consistency"),
-        (["candidates.count=1001"], "candidates.count"),
-    ],
-)
-def test_settings_that_make_no_method_are_refused(settings: list[str], told: str, tmp_path: Path) -> None:
-    config = recipes.load("micro-plain", [*SMALL, *settings])
-    assert any(re.search(told, problem) for problem in problems(config))
-    with pytest.raises(ConfigError, match="do not make a method"):
-        run_iteration(RunDir.create(tmp_path / "run", config), preflight=False)
-
-
-@pytest.mark.parametrize("name", [n for n in recipes.names() if n.startswith("micro")])
-def test_every_recipe_of_a_method_can_be(name: str) -> None:
-    assert list(problems(recipes.load(name))) == []

@@ -15,7 +15,12 @@ from trainers.verifying import final_answer, is_right
         ("#### 70", "#### 7", False),
         ("7 #### 8", "#### 7", False),  # not any number in it
         (r"thus \boxed{12}, not 13", "#### 12", True),
+        (r"so \boxed{\frac{1}{2}}.", r"\boxed{\frac{1}{2}}", True),
+        (r"so \boxed{\frac{1}{3}}.", r"\boxed{\frac{1}{2}}", False),
+        (r"\boxed{7} and \boxed{never closed", "7", True),
         ("The answer is $5.", "5", True),
+        ("The answer is: **5**.", "#### 5", True),
+        ("**A cat.**", "a cat", True),
         ("1, 4, 7", "1, 4, 7.", True),
         ("A CAT", "a  cat.", True),
         ("a dog", "a cat", False),

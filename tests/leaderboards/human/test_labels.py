@@ -56,6 +56,12 @@ def test_other_columns_and_cells_of_several_lines_are_no_matter(sheet: Sheet, tm
     assert sheet_of(path) == sheet.key.sheet
 
 
+def test_the_columns_tell_what_parts_them_whatever_else_the_header_holds(sheet: Sheet, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(lines(sheet, "2", header="sheet,item,choice,good; bad; unsure; why; how"), encoding="utf-8")
+    assert [r.choice for r in ratings([path], sheet.key)] == ["second"]
+
+
 def test_all_that_is_wrong_is_told_with_row_and_column(sheet: Sheet, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     ids = [item.id for item in sheet.key.items]
@@ -103,8 +109,30 @@ def test_files_that_are_no_ratings(sheet: Sheet, tmp_path: Path, content: bytes,
 def test_one_rater_counts_once(sheet: Sheet, write: Write) -> None:
     said = {item.id: "123"[n % 3] for n, item in enumerate(sheet.key.items)}
     paths = [write("a.csv", said), write("copy.csv", said)]
-    with pytest.raises(DataError, match=r"copy\.csv holds the very ratings of a\.csv"):
+    with pytest.raises(DataError, match=r"copy\.csv holds the very ratings of .*a\.csv"):
         ratings(paths, sheet.key)
+
+
+def test_one_file_is_one_rater_however_it_is_called(sheet: Sheet, write: Write, tmp_path: Path) -> None:
+    """Few ratings may be alike by chance; the same file is never two people."""
+    path = write("a.csv", {sheet.key.items[0].id: "1"})
+    (tmp_path / "link.csv").symlink_to(path)
+    for other in (path, tmp_path / "link.csv", tmp_path / "x" / ".." / "a.csv"):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        with pytest.raises(DataError, match=r"\.csv is there twice\. Each file is one rater"):
+            ratings([path, other], sheet.key)
+
+
+def test_files_of_one_name_are_told_apart(sheet: Sheet, write: Write, tmp_path: Path) -> None:
+    """The page gives every rater's file the same name."""
+    for name in ("anna", "ben"):
+        (tmp_path / name).mkdir()
+    first, second = sheet.key.items[:2]
+    paths = [write("anna/ratings.csv", {first.id: "1"}), write("ben/ratings.csv", {first.id: "1", second.id: "9"})]
+    with pytest.raises(DataError, match=r"ben/ratings\.csv: row 3, column choice: '9'"):
+        ratings(paths, sheet.key)
+    write("ben/ratings.csv", {first.id: "1"})
+    assert [r.rater for r in ratings(paths, sheet.key)] == ["A", "B"]
 
 
 def test_a_hostile_cell_is_cut_and_shown_as_text(sheet: Sheet, tmp_path: Path) -> None:
