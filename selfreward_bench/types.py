@@ -230,7 +230,8 @@ class Description(Record):
     """How a benchmark is shown. It may come from a file of unknown origin, so its size is bounded.
 
     Attributes:
-        metrics: metric -> how it is shown, in the order of the table; the first one is the benchmark's main one.
+        metrics: metric -> how it is shown, in the order of the table; the main one is the first that has a better and
+            a worse.
         paired: metrics whose differences between checkpoints are worth an interval.
     """
 

@@ -43,7 +43,8 @@ def compare(run_path: Path) -> Standings:
     """Compares the run's evaluated checkpoints and writes ``standings.json``.
 
     Each is compared with its parent, with M0, M1 and the SFT baseline (all that is no iteration), on the samples both
-    have; models outside a run, which have no parents, each with each. Answers are compared head to head for all pairs.
+    have; models outside a run, which have no parents, each with each (of many, with the first, the one before and the
+    highest). Answers are compared head to head for all pairs.
     Results of unlike settings are noted instead.
 
     Raises:
@@ -55,7 +56,7 @@ def compare(run_path: Path) -> Standings:
     apart: dict[tuple[str, str, str], list[str]] = {}  # benchmark, checkpoint, why -> what it is not compared with
     for key, found in stored.items():
         metrics = described(key).paired
-        for a, b in _reference_pairs([n for n in names if n in found]):
+        for a, b in _reference_pairs([n for n in names if n in found], _leader(key, found)):
             if why := _unlike(found[a].result, found[b].result):
                 apart.setdefault((key, a, why), []).append(b)
             else:
@@ -125,11 +126,21 @@ def _stored_of(run_path: Path, names: Sequence[str], key: str) -> dict[str, Stor
     return {n: read_stored(folder) for n, folder in folders.items() if (folder / standings.RESULT).is_file()}
 
 
-def _reference_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+def _leader(key: str, found: Mapping[str, Stored]) -> str:
+    """Whose number is the highest, by the first metric with a better and a worse that two have; empty without one."""
+    for metric, info in described(key).metrics.items():
+        made = ((name, s.result.metrics.get(metric)) for name, s in found.items())
+        there = {name: info.better * m.value for name, m in made if m is not None and m.value is not None}
+        if info.better and len(there) > 1:
+            return max(there, key=lambda name: there[name])
+    return ""
+
+
+def _reference_pairs(names: Sequence[str], leader: str = "") -> list[tuple[str, str]]:
     """``(later, earlier)``: each model of a run with its parent, M0, M1 and the baselines; of others, see ``_all``."""
     trained = chain.iterations(names)
     if not trained:
-        return _all(names)
+        return _all(names, leader)
     baselines = {n for n in names if n not in trained}
     held = {trained[0], *baselines}
     return [
@@ -141,10 +152,15 @@ def _reference_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     ]
 
 
-def _all(names: Sequence[str]) -> list[tuple[str, str]]:
-    """All pairs, so that models can be ranked; of many, each with the first and with the one before it."""
+def _all(names: Sequence[str], leader: str) -> list[tuple[str, str]]:
+    """All pairs, so that models can be ranked; of many, each with the first, the one before it, and the highest."""
     few = len(names) <= RANKED
-    return [(b, a) for i, b in enumerate(names) for j, a in enumerate(names[:i]) if few or j in (0, i - 1)]
+    return [
+        (b, a)
+        for i, b in enumerate(names)
+        for j, a in enumerate(names[:i])
+        if few or j in (0, i - 1) or leader in (a, b)
+    ]
 
 
 def _unlike(a: EvalResult, b: EvalResult) -> str:

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from leaderboards import descriptions
 from reports import wording
-from reports.facts import measures, tables
+from reports.facts import matches, measures, tables
 from reports.facts.measures import Evidence
 from reports.facts.run import RunFacts
 
@@ -72,7 +72,20 @@ class Contest:
         found = self.between(a, b)
         if found is None:
             return "not compared"
-        return f"{found.change.value} {found.change.interval or '(too few samples for an interval)'}"
+        return f"{found.change.value} {found.change.interval or self._without_interval(a, b)}"
+
+    def scored(self, a: str, b: str) -> tuple[int, int]:
+        """Of how many samples the two were compared, and how many there are; zeros where they were not."""
+        if self.benchmark == measures.HEAD_TO_HEAD:
+            met = matches.match(self.facts, a, b)
+            return (met.n_scored, met.n_total) if met else (0, 0)
+        held = (tables.difference(self.facts, self.benchmark, self.metric, *pair) for pair in ((a, b), (b, a)))
+        found = next((d for d in held if d is not None), None)
+        return (found.n, found.n_total) if found else (0, 0)
+
+    def _without_interval(self, a: str, b: str) -> str:
+        n, _ = self.scored(a, b)
+        return "(no interval: no spread between prompts)" if n > 1 else "(too few samples for an interval)"
 
 
 def named(benchmark: str, metric: str) -> str:

@@ -24,6 +24,7 @@ __all__ = ["OWN", "Decision", "Place", "decide"]
 OWN: Final = "own_pairwise_accuracy"
 _CAUTIONS: Final = 3
 _CONSISTENT: Final = 0.7  # of verdicts; as Health warns (docs/health.md)
+_SCORED: Final = 0.95  # of the samples; those that are lost are not lost at random (docs/health.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,16 @@ def decide(facts: RunFacts) -> Decision:
     return _of_run(contest, names) if trained else _of_others(contest)
 
 
+def _compared(contest: Contest, names: Sequence[str]) -> tuple[str, ...]:
+    """The first of some models that was compared with a later one, and all that were compared with it."""
+    first, later = next(
+        (n, found)
+        for i, n in enumerate(names)
+        if (found := [m for m in names[i + 1 :] if contest.between(m, n) is not None])
+    )
+    return (first, *later)
+
+
 def _contest(facts: RunFacts, names: Sequence[str]) -> Contest | None:
     """By the first measure that two of the models were compared on."""
     for key, metric in deciding([facts]):
@@ -112,11 +123,12 @@ def _of_one(contest: Contest, model: str, names: Sequence[str]) -> Decision:
     label = contest.label if found else ""
     told = f"{model} is the only iteration so far, {shown} {other}: {contest.told(model, other)} {label}"
     rest = [n for n in names if n != other]
-    cautions = tuple(_baselines(replace(contest, names=(model,)), model, rest))
+    cautions = (*_unscored(contest, model, other), *_baselines(replace(contest, names=(model,)), model, rest))
     return Decision(told, "mixed" if cautions and tone == "better" else tone, cautions, label)
 
 
 def _of_run(contest: Contest, names: Sequence[str]) -> Decision:
+    contest = replace(contest, names=_compared(contest, contest.names))
     trained = contest.names
     first, ranked = trained[0], contest.ordered(trained)
     ahead = [n for n in trained if n != first and contest.is_better(n, first)]
@@ -149,22 +161,53 @@ def _cautions(contest: Contest, best: str, first: str, names: Sequence[str]) -> 
     facts, last = contest.facts, contest.names[-1]
     found = [
         *_skipped(contest),
-        *_unmeasured(contest),
+        *_unmeasured(contest, chain.iterations(m.name for m in facts.models if m.fingerprint)),
+        *_unscored(contest, best if best != first else last, first),
         *_formal(contest, best, first),
         *_owed(facts, best, first),
         *_judging(facts, best, last, first),
     ]
     found += [*_by_order(contest), *_baselines(contest, best, names), *_higher(contest, best, first)]
+    found += _fallen(contest, best, first)
     lost = lost_against(facts, best, first) if best != first else []
     found += [f"{best} lost {wording.listing(lost, 2)}"] if lost else []
     return tuple(found[:_CAUTIONS])
 
 
-def _unmeasured(contest: Contest) -> Iterator[str]:
-    """Iterations that have no number of what decided: nothing is said of them."""
-    lacking = [n for n in contest.names if contest.value(n) is None]
+def _unmeasured(contest: Contest, names: Sequence[str]) -> Iterator[str]:
+    """Models that have no number of what decided, or none that may be compared: nothing is said of them."""
+    left = [n for n in names if n not in contest.names]
+    lacking = [n for n in left if contest.value(n) is None]
     if lacking:
         yield f"{wording.listing(lacking)} {'has' if len(lacking) == 1 else 'have'} no number of it, and may be better"
+    if apart := [n for n in left if n not in lacking]:
+        first = contest.names[0]
+        were = "was" if len(apart) == 1 else "were"
+        why = [told for n in apart for told in _unlike(contest, first, n)][:1]
+        yield f"{wording.listing(apart)} {were} not compared with {first}, and may be better{_because(why)}"
+
+
+def _unlike(contest: Contest, *names: str) -> list[str]:
+    key = contest.benchmark
+    return unlike({m.name: m.results[key] for m in contest.facts.models if m.name in names and key in m.results})
+
+
+def _because(why: Sequence[str]) -> str:
+    return f" ({why[0]})" if why else ""
+
+
+def _unscored(contest: Contest, model: str, other: str) -> Iterator[str]:
+    """Where a part of the samples has no score on either side, and the rest decided."""
+    n, total = contest.scored(model, other)
+    if n < _SCORED * total:
+        yield f"only {n:,} of {total:,} samples have a score of both {model} and {other}; the rest may tell otherwise"
+
+
+def _fallen(contest: Contest, best: str, first: str) -> Iterator[str]:
+    """The last iteration, where it is shown to be worse than the first, and another one is the best."""
+    last = contest.names[-1]
+    if best not in (first, last) and contest.is_better(first, last):
+        yield f"{last} is worse than {first} ({contest.told(last, first)})"
 
 
 def _skipped(contest: Contest) -> Iterator[str]:
@@ -241,21 +284,31 @@ def _baselines(contest: Contest, best: str, names: Sequence[str]) -> Iterator[st
 
 
 def _of_others(contest: Contest) -> Decision:
-    ranked = contest.ordered(contest.names)
-    if len(ranked) < 2:
+    whole = contest.ordered(contest.names)
+    leader = next((n for n in whole if any(contest.between(n, m) for m in whole if m != n)), None)
+    if leader is None:
         return _undecided(contest.facts, contest.names)
+    everyone = contest.names
+    contest = replace(contest, names=tuple(n for n in whole if n == leader or contest.between(leader, n)))
+    ranked = contest.ordered(contest.names)
     places = _places(contest, ranked)
     top = [p.model for p in places if p.rank == 1]
-    cautions = (*_skipped(contest), *_by_order(contest), *_elsewhere(contest, ranked))[:_CAUTIONS]
     best = best_of(ranked, contest.is_better)
+    a, b = gap(top or ranked, ranked, contest.is_better)
+    cautions = (
+        *_skipped(contest),
+        *_unmeasured(contest, everyone),
+        *_unscored(contest, a, b),
+        *_by_order(contest),
+        *_elsewhere(contest, ranked),
+    )[:_CAUTIONS]
     if best is not None:
-        other = next(n for n in ranked if n != best)
-        told = f"{best} is the best of {len(ranked)}: {contest.told(best, other)} {contest.label} over {other}"
+        told = f"{best} is the best of {len(ranked)}: {contest.told(a, b)} {contest.label} over {b}"
         return Decision(told, "mixed" if cautions else "better", cautions, contest.label, places)
     tied = f"{wording.listing(top)} are tied at the top of {len(ranked)}"
     if len(top) in (0, 1, len(ranked)):  # one that only the others are shown to be worse than others is no best one
         tied = f"No model is shown to be the best of {len(ranked)}" + (": all are tied" if len(top) > 1 else "")
-    told = f"{tied} by {contest.label}, {_by(contest, top or ranked, ranked)}"
+    told = f"{tied} by {contest.label}, {a} {contest.told(a, b)} against {b}"
     return Decision(told, "neutral", cautions, contest.label, places)
 
 
@@ -269,13 +322,11 @@ def _by_order(contest: Contest) -> Iterator[str]:
         yield f"the judge's verdict survives the swap of the answers in {100 * min(known):.0f} % of comparisons only"
 
 
-def _by(contest: Contest, top: Sequence[str], ranked: Sequence[str]) -> str:
-    a, b = gap(top, ranked, contest.is_better)
-    return f"{a} {contest.told(a, b)} against {b}"
-
-
 def _places(contest: Contest, ranked: Sequence[str]) -> tuple[Place, ...]:
-    """A model's rank is one more than the number of those that are shown to be better; equal ranks by their value."""
+    """A model's rank is one more than the number of those that are shown to be better; equal ranks by their value.
+
+    Where not all pairs were compared, as of many models, only those at the top have a rank.
+    """
     unit = (
         "share" if contest.benchmark == measures.HEAD_TO_HEAD else wording.info(contest.benchmark, contest.metric).unit
     )
@@ -283,7 +334,9 @@ def _places(contest: Contest, ranked: Sequence[str]) -> tuple[Place, ...]:
         Place(1 + sum(contest.is_better(n, name) for n in ranked), name, wording.number(contest.value(name), unit))
         for name in ranked
     )
-    return tuple(sorted(found, key=lambda p: p.rank))
+    places = sorted(found, key=lambda p: p.rank)
+    whole = all(contest.between(a, b) for i, a in enumerate(ranked) for b in ranked[:i])
+    return tuple(p for p in places if whole or p.rank == 1)
 
 
 def _elsewhere(contest: Contest, ranked: Sequence[str]) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ __all__ = [
 
 ROLES: Final = ("previous", "base", "baseline", "first")
 
-#: family of benchmarks -> the metrics that tell its story; another one's story is its first metric
+#: family of benchmarks -> the metrics that tell its story; of another one see ``headlines``
 _HEADLINES: Final = {
     "quality": ("quality_sampled", "quality_greedy"),
     "alpaca-eval": ("win_rate", "length_controlled_winrate", "avg_length"),
@@ -179,9 +179,14 @@ def headline_metrics(facts: RunFacts, benchmark: str) -> list[str]:
 
 
 def headlines(benchmark: str, there: Sequence[str]) -> list[str]:
-    """Those of some metrics that tell a benchmark's story, in its order; of an unknown story, the first."""
-    found = [m for m in _HEADLINES.get(wording.family(benchmark), ()) if m in there]
-    return found or [m for m in descriptions.in_table(benchmark, there) if "/" not in m][:1]
+    """Those of some metrics that tell a benchmark's story, in its order.
+
+    Of an unknown story, the first of which is said which way is better, or else the first.
+    """
+    if found := [m for m in _HEADLINES.get(wording.family(benchmark), ()) if m in there]:
+        return found
+    whole = [m for m in descriptions.in_table(benchmark, there) if "/" not in m]
+    return [*(m for m in whole if wording.info(benchmark, m).better), *whole][:1]
 
 
 def breakdowns(facts: RunFacts, benchmark: str) -> dict[str, list[str]]:

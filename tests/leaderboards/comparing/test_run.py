@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from leaderboards import standings
+from leaderboards.comparing import run as comparing
 from leaderboards.comparing.run import compare
 from leaderboards.harness import evaluate_checkpoint
 from selfreward_bench.config import RunConfig
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.storage import jsonl
-from selfreward_bench.types import EvalResult, SampleScore
+from selfreward_bench.types import EvalResult, Metric, SampleScore
 
 QUALITY = "micro-quality@1"
 N_PROMPTS = 24
@@ -105,3 +106,30 @@ def test_one_checkpoint_compares_with_nothing(
     compared = compare(tmp_path / "run")
     assert (compared.differences, compared.head_to_head) == ((), ())
     assert compared.fingerprints.keys() == {"M1"}
+
+
+def test_of_many_models_each_is_held_against_the_first_the_one_before_and_the_highest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparing, "RANKED", 3)
+    names = ["a", "b", "c", "d", "e"]
+    for name, value in zip(names, (1.0, 2.0, 5.0, 3.0, 4.0), strict=True):
+        rows = [SampleScore(sample_id=f"{i}", cluster=f"{i}", value=value, detail=_measured(value + i)) for i in (0, 1)]
+        result = EvalResult(
+            checkpoint=name,
+            fingerprint=name,
+            benchmark=QUALITY,
+            judge="oracle",
+            metrics={"quality_sampled": Metric(value=value + 0.5, n_scored=2, n_total=2)},
+            config_hash="c",
+            versions={},
+            seconds=1.0,
+        )
+        standings.write_record(tmp_path / name / "eval" / QUALITY / "result.json", result)
+        jsonl.write(tmp_path / name / "eval" / QUALITY / "scores.jsonl", rows)
+    pairs = {f"{d.a}{d.b}" for d in compare(tmp_path).differences}
+    assert pairs == {"ba", "ca", "da", "ea", "cb", "dc", "ed", "ec"}
+
+
+def _measured(value: float) -> dict[str, object]:
+    return {"measures": {"quality_sampled": value}}

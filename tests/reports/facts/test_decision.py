@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from leaderboards import chain
+from leaderboards import chain, descriptions
 from leaderboards.standings import HeadToHead, MetricDifference, Positions
 from reports.facts import collect, decision
+from selfreward_bench.types import Description, MetricInfo
 
 from ..conftest import JUDGING
 
@@ -110,6 +111,7 @@ def test_length_gaming_decides_nothing(builder: Any, difference: Difference) -> 
     builder.standings(
         [
             difference("M3", "M1", 18.8, 16.0, 21.6, "win_rate", ALPACA),
+            difference("M2", "M1", 0.5, -2.0, 3.0, "length_controlled_winrate", ALPACA),
             difference("M3", "M1", 1.9, -1.3, 5.0, "length_controlled_winrate", ALPACA),
             difference("M3", "M1", 7838.0, 7500.0, 8200.0, "avg_length", ALPACA),
         ]
@@ -258,6 +260,78 @@ def test_a_measure_that_was_not_made_alike_is_named_where_another_decides(builde
     )
 
 
+def test_a_first_iteration_without_a_number_is_none_to_be_held_against(builder: Any, difference: Difference) -> None:
+    builder.result("M1", NLP, average=0.5)
+    qualities(builder, M2=3.0, M3=3.4)
+    builder.standings([difference("M3", "M2", 0.4, 0.3, 0.5, "quality_sampled")])
+    assert told(builder) == (
+        "M3 is the best checkpoint: +0.40 [+0.30, +0.50] true quality, sampled over M2; M1 has no number of it, and "
+        "may be better."
+    )
+
+
+def test_a_model_that_was_made_and_not_evaluated_is_named(builder: Any, difference: Difference) -> None:
+    qualities(builder, M1=3.0, M3=3.4)
+    (builder.path / "M2").mkdir()
+    (builder.path / "M2" / "iteration.json").write_text('{"fingerprint": "f-M2"}')
+    builder.standings([difference("M3", "M1", 0.4, 0.3, 0.5, "quality_sampled")])
+    assert told(builder).endswith("over M1; M2 has no number of it, and may be better.")
+
+
+def test_an_iteration_that_was_not_made_alike_is_named(builder: Any, difference: Difference) -> None:
+    for model, judge in (("M1", "gpt-4"), ("M2", "gpt-4"), ("M3", "gpt-4o")):
+        builder.result(model, ALPACA, conditions={"judge": judge}, win_rate=50.0)
+    builder.standings([difference("M2", "M1", 5.0, 3.0, 7.0, "win_rate", ALPACA)])
+    assert told(builder).endswith(
+        "over M1; M3 was not compared with M1, and may be better (judge: gpt-4 (M1), gpt-4o (M3))."
+    )
+
+
+def test_what_few_of_the_samples_decided_says_so(builder: Any, difference: Difference) -> None:
+    qualities(builder, M1=3.0, M2=4.9)
+    gain = difference("M2", "M1", 1.9, 1.3, 2.3, "quality_sampled")
+    builder.standings([gain.model_copy(update={"n": 15, "n_total": 300})])
+    assert told(builder).endswith(
+        "over M1; only 15 of 300 samples have a score of both M2 and M1; the rest may tell otherwise."
+    )
+
+
+def test_a_last_iteration_that_fell_below_the_first_is_told(builder: Any, difference: Difference) -> None:
+    qualities(builder, M1=3.0, M2=3.4, M3=1.0)
+    builder.standings(
+        [
+            difference("M2", "M1", 0.4, 0.3, 0.5, "quality_sampled"),
+            difference("M3", "M1", -2.0, -2.1, -1.9, "quality_sampled"),
+            difference("M3", "M2", -2.4, -2.5, -2.3, "quality_sampled"),
+        ]
+    )
+    assert told(builder).endswith("over M1; M3 is worse than M1 (\u22122.00 [\u22122.10, \u22121.90]).")
+
+
+@pytest.mark.parametrize(
+    ("n", "why"), [(200, "no interval: no spread between prompts"), (1, "too few samples for an interval")]
+)
+def test_why_there_is_no_interval_is_told_as_it_is(builder: Any, difference: Difference, n: int, why: str) -> None:
+    qualities(builder, M1=3.0, M2=3.0)
+    alike = difference("M2", "M1", 0.0, 0.0, 0.0, "quality_sampled")
+    builder.standings([alike.model_copy(update={"low": None, "high": None, "n": n, "n_total": n})])
+    assert told(builder) == (f"No checkpoint is shown to be better than M1: M2 0.00 ({why}) true quality, sampled.")
+
+
+def test_a_benchmark_of_ones_own_decides_by_its_first_metric_with_a_better(
+    builder: Any, difference: Difference
+) -> None:
+    shown = {
+        "chars": MetricInfo(label="Length", unit="characters", better=0),
+        "seconds": MetricInfo(label="Seconds", unit="points", better=-1),
+    }
+    for model, seconds in (("M1", 9.0), ("M2", 4.0)):
+        builder.result(model, "latency@1", metrics={"chars": 30.0, "seconds": seconds})
+    descriptions.learn("latency@1", Description(title="Latency", metrics=shown, paired=tuple(shown)))
+    builder.standings([difference("M2", "M1", -5.0, -6.0, -4.0, "seconds", "latency@1")])
+    assert told(builder) == ("M2 is the best checkpoint: \u22125.00 [\u22126.00, \u22124.00] Latency, seconds over M1.")
+
+
 # --- models outside a run
 
 
@@ -332,6 +406,26 @@ def test_a_leader_that_is_worse_elsewhere_is_told(outside: Any, difference: Diff
     assert told(outside).endswith(
         "over ckpt-96; by NLP benchmarks, average of the tasks full is better (+10.0 [+5.0, +20.0])."
     )
+
+
+def test_a_model_that_was_not_made_alike_is_not_tied(builder: Any, difference: Difference) -> None:
+    (builder.path / "srbench.yaml").unlink()
+    for model, judge in (("a", "gpt-4"), ("b", "gpt-4"), ("c", "gpt-4o")):
+        builder.result(model, ALPACA, conditions={"judge": judge}, win_rate={"a": 50.0, "b": 55.0, "c": 60.0}[model])
+    builder.standings([difference("b", "a", 5.0, 3.0, 7.0, "win_rate", ALPACA)])
+    found = decision.decide(collect(builder.path))
+    assert found.text == (
+        "b is the best of 2: +5.0 [+3.0, +7.0] AlpacaEval, win rate over a; c was not compared with b, and may be "
+        "better (judge: gpt-4 (b), gpt-4o (c))."
+    )
+    assert [(p.rank, p.model) for p in found.ranking] == [(1, "b"), (2, "a")]
+
+
+def test_of_many_models_those_at_the_top_alone_have_a_rank(outside: Any, difference: Difference) -> None:
+    outside.standings(compared(difference, high=UP, between=STILL))
+    found = decision.decide(collect(outside.path))
+    assert found.sentence.startswith("ckpt-192 and ckpt-96 are tied at the top of 3 by")
+    assert [(p.rank, p.model) for p in found.ranking] == [(1, "ckpt-192"), (1, "ckpt-96")]
 
 
 def test_models_that_met_head_to_head_are_ranked_by_it(builder: Any, match: Callable[..., HeadToHead]) -> None:
