@@ -7,6 +7,7 @@ a second or two of a 70B. No weights are read or downloaded.
 from __future__ import annotations
 
 import contextlib
+import statistics
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -36,7 +37,7 @@ class Dimensions:
     Attributes:
         parameters: of the whole model; an embedding that is the output matrix too counts once.
         active: of these what a token passes through; fewer where experts are chosen.
-        layers, hidden, vocabulary: as in config.json.
+        layers, hidden, vocabulary: as in config.json; of what layers have their own of, the mean.
         heads: query heads of a layer; ``attention``: numbers in all of them together, ``keys``: in all key heads.
         norms, middle: numbers per token that a layer's norms (in float32) and its MLP keep for the backward pass.
         positions: tokens that the model has positions for; None where nothing bounds them.
@@ -177,10 +178,10 @@ def _built(config: Any, trust_remote_code: bool) -> Any | None:
 def _counted(text: Any, model: Any | None) -> Dimensions:
     """From the configuration of the text model, and the model itself where it could be built."""
     layers, hidden = int(text.num_hidden_layers), int(text.hidden_size)
-    heads = int(getattr(text, "num_attention_heads", None) or 0)  # a state-space model has none
-    head = int(getattr(text, "head_dim", None) or hidden // max(heads, 1))
-    keys = int(getattr(text, "num_key_value_heads", None) or heads) * head
-    inner = int(getattr(text, "moe_intermediate_size", None) or getattr(text, "intermediate_size", None) or 4 * hidden)
+    heads = _mean(text, "num_attention_heads")  # a state-space model has none
+    head = _mean(text, "head_dim") or hidden // max(heads, 1)
+    keys = (_mean(text, "num_key_value_heads") or heads) * head
+    inner = _mean(text, "moe_intermediate_size", "intermediate_size") or 4 * hidden
     chosen, experts = _experts(text)
     rms = hasattr(text, "rms_norm_eps")
     weights = {} if model is None else dict(model.named_parameters())
@@ -235,11 +236,17 @@ def _layers(model: Any | None) -> dict[str, Any]:
 
 def _experts(text: Any) -> tuple[int, int]:
     """How many experts a token passes through, of how many."""
-    every = next(
-        (int(n) for name in ("num_local_experts", "num_experts", "n_routed_experts") if (n := getattr(text, name, 0))),
-        1,
-    )
-    return min(int(getattr(text, "num_experts_per_tok", None) or 1), every), every
+    every = _mean(text, "num_local_experts", "num_experts", "n_routed_experts") or 1
+    return min(_mean(text, "num_experts_per_tok") or 1, every), every
+
+
+def _mean(text: Any, *names: str) -> int:
+    """The mean over the layers, which may have their own, of the first of these settings that is there; 0 of none."""
+    found: list[int] = []
+    for layer in text.per_layer_config:
+        value = next((v for name in names if (v := getattr(layer, name, None))), None)
+        found += map(int, value if isinstance(value, list | tuple) else [value] if value else [])
+    return round(statistics.fmean(found)) if found else 0
 
 
 def _activation(text: Any) -> str:

@@ -30,7 +30,7 @@ from selfreward_bench.types import Completion, Example, Message, PreferencePair
 from trainers.checkpoints import ModelCard, logit_probe, quiet_libraries, save_checkpoint
 from trainers.dpo import check_first_step, first_loss_tolerance
 from trainers.isolation import run_training
-from trainers.probes import read_probes
+from trainers.probes import head_error, read_probes
 from trainers.prompts import round_requests
 from trainers.roles import helped
 
@@ -113,6 +113,8 @@ class _Flight:
             kernel = self.config.engine.attn_implementation
             loaded = load_model(self.base, dropout=0.0, trust_remote_code=trusted, attn_implementation=kernel)
             self._refuse_what_sees_too_much(future_error(loaded.model), padding_error(loaded.model))
+            with self._step("TRL's output head"):
+                self._refuse_another_head(head_error(loaded.model))
             before = logit_probe(loaded.model)
             loaded.model.config, loaded.model.generation_config = loaded.config, loaded.generation
             card = ModelCard(name="copy", parent="M0", parent_fingerprint="", stage="copy", recipe={}, counts={})
@@ -133,6 +135,14 @@ class _Flight:
             self._refuse(
                 f"What {self._architecture} computes of a text depends on the longer texts in its batch, so DPO's "
                 "reference would not hold."
+            )
+
+    def _refuse_another_head(self, head: float) -> None:
+        if head > _TOLERANCE:
+            self._refuse(
+                f"TRL cannot train {self._architecture}: it takes the output matrix for all that follows the layers, "
+                f"which misses the model's own log-probabilities by {head:.2g} of the largest logit (another layer, a "
+                "scale or a cap). What is trained would not be what answers."
             )
 
     def ask(self) -> None:
@@ -180,6 +190,7 @@ class _Flight:
             self._train("sft", self.base, examples, self.room / "M1")
             if probes := read_probes(self.room / "M1", weights_fingerprint(self.base)):
                 self._refuse_what_sees_too_much(probes.future, probes.padding)
+                self._refuse_another_head(probes.head)
 
     def prefer(self) -> None:
         """Answers of the model after SFT, and one step of DPO on them, whose first loss must be ln 2."""
@@ -338,9 +349,10 @@ class _Flight:
 
 def _probe_lengths(loaded: Any) -> list[int]:
     """A short text, and one longer than the sliding window or chunk, where the model's context has room for it."""
-    text = loaded.model.config.get_text_config()
-    window = getattr(text, "sliding_window", None) or getattr(text, "attention_chunk_size", None)
-    lengths = [_TOKENS] if not window else [_TOKENS, int(window) + _TOKENS]
+    from selfreward_bench.engines.cache import window_of
+
+    window = window_of(loaded.model.config)
+    lengths = [_TOKENS] if not window else [_TOKENS, window + _TOKENS]
     longest = min(loaded.context or _LONGEST_PROBE, _LONGEST_PROBE)
     return [n for n in lengths if n <= longest]
 

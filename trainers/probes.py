@@ -1,5 +1,6 @@
 """What a training's processes find of the model that they began with and of the one that they made: logit probes, and
-whether the base sees what it must not. For this the driver would have to hold a model whole; they need not.
+whether the base sees what it must not, or is trained on what it does not compute. For this the driver would have to
+hold a model whole; they need not.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from selfreward_bench.storage.fingerprint import weights_fingerprint
 from trainers.checkpoints import logit_probe, read_card
 from trainers.sharding import Sharding, reshard
 
-__all__ = ["FILE", "Probes", "probe", "read_probes"]
+__all__ = ["FILE", "Probes", "head_error", "probe", "read_probes"]
 
 FILE: Final = "probes.json"
+_TOKENS: Final = 16  # of the text that the output head is tried on
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Probes:
         before, after: ``logit_probe`` of each.
         future, padding: of the first, by which part of the largest logit later tokens, or longer texts beside it,
             change what it computes (``engines.agreement``).
+        head: of the first, how far TRL's output head is from its own (``head_error``).
     """
 
     parent: str
@@ -37,6 +40,7 @@ class Probes:
     after: list[float]
     future: float
     padding: float
+    head: float
 
 
 def probe(parent: Path, out_dir: Path, sharding: Sharding | None, *, trust_remote_code: bool = False) -> None:
@@ -52,7 +56,7 @@ def probe(parent: Path, out_dir: Path, sharding: Sharding | None, *, trust_remot
         model = _loaded(directory, sharding, trust_remote_code)
         found[name] = logit_probe(model)
         if name == "before":
-            found |= {"future": future_error(model), "padding": padding_error(model)}
+            found |= {"future": future_error(model), "padding": padding_error(model), "head": head_error(model)}
             reshard(model)
         del model
         release_memory()
@@ -61,6 +65,34 @@ def probe(parent: Path, out_dir: Path, sharding: Sharding | None, *, trust_remot
         made = weights_fingerprint(out_dir / "checkpoint")
         values = asdict(Probes(parent=card.parent_fingerprint, model=made, **found))
         write_atomic(out_dir / FILE, (json.dumps(values, indent=1) + "\n").encode())
+
+
+def head_error(model: Any) -> float:
+    """How far the log-probabilities that TRL trains on are from the model's own, in units of the largest logit (>= 1).
+
+    TRL multiplies what the layers give by the output matrix itself, tile by tile, with the scales and caps that it
+    knows the names of; an architecture that does more with it would be trained as another one.
+    """
+    import torch
+    from trl.trainer.utils import add_fused_lm_head
+
+    from selfreward_bench.engines.agreement import probe_ids
+
+    ids = torch.tensor([probe_ids(_TOKENS, model.get_input_embeddings().weight.shape[0])], device=model.device)
+    before, training = vars(model).get("forward"), model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            logits = model(input_ids=ids).logits[0, :-1].float()
+            add_fused_lm_head(model)
+            found = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids, fused_lm_head=True)
+    finally:
+        vars(model).pop("forward", None)
+        if before is not None:
+            model.forward = before
+        model.train(training)
+    own = logits.log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
+    return float((found.log_probs[0] - own).abs().max() / logits.abs().max().clamp(min=1.0))
 
 
 def read_probes(out_dir: Path, parent: str, model: str | None = None) -> Probes | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from selfreward_bench.bases.findings import Finding, Purpose, note, refusal, warning
+from selfreward_bench.engines.chat import takes_system
 from selfreward_bench.engines.templates import give_template, of_run, text_behind_answers
 from selfreward_bench.errors import SrbenchError, first_line
 
@@ -150,7 +151,9 @@ def _other_turns(tokenizer: Any) -> Iterator[Finding]:
     later = [_USER, ("assistant", _ANSWER), ("user", "Name another.")]
     if fault := _fault(tokenizer, later, ["Name another.", _USER[1]]):
         yield warning("template", f"The chat template cannot render a second question ({fault}); MT-Bench asks one.")
-    if fault := _fault(tokenizer, [("system", "Be brief."), _USER], ["Be brief.", _USER[1]]):
+    fault = _fault(tokenizer, [("system", "Be brief."), _USER], ["Be brief.", _USER[1]])
+    if fault or not takes_system(tokenizer):
+        fault = fault or "it is left out once there is an answer"
         yield note("template", f"It has no system turn ({fault}). A system's text goes into the user's turn.")
     if fault := _fault(tokenizer, [_USER, ("user", "Now.")], ["Now."]):
         yield note("template", f"It takes no two turns of one role after the other ({fault}).")

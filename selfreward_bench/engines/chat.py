@@ -46,15 +46,19 @@ def fix_date(tokenizer: Any, date: str | None) -> None:
 
 
 def takes_system(tokenizer: Any) -> bool:
-    """Whether the chat template renders a system message: some refuse one, some leave it out."""
+    """Whether the chat template renders a system message: some refuse one, some leave it out, some once it is answered
+    (Mistral's, which put it into the last turn).
+    """
     turns = [{"role": "system", "content": "Zq0qZ"}, {"role": "user", "content": "Zq1qZ"}]
+    answer = {"role": "assistant", "content": "Zq2qZ"}
     try:
-        text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        waiting = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        answered = str(tokenizer.apply_chat_template([*turns, answer], tokenize=False))
     except EngineError:  # it does not end (``watchdog``)
         raise
     except Exception:  # jinja2 raises many kinds; a template's own refusal among them
         return False
-    return all(turn["content"] in text for turn in turns)
+    return all(turn["content"] in text for turn in turns for text in (waiting, answered))
 
 
 def without_system(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:

@@ -29,6 +29,13 @@ CONFIG = SftConfig(batch_size=8, epochs=1, dropout=0.0, max_length=256)
 VICUNA = "fastchat:vicuna_v1.1"
 NO_RUDENESS = "{% if 'Shut up' in messages[0]['content'] %}{{ raise_exception('how rude') }}{% endif %}" + CHAT_TEMPLATE
 NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHAT_TEMPLATE
+#: as Mistral's: a system message stands in the last turn, where that is the user's
+IN_LAST = (
+    "{% for m in messages %}{% if m['role'] == 'assistant' %}<|assistant|> {{ m['content'] }}<|end|>"
+    "{% elif m['role'] == 'user' %}<|user|> {% if loop.last and messages[0]['role'] == 'system' %}"
+    "{{ messages[0]['content'] + '\n\n' }}{% endif %}{{ m['content'] }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +87,9 @@ def test_a_template_file_is_named_where_it_refuses_a_record(bare: Path, tmp_path
     assert not (tmp_path / "b").exists()
 
 
-def test_training_sees_a_system_message_where_generation_does(bare: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine.jinja").write_text(NO_SYSTEM)
+@pytest.mark.parametrize("text", [NO_SYSTEM, IN_LAST], ids=["refuses", "lets go"])
+def test_training_sees_a_system_message_where_generation_does(bare: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.jinja").write_text(text)
     template = str(tmp_path / "mine.jinja")
     prompt = (Message(role="system", content="Be brief."), Message(role="user", content="Name a drum."))
     answer = (Message(role="assistant", content="The drum is here."),)

@@ -48,6 +48,15 @@ def test_parameters_are_counted_exactly(
     assert "counted in" in found.source
 
 
+def test_of_layers_that_differ_the_mean_counts(tmp_path: Path) -> None:
+    few: dict[str, Any] = {"model_type": "llama", "num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4}
+    few |= {"vocab_size": 100, "intermediate_size": 64}
+    alike = read_dimensions(write(tmp_path / "alike", **few))
+    unlike = read_dimensions(write(tmp_path / "unlike", **few, per_layer_config={"1": {"intermediate_size": 32}}))
+    assert unlike.middle == alike.middle * 3 / 4
+    assert unlike.parameters == alike.parameters - 3 * 32 * 32
+
+
 def test_the_embedded_base_has_as_many_as_its_weights_file_holds() -> None:
     from safetensors import safe_open
 

@@ -147,6 +147,14 @@ def test_an_interruption_stops_it_and_leaves_nothing(tmp_path: Path, monkeypatch
     assert [p.name for p in tmp_path.iterdir()] == ["base"]
 
 
+def test_a_model_whose_output_trl_does_not_compute_is_refused(tmp_path: Path) -> None:
+    tokenizer = small.llama3()
+    base = small.model_of("Bert", tokenizer, head="BertLMHeadModel", pad_token_id=0, is_decoder=True)
+    directory = small.save(tmp_path / "base", base, tokenizer)
+    (text,) = refusals(fly(directory, tmp_path))
+    assert text.startswith("TRL cannot train BertLMHeadModel: it takes the output matrix for all that follows")
+
+
 @pytest.mark.slow
 def test_a_cache_that_does_not_suit_the_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lengths: list[int] = []

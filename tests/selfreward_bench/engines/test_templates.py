@@ -141,9 +141,15 @@ def test_a_file_that_cannot_render_what_is_sent_is_refused_by_its_name(
 
 
 FORGETFUL = ALL.replace("for m in messages", "for m in messages if m.role != 'system'")
+#: as Mistral's: with the last turn, which is no more the user's once it is answered
+IN_LAST = FORGETFUL.replace(
+    "{{ m.content }}",
+    "{% if loop.last and m.role == 'user' and messages[0].role == 'system' %}{{ messages[0].content }} {% endif %}"
+    "{{ m.content }}",
+)
 
 
-@pytest.mark.parametrize("template", [NO_SYSTEM, FORGETFUL], ids=["refuses", "forgets"])
+@pytest.mark.parametrize("template", [NO_SYSTEM, FORGETFUL, IN_LAST], ids=["refuses", "forgets", "lets go"])
 def test_where_a_template_has_no_system_role_its_text_goes_into_the_users_turn(tokenizer: Any, template: str) -> None:
     encoder = PromptEncoder(tokenizer, name="m", context=None)
     tokenizer.chat_template = template
