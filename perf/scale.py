@@ -4,8 +4,9 @@
 
 A scripted engine writes the candidates and the judgments of prompts that a file gives, through the loop's own stages,
 each in a process of its own: `prompts`, `candidates`, `judgments`, `pairs`, then `check` (the loop's own check of the
-pairs, and what it would warn of); the commands `status` and `report` follow. Seconds are those of the processor. The
-memory is the most that was resident, without what Python and its libraries take; of the two commands with it.
+pairs, and what it would warn of) and `rehearsal`; the commands `status` and `report` follow. Seconds are those of the
+processor. The memory is the most that was resident, without what Python and its libraries take; of the two commands
+with it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,14 @@ from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import Message, Prompt
 
 _FIGURES = "figures: "
-_STAGES = ("prompts", "candidates", "judgments", "pairs", "check", "status", "report")
+_STAGES = ("prompts", "candidates", "judgments", "pairs", "check", "rehearsal", "status", "report")
+_COMMAND = """
+import runpy, sys
+try:
+    runpy.run_module("selfreward_bench.cli", run_name="__main__")
+finally:
+    print(*(line for line in open("/proc/self/status") if line.startswith("VmHWM")), file=sys.stderr, end="")
+"""
 _WORDS = "the sky over a small town is grey and the people walk home through rain that falls on roofs and trees"
 
 
@@ -59,11 +67,10 @@ def made(folder: Path, prompts: int, samples: int, judgments: int) -> RunDir:
     """A run whose M1 is there, as far as files tell, and whose prompts come from a file."""
     from selfreward_bench.micro import base_path, data_path
 
-    asked = [
-        Prompt(id=f"p{i}", messages=(Message(role="user", content=f"{_WORDS} {_WORDS} number {i}?"),))
-        for i in range(prompts)
-    ]
-    jsonl.write(folder / "prompts.jsonl", asked)
+    with jsonl.writing(folder / "prompts.jsonl") as add:
+        for i in range(prompts):
+            turn = Message(role="user", content=f"{_WORDS} {_WORDS} number {i}?")
+            add([Prompt(id=f"p{i}", messages=(turn,))])
     settings = {
         "prompts.writer": str(folder / "prompts.jsonl"),
         "prompts.count": prompts,
@@ -100,23 +107,32 @@ def work(stage: str, run: RunDir) -> dict[str, float]:
         loop.reward("M2", "M1")
     elif stage == "pairs":
         loop.prefer("M2")
+    elif stage == "rehearsal":
+        loop.rehearse("M2", "M1", len(loop.checked_pairs("M2")))
     else:
         loop.checked_pairs("M2")
         loop.pair_warnings("M2")
     seconds = time.process_time() - started
     line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
-    return {"seconds": seconds, "bytes": int(line.split()[1]) * 1024 - before}
+    return {"seconds": seconds, "bytes": _bytes(line) - before}
+
+
+def _bytes(line: str) -> int:
+    return int(line.split()[1]) * 1024
 
 
 def timed(name: str, run: Path) -> dict[str, float]:
-    """A command of srbench; seconds, and the most bytes that were resident, of libraries, too."""
-    process = subprocess.Popen(  # noqa: S603 - this package
-        [sys.executable, "-m", "selfreward_bench.cli", name, str(run)], stdout=subprocess.DEVNULL
-    )
-    _, code, usage = os.wait4(process.pid, 0)
-    if code:
-        raise SystemExit(f"srbench {name} failed")
-    return {"seconds": usage.ru_utime + usage.ru_stime, "bytes": usage.ru_maxrss * 1024}
+    """A command of srbench; seconds, and the most bytes that were resident, of libraries, too.
+
+    They are told by the program itself: what ``wait4`` tells begins with what this process had when it started it.
+    """
+    asked, before = [sys.executable, "-c", _COMMAND, name, str(run)], os.times()
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603 - this package
+    if done.returncode:
+        raise SystemExit(f"srbench {name} failed:\n{done.stderr}")
+    after = os.times()
+    seconds = after.children_user + after.children_system - before.children_user - before.children_system
+    return {"seconds": seconds, "bytes": _bytes(done.stderr.splitlines()[-1])}
 
 
 def measured(stage: str, run: Path) -> dict[str, float]:

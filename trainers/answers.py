@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Generic, Protocol, TypeVar
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from selfreward_bench.errors import DataError
 from selfreward_bench.types import Completion, Judgment, Prompt
 
-__all__ = ["Answers", "Marks", "places_of"]
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Answers", "Marks", "Places"]
 
 
 class _OfPrompt(Protocol):
@@ -22,26 +27,53 @@ class _OfPrompt(Protocol):
 R = TypeVar("R", bound=_OfPrompt)
 
 
-def places_of(prompts: Iterable[Prompt]) -> dict[str, int]:
-    """The place of each prompt, by its id."""
-    return {prompt.id: at for at, prompt in enumerate(prompts)}
+class Places:
+    """Where ids stand in a sequence: 12 bytes an id, of which 64 bits are looked at."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        import numpy as np  # not where a run is only looked at
+
+        hashes = np.fromiter(map(hash, ids), np.int64)
+        order = np.argsort(hashes, kind="stable")
+        self._hashes = array("q", hashes[order].tobytes())
+        self._order = array("i", order.astype(np.int32).tobytes())
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def of(self, name: str) -> int | None:
+        """The place of an id; None of an unknown one."""
+        wanted = hash(name)
+        at = bisect_left(self._hashes, wanted)
+        return self._order[at] if at < len(self) and self._hashes[at] == wanted else None
+
+    def of_all(self, wanted: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+        """The places of ids given by their hashes; -1 of unknown ones."""
+        import numpy as np
+
+        if not len(self):
+            return np.full(len(wanted), -1, np.int32)
+        hashes, order = np.frombuffer(self._hashes, np.int64), np.frombuffer(self._order, np.int32)
+        at = np.searchsorted(hashes, wanted).clip(max=len(self) - 1)
+        return np.where(hashes[at] == wanted, order[at], np.int32(-1))
 
 
 class Grouped(Generic[R]):
     """Records by the prompt that they belong to, each group in the order of indices, equal ones in that of the records.
 
     Args:
-        places: the place of each prompt.
+        places: of the prompts.
         records: those of unknown prompts are in no group.
     """
 
-    def __init__(self, places: dict[str, int], records: Sequence[R]) -> None:
-        import numpy as np  # not where a run is only looked at
+    def __init__(self, places: Places, records: Sequence[R]) -> None:
+        import numpy as np
 
-        at, index = np.empty(len(records), np.int64), np.empty(len(records), np.int64)
+        ids, index = np.empty(len(records), np.int64), np.empty(len(records), np.int32)
         for number, record in enumerate(records):
-            at[number], index[number] = places.get(record.prompt_id, -1), record.index
-        self._records, self._order = records, np.lexsort((index, at))
+            ids[number], index[number] = hash(record.prompt_id), record.index
+        at = places.of_all(ids)
+        self._records, self._order = records, np.lexsort((index, at)).astype(np.int32)
         self._at, self._index = at[self._order], index[self._order]
         self._starts = np.searchsorted(self._at, np.arange(len(places) + 1))
 
@@ -77,7 +109,7 @@ class Answers:
 
     def __init__(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> None:
         self.prompts, self.completions = prompts, completions
-        self.places = places_of(prompts)
+        self.places = Places(prompt.id for prompt in prompts)
         self._groups = Grouped(self.places, completions)
         if strangers := self._groups.strangers():
             name = completions[strangers[0]].id
@@ -103,35 +135,48 @@ class Answers:
 
 
 class Marks:
-    """Which samples of which requests are there: a byte for each, and the ids."""
+    """Which samples of which requests are there: a byte for each, and the places of ids.
 
-    def __init__(self, ids: Iterable[str], each: int) -> None:
+    Args:
+        ids: gives those of the requests, in their order, whenever it is called.
+        each: samples of a request.
+    """
+
+    def __init__(self, ids: Callable[[], Iterable[str]], each: int) -> None:
         self.each = each
-        self._places = {name: at for at, name in enumerate(ids)}
+        self._ids, self._places = ids, Places(ids())
         self._there = bytearray(len(self._places) * each)
 
     def __len__(self) -> int:
         """How many samples are there."""
-        return sum(self._there)
+        return self._there.count(1)
 
     def knows(self, name: str, sample: int) -> bool:
-        return name in self._places and 0 <= sample < self.each
+        return 0 <= sample < self.each and self._places.of(name) is not None
 
     def has(self, name: str, sample: int) -> bool:
-        return bool(self._there[self._places[name] * self.each + sample])
+        return bool(self._there[self._at(name, sample)])
 
     def add(self, name: str, sample: int) -> None:
-        self._there[self._places[name] * self.each + sample] = 1
+        self._there[self._at(name, sample)] = 1
 
     def whole(self) -> frozenset[str]:
         """The requests of which all samples are there."""
-        full = b"\x01" * self.each
-        return frozenset(n for n, at in self._places.items() if self._row(at) == full)
+        if not any(self._there):
+            return frozenset()
+        return frozenset(name for at, name in enumerate(self._ids()) if self._is_whole(at))
 
     def missing(self) -> list[str]:
         """The requests of which a sample is not there, in their order."""
-        full = b"\x01" * self.each
-        return [name for name, at in self._places.items() if self._row(at) != full]
+        if all(self._there):
+            return []
+        return [name for at, name in enumerate(self._ids()) if not self._is_whole(at)]
 
-    def _row(self, at: int) -> bytes:
-        return bytes(self._there[at * self.each : (at + 1) * self.each])
+    def _is_whole(self, at: int) -> bool:
+        return all(self._there[at * self.each : (at + 1) * self.each])
+
+    def _at(self, name: str, sample: int) -> int:
+        place = self._places.of(name)
+        if place is None:
+            raise KeyError(name)
+        return place * self.each + sample

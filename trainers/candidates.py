@@ -49,11 +49,11 @@ def write_candidates(
         raise DataError("There are no prompts to answer. Make some first (stage prompts), or check its filters.")
     requests = Made(len(prompts), lambda at: _request(prompts[at], config, run_seed, stage))
     reporter.started(stage, len(prompts) * config.count, "completions")
-    there = Marks((prompt.id for prompt in prompts), config.count)
+    there = Marks(lambda: (prompt.id for prompt in prompts), config.count)
     _mark(path, there)
     reporter.advanced(len(there))
     _answer(engine, requests, path, there, reporter.advanced)
-    answered = len(there.whole())
+    answered = len(prompts) - len(there.missing())
     if not answered:
         raise DataError(
             f"Each of the {len(prompts)} prompts with an answer of {config.sampling.max_new_tokens} tokens exceeds the "
@@ -82,6 +82,8 @@ def _mark(path: Path, there: Marks) -> None:
 
 def _counts(path: Path) -> dict[str, float]:
     """What the file holds. Texts are told apart by 64 bits of each."""
+    import numpy as np  # not where a run is only looked at
+
     counts = dict.fromkeys(("completions", "truncated", "empty", "distinct", "tokens"), 0)
     texts = array("q")
     for completion in jsonl.iterate(path, Completion):
@@ -90,7 +92,7 @@ def _counts(path: Path) -> dict[str, float]:
         counts["empty"] += not completion.text
         counts["tokens"] += completion.n_tokens
         texts.append(hash((completion.prompt_id, completion.text)))
-    return {**counts, "distinct": len(set(texts))}
+    return {**counts, "distinct": int(np.unique(np.frombuffer(texts, np.int64)).size)}
 
 
 def generate_missing(
@@ -116,7 +118,7 @@ def generate_missing(
     Raises:
         EngineError: the engine left a sample out; the others are stored.
     """
-    there = Marks((r.id for r in requests), max(r.n for r in requests))
+    there = Marks(lambda: (r.id for r in requests), max(r.n for r in requests))
     for completion in stored.values():
         if there.knows(completion.prompt_id, completion.index):
             there.add(completion.prompt_id, completion.index)

@@ -12,7 +12,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import regex
@@ -21,6 +21,8 @@ from selfreward_bench.config import PromptsConfig
 from selfreward_bench.text import count_words, folded, words
 
 __all__ = ["Seen", "fault", "normalised", "rouge_l"]
+
+W = TypeVar("W", str, int)
 
 # signs of arithmetic stay: 7 + 5 is not 7 - 5; so do vowel signs and emoji
 _SEPARATORS: Final = regex.compile(r"[^\p{L}\p{N}\p{M}_\p{Emoji_Presentation}+\-*/%<>=^]+")
@@ -102,19 +104,20 @@ class Seen:
 
     def __init__(self, texts: Iterable[str], max_rouge_l: float | None) -> None:
         self._limit = max_rouge_l
-        self._exact: set[str] = set()
-        self._words: list[list[str]] = []
+        self._exact: set[int] = set()  # 64 bits of each text
+        self._numbers: dict[str, int] = {}  # of words
+        self._words: list[array[int]] = []
         self._lengths = array("q")
-        self._holders: dict[tuple[str, int], array[int]] = {}
+        self._holders: dict[tuple[int, int], array[int]] = {}
         for text in texts:
             self.add(text)
 
     def add(self, text: str) -> None:
         """From now on ``text`` has been seen."""
-        self._exact.add(normalised(text))
+        self._exact.add(hash(normalised(text)))
         if self._limit is None:
             return
-        found = words(text)
+        found = array("i", (self._numbers.setdefault(word, len(self._numbers)) for word in words(text)))
         for key in _numbered(found):
             self._holders.setdefault(key, array("q")).append(len(self._words))
         self._words.append(found)
@@ -122,11 +125,11 @@ class Seen:
 
     def has(self, text: str) -> bool:
         """Whether an equal text was seen (:func:`normalised`)."""
-        return normalised(text) in self._exact
+        return hash(normalised(text)) in self._exact
 
     def has_similar(self, text: str) -> bool:
         """Whether a text with a ROUGE-L F above the limit was seen; always False without a limit."""
-        found = words(text)
+        found = [self._numbers.get(word, -1) for word in words(text)]
         if self._limit is None or not found:
             return False
         limit = self._limit
@@ -135,7 +138,7 @@ class Seen:
             for i in self._possible(found, limit)
         )
 
-    def _possible(self, given: Sequence[str], limit: float) -> list[int]:
+    def _possible(self, given: Sequence[int], limit: float) -> list[int]:
         """Those whose shared words would allow a ROUGE-L F above the limit, most shared words first."""
         holders = [self._holders[key] for key in _numbered(given) if key in self._holders]
         if not holders:
@@ -147,9 +150,9 @@ class Seen:
         return [int(i) for i in found[np.argsort(-bound[found], kind="stable")]]
 
 
-def _numbered(given: Sequence[str]) -> list[tuple[str, int]]:
+def _numbered(given: Sequence[int]) -> list[tuple[int, int]]:
     """Each word with its number among equal ones, so that sets of these share as many as multisets of words do."""
-    counts: Counter[str] = Counter()
+    counts: Counter[int] = Counter()
     numbered = []
     for word in given:
         numbered.append((word, counts[word]))
@@ -157,9 +160,9 @@ def _numbered(given: Sequence[str]) -> list[tuple[str, int]]:
     return numbered
 
 
-def _lcs(a: Sequence[str], b: Sequence[str]) -> int:
+def _lcs(a: Sequence[W], b: Sequence[W]) -> int:
     """Length of the longest common subsequence; one bit per word of ``a`` (Hyyrö 2004)."""
-    places: dict[str, int] = {}
+    places: dict[W, int] = {}
     for i, word in enumerate(a):
         places[word] = places.get(word, 0) | 1 << i
     full = (1 << len(a)) - 1

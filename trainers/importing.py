@@ -24,6 +24,7 @@ from selfreward_bench.sources.tables import Row, Table, open_table
 from selfreward_bench.sources.turns import UnfitRow
 from selfreward_bench.storage import jsonl, kinds
 from selfreward_bench.storage.decoding import decode
+from selfreward_bench.storage.records import packed
 from selfreward_bench.types import Example, Message, Prompt, RankedPrompt
 from trainers import oasst
 from trainers.layouts import LINES, is_own_layout
@@ -65,7 +66,7 @@ class Imported:
     shape: str
     digest: str
     unused: tuple[str, ...] = ()
-    records: list[Loaded] = field(default_factory=list)
+    records: Sequence[Loaded] = ()
     n_rows: int = 0
     bad: Counter[str] = field(default_factory=Counter)
     places: dict[str, list[str]] = field(default_factory=dict)
@@ -134,7 +135,7 @@ def load(
     found = Imported(table.container, chosen.name if chosen else OWN, table.digest())
     found.unused = tuple(name for name in columns if name not in shapes.COLUMNS)
     if chosen is None:
-        found.records = list(islice(_own_records(table, purpose), limit))
+        found.records = packed(islice(_own_records(table, purpose), limit))
         found.n_rows = len(found.records)
         if not found.records:
             raise DataError(f"{table.name}: holds no records ({table.container}). Check that this is the right file.")
@@ -142,9 +143,9 @@ def load(
     if purpose not in chosen.yields:
         raise DataError(_other_purpose(table.name, chosen, purpose))
     if chosen.name in _OASST_SHAPES:
-        _read_trees(table, purpose, found, limit)
+        found.records = _read_trees(table, purpose, found, limit)
     else:
-        _read_items(table, chosen, purpose, found, limit)
+        found.records = _read_items(table, chosen, purpose, found, limit)
     if found.n_bad > _MAX_BAD * found.n_rows and not skip_bad:
         raise DataError(
             f"{table.name}: {found.n_bad:,} of {found.n_rows:,} rows (shape {found.shape}) cannot be used as "
@@ -217,7 +218,8 @@ def _without_nulls(value: Any) -> Any:
 # --- Open Assistant
 
 
-def _read_trees(table: Table, purpose: Purpose, found: Imported, limit: int | None) -> None:
+def _read_trees(table: Table, purpose: Purpose, found: Imported, limit: int | None) -> list[Loaded]:
+    records: list[Loaded] = []
     taken: set[str] = set()
     for tree in trees_of(table):
         found.n_rows += 1
@@ -228,20 +230,21 @@ def _read_trees(table: Table, purpose: Purpose, found: Imported, limit: int | No
             found.n_duplicates += 1
         else:
             taken.add(record.id)
-            found.records.append(record)
-        if len(found.records) == limit:
-            return
-    if not found.records:
+            records.append(record)
+        if len(records) == limit:
+            return records
+    if not records:
         raise DataError(
             f"{table.name}: holds no usable English first turn with ranked answers. Is it the tree export, or the "
             "table of messages?"
         )
+    return records
 
 
 # --- other shapes
 
 
-def _read_items(table: Table, shape: Shape, purpose: Purpose, found: Imported, limit: int | None) -> None:
+def _read_items(table: Table, shape: Shape, purpose: Purpose, found: Imported, limit: int | None) -> list[Loaded]:
     items: list[Item] = []
     for row in table.rows():
         found.n_rows += 1
@@ -256,8 +259,7 @@ def _read_items(table: Table, shape: Shape, purpose: Purpose, found: Imported, l
             found.count_bad(str(unfit), place)
         if limit is not None and len(items) >= limit:
             break
-    for item, name in _named(items[:limit], found):
-        found.records.append(_record(item, name, purpose))
+    return [_record(item, name, purpose) for item, name in _named(items[:limit], found)]
 
 
 def _checked(item: Item, purpose: Purpose) -> Item:

@@ -21,6 +21,7 @@ from selfreward_bench import heap
 from selfreward_bench.config import DpoConfig, EngineConfig, LoraConfig, SftConfig, TrainConfig
 from selfreward_bench.errors import TrainingError
 from selfreward_bench.progress import Reporter
+from selfreward_bench.storage.records import Records
 from trainers.commands import AUTO, command_line
 from trainers.launched import launched
 from trainers.rehearsing import Rehearsal
@@ -117,7 +118,8 @@ def _in_own_process(task: Task, watch: _Watch) -> TrainResult:
     """Ctrl-C is passed on: the first asks the training to save and stop after its step, a second stops it at once."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(there, replace(task, records=list(task.records))))
+    records = task.records if isinstance(task.records, Records) else list(task.records)
+    child = context.Process(target=_child, args=(there, replace(task, records=records)))
     interrupted = False
     child.start()
     there.close()

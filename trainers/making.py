@@ -16,6 +16,7 @@ from selfreward_bench.config import DpoConfig, SftConfig
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.files import write_atomic
 from selfreward_bench.storage.model_files import files_fingerprint
+from selfreward_bench.storage.records import Records
 from selfreward_bench.types import Example, Reward
 from trainers import checks, learning, roles, selection
 from trainers.checkpoints import logit_probe, read_card
@@ -159,8 +160,7 @@ class Making(Selecting):
         """What a preference training rehearses; a look ahead does not."""
         if not self.config.rehearsal.what or "/" in model:
             return None
-        examples = jsonl.read(self.path(model, "rehearsal.jsonl"), Example)
-        return Rehearsal(tuple(examples), self.config.rehearsal)
+        return Rehearsal(Records(self.path(model, "rehearsal.jsonl"), Example), self.config.rehearsal)
 
     def rehearsal_record(self, model: str) -> dict[str, Any] | None:
         stage = self.run.finished_stage(f"{model}/rehearsal")

@@ -95,9 +95,9 @@ class PreferenceRound(Variants):
         ) as stage:
             if stage:
                 result = positives.perfect(
-                    jsonl.read(self.path(model, "prompts.jsonl"), Prompt),
-                    jsonl.read(self.path(model, "completions.jsonl"), Completion),
-                    jsonl.read(self.path(model, "rewards.jsonl"), Reward),
+                    Records(self.path(model, "prompts.jsonl"), Prompt),
+                    Records(self.path(model, "completions.jsonl"), Completion),
+                    jsonl.iterate(self.path(model, "rewards.jsonl"), Reward),
                     load_judge_prompt(self.config.judge.prompt),
                 )
                 checks.require_positives(model, result.counts)
@@ -128,9 +128,9 @@ class PreferenceRound(Variants):
                     self.judge(parent, stage.name),
                     kinds,
                     rehearsal.Source(
-                        jsonl.read(self.path(model, "prompts.jsonl"), Prompt),
-                        jsonl.read(self.path(model, "completions.jsonl"), Completion),
-                        jsonl.read(self.path(model, "judgments.jsonl"), Judgment, allow_empty=True),
+                        Records(self.path(model, "prompts.jsonl"), Prompt),
+                        Records(self.path(model, "completions.jsonl"), Completion),
+                        Records(self.path(model, "judgments.jsonl"), Judgment, allow_empty=True),
                         ranked,
                         jsonl.read(self.path("M1", "eft.jsonl"), Example) if "eft" in kinds else [],
                         section,

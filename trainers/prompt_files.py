@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import cast
 
 from selfreward_bench.config import PromptsConfig, RunConfig
 from selfreward_bench.errors import DataError
@@ -20,13 +21,13 @@ from trainers.filters import Seen
 __all__ = ["answers_to", "asked", "digest", "load_examples", "load_prompts", "needed", "take_prompts"]
 
 
-def load_prompts(source: str) -> list[Prompt]:
+def load_prompts(source: str) -> Sequence[Prompt]:
     """The prompts of a file, in its order.
 
     Raises:
         DataError: it cannot be read, or holds no prompts; names the line.
     """
-    return [r for r in importing.load(source, "prompts").records if isinstance(r, Prompt)]
+    return cast(Sequence[Prompt], importing.load(source, "prompts").records)
 
 
 def digest(prompts: Sequence[Prompt] | Sequence[Example]) -> str:
@@ -44,7 +45,7 @@ def take_prompts(
     run_seed: int,
     stage: str,
     reporter: Reporter,
-) -> dict[str, float]:
+) -> dict[str, int]:
     """Writes up to ``config.count`` of them, whole conversations as they stand, in a seeded order.
 
     The order is of the run, so that a later round goes on where an earlier one ended. Lengths and words are the user's
@@ -65,30 +66,31 @@ def take_prompts(
     """
     reporter.started(stage, config.count, "prompts")
     held, seen = Seen(map(_text, excluded), config.max_rouge_l), Seen(map(_text, used), None)
-    counts: dict[str, float] = {"prompts": 0, "asked": config.count, "given": len(prompts)}
+    counts: dict[str, int] = {"prompts": 0, "asked": config.count, "given": len(prompts)}
     counts |= dict.fromkeys(("excluded", "duplicate"), 0)
-    taken: list[Prompt] = []
-    for prompt in sorted(prompts, key=lambda p: (derive_seed(run_seed, "prompts/given", p.id), p.id)):
-        if len(taken) == config.count:
-            break
-        text = _text(prompt)
-        if held.has(text) or held.has_similar(text):
-            counts["excluded"] += 1
-        elif seen.has(text):
-            counts["duplicate"] += 1
-        else:
-            seen.add(text)
-            name = f"{stage.partition('/')[0]}-p{len(taken) + 1:04d}"
-            taken.append(prompt.model_copy(update={"id": name, "source": _source(config.writer, prompt.id)}))
-    counts["prompts"] = len(taken)
-    if not taken:
-        raise DataError(
-            f"{stage}: none of the {len(prompts):,} prompts of {config.writer} is left: {counts['excluded']:g} are "
-            f"held out (seeds.exclude) and {counts['duplicate']:g} were taken before. Give more prompts, or let a "
-            "model write them (prompts.writer)."
-        )
-    reporter.advanced(len(taken))
-    jsonl.write(path, taken)
+    ids = [prompt.id for prompt in prompts]
+    with jsonl.writing(path) as add:
+        for at in sorted(range(len(ids)), key=lambda at: (derive_seed(run_seed, "prompts/given", ids[at]), ids[at])):
+            if counts["prompts"] == config.count:
+                break
+            prompt = prompts[at]
+            text = _text(prompt)
+            if held.has(text) or held.has_similar(text):
+                counts["excluded"] += 1
+            elif seen.has(text):
+                counts["duplicate"] += 1
+            else:
+                seen.add(text)
+                counts["prompts"] += 1
+                name = f"{stage.partition('/')[0]}-p{counts['prompts']:04d}"
+                add([prompt.model_copy(update={"id": name, "source": _source(config.writer, prompt.id)})])
+        if not counts["prompts"]:
+            raise DataError(
+                f"{stage}: none of the {len(prompts):,} prompts of {config.writer} is left: {counts['excluded']:g} are "
+                f"held out (seeds.exclude) and {counts['duplicate']:g} were taken before. Give more prompts, or let a "
+                "model write them (prompts.writer)."
+            )
+    reporter.advanced(int(counts["prompts"]))
     return counts
 
 

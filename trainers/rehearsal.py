@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import math
 import random
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +26,10 @@ from selfreward_bench.judges.prompts import JudgePrompt
 from selfreward_bench.progress import Reporter
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.records import Made
 from selfreward_bench.types import Completion, Example, Judgment, Message, Prompt, RankedPrompt
 from trainers import eft, rewards
+from trainers.answers import Places
 from trainers.similar import nearest
 
 __all__ = ["KINDS", "READ", "Source", "most_asked", "rows_wanted", "write_rehearsal"]
@@ -58,8 +61,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    example: Example
+    """A judgment that may be rehearsed; its texts are put together where it is."""
+
+    id: str
     score: float
+    example: Callable[[], Example]
 
 
 def rows_wanted(config: RunConfig, pairs: int) -> int:
@@ -110,16 +116,18 @@ def write_rehearsal(
     rows = {kind: desk.drawn(kind, KINDS[kind](desk)) for kind in kinds}
     for kind in (kind for kind in kinds if not rows[kind]):
         reporter.message(f"Warning: {judge.stage}: of rehearsal kind {kind!r} nothing could be made.")
-    examples = [row.example for kind in kinds for row in rows[kind]]
-    if not examples:
+    chosen = [row for kind in kinds for row in rows[kind]]
+    if not chosen:
         raise DataError(
             f"{judge.stage}: nothing can be rehearsed ({', '.join(kinds)}): {desk.told()}. Where the model's judgments "
             "do not parse, look at the judge (docs/judges.md) or rehearse eft; or set rehearsal.what=none."
         )
-    jsonl.write(directory / "rehearsal.jsonl", examples)
-    scores = Counter(row.score for found in rows.values() for row in found)
+    with jsonl.writing(directory / "rehearsal.jsonl") as add:
+        for row in chosen:
+            add([row.example()])
+    scores = Counter(row.score for row in chosen)
     return {
-        "examples": len(examples),
+        "examples": len(chosen),
         **{kind: len(rows[kind]) for kind in kinds},
         **{name: desk.counts[name] for name in ("judgments", "unparsed", "order_wrong", "tokens")},
         "of_people": sum(len(rows[kind]) for kind in kinds if kind in OF_PEOPLE),
@@ -132,15 +140,12 @@ def write_rehearsal(
 
 def own(desk: _Desk) -> Iterator[_Row]:
     """The parent's judgments of its own answers of this round, as they stand."""
-    for item, judgment in desk.judged:
-        if row := desk.row("own", item, desk.review(judgment)):
-            yield row
+    return desk.rows("own")
 
 
 def soft(desk: _Desk) -> Iterator[_Row]:
     """The parent's own critiques, behind each a grade drawn so that its mean is that of several sampled judgments."""
-    first = {item.id: row for item, j in desk.judged if (row := desk.row("soft", item, desk.review(j)))}
-    drawn = {row.example.id for row in desk.drawn("soft", first.values())}
+    drawn = {row.id for row in desk.drawn("soft", desk.rows("soft"))}
     chosen = [(item, judgment) for item, judgment in desk.judged if f"soft/{item.id}" in drawn]
     means = desk.sampled("soft", [item for item, _ in chosen])
     for item, judgment in chosen:
@@ -155,19 +160,20 @@ def contrast(desk: _Desk) -> Iterator[_Row]:
 
     Both are reviewed by the parent, and kept where the order comes out right.
     """
-    answers: dict[str, list[tuple[JudgeItem, Judgment]]] = {}
-    for item, judgment in desk.judged:
-        answers.setdefault(item.prompt_id, []).append((item, judgment))
+    answers: dict[str, list[int]] = {}
+    for at, (item, _) in enumerate(desk.judged):
+        answers.setdefault(item.prompt_id, []).append(at)
     names = sorted(answers, key=lambda name: derive_seed(desk.seed, "contrast", name))
-    near = nearest([answers[name][0][0].messages[-1].content for name in names])
-    made = []
+    near = nearest([desk.judged[answers[name][0]][0].messages[-1].content for name in names])
+    made: list[tuple[JudgeItem, Judgment, JudgeItem]] = []
     for name, other in zip(names, near, strict=True):
+        if len(made) == desk.wanted:  # each that is kept gives two judgments
+            break
         rng = random.Random(derive_seed(desk.seed, "contrast/answers", name))
-        right, judgment = rng.choice(answers[name])
-        wrong = rng.choice(answers[names[other]])[0] if other is not None else right
-        if wrong.response not in {item.response for item, _ in answers[name]}:
+        right, judgment = desk.judged[rng.choice(answers[name])]
+        wrong = desk.judged[rng.choice(answers[names[other]])][0] if other is not None else right
+        if wrong.response not in {desk.judged[at][0].response for at in answers[name]}:
             made.append((right, judgment, replace(right, index=right.index + _ELSEWHERE, response=wrong.response)))
-    made = made[: desk.wanted]  # each that is kept gives two judgments
     asked = desk.ask("contrast", desk.judge, [item for *_, item in made])
     found = {f"{j.prompt_id}/{j.index}": j for j in reversed(asked)}  # of several samples the first
     for right, judgment, wrong in made:
@@ -186,7 +192,7 @@ def seed_examples(desk: _Desk) -> Iterator[_Row]:
     for example in desk.source.examples:
         score = desk.prompt.read(example.completion[-1].content, truncated=False).score
         if score is not None:
-            yield _Row(example.model_copy(update={"id": f"eft/{example.id}"}), score)
+            yield _row(example.model_copy(update={"id": f"eft/{example.id}"}), score)
 
 
 def renewed(desk: _Desk) -> Iterator[_Row]:
@@ -209,7 +215,11 @@ def renewed(desk: _Desk) -> Iterator[_Row]:
     for example in made:
         score = desk.prompt.read(example.completion[-1].content, truncated=False).score
         if score is not None:
-            yield _Row(example.model_copy(update={"id": f"renewed/{example.id}", "source": "renewed"}), score)
+            yield _row(example.model_copy(update={"id": f"renewed/{example.id}", "source": "renewed"}), score)
+
+
+def _row(example: Example, score: float) -> _Row:
+    return _Row(example.id, score, lambda: example)
 
 
 Kind = Callable[["_Desk"], Iterable[_Row]]
@@ -243,21 +253,36 @@ class _Desk:
         return self.judge.prompt
 
     @cached_property
-    def judged(self) -> list[tuple[JudgeItem, Judgment]]:
+    def judged(self) -> Sequence[tuple[JudgeItem, Judgment]]:
         """The round's answers with the parent's judgment of each, where it has a grade; of several samples the first.
 
-        Where the parent gave no rewards (a control, another judge), it is asked about some of its answers now.
+        Where the parent gave no rewards (a control, another judge), it is asked about some of its answers now. Held are
+        places; items and judgments are made and read when they are asked for.
         """
-        items = rewards.judge_items(self.source.prompts, self.source.completions)
-        found = [j for j in self.source.judgments if j.judge == self.judge.key]
-        if not found:
-            chosen = _some(self.seed, "own", [item.id for item in items], _SPARE * self.wanted)
+        items, found = rewards.judge_items(self.source.prompts, self.source.completions), self.source.judgments
+        if not any(j.judge == self.judge.key for j in found):
+            chosen = _some(self.seed, "own", list(pointwise.ids_of(items)), _SPARE * self.wanted)
             found = self.ask("own", self.judge, [item for item in items if item.id in chosen])
-        graded: dict[str, Judgment] = {}
-        for judgment in sorted(found, key=lambda j: j.sample):
-            if judgment.score is not None:
-                graded.setdefault(f"{judgment.prompt_id}/{judgment.index}", judgment)
-        return [(item, graded[item.id]) for item in items if item.id in graded]
+        places = Places(pointwise.ids_of(items))
+        first, sample = array("q", [-1]) * len(items), array("q", [0]) * len(items)
+        for number, judgment in enumerate(found):
+            at = places.of(f"{judgment.prompt_id}/{judgment.index}")
+            if at is None or judgment.score is None or judgment.judge != self.judge.key:
+                continue
+            if first[at] < 0 or judgment.sample < sample[at]:
+                first[at], sample[at] = number, judgment.sample
+        graded = array("q", (at for at, number in enumerate(first) if number >= 0))
+        return Made(len(graded), lambda at: (items[graded[at]], found[first[graded[at]]]))
+
+    def rows(self, kind: str) -> Iterator[_Row]:
+        """The parent's judgments of its own answers, as they stand."""
+        for at, (item, judgment) in enumerate(self.judged):
+            if row := self.row(kind, item, self.review(judgment)):
+                yield replace(row, example=partial(self._as_it_stands, kind, at))  # no text is held
+
+    def _as_it_stands(self, kind: str, at: int) -> Example:
+        item, judgment = self.judged[at]
+        return self._example(kind, item, self.review(judgment) or "")
 
     def ask(self, name: str, judge: PointwiseJudge, items: Sequence[JudgeItem]) -> list[Judgment]:
         """The judge's judgments, in the order of the items; what a stage that was cut off left is not asked again."""
@@ -299,21 +324,23 @@ class _Desk:
         score = self.prompt.read(review, truncated=False).score if review else None
         if review is None or score is None:
             return None
-        example = Example(
+        return _Row(f"{kind}/{item.id}", score, partial(self._example, kind, item, review))
+
+    def _example(self, kind: str, item: JudgeItem, review: str) -> Example:
+        return Example(
             id=f"{kind}/{item.id}",
             prompt=self.prompt.render(item.messages, response=item.response),
             completion=(Message(role="assistant", content=review),),
             source=kind,
         )
-        return _Row(example, score)
 
     def drawn(self, kind: str, rows: Iterable[_Row]) -> list[_Row]:
         """At most ``wanted`` of the rows, in their order, no score far more common than the others."""
         found = list(rows)
-        ids = [row.example.id for row in found]
+        ids = [row.id for row in found]
         even = eft.thinned(ids, [row.score for row in found], self.source.seeds.eft_flatten, self.seed)
         kept = _some(self.seed, f"{kind}/drawn", [ids[at] for at in even], self.wanted)
-        return [row for row in found if row.example.id in kept]
+        return [row for row in found if row.id in kept]
 
     def told(self) -> str:
         """The counts in words."""

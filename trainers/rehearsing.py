@@ -28,7 +28,7 @@ __all__ = ["Rehearsal", "Rehearsed", "joined", "render"]
 class Rehearsal:
     """What a preference training rehearses: judge prompts with their judgments, and how much of them in a step."""
 
-    examples: tuple[Example, ...]
+    examples: Sequence[Example]
     config: RehearsalConfig
 
 

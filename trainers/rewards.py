@@ -24,10 +24,10 @@ from selfreward_bench.judges.pointwise import rewards as mean_rewards
 from selfreward_bench.progress import Reporter
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage import jsonl
-from selfreward_bench.storage.records import Made
+from selfreward_bench.storage.records import Made, Records
 from selfreward_bench.types import Completion, Judgment, Prompt, Reward
 from trainers.answer_sources import source_of
-from trainers.answers import Answers, Marks
+from trainers.answers import Answers, Marks, Places
 from trainers.implicit import length_regularised
 from trainers.replies import SETTLED, unanswered
 from trainers.verifying import is_right
@@ -142,7 +142,7 @@ def write_items(
     """
     n_each = judge.samples if judge.mode == "sampled" else 1
     reporter.started(stage, len(items) * n_each, "judgments")
-    there = Marks(ids_of(items), n_each)
+    there = Marks(lambda: ids_of(items), n_each)
     _mark(path, there, judge.key)
     reporter.advanced(len(there))
 
@@ -175,10 +175,11 @@ def write_items(
 
 def put_in_order(path: Path, items: Sequence[JudgeItem]) -> None:
     """Orders a finished file by responses: a served judge's answers come in any order, and the file is hashed."""
-    places = {item.id: number for number, item in enumerate(items)}
-    stored = jsonl.read(path, Judgment, allow_empty=True)
-    ordered = sorted(stored, key=lambda j: (places[f"{j.prompt_id}/{j.index}"], j.sample))
-    jsonl.write(path, ordered)
+    places, stored = Places(ids_of(items)), Records(path, Judgment, allow_empty=True)
+    keys = [(places.of(f"{j.prompt_id}/{j.index}") or 0, j.sample) for j in stored]
+    with jsonl.writing(path) as add:
+        for at in sorted(range(len(keys)), key=keys.__getitem__):
+            add([stored[at]])
 
 
 def rewarded(

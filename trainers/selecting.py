@@ -33,7 +33,7 @@ class Selecting(Workshop):
         told = ORACLE if judge == ORACLE else self.fingerprint(judge)
         return {"validation": prompt_files.digest(self.validation()), "selected by": told}
 
-    def validation(self) -> list[Prompt]:
+    def validation(self) -> Sequence[Prompt]:
         """The prompts that checkpoints answer; the micro-world's are of its validation split."""
         section = self.config.select
         source = str(data_path("validation")) if section.prompts == "micro" else section.prompts

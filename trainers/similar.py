@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -11,7 +12,7 @@ from selfreward_bench.text import words
 
 __all__ = ["nearest"]
 
-_AT_ONCE: Final = 512  # texts held against all others at a time
+_AT_ONCE: Final = 2**23  # pairs of texts that are held against each other at a time
 
 
 def nearest(texts: Sequence[str]) -> list[int | None]:
@@ -26,17 +27,18 @@ def nearest(texts: Sequence[str]) -> list[int | None]:
     found = [Counter(words(text)) for text in texts]
     holders = Counter(word for counts in found for word in counts)
     places = {word: at for at, word in enumerate(holders)}
-    rows, columns, values = [], [], []
+    rows, columns, values = array("i"), array("i"), array("d")
     for at, counts in enumerate(found):
         weights = {word: n * math.log((1 + len(texts)) / holders[word]) for word, n in counts.items()}
         norm = math.sqrt(sum(w * w for w in weights.values())) or 1.0
-        rows += [at] * len(weights)
-        columns += [places[word] for word in weights]
-        values += [w / norm for w in weights.values()]
+        rows.extend([at] * len(weights))
+        columns.extend(places[word] for word in weights)
+        values.extend(w / norm for w in weights.values())
     table = csr_array((values, (rows, columns)), shape=(len(texts), max(len(places), 1)))
     chosen: list[int | None] = []
-    for start in range(0, len(texts), _AT_ONCE):
-        likeness = (table[start : start + _AT_ONCE] @ table.T).toarray()
+    step = max(1, _AT_ONCE // max(len(texts), 1))
+    for start in range(0, len(texts), step):
+        likeness = (table[start : start + step] @ table.T).toarray()
         own = np.arange(len(likeness))
         likeness[own, start + own] = 0.0
         best = likeness.argmax(axis=1)

@@ -151,9 +151,10 @@ def write_task(task: Task, folder: Path) -> Path:
         "train": task.train.model_dump(mode="json"),
         "options": task.options,
     }
-    jsonl.write(folder / _RECORDS, task.records)
-    if task.rehearsal:
-        jsonl.write(folder / _REHEARSED, task.rehearsal.examples)
+    for name, records in ((_RECORDS, task.records), (_REHEARSED, task.rehearsal.examples if task.rehearsal else ())):
+        with jsonl.writing(folder / name) as add:
+            for record in records:
+                add([record])
     write_atomic(folder / TASK, (json.dumps(values, indent=1, sort_keys=True) + "\n").encode())
     return folder / TASK
 
@@ -167,7 +168,7 @@ def read_task(file: Path) -> Task:
     values = json.loads(file.read_text("utf-8"))
     is_dpo, track, rehearsal = values["kind"] == "dpo", values["track"], None
     if values["rehearsal"]:
-        examples = tuple(jsonl.read(file.parent / _REHEARSED, Example))
+        examples = Records(file.parent / _REHEARSED, Example)
         rehearsal = Rehearsal(examples, RehearsalConfig.model_validate(values["rehearsal"]))
     if track:
         track = Tracking(**{**track, "trackers": tuple(track["trackers"]), "directory": Path(track["directory"])})

@@ -6,6 +6,7 @@ It can only be looked at from one machine at a time: whether locks reach the oth
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,11 @@ __all__ = ["check_cluster"]
 _OWN: Final = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "f2fs", "squashfs", "apfs"})
 _BUCKETS: Final = ("s3fs", "gcsfuse", "goofys", "rclone", "mountpoint-s3", "blobfuse", "ossfs", "s3backer")
 #: options with which locks end at the machine that takes them
-_LOCAL_LOCKS: Final = ("nolock", "local_lock=all", "local_lock=flock", "localflock", "noflock")
+_LOCAL_LOCKS: Final = ("nolock", "local_lock=all", "local_lock=flock", "localflock", "noflock", "nobrl")
+#: kind -> what has its locks reach other machines, where the options of the mount do not tell
+_UNTOLD: Final = {
+    "beegfs": "its locks reach other machines only with tuneUseGlobalFileLocks=true in each client's beegfs-client.conf"
+}
 _TRY_LOCK: Final = "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)"
 _RENAMES: Final = 100
 _SYNCS: Final = 10
@@ -49,7 +54,8 @@ def check_cluster(directory: Path) -> Iterator[Finding]:
     Args:
         directory: where runs are or will be; files are made in it and deleted.
     """
-    there = next(p for p in (directory.absolute(), *directory.absolute().parents) if p.is_dir())
+    with os_errors(directory, "look into"):
+        there = next(p for p in (directory.absolute(), *directory.absolute().parents) if p.is_dir())
     yield _mounted(there)
     try:
         with os_errors(there, "write into"):
@@ -57,7 +63,7 @@ def check_cluster(directory: Path) -> Iterator[Finding]:
         with room as name:
             for check in (_locks, _renames, _syncs, _clock):
                 yield check(Path(name))
-    except DataError as error:
+    except (DataError, OSError) as error:
         yield Finding("fail", "shared files", str(error))
     yield _ray()
 
@@ -72,6 +78,10 @@ def _mounted(directory: Path) -> Finding:
         return Finding("fail", what, f"{told}: a bucket has no locks, no rename and no append. Take a file system")
     if off := [option for option in found.options if option in _LOCAL_LOCKS]:
         return Finding("fail", what, f"{told} mounted with {', '.join(off)}: two machines could write one run at once")
+    if found.kind == "fuse.sshfs":
+        return Finding("fail", what, f"{told}, whose locks end at this machine: two could write one run at once")
+    if found.kind in _UNTOLD:
+        return Finding("warn", what, f"{told}: {_UNTOLD[found.kind]}")
     if found.kind in _OWN:
         return Finding("warn", what, f"{told}, which is this machine's own: other machines do not see it")
     return Finding("ok", what, told)
@@ -90,7 +100,7 @@ def _mount_of(directory: Path, mounts: list[str]) -> _Mount | None:
     path = directory.resolve()
     for line in mounts:
         source, place, kind, options, *_ = [*line.split(" "), "", "", ""]
-        point = Path(place.encode("ascii", "replace").decode("unicode_escape"))  # \\040 is a space
+        point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), place))  # \\040 is a space
         if (point == path or point in path.parents) and (best is None or len(point.parts) >= best[0]):
             best = len(point.parts), _Mount(kind, source, tuple(options.split(",")))
     return best[1] if best else None

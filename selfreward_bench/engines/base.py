@@ -7,7 +7,7 @@ nothing else: not on batch size, order, worker count or where a run was resumed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -120,7 +120,7 @@ def check_generation(requests: Sequence[GenerationRequest]) -> list[str]:
         ids.append(r.id)
         if problem := _generation_problem(r):
             raise EngineError(f"Request {r.id!r}: {problem}")
-    _check_ids(ids)
+    check_ids(ids)
     return ids
 
 
@@ -135,22 +135,19 @@ def check_choices(requests: Sequence[ChoiceRequest]) -> list[str]:
         ids.append(r.id)
         if not r.choices or not all(r.choices):
             raise EngineError(f"Request {r.id!r}: choices={r.choices!r} must be one text or more, none empty.")
-    _check_ids(ids)
+    check_ids(ids)
     return ids
 
 
-def failures_after(
-    earlier: Mapping[str, str],
-    requests: Sequence[GenerationRequest] | Sequence[ChoiceRequest],
-    fitting: Collection[str],
-) -> Mapping[str, str]:
-    """An engine's ``failures`` once it was asked anew: what is not among ``fitting`` is ``TOO_LONG``."""
-    asked = {r.id for r in requests}
+def failures_after(earlier: Mapping[str, str], ids: Iterable[str], fitting: Iterable[str]) -> Mapping[str, str]:
+    """An engine's ``failures`` once it was asked for ``ids``: what is not among ``fitting`` is ``TOO_LONG``."""
+    asked = set(ids)
     kept = {name: why for name, why in earlier.items() if name not in asked}
     return kept | dict.fromkeys(asked.difference(fitting), TOO_LONG)
 
 
-def _check_ids(ids: Sequence[str]) -> None:
+def check_ids(ids: Sequence[str]) -> None:
+    """Raises EngineError where an id occurs twice."""
     if len(set(ids)) < len(ids):
         twice = [name for name, count in Counter(ids).items() if count > 1]
         raise EngineError(f"{len(twice)} request id(s) occur twice, first {twice[0]!r}; ids must be unique in a call.")

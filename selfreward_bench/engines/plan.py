@@ -15,7 +15,7 @@ class Job:
     """What the plan needs to know of one request.
 
     Attributes:
-        index: position in the caller's sequence.
+        index: position among the requests of the call.
         length: prompt tokens.
         rows: samples (or continuations) that fork from the prompt.
         new: tokens that may be added to each row.
@@ -28,9 +28,10 @@ class Job:
     new: int
 
 
-def answer_jobs(asked: Sequence[tuple[GenerationRequest, Sequence[int]]]) -> list[Job]:
-    """The jobs of requests, each with its prompt's token ids."""
-    return [Job(i, r.id, len(p), rows=r.n, new=r.max_new_tokens) for i, (r, p) in enumerate(asked)]
+def answer_job(index: int, asked: tuple[GenerationRequest, Sequence[int]]) -> Job:
+    """The job of a request with its prompt's token ids."""
+    request, prompt = asked
+    return Job(index, request.id, len(prompt), rows=request.n, new=request.max_new_tokens)
 
 
 def plan_batches(

@@ -10,7 +10,7 @@ import importlib.util
 import os
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -18,7 +18,7 @@ from selfreward_bench.config import ClusterConfig, EngineConfig
 from selfreward_bench.engines.actors import About, Answered, Opening, Pool
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, GenerationRequest
 from selfreward_bench.engines.chat import PromptEncoder
-from selfreward_bench.engines.plan import Job, answer_jobs, plan_batches
+from selfreward_bench.engines.plan import Job, plan_batches
 from selfreward_bench.engines.rendering import RenderingEngine
 from selfreward_bench.errors import ConfigError, EngineError
 from selfreward_bench.sources.hub import model_directory
@@ -122,8 +122,7 @@ class ReplicatedEngine(RenderingEngine):
             EngineError: a request is not valid, or see ``Pool.run``.
         """
         self._open()
-        asked = self._prompts(requests)
-        return self._run("generate", answer_jobs(asked), done, lambda job: asked[job.index][0])
+        return self._run("generate", self._prompts(requests).jobs, done, requests)
 
     def choice_logprobs(
         self, requests: Sequence[ChoiceRequest], done: Collection[str] = ()
@@ -133,12 +132,8 @@ class ReplicatedEngine(RenderingEngine):
         Raises:
             EngineError: as ``generate``.
         """
-        from selfreward_bench.engines.scoring import choice_jobs
-
         self._open()
-        items = self._scorables(requests)
-        by_id = {r.id: r for r in requests}
-        return self._run("choice_logprobs", choice_jobs(items), done, lambda job: by_id[job.id])
+        return self._run("choice_logprobs", self._scorables(requests).jobs, done, requests)
 
     def take_notes(self) -> tuple[str, ...]:
         """That memory was short, where it was since the last call."""
@@ -159,10 +154,10 @@ class ReplicatedEngine(RenderingEngine):
         return self._pool
 
     def _run(
-        self, method: str, jobs: Sequence[Job], done: Collection[str], request: Callable[[Job], Any]
+        self, method: str, jobs: Sequence[Job], done: Collection[str], requests: Sequence[Any]
     ) -> Iterator[list[Any]]:
         batches = plan_batches(jobs, self._budget, equal_lengths=self._equal_lengths)
-        left = ([request(job) for job in batch] for batch in batches if not all(job.id in done for job in batch))
+        left = ([requests[j.index] for j in batch] for batch in batches if not all(j.id in done for j in batch))
         for answered in self._open().run(method, left):
             self.failures = {**self.failures, **answered.failures}
             self.halved += answered.halved

@@ -36,9 +36,14 @@ class Scorable:
     def long_choices(self) -> int:
         return sum(len(c) > 1 for c in self.choices)
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest choice."""
+        return max(map(len, self.choices))
 
-def scorables(encoder: PromptEncoder, requests: Sequence[ChoiceRequest], *, more: int = 0) -> list[Scorable]:
-    """The requests that fit the model's context, tokenized.
+
+def scorables(encoder: PromptEncoder, requests: Sequence[ChoiceRequest], *, more: int = 0) -> list[Scorable | None]:
+    """The requests, tokenized; None for those that do not fit the model's context.
 
     Args:
         more: tokens for which there must be room behind each choice.
@@ -47,27 +52,26 @@ def scorables(encoder: PromptEncoder, requests: Sequence[ChoiceRequest], *, more
         EngineError: as ``PromptEncoder.encode``.
     """
     prompts = encoder.encode(requests, [0] * len(requests))
-    items = []
+    items: list[Scorable | None] = []
     for request, prompt in zip(requests, prompts, strict=True):
+        item = None
         if prompt is not None:
             shared, choices = encoder.continuations(request, prompt)
-            items.append(Scorable(request.id, tuple(prompt[:shared]), tuple(map(tuple, choices)), len(prompt)))
-    return [s for s in items if encoder.fits(len(s.context), max(map(len, s.choices)) + more)]
+            item = Scorable(request.id, tuple(prompt[:shared]), tuple(map(tuple, choices)), len(prompt))
+        items.append(item if item and encoder.fits(len(item.context), item.longest + more) else None)
+    return items
 
 
-def choice_jobs(items: Sequence[Scorable]) -> list[Job]:
-    """The jobs of choice requests, as ``score_batch`` reads them."""
-    return [
-        Job(i, s.id, len(s.context), rows=max(1, s.long_choices), new=max(map(len, s.choices)) - 1)
-        for i, s in enumerate(items)
-    ]
+def choice_job(index: int, item: Scorable) -> Job:
+    """The job of a choice request, as ``score_batch`` reads it."""
+    return Job(index, item.id, len(item.context), rows=max(1, item.long_choices), new=item.longest - 1)
 
 
 def score_batch(runner: ModelRunner, items: Sequence[Scorable]) -> list[ChoiceLogprobs]:
     """Scores one batch."""
     distinct = {c: i for i, c in enumerate(dict.fromkeys(item.context for item in items))}
     origin = [distinct[item.context] for item in items]
-    state = runner.prefill(list(distinct), max(len(c) for item in items for c in item.choices) - 1)
+    state = runner.prefill(list(distinct), max(item.longest for item in items) - 1)
     first = state.logits.float().log_softmax(-1)
     width = max(len(item.choices) for item in items)
     heads = torch.tensor([[c[0] for c in item.choices] + [0] * (width - len(item.choices)) for item in items])

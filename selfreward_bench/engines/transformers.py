@@ -14,9 +14,9 @@ from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, Generat
 from selfreward_bench.engines.chat import PromptEncoder, TextDecoder
 from selfreward_bench.engines.decode import ModelRunner, generate_batch
 from selfreward_bench.engines.loading import LoadedModel, load_model, release_memory
-from selfreward_bench.engines.plan import Job, answer_jobs, plan_batches, tokens_of
+from selfreward_bench.engines.plan import Job, plan_batches, tokens_of
 from selfreward_bench.engines.rendering import RenderingEngine
-from selfreward_bench.engines.scoring import choice_jobs, score_batch
+from selfreward_bench.engines.scoring import score_batch
 from selfreward_bench.errors import EngineError
 from selfreward_bench.types import Completion
 
@@ -60,13 +60,13 @@ class TransformersEngine(RenderingEngine):
             EngineError: a request is not valid, or its answer alone does not fit the model.
         """
         runner = self._open()
-        asked = self._prompts(requests)
+        planned = self._prompts(requests)
 
         def answer(batch: list[Job]) -> list[Completion]:
-            chosen = [asked[j.index] for j in batch]
+            chosen = planned.rendered(batch)
             return generate_batch(runner, self._decoder, self._eos, [r for r, _ in chosen], [p for _, p in chosen])
 
-        return self._run(answer, self._plan(answer_jobs(asked), done))
+        return self._run(answer, self._plan(planned.jobs, done))
 
     def choice_logprobs(
         self, requests: Sequence[ChoiceRequest], done: Collection[str] = ()
@@ -77,9 +77,8 @@ class TransformersEngine(RenderingEngine):
             EngineError: a request is not valid.
         """
         runner = self._open()
-        items = self._scorables(requests)
-        batches = self._plan(choice_jobs(items), done)
-        return self._run(lambda batch: score_batch(runner, [items[j.index] for j in batch]), batches)
+        planned = self._scorables(requests)
+        return self._run(lambda batch: score_batch(runner, planned.rendered(batch)), self._plan(planned.jobs, done))
 
     @property
     def equal_lengths(self) -> bool:

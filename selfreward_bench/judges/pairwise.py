@@ -93,7 +93,7 @@ class PairwiseJudge:
         Raises:
             DataError: two pairs have the same id.
         """
-        refuse_duplicates(item.id for item in items)
+        refuse_duplicates(lambda: (item.id for item in items))
         return self._judge({f"{item.id}/{order}": (item, order) for item in items for order in ORDERS}, frozenset(done))
 
     def _judge(self, asked: dict[str, tuple[PairItem, Order]], done: frozenset[str]) -> Iterator[list[Judgment]]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -121,7 +122,7 @@ class PointwiseJudge:
         Raises:
             DataError: two items have the same id.
         """
-        refuse_duplicates(ids_of(items))
+        refuse_duplicates(lambda: ids_of(items))
         done = frozenset(done)
         kinds = {"sampled": self._sampled, "expected": self._expected, "reasoned": self._reasoned}
         return kinds[self.mode](items, done)
@@ -255,13 +256,15 @@ def mass_of(judgment: Judgment) -> float | None:
     return float(found) if isinstance(found, int | float) and 0 <= found < math.inf else None
 
 
-def refuse_duplicates(ids: Iterable[str]) -> None:
-    """Raises DataError when an id comes twice."""
-    seen: set[str] = set()
-    for name in ids:
-        if name in seen:
+def refuse_duplicates(ids: Callable[[], Iterable[str]]) -> None:
+    """Raises DataError when an id comes twice; ``ids`` gives them whenever it is called."""
+    import numpy as np
+
+    hashes = np.fromiter(map(hash, ids()), np.int64)
+    if np.unique(hashes).size < hashes.size:
+        name, times = Counter(ids()).most_common(1)[0]
+        if times > 1:
             raise DataError(f"{name!r} is to be judged twice; prompt id and number of the response must be unique.")
-        seen.add(name)
 
 
 def ids_of(items: Sequence[JudgeItem]) -> Iterable[str]:

@@ -1,10 +1,12 @@
-"""Records of a finished file, read when they are asked for: what a stage holds of a file is 8 bytes a record."""
+"""Records of a finished file, read when they are asked for: what a stage holds of a file is 8 bytes a record. And
+others that are held as bytes, or not at all."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar, overload
 
@@ -15,7 +17,7 @@ from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.decoding import decode
 from selfreward_bench.storage.files import os_errors
 
-__all__ = ["Made", "Records"]
+__all__ = ["Made", "Records", "packed"]
 
 T = TypeVar("T", bound=BaseModel)
 V = TypeVar("V")
@@ -46,6 +48,16 @@ class Made(Sequence[V]):
         return self._make(range(self._count)[index])
 
 
+def packed(records: Iterable[T]) -> Sequence[T]:
+    """Records of one kind, held as their JSON: a small part of what they take as objects."""
+    kinds: list[type[T]] = []
+    held: list[bytes] = []
+    for record in records:
+        kinds = [type(record)]
+        held.append(record.model_dump_json().encode())
+    return Made(len(held), lambda at: kinds[0].model_validate_json(held[at]))
+
+
 class Records(Sequence[T], Generic[T]):
     """The records of a JSONL file that nobody writes any more, in its order.
 
@@ -58,12 +70,11 @@ class Records(Sequence[T], Generic[T]):
 
     def __init__(self, path: Path, model: type[T], *, allow_empty: bool = False) -> None:
         self.path, self._model = path, model
-        self._starts, self._numbers = array("q"), array("q")
+        self._starts = array("q")
         with os_errors(path, "read"):
             self._stream = path.open("rb")
-            for number, line in jsonl.lines_of(self._stream, path):
+            for _, line in jsonl.lines_of(self._stream, path):
                 self._starts.append(self._stream.tell() - len(line))
-                self._numbers.append(number)
         if not self._starts and not allow_empty:
             raise DataError(f"{path}: the file holds no records. Check that writing it was not cut off.")
 
@@ -85,11 +96,22 @@ class Records(Sequence[T], Generic[T]):
             line = self._stream.readline(jsonl.MAX_LINE_BYTES)
         with suppress(ValidationError):  # quicker than ``decode``, which says what is wrong
             return self._model.model_validate_json(line, strict=True)
-        return decode(line, self._model, f"{self.path}:{self._numbers[at]}")
+        return decode(line, self._model, f"{self.path}:{self._number(at)}")
+
+    def _number(self, at: int) -> int:
+        """Of the line on which a record stands."""
+        with os_errors(self.path, "read"):
+            self._stream.seek(0)
+            before = sum(self._stream.tell() <= self._starts[at] for _ in iter(self._stream.readline, b""))
+            return before + 1
 
     def __iter__(self) -> Iterator[T]:
         """In one go, which is faster than one by one."""
         return jsonl.iterate(self.path, self._model, allow_empty=True)
+
+    def __reduce__(self) -> tuple[Callable[..., Records[T]], tuple[Path, type[T]]]:
+        """Another process opens the file itself."""
+        return partial(Records, allow_empty=True), (self.path.absolute(), self._model)
 
     def close(self) -> None:
         """Closes the file; iterating is still possible."""

@@ -64,9 +64,23 @@ def hash_file(path: Path) -> str:
 
 
 def hash_json(value: object) -> str:
-    """BLAKE2b (128 bits, hex) of a value's canonical JSON; records, sections and tuples count as what they hold."""
-    text = json.dumps(to_jsonable_python(value), sort_keys=True, allow_nan=False, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    """BLAKE2b (128 bits, hex) of a value's canonical JSON; records, sections and tuples count as what they hold.
+
+    A sequence is read item by item, as it may be long.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        digest.update(b"[")
+        for number, item in enumerate(value):
+            digest.update(b"," * (number > 0) + _canonical(item))
+        digest.update(b"]")
+    else:
+        digest.update(_canonical(value))
+    return digest.hexdigest()
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(to_jsonable_python(value), sort_keys=True, allow_nan=False, separators=(",", ":")).encode()
 
 
 class RunDir:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from selfreward_bench.errors import DataError
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.records import Records
 from selfreward_bench.types import Completion, Judgment, Message, Prompt
-from trainers.answers import Answers, Marks
+from trainers.answers import Answers, Marks, Places
 
 PROMPTS = [Prompt(id=f"p{i}", messages=(Message(role="user", content="Hi"),)) for i in range(4)]
 
@@ -54,10 +56,32 @@ def test_judgments_come_prompt_by_prompt_in_the_order_of_their_file() -> None:
 
 
 def test_marks_know_what_is_whole_and_what_is_missing() -> None:
-    marks = Marks((p.id for p in PROMPTS), 2)
+    marks = Marks(lambda: (p.id for p in PROMPTS), 2)
     for name, sample in (("p1", 0), ("p1", 1), ("p3", 1)):
         assert not marks.has(name, sample)
         marks.add(name, sample)
     assert (len(marks), marks.whole(), marks.missing()) == (3, {"p1"}, ["p0", "p2", "p3"])
     assert (marks.has("p3", 1), marks.has("p3", 0)) == (True, False)
     assert [marks.knows(*one) for one in (("p1", 1), ("p1", 2), ("p9", 0), ("p1", -1))] == [True, False, False, False]
+
+
+def test_places_of_ids_without_their_texts() -> None:
+    names = [f"p{i}" for i in range(500)]
+    places = Places(iter(names))
+    assert [places.of(name) for name in (*names, "p500", "")] == [*range(500), None, None]
+    wanted = np.array([hash("p7"), hash("other"), hash("p0")])
+    assert places.of_all(wanted).tolist() == [7, -1, 0]
+    none = Places([])
+    assert (len(none), none.of("p0"), none.of_all(wanted).tolist()) == (0, None, [-1, -1, -1])
+
+
+def test_what_is_held_of_a_round_is_a_few_bytes_an_answer() -> None:
+    names = [f"M2-p{i:06d}/{i % 4}" for i in range(20_000)]
+    Marks(lambda: names[:1], 3)
+    tracemalloc.start()
+    marks = Marks(lambda: iter(names), 3)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    marks.add(names[-1], 2)
+    assert marks.has(names[-1], 2)
+    assert held < 20 * len(names)

@@ -19,7 +19,8 @@ def test_the_scripted_engine_goes_through_all_stages(tmp_path: Path, monkeypatch
     scale = importlib.import_module("scale")
     monkeypatch.setattr(workshop, "open_engine", workshop.open_engine)  # it is exchanged
     run = scale.made(tmp_path, prompts=6, samples=4, judgments=3)
-    for stage in scale._STAGES[:5]:
+    for stage in scale._STAGES[:6]:
         assert scale.work(stage, run)["seconds"] > 0
     assert len((run.path / "M2" / "judgments.jsonl").read_bytes().splitlines()) == 6 * 4 * 3
+    assert (run.path / "M2" / "rehearsal.jsonl").stat().st_size > 0
     assert 0 < len(jsonl.read(run.path / "M2" / "pairs.jsonl", PreferencePair)) <= 6

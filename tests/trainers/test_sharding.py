@@ -56,10 +56,13 @@ CASES: dict[str, tuple[str, str, dict[str, Any], LoraConfig | None]] = {
     "sft-half": ("sft", "half", {}, None),
     "lora-sft": ("sft", "tied", {"micro_batch_size": 2}, STACKED),
     "lora-dpo": ("dpo", "untied", {"micro_batch_size": 1}, LORA),
-    "rehearsed": ("dpo", "untied", {"micro_batch_size": 1}, None),
+    "rehearsed": ("dpo", "untied", {"micro_tokens": 80, "optim": "sgd"}, None),
     "experts": ("sft", "experts", {}, None),
 }
 REPLICATED = ("sft", "dpo")
+#: by which weights may differ. AdamW divides a gradient by its size: it hides a wrong weight of all records, and makes
+#: rounding large where a gradient is as small as that. SGD does neither.
+ROUNDING = {"rehearsed": 1e-7}
 
 
 def train(
@@ -213,7 +216,7 @@ def weights(out: Path) -> dict[str, Any]:
     return load_file(file)
 
 
-def assert_same(alone: Path, sharded: Path, rounding: float = 1e-5) -> None:
+def assert_same(alone: Path, sharded: Path, rounding: float = 1e-5, in_weights: float = 1e-5) -> None:
     first, second = log(alone), log(sharded)
     assert len(first) == len(second) == 6
     for one, other in zip(first, second, strict=True):
@@ -223,7 +226,7 @@ def assert_same(alone: Path, sharded: Path, rounding: float = 1e-5) -> None:
     ours, theirs = weights(alone), weights(sharded)
     assert {name: t.dtype for name, t in ours.items()} == {name: t.dtype for name, t in theirs.items()}
     for name, weight in ours.items():
-        bound = rounding + (weight.abs().float() * 2**-7 if weight.dtype.itemsize < 4 else 0.0)  # a bit of bfloat16
+        bound = in_weights + (weight.abs().float() * 2**-7 if weight.dtype.itemsize < 4 else 0.0)  # a bit of bfloat16
         assert ((weight.float() - theirs[name].float()).abs() <= bound).all(), name
     for file in ("config.json", "generation_config.json", "tokenizer.json", "chat_template.jinja"):
         one, other = ((out / "checkpoint" / file) for out in (alone, sharded))
@@ -235,7 +238,7 @@ def assert_same(alone: Path, sharded: Path, rounding: float = 1e-5) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_with_a_part_each_train_as_one_does(case: str, bases: Path, two: Path, tmp_path: Path) -> None:
     train(case, bases, tmp_path / case)
-    assert_same(tmp_path / case, two / case)
+    assert_same(tmp_path / case, two / case, in_weights=ROUNDING.get(case, 1e-5))
     base = {t.name for t in tensors(bases / CASES[case][1])}
     if case != "lora-sft":
         assert {t.name for t in tensors(two / case / "checkpoint")} == base

@@ -224,12 +224,12 @@ class Client:
 
     def _post(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
         with self._http.stream("POST", path, json=body) as answer:
-            return answer.status_code, self._bounded(answer)
+            return answer.status_code, self._bounded(answer, _SILENCE)
 
     def _get(self, path: str) -> bytes:
         try:
             with self._http.stream("GET", path, timeout=_SHORT) as answer:
-                status, content = answer.status_code, self._bounded(answer)
+                status, content = answer.status_code, self._bounded(answer, _SHORT)
         except httpx.HTTPError as error:
             raise EngineError(f"Nothing answers at {self.url} ({type(error).__name__} {clean(error)}).") from error
         if status in (401, 403):
@@ -238,12 +238,15 @@ class Client:
             raise EngineError(f"{self.url}{path}: HTTP {status}: {_words(content)}. Is it a vLLM server?")
         return content
 
-    def _bounded(self, answer: httpx.Response) -> bytes:
-        content = bytearray()
+    def _bounded(self, answer: httpx.Response, seconds: float) -> bytes:
+        """An answer's content, which must not come drop by drop either."""
+        content, end = bytearray(), time.monotonic() + seconds
         for chunk in answer.iter_bytes():
             content += chunk
             if len(content) > _MOST_BYTES:
                 raise EngineError(f"{self.url} answers with more than {_MOST_BYTES:,} bytes.")
+            if time.monotonic() > end:
+                raise EngineError(f"{self.url} has not ended its answer after {seconds:g} s.")
         return bytes(content)
 
 

@@ -20,7 +20,7 @@ from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, Generat
 from selfreward_bench.engines.chat import PromptEncoder, TextDecoder
 from selfreward_bench.engines.decode import Row
 from selfreward_bench.engines.files import read_files
-from selfreward_bench.engines.plan import Job, answer_jobs, plan_batches
+from selfreward_bench.engines.plan import Job, plan_batches
 from selfreward_bench.engines.rendering import RenderingEngine
 from selfreward_bench.engines.scoring import Scorable
 from selfreward_bench.engines.vllm.client import AT_ONCE
@@ -75,13 +75,13 @@ class VllmEngine(RenderingEngine):
             EngineError: a request is not valid, or a server gives no answer.
         """
         self._open()
-        asked = self._prompts(requests)
+        planned = self._prompts(requests)
 
-        def calls(job: Job) -> Iterator[Callable[[], Completion]]:
-            request, prompt = asked[job.index]
-            return (partial(self._sample, request, prompt, index) for index in range(request.n))
+        def calls(batch: Sequence[Job]) -> list[Callable[[], Completion]]:
+            asked = planned.rendered(batch)
+            return [partial(self._sample, request, prompt, at) for request, prompt in asked for at in range(request.n)]
 
-        return self._run(answer_jobs(asked), done, calls)
+        return self._run(planned.jobs, done, calls)
 
     def choice_logprobs(
         self, requests: Sequence[ChoiceRequest], done: Collection[str] = ()
@@ -92,11 +92,10 @@ class VllmEngine(RenderingEngine):
             EngineError: a request is not valid, or a server gives no answer.
         """
         self._open()
-        items = self._scorables(requests, more=1)  # vLLM generates a token, always
-        jobs = [
-            Job(i, s.id, len(s.context), rows=len(s.choices), new=max(map(len, s.choices))) for i, s in enumerate(items)
-        ]
-        return self._run(jobs, done, lambda job: iter([partial(self._score, items[job.index])]))
+        planned = self._scorables(requests, more=1, job=_job)  # vLLM generates a token, always
+        return self._run(
+            planned.jobs, done, lambda batch: [partial(self._score, item) for item in planned.rendered(batch)]
+        )
 
     def close(self) -> None:
         """Ends the server, where srbench started it; of others, calls that are under way are waited for."""
@@ -153,14 +152,14 @@ class VllmEngine(RenderingEngine):
         return replicas[int.from_bytes(digest, "big") % len(replicas)]
 
     def _run(
-        self, jobs: Sequence[Job], done: Collection[str], calls: Callable[[Job], Iterator[Callable[[], T]]]
+        self, jobs: Sequence[Job], done: Collection[str], calls: Callable[[Sequence[Job]], list[Callable[[], T]]]
     ) -> Iterator[list[T]]:
         """Makes the calls of all batches, many at once and the next batch's with them; yields batch by batch."""
         batches = [b for b in plan_batches(jobs, self._budget) if not all(j.id in done for j in b)]
         waiting: deque[list[Future[T]]] = deque()
         try:
             for batch in batches:
-                waiting.append([self._pool.submit(call) for job in batch for call in calls(job)])
+                waiting.append([self._pool.submit(call) for call in calls(batch)])
                 while sum(map(len, waiting)) > _AHEAD:
                     yield [future.result() for future in waiting[0]]
                     waiting.popleft()
@@ -174,3 +173,7 @@ class VllmEngine(RenderingEngine):
         finally:
             for future in (f for batch in waiting for f in batch):
                 future.cancel()
+
+
+def _job(index: int, item: Scorable) -> Job:
+    return Job(index, item.id, len(item.context), rows=len(item.choices), new=item.longest)

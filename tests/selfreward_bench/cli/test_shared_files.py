@@ -49,6 +49,9 @@ def test_a_file_system_that_will_do(tmp_path: Path, mounts: list[str]) -> None:
         ("s3fs {} fuse.s3fs rw 0 0", "fail", "a bucket has no locks"),
         ("gcsfuse {} fuse.gcsfuse rw 0 0", "fail", "a bucket has no locks"),
         ("store {} fuse.juicefs rw 0 0", "ok", "juicefs"),
+        ("me@host:/x {} fuse.sshfs rw 0 0", "fail", "locks end at this machine"),
+        ("//host/x {} cifs rw,nobrl 0 0", "fail", "mounted with nobrl"),
+        ("beegfs_nodev {} beegfs rw 0 0", "warn", "tuneUseGlobalFileLocks=true"),
     ],
 )
 def test_what_is_mounted(line: str, state: str, told: str, tmp_path: Path, mounts: list[str]) -> None:
@@ -59,7 +62,7 @@ def test_what_is_mounted(line: str, state: str, told: str, tmp_path: Path, mount
 
 @pytest.mark.slow
 def test_the_closest_mount_counts(tmp_path: Path, mounts: list[str]) -> None:
-    inner = tmp_path / "with space"
+    inner = tmp_path / "with space \u00e4"
     inner.mkdir()
     mounts.append(f"tmpfs {str(inner).replace(' ', chr(92) + '040')} tmpfs rw 0 0")
     assert "tmpfs" in found(inner)["shared file system"].detail
@@ -92,6 +95,15 @@ def test_a_rename_that_leaves_a_gap(tmp_path: Path, mounts: list[str], monkeypat
     finding = found(tmp_path)["rename"]
     assert finding.state == "fail"
     assert "a reader found" in finding.detail
+
+
+def test_a_sync_that_is_refused(tmp_path: Path, mounts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: int) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(shared_files, "_renames", shared_files._clock)
+    monkeypatch.setattr(os, "fsync", refused)
+    assert "Invalid argument" in found(tmp_path)["shared files"].detail
 
 
 def test_slow_syncs_and_a_clock_that_is_off(tmp_path: Path, mounts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from selfreward_bench.errors import DataError
 from selfreward_bench.storage import jsonl
-from selfreward_bench.storage.records import Made, Records
+from selfreward_bench.storage.records import Made, Records, packed
 from selfreward_bench.types import Message
 
 TURNS = [Message(role="user", content=text) for text in ("a", "\u00e4\U0001f600", "c" * 5000, "d")]
@@ -58,6 +58,11 @@ def test_items_are_made_when_they_are_asked_for() -> None:
     assert (len(made), made[-1], made[2:4], asked) == (1000, "item 999", ["item 2", "item 3"], [999, 2, 3])
     with pytest.raises(IndexError):
         made[1000]
+
+
+def test_records_held_as_bytes_are_the_same_records() -> None:
+    assert list(packed(iter(TURNS))) == TURNS
+    assert (packed(TURNS)[-1], packed(TURNS)[1:3], len(packed([]))) == (TURNS[-1], TURNS[1:3], 0)
 
 
 def test_a_file_written_in_parts_is_there_at_the_end_as_if_written_whole(tmp_path: Path) -> None:

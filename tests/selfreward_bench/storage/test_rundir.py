@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import ConfigError, DataError, IncompatibleRunError, UnknownNameError
 from selfreward_bench.storage import files, lock, rundir
 from selfreward_bench.storage.rundir import RunDir, hash_file, hash_json
+from selfreward_bench.types import Message
 
 STAGE = "M2/candidates"
 INPUTS = {"prompts.jsonl": "aa", "checkpoint": "bb"}
@@ -518,3 +520,7 @@ def test_hashes_depend_on_content_alone(tmp_path: Path) -> None:
     assert hash_json(RunConfig()) == hash_json(RunConfig().model_dump()) != hash_json(RunConfig(seed=1))
     assert hash_json("\ud800") != hash_json("\ud801")
     assert hash_json({"a": 1}) != hash_json({"a": "1"})
+    turns = (Message(role="user", content="\u00e4"), {"b": None, "a": (1.5,)}, [])
+    whole = rb'[{"content":"\u00e4","role":"user"},{"a":[1.5],"b":null},[]]'
+    assert hash_json(turns) == hash_json(list(turns)) == hashlib.blake2b(whole, digest_size=16).hexdigest()
+    assert hash_json([]) == hashlib.blake2b(b"[]", digest_size=16).hexdigest()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +15,7 @@ from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import TOO_LONG, ChoiceRequest, Engine, GenerationRequest
 from selfreward_bench.engines.transformers import open_transformers
+from selfreward_bench.engines.vllm import client
 from selfreward_bench.errors import ConfigError, EngineError
 from selfreward_bench.types import Message
 
@@ -190,6 +194,18 @@ def test_a_passing_error_is_tried_again_and_a_refusal_told(
     server.reply = lambda body: (400, {"error": {"message": "no such field"}})
     with pytest.raises(EngineError, match="refuses a request: HTTP 400: no such field"):
         list(engine.generate([request("q")]))
+
+
+def test_an_answer_that_comes_drop_by_drop_is_not_waited_for(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = client.Client(server.url)
+    assert asked.version()
+    clock = itertools.count(0.0, 6.0)
+    monkeypatch.setattr(client, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=time.sleep))
+    assert asked.version()
+    clock = itertools.count(0.0, 12.0)
+    with pytest.raises(EngineError, match="has not ended its answer after 10 s"):
+        asked.version()
+    asked.close()
 
 
 @pytest.mark.parametrize("url", ["10.0.0.5:8000", "http://me:pass@host", "http://host/other", "http://host?key=1"])
