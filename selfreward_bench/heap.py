@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 
-_set_aside = False
+_ours = False  # what is set aside was set aside here
+_theirs = False  # by whoever runs this process, before
 
 
 def collect_rarely() -> None:
@@ -16,18 +17,20 @@ def set_aside() -> None:
     """Before a model is read: until ``take_back`` the garbage collector does not look through what is there now.
 
     That is half a million objects of the libraries, for a third of a second at each of a loop's many collections. A
-    process that has set its heap aside itself is left as it is.
+    process that has set its heap aside itself is left as it is, and not asked again: to count takes as long.
     """
-    global _set_aside
-    if not gc.get_freeze_count():
-        _set_aside = True
+    global _ours, _theirs
+    if not (_ours or _theirs):
+        _theirs = gc.get_freeze_count() > 0
+    if not (_ours or _theirs):
+        _ours = True
         gc.freeze()
 
 
 def take_back() -> None:
     """Collects what a dropped model leaves, and undoes ``set_aside``."""
-    global _set_aside
+    global _ours
     gc.collect()
-    if _set_aside:
-        _set_aside = False
+    if _ours:
+        _ours = False
         gc.unfreeze()

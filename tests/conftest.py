@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,9 +26,17 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
-def pytest_collection_finish() -> None:
-    """All tests and the libraries they import: a million objects, which no collection of garbage need look through."""
-    gc.freeze()
+_set_aside = 0  # modules whose objects no collection of garbage looks through
+
+
+def pytest_runtest_setup() -> None:
+    """Tests and libraries are a million objects that stay, and each model that is dropped would have all of them looked
+    through for what else is garbage. Libraries of models are imported by the first test that needs them."""
+    global _set_aside
+    if len(sys.modules) > _set_aside + 100:
+        _set_aside = len(sys.modules)
+        gc.collect()
+        gc.freeze()
 
 
 class NetworkBlockedError(RuntimeError):
