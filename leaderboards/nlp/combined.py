@@ -18,6 +18,7 @@ import numpy as np
 from leaderboards.base import measures
 from leaderboards.nlp.names import MMLU, info_of, is_binary, unit_name
 from leaderboards.nlp.scores import Leaf, TaskScores
+from leaderboards.nlp.tasks import TASKS
 from selfreward_bench import stats
 from selfreward_bench.types import Metric, MetricInfo, SampleScore
 
@@ -189,6 +190,15 @@ def _shown(unit: _Unit) -> Iterator[tuple[str, MetricInfo]]:
     better = unit.leaves[0].scores.better.get(metric)
     info = info_of(unit.name, unit.main, shares=_are_shares(unit), better=better)
     yield unit.metric, info
+    scores = unit.leaves[0].scores
+    for key in () if unit.several or unit.name in TASKS else scores.metrics:
+        if key != unit.main:  # of a task that nobody knows all numbers count
+            value, rises = scores.metrics[key], scores.better.get(key.partition(",")[0])
+            shares = None if value is None or 0 <= value <= 1 else False
+            yield (
+                f"{unit.metric}/{_short(key, [*scores.metrics])}",
+                info_of(unit.name, key, shares=shares, better=rises),
+            )
     if unit.is_macro:
         yield f"{unit.metric}_micro", info.model_copy(update={"label": f"{info.label[:170]}, mean over documents"})
 
@@ -216,7 +226,7 @@ def _of_group(unit: _Unit, name: str, n: int) -> dict[str, Metric]:
     """lm-eval's own number of all tasks together; MMLU's is a mean over questions."""
     if unit.told is None or (unit.weights and unit.name != MMLU):
         return {}
-    return {name: _with_error(unit.told.value, unit.told.error, n)}
+    return {name: _with_error(unit.told.value, unit.told.error, n, unit.main)}
 
 
 def _told(scores: TaskScores, key: str) -> Metric:
@@ -226,12 +236,14 @@ def _told(scores: TaskScores, key: str) -> Metric:
         return Metric(value=None, n_scored=0, n_total=n)
     if (rights := _rights(scores, key)) is not None:
         return stats.mean_interval([1.0] * rights + [0.0] * (n - rights), bounds=(0, 1))
-    return _with_error(value, scores.errors.get(key), n)
+    return _with_error(value, scores.errors.get(key), n, key)
 
 
-def _with_error(value: float, error: float | None, n: int) -> Metric:
+def _with_error(value: float, error: float | None, n: int, key: str) -> Metric:
     """A standard error of 0 says that nothing varied, not that the number is certain."""
     low, high = (value - _NORMAL * error, value + _NORMAL * error) if error else (None, None)
+    if low is not None and high is not None and is_binary(key.partition(",")[0]) and 0 <= value <= 1:
+        low, high = max(low, 0.0), min(high, 1.0)
     return Metric(value=value, low=low, high=high, n_scored=n, n_total=n)
 
 
@@ -257,7 +269,8 @@ def _mean_of_told(unit: _Unit) -> Metric:
         return stats.stratified_mean([_strata(leaf.scores.n, k or 0, w) for leaf, k, w in counts])
     errors = [(w, leaf.scores.errors.get(main)) for leaf, w in zip(unit.leaves, unit.weights, strict=True)]
     known = all(error is not None for _, error in errors)
-    return _with_error(value, math.sqrt(sum((w * (error or 0)) ** 2 for w, error in errors)) if known else None, n)
+    error = math.sqrt(sum((w * (error or 0)) ** 2 for w, error in errors)) if known else None
+    return _with_error(value, error, n, main)
 
 
 def _strata(n: int, rights: int, weight: float) -> tuple[list[float], range, float]:

@@ -35,6 +35,7 @@ _PLACES: Final = ("dataset_path", "dataset_name", "dataset_kwargs")
 _NOT_ASKED: Final = ("metadata", "config_source", "task_alias", "group_alias", "tag", "group")
 _PIPED: Final = re.compile(r"[\w.-]+\|(?P<task>[^|]+)\|(?P<shots>[0-9]{1,4})(?:\|[0-9])?")  # how others call a task
 _NO_METRICS: Final = frozenset({"alias", "name", "sample_len", "sample_count", "samples", "version"})
+_UNSCORED: Final = "bypass"  # the metric of --predict_only, which is 999
 _MOST_DOCUMENTS: Final = 10**8  # more are a mistake in the file
 _Json = Mapping[str, Any]
 
@@ -59,13 +60,14 @@ class TaskNumbers:
     better: Mapping[str, bool]
 
     def main(self, unit: str) -> str:
-        """The key of the number that counts: the profile's of that unit, where there is one, else the first."""
+        """The key that counts: the profile's of that unit, where there is one, else of the first that is a number."""
         wanted = TASKS[unit].main if unit in TASKS else ""
         if wanted in self.metrics:
             return wanted
         metric = wanted.partition(",")[0]
         alike = (key for key in self.metrics if metric and key.partition(",")[0] == metric)
-        return next(alike, next(iter(self.metrics)))
+        numbers = (key for key, value in self.metrics.items() if value is not None)
+        return next(alike, next(numbers, next(iter(self.metrics))))
 
 
 def holds_results(path: Path) -> bool:
@@ -256,13 +258,18 @@ class Summary:
 
 
 def _metrics(numbers: _Json) -> Iterator[tuple[str, float | None]]:
-    """``METRIC,FILTER`` -> number; before 0.4 there were no filters."""
+    """``METRIC,FILTER`` -> number; before 0.4 there were no filters.
+
+    Texts are what lm-eval writes for numbers of numpy that JSON does not know, and ``N/A``.
+    """
     filtered = any("," in key for key in numbers)
     for key, value in numbers.items():
         is_number = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-        if not is_number or "_stderr" in key or key in _NO_METRICS or ("," in key) != filtered:
+        if not (is_number or (filtered and isinstance(value, str))):
             continue
-        yield (key if filtered else f"{key},none"), _number(value)
+        if "_stderr" in key or key.partition(",")[0] in _NO_METRICS or ("," in key) != filtered:
+            continue
+        yield (key if filtered else f"{key},none"), None if key.partition(",")[0] == _UNSCORED else _number(value)
 
 
 def _error_key(key: str) -> str:
@@ -271,12 +278,13 @@ def _error_key(key: str) -> str:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        return float(value)
-    except OverflowError:  # a whole number that no float holds
+        found = float(value)
+    except (OverflowError, ValueError):  # a whole number that no float holds; N/A
         return None
+    return found if math.isfinite(found) else None
 
 
 def _asked(config: object) -> object:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -299,9 +300,12 @@ def _must_be_there(model: type[BaseModel], key: str) -> bool:
 
 
 def _from_texts(row: FileRow, cells: Values, model: type[T]) -> T:
-    """A record from the cells of CSV: what is no text there is read as ``held`` says."""
+    """A record from the cells of CSV: what is no text there is read as ``held`` says, and NaN is null here, too."""
     try:
-        return model.model_validate(cells, strict=False)
+        record = model.model_validate(cells, strict=False)
     except ValidationError as error:
         wrong = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
-    return model.model_validate(cells | {name: held(row, name) for name in wrong if name in cells}, strict=False)
+        cells = cells | {name: held(row, name) for name in wrong if name in cells}
+        record = model.model_validate(cells, strict=False)
+    none = [name for name, value in record if isinstance(value, float) and not math.isfinite(value)]
+    return model.model_validate(cells | dict.fromkeys(none), strict=False) if none else record

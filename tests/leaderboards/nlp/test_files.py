@@ -355,6 +355,34 @@ def test_a_number_that_is_none_is_told(tmp_path: Path) -> None:
     assert [n.partition(":")[0] for n in outcome.notes] == ["piqa", "there is no average, as piqa has no number"]
 
 
+def test_numbers_written_as_texts_are_read_and_what_is_none_is_told(tmp_path: Path) -> None:
+    """lm-eval writes numbers of numpy that JSON does not know as texts, and 999 for what it did not score."""
+    results = {
+        "arc_easy": {"alias": "arc_easy", "acc,none": "0.5", "acc_norm,none": "0.25", "acc_norm_stderr,none": "N/A"},
+        "squadv2": {"exact,none": "N/A", "f1,none": 33.5},
+        "boolq": {"acc,none": "N/A"},
+        "piqa": {"bypass,none": 999, "bypass_stderr,none": "N/A"},
+    }
+    outcome = scored(lm_eval_folder(tmp_path / "a", results), tmp_path)
+    assert values(outcome)["arc_easy"] == 0.25
+    assert values(outcome)["squadv2"] == 33.5
+    for task in ("boolq", "piqa"):
+        assert any(note.startswith(f"{task}: lm_eval gives no number") for note in outcome.notes)
+
+
+def test_all_numbers_of_a_task_that_nobody_knows_are_named(tmp_path: Path) -> None:
+    results = {
+        "lambada": {"perplexity,none": 4.1, "acc,none": 0.6, "acc_stderr,none": 0.3},
+        "arc_easy": {"acc,none": 0.5},
+    }
+    outcome = scored(lm_eval_folder(tmp_path / "a", results), tmp_path)
+    assert outcome.metrics["lambada/acc"].value == 0.6
+    assert outcome.metrics["lambada/acc"].high == 1.0  # no share is more, whatever its standard error
+    assert outcome.shown["lambada/acc"].label == "lambada (acc)"
+    assert outcome.shown["lambada/acc"].unit == "share"
+    assert {name for name in outcome.shown if "/" in name} == {"lambada/acc"}
+
+
 def test_another_number_is_not_called_by_the_profiles_name(tmp_path: Path) -> None:
     outcome = scored(lm_eval_folder(tmp_path / "in", {"arc_easy": {"acc,none": 0.5}}), tmp_path)
     assert set(outcome.metrics) == {"arc_easy_acc"}

@@ -43,6 +43,13 @@ def test_a_text_keeps_its_decimal_comma_and_between_commas_none_is_read(tmp_path
         decode(path, Scored)
 
 
+@pytest.mark.parametrize("cell", ["NaN", "nan", "inf", "-Infinity", "1e400", ""])
+def test_what_is_no_number_is_null_where_a_number_may_be_missing(tmp_path: Path, cell: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"id,text,score\nNaN,nan,{cell}\n")
+    assert decode(path, Scored) == [Scored(id="NaN", text="nan", score=None)]
+
+
 def test_rows_may_end_early_and_rows_without_a_text_are_none() -> None:
     rows = list(delimited(Path("a.csv"), "a,b\n1\n,\n\n2,3\n", ","))
     assert [row.values for row in rows] == [{"a": "1", "b": None}, {"a": "2", "b": "3"}]
