@@ -41,19 +41,6 @@ def pytest_runtest_setup() -> None:
         gc.freeze()
 
 
-_n_modules = 0
-
-
-def pytest_runtest_setup() -> None:
-    """What tests have imported since is not looked through either: TRL alone brings 300,000 objects, half a second of
-    each collection, of which a training makes several and a closed engine one."""
-    global _n_modules
-    if len(sys.modules) > _n_modules + 50:
-        _n_modules = len(sys.modules)
-        gc.collect()
-        gc.freeze()
-
-
 class NetworkBlockedError(RuntimeError):
     """A test tried to leave the machine. Not an OSError: code that retries or hides those must not hide this."""
 
