@@ -16,7 +16,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+#: a busy machine is no fault, and neither is a case that was never drawn before
+hypothesis.settings.register_profile("steady", max_examples=50, deadline=None, derandomize=True)
+hypothesis.settings.load_profile("steady")
 
 gc.set_threshold(50_000, 20, 20)  # imports make many objects and no garbage
 

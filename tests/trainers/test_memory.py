@@ -264,7 +264,7 @@ passes = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(sizes, passes, st.data())
 def test_more_of_anything_takes_no_less(d: Dimensions, step: Pass, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(["rows", "length"]))
@@ -280,7 +280,7 @@ def test_more_of_anything_takes_no_less(d: Dimensions, step: Pass, data: st.Data
     assert shares == sorted(shares, reverse=True)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(sizes, st.integers(1, 10**6), st.integers(1, 1024), st.integers(0, 10**6))
 def test_generation_takes_more_the_more_is_held(d: Dimensions, tokens: int, rows: int, read: int) -> None:
     held = [memory.generating(d, w, tokens=tokens, read=read, rows=rows).total for w in (2, 4)]

@@ -137,7 +137,7 @@ def test_texts_are_filled_in_one_pass(annotator: Annotator) -> None:
     assert user.splitlines()[:3] == ["Task: {output_1}", "m: <<{output_2} {instruction}>>", "M: <<{output_1}>>"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(HOSTILE, HOSTILE, HOSTILE)
 def test_an_answer_stays_in_its_place(
     tmp_path_factory: pytest.TempPathFactory, instruction: str, one: str, two: str

@@ -181,7 +181,7 @@ KINDS: list[AnyVerdict] = [PATTERNS, WORD, LAST, LogprobVerdict("A", "B"), Ranki
 
 
 @pytest.mark.parametrize("verdict", KINDS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(parts=ANSWERS, data=st.data())
 def test_an_answer_that_is_quoted_gives_no_verdict(
     verdict: AnyVerdict, parts: list[tuple[str, str]], data: st.DataObject

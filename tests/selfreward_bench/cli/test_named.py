@@ -71,36 +71,36 @@ def options_of(command: Any) -> frozenset[str]:
     return frozenset(o for p in command.params for o in (*p.opts, *p.secondary_opts)) | {"--help", "-h"}
 
 
-def texts() -> Iterator[tuple[str, str]]:
+@cache
+def texts() -> list[tuple[str, str]]:
     """Every text in the code, documentation included, with the place where it stands."""
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    yield f"{path.relative_to(ROOT).as_posix()}:{node.lineno}", node.value
-
-
-TEXTS = list(texts())
+    return [
+        (f"{path.relative_to(ROOT).as_posix()}:{node.lineno}", node.value)
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
 
 
 def test_options_that_texts_name_are_options() -> None:
     known = frozenset().union(*parameters().values())
     wrong = [
         f"{place}: {option}"
-        for place, text in TEXTS
+        for place, text in texts()
         if place.partition(":")[0] not in FOREIGN
         for option in OPTION.findall(text)
         if option not in known and option not in OTHERS
     ]
     assert wrong == []
-    assert sum(bool(OPTION.search(text)) for _, text in TEXTS) > 100
+    assert sum(bool(OPTION.search(text)) for _, text in texts()) > 100
     assert all((ROOT / path).is_file() for path in FOREIGN)
 
 
 def test_settings_that_texts_and_documents_name_are_settings() -> None:
     known = {s.key for s in settings()}
     documents = {path.name: path.read_text("utf-8") for path in DOCUMENTS}
-    found = [(place, key) for place, text in [*TEXTS, *documents.items()] for key in SETTING.findall(text)]
+    found = [(place, key) for place, text in [*texts(), *documents.items()] for key in SETTING.findall(text)]
     assert len(found) > 300
     assert [f"{place}: {key}" for place, key in found if key not in known and not FILES.search(key)] == []
 

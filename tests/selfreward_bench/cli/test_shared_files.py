@@ -114,6 +114,7 @@ def test_slow_syncs_and_a_clock_that_is_off(tmp_path: Path, mounts: list[str], m
         sync(descriptor)
 
     monkeypatch.setattr(shared_files, "_RENAMES", 1)
+    monkeypatch.setattr(shared_files, "_SYNCS", 3)
     monkeypatch.setattr(os, "fsync", slowly)
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + 60)

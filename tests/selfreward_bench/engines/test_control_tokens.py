@@ -14,7 +14,7 @@ from selfreward_bench.engines.control_tokens import neutralise, neutralise_famil
 PIECES = ["<", "|", ">", "<|", "|>", "end", "user", "<s", "<|end|>", "<s>", "\u200b", "<|END|>", "a", "\ud83d"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_no_text_holds_a_control_token_once_neutralised(text: str) -> None:
     specials = ["<|end|>", "<|user|>", "<s>"]

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import settings
 
 from selfreward_bench.engines.scripted import ScriptedEngine, prompt_text
 from selfreward_bench.types import Message
-
-settings.register_profile("steady", deadline=None, derandomize=True)
-settings.load_profile("steady")
 
 
 def scripted(

@@ -90,7 +90,7 @@ def test_what_is_known(
     assert message[:20] in said.words or form in ("gateway", "inner") or not message
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     known=st.sampled_from(KNOWN),
     form=st.sampled_from(sorted(FORMS)),
@@ -125,7 +125,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     raw=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()),
     status=st.integers(300, 599),

@@ -195,7 +195,7 @@ REFUSALS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     name=st.sampled_from(sorted(CHANGES)),
     words=st.sampled_from(REFUSALS),

@@ -90,7 +90,7 @@ CODE = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     thoughts=st.lists(THOUGHTS, min_size=1, max_size=4),
     tags=st.sampled_from(TAGS),
@@ -110,7 +110,7 @@ def test_the_answer_is_what_follows_the_last_thought(
     assert split_thinking(blocks.removeprefix(opening) + said).answer == said
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(thoughts=st.lists(WORDS, max_size=3), tags=st.sampled_from(TAGS), last=WORDS)
 def test_what_is_never_closed_is_no_answer(thoughts: list[str], tags: tuple[str, str], last: str) -> None:
     opening, closing = tags
@@ -118,7 +118,7 @@ def test_what_is_never_closed_is_no_answer(thoughts: list[str], tags: tuple[str,
     assert split_thinking(f"{blocks}{opening} {last}").answer == ""
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(WORDS | CODE, max_size=6).map(" ".join))
 def test_an_answer_that_thinks_nothing_stays_as_it_is(text: str) -> None:
     assert split_thinking(text) == ("", text)
