@@ -260,9 +260,18 @@ def read_annotations(path: Path) -> list[Annotation]:
     """The rows of ``annotations.json``.
 
     Raises:
-        DataError: the file cannot be read or is none.
+        DataError: the file cannot be read or is none, or several annotators judge the same outputs.
     """
-    return rows.decode(path, Annotation)
+    found = rows.decode(path, Annotation)
+    judges: dict[tuple[str, ...], str] = {}
+    for r in found:
+        first = judges.setdefault((r.generator_1, r.generator_2, r.instruction), r.annotator)
+        if first != r.annotator:
+            raise DataError(
+                f"{path}: several annotators judge the same outputs ({first[:100]!r}, {r.annotator[:100]!r}). Keep the "
+                "lines of one of them."
+            )
+    return found
 
 
 def write_outputs(path: Path, outputs: Sequence[ModelOutput]) -> None:

@@ -49,7 +49,7 @@ def import_(
         str,
         typer.Argument(
             metavar="FILE",
-            help="JSONL, a JSON array or Parquet (also .gz), a directory of `datasets`, or hf:OWNER/NAME[/SUBSET]"
+            help="JSONL, a JSON array, Parquet or CSV (also .gz), a directory of `datasets`, or hf:OWNER/NAME[/SUBSET]"
             "[@REVISION][#SPLIT] of the hub.",
         ),
     ],

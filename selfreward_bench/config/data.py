@@ -16,8 +16,8 @@ WORDS = frozenset({"current", "self", "base", RANKS, SEEDS})  # no other model, 
 class SeedConfig(Section):
     """The human seed data: IFT (instruction, answer) and EFT (ranked responses).
 
-    ``ift``, ``eft``, ``exclude`` are ``micro`` (embedded), a path to JSONL, a JSON array, Parquet or a directory of
-    ``datasets`` in one of the shapes of docs/formats.md, or ``hf:OWNER/NAME``; ``ift`` and ``eft`` also
+    ``ift``, ``eft``, ``exclude`` are ``micro`` (embedded), a path to JSONL, a JSON array, Parquet, CSV or a directory
+    of ``datasets`` in one of the shapes of docs/formats.md, or ``hf:OWNER/NAME``; ``ift`` and ``eft`` also
     ``oasst:PATH``, a file of Open Assistant trees.
     """
 

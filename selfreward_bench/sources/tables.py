@@ -1,7 +1,8 @@
 """Rows of a table, one at a time, whatever holds them: JSONL, a JSON array or Parquet, also gzipped; more in ``arrow``.
 
-What a file is, is told by its content, not by its name. Every read is bounded: a line, an element or a batch of rows,
-and what a gzipped file may unpack to. A line that cannot be read is a row with a fault; a file that cannot is an error.
+What a file is, is told by its content, not by its name, but for CSV, which ``rows`` reads. Every read is bounded: a
+line, an element or a batch of rows, and what a gzipped file may unpack to. A line that cannot be read is a row with a
+fault; a file that cannot is an error.
 """
 
 from __future__ import annotations
@@ -85,13 +86,25 @@ def open_table(given: str) -> Table:
     if packed:
         with _opened(path, packed) as stream:
             kind = kinds.kind_of(_head(stream, path))
+    if path.name.removesuffix(".gz").endswith((".csv", ".tsv")) and kind not in (kinds.PARQUET, kinds.JSON_ARRAY):
+        return Table(str(path), "CSV", (), lambda: _csv_rows(path), lambda: _sha256(path))
     if kind not in _READERS:
         raise DataError(f"{path}: {'gzipped, ' if packed else ''}this is {kind}. {_READ}")
     container = (f"gzipped {kind}" if packed else kind).replace("gzipped a ", "a gzipped ")
     return _READERS[kind](path, packed, container)
 
 
-_READ: Final = "What can be read: JSONL, a JSON array or Parquet, also gzipped, and a directory written by `datasets`."
+_READ: Final = (
+    "What can be read: JSONL, a JSON array, Parquet or CSV (.csv, .tsv), also gzipped, and a directory written by "
+    "`datasets`."
+)
+
+
+def _csv_rows(path: Path) -> Iterator[Row]:
+    from selfreward_bench.sources.rows import iterate_rows
+
+    for number, row in enumerate(iterate_rows(path), 1):
+        yield Row(f"{path}, row {number}", {name: cell for name, cell in row.values.items() if cell is not None})
 
 
 def _lines_table(path: Path, packed: bool, container: str) -> Table:

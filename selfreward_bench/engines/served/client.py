@@ -32,6 +32,7 @@ from selfreward_bench.engines.served.faults import (
     parse_retry_after,
     parse_usage,
     readable,
+    unpacked,
     way_out,
 )
 from selfreward_bench.engines.served.pace import Pace, open_files_left
@@ -126,6 +127,7 @@ class Client:
             connector=aiohttp.TCPConnector(limit=self.concurrency),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,  # a proxy gets them, too: the key is in none of them
+            auto_decompress=False,  # which knows no bound
             timeout=timeout,
             proxy=proxy.url if proxy else None,
         ) as session:
@@ -300,9 +302,12 @@ class Client:
         async for chunk in answer.content.iter_any():
             raw += chunk
             if len(raw) > most:
-                usage = None if answer.status // 100 == 2 else Usage()
-                raise FinalError(f"failed: the answer has more than {most:,} bytes", usage=usage)
-        return readable(bytes(raw))
+                break
+        content = unpacked(bytes(raw), answer.headers.get("Content-Encoding", ""), most)
+        if max(len(raw), len(content)) > most:
+            usage = None if answer.status // 100 == 2 else Usage()
+            raise FinalError(f"failed: the answer has more than {most:,} bytes", usage=usage)
+        return readable(content)
 
     def _proxy_fault(self, status: int) -> Exception:
         """A proxy that opens no tunnel."""

@@ -9,6 +9,7 @@ import json
 import math
 import re
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -32,6 +33,7 @@ __all__ = [
     "parse_retry_after",
     "parse_usage",
     "readable",
+    "unpacked",
     "way_out",
 ]
 
@@ -184,6 +186,22 @@ def readable(raw: bytes) -> bytes:
     if not encoding.startswith("utf-8"):  # in which a key would not be found
         raw = raw.decode(encoding, "replace").encode()
     return redacted_bytes(joined(raw))
+
+
+def unpacked(raw: bytes, encoding: str, most: int) -> bytes:
+    """A body without the compression that some servers put on unasked; of one larger than ``most`` a byte more.
+
+    Raises:
+        ValueError: it is damaged, or compressed in another way than gzip's and deflate's.
+    """
+    if encoding.casefold() in ("", "identity"):
+        return raw
+    if encoding.casefold() not in ("gzip", "x-gzip", "deflate"):
+        raise ValueError(f"an answer in the encoding {encoding}, which was not asked for")
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(raw, most + 1)
+    except zlib.error as error:
+        raise ValueError(f"an answer that cannot be unpacked ({error})") from error
 
 
 def way_out(meaning: str, path: str, variable: str) -> str:

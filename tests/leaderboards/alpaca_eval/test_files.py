@@ -138,7 +138,7 @@ ROWS = json.dumps([{"instruction": "a", "output": "b"}] * 3).encode()
         ("torn.json.gz", gzip.compress(ROWS, mtime=0)[:-9], r"torn\.json\.gz is damaged"),
         ("empty.json", b"", r"empty\.json is no JSON in UTF-8 \(Expecting value: line 1 column 1"),
         ("none.json", b"[]", r"none\.json holds no rows"),
-        ("wide.json", ROWS.decode().encode("utf-16"), r"wide\.json is no JSON in UTF-8 .*byte 0xff in position 0"),
+        ("wide.json", ROWS.decode().encode("utf-16")[:-1], r"wide\.json is damaged .*utf-16.* cut off"),
     ],
 )
 def test_broken_files_are_told_from_unknown_ones(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -177,6 +177,16 @@ def test_a_preference_that_is_no_number_is_refused(tmp_path: Path, bad: str) -> 
     file = tmp_path / "annotations.json"
     file.write_text(f'[{{"instruction": "a", "output_1": "x", "output_2": "y", "preference": {bad}}}]')
     with pytest.raises(DataError, match="row 0: field 'preference'"):
+        read_annotations(file)
+
+
+def test_verdicts_of_several_annotators_on_the_same_outputs_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "annotations.json"
+    apart = [annotation("a", annotator="x"), annotation("a", annotator="y", generator_2="other")]
+    file.write_text(json.dumps([*apart, annotation("b", annotator="y"), annotation("b", annotator="y")]))
+    assert len(read_annotations(file)) == 4
+    file.write_text(json.dumps([annotation("a", annotator="x"), annotation("a", annotator="y")]))
+    with pytest.raises(DataError, match=r"several annotators judge the same outputs \('x', 'y'\)"):
         read_annotations(file)
 
 

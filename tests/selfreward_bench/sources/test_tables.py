@@ -111,6 +111,20 @@ def test_a_hub_out_of_reach_is_told() -> None:
         open_table("hf:me/mine")
 
 
+@pytest.mark.parametrize(("name", "encoding"), [("a.csv", "utf-8-sig"), ("a.tsv.gz", "utf-16")])
+def test_csv_is_told_by_its_name(tmp_path: Path, name: str, encoding: str) -> None:
+    content = 'prompt;completion;category\n"Name a food; \n«été» 🍎";[1];\nQ;A;k\n'.encode(encoding)
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    table = open_table(str(tmp_path / name))
+    first, second = table.rows()
+    assert (table.container, second.place) == ("CSV", f"{tmp_path / name}, row 2")
+    assert first.values == {"prompt": "Name a food; \n«été» 🍎", "completion": "[1]"}
+    assert second.values == {"prompt": "Q", "completion": "A", "category": "k"}
+    (tmp_path / "b.csv").write_bytes(b"PK\x03\x04\xff")
+    with pytest.raises(DataError, match=r"b\.csv is a zip archive"):
+        list(open_table(str(tmp_path / "b.csv")).rows())
+
+
 # --- what is wrong with a file
 
 

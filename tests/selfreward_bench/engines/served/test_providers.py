@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gzip
 import json
 import math
 import resource
@@ -11,6 +12,8 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -218,6 +221,30 @@ def test_an_answer_without_choices_is_told_as_that(store: ResponseStore, body: o
         engine = ServedEngine(f"m@{server.url}", store=store, limits=FAST)
         assert written(engine, [ask("a")]) == []
     assert "last: no choices in the answer" in engine.failures["a"]
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "reason"),
+    [
+        (gzip.compress(json.dumps(said("m")[1]).encode(), mtime=0), "GZIP", None),
+        (zlib.compress(json.dumps(said("m")[1]).encode()), "deflate", None),
+        (gzip.compress(bytes(50_000_000), mtime=0), "gzip", "failed: the answer has more than 100,000 bytes"),
+        (b"no gzip", "gzip", "an answer that cannot be unpacked"),
+        (b"{}", "br", "an answer in the encoding br, which was not asked for"),
+    ],
+)
+def test_answers_that_are_compressed_unasked(
+    store: ResponseStore, content: bytes, encoding: str, reason: str | None
+) -> None:
+    limits = replace(FAST, max_response_bytes=100_000)
+    with scripted_server(lambda a: (200, content, {"Content-Encoding": encoding})) as server:
+        engine = ServedEngine(f"m@{server.url}", store=store, limits=limits)
+        tracemalloc.start()
+        found = written(engine, [ask("a")])
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        tracemalloc.stop()
+    assert [c.text for c in found] == ([] if reason else ["m"])
+    assert (reason or "") in engine.failures.get("a", "")
 
 
 def test_an_answer_of_another_interface_is_paid_for_as_counted(store: ResponseStore) -> None:
