@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from selfreward_bench.bases.files import quantisation_of
 from selfreward_bench.config import LoraConfig, RunConfig
 from selfreward_bench.engines.quantised import BYTES
 from selfreward_bench.errors import EngineError
@@ -139,9 +140,14 @@ def read_dimensions(directory: Path, *, trust_remote_code: bool = False) -> Dime
         text = config.get_text_config()
         if not 0 < int(text.num_hidden_layers) <= _MOST_LAYERS:
             raise ValueError(f"num_hidden_layers is {text.num_hidden_layers}")
-        return _counted(text, _built(config, trust_remote_code))
+        _refuse_impossible(text)
+        found = _counted(text, _built(config, trust_remote_code))
+        if method := quantisation_of(vars(config)):
+            told = f"as if its weights were not quantised ({method}), which take adapters alone (lora.merge=false)"
+            return replace(found, source=f"{found.source}, {told}")
+        return found
     except Exception as error:  # whatever a wrong value, or a model's own code, causes
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        why = " ".join(str(error).split())[:300] or type(error).__name__
         raise EngineError(f"{directory}/config.json does not describe a causal language model: {why}") from error
 
 
@@ -173,6 +179,16 @@ def _built(config: Any, trust_remote_code: bool) -> Any | None:
     with contextlib.suppress(Exception), quiet_libraries(), torch.device("meta"):
         return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
     return None
+
+
+def _refuse_impossible(text: Any) -> None:
+    """Raises ValueError for sizes of which no model can be, where transformers takes them."""
+    for name in ("hidden_size", "vocab_size"):
+        if int(getattr(text, name, 1)) < 1:
+            raise ValueError(f"{name} is {getattr(text, name)}")
+    heads, keys = getattr(text, "num_attention_heads", None), getattr(text, "num_key_value_heads", None)
+    if isinstance(heads, int) and isinstance(keys, int) and (keys < 1 or heads % keys):
+        raise ValueError(f"num_attention_heads is {heads}, and no multiple of num_key_value_heads, {keys}")
 
 
 def _counted(text: Any, model: Any | None) -> Dimensions:

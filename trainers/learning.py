@@ -10,7 +10,6 @@ import json
 import math
 import statistics
 from array import array
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -85,16 +84,18 @@ def _noise(rewards: Iterable[Reward]) -> float | None:
     The range of N means of k judgments of standard deviation s is about ``d(N) s / sqrt(k)``; None where each answer
     was judged once (a spread over grades is no scatter of judgments).
     """
-    n_parsed, squares, per_prompt = array("q"), array("d"), Counter[str]()
+    import numpy as np  # not where a run is only looked at
+
+    n_parsed, squares, prompts = array("q"), array("d"), array("q")
     for reward in rewards:
         if reward.n_parsed > 1 and reward.spread is not None:
             n_parsed.append(reward.n_parsed)
             squares.append(reward.spread**2)
-            per_prompt[reward.prompt_id] += 1
+            prompts.append(hash(reward.prompt_id))
     if not n_parsed:
         return None
     k, variance = statistics.fmean(n_parsed), statistics.fmean(squares)
-    n = max(2, round(statistics.fmean(per_prompt.values())))
+    n = max(2, round(len(prompts) / np.unique(np.frombuffer(prompts, np.int64)).size))
     return _normal_range(n) * math.sqrt(variance / k)
 
 

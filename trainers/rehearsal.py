@@ -116,18 +116,18 @@ def write_rehearsal(
     rows = {kind: desk.drawn(kind, KINDS[kind](desk)) for kind in kinds}
     for kind in (kind for kind in kinds if not rows[kind]):
         reporter.message(f"Warning: {judge.stage}: of rehearsal kind {kind!r} nothing could be made.")
-    chosen = [row for kind in kinds for row in rows[kind]]
-    if not chosen:
+    if not any(map(len, rows.values())):
         raise DataError(
             f"{judge.stage}: nothing can be rehearsed ({', '.join(kinds)}): {desk.told()}. Where the model's judgments "
             "do not parse, look at the judge (docs/judges.md) or rehearse eft; or set rehearsal.what=none."
         )
+    scores: Counter[float] = Counter()
     with jsonl.writing(directory / "rehearsal.jsonl") as add:
-        for row in chosen:
+        for row in (row for kind in kinds for row in rows[kind]):
             add([row.example()])
-    scores = Counter(row.score for row in chosen)
+            scores[row.score] += 1
     return {
-        "examples": len(chosen),
+        "examples": scores.total(),
         **{kind: len(rows[kind]) for kind in kinds},
         **{name: desk.counts[name] for name in ("judgments", "unparsed", "order_wrong", "tokens")},
         "of_people": sum(len(rows[kind]) for kind in kinds if kind in OF_PEOPLE),
@@ -138,7 +138,7 @@ def write_rehearsal(
 # --- the kinds
 
 
-def own(desk: _Desk) -> Iterator[_Row]:
+def own(desk: _Desk) -> Sequence[_Row]:
     """The parent's judgments of its own answers of this round, as they stand."""
     return desk.rows("own")
 
@@ -274,11 +274,15 @@ class _Desk:
         graded = array("q", (at for at, number in enumerate(first) if number >= 0))
         return Made(len(graded), lambda at: (items[graded[at]], found[first[graded[at]]]))
 
-    def rows(self, kind: str) -> Iterator[_Row]:
-        """The parent's judgments of its own answers, as they stand."""
+    def rows(self, kind: str) -> Sequence[_Row]:
+        """The parent's judgments of its own answers, as they stand; no text is held."""
+        ids, scores, places = [], array("d"), array("q")
         for at, (item, judgment) in enumerate(self.judged):
             if row := self.row(kind, item, self.review(judgment)):
-                yield replace(row, example=partial(self._as_it_stands, kind, at))  # no text is held
+                ids.append(row.id)
+                scores.append(row.score)
+                places.append(at)
+        return Made(len(ids), lambda at: _Row(ids[at], scores[at], partial(self._as_it_stands, kind, places[at])))
 
     def _as_it_stands(self, kind: str, at: int) -> Example:
         item, judgment = self.judged[at]
@@ -334,13 +338,14 @@ class _Desk:
             source=kind,
         )
 
-    def drawn(self, kind: str, rows: Iterable[_Row]) -> list[_Row]:
+    def drawn(self, kind: str, rows: Iterable[_Row]) -> Sequence[_Row]:
         """At most ``wanted`` of the rows, in their order, no score far more common than the others."""
-        found = list(rows)
-        ids = [row.id for row in found]
-        even = eft.thinned(ids, [row.score for row in found], self.source.seeds.eft_flatten, self.seed)
+        found = rows if isinstance(rows, Sequence) else list(rows)
+        ids, scores = [row.id for row in found], array("d", (row.score for row in found))
+        even = eft.thinned(ids, scores, self.source.seeds.eft_flatten, self.seed)
         kept = _some(self.seed, f"{kind}/drawn", [ids[at] for at in even], self.wanted)
-        return [row for row in found if row.id in kept]
+        places = array("q", (at for at, name in enumerate(ids) if name in kept))
+        return Made(len(places), lambda at: found[places[at]])
 
     def told(self) -> str:
         """The counts in words."""

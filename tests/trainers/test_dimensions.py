@@ -88,13 +88,22 @@ def test_where_a_model_cannot_be_built_a_formula_comes_close_and_says_so(
         ('{"model_type": "t5"}', "t5 is another kind of model"),
         ('{"model_type": "llama", "num_hidden_layers": 1000000000}', "num_hidden_layers is 1000000000"),
         ('{"model_type": "llama", "num_hidden_layers": -1}', "num_hidden_layers is -1"),
-        ('{"model_type": "llama", "hidden_size": "48"}', "does not describe a causal language model"),
+        ('{"model_type": "llama", "hidden_size": "48"}', "field 'hidden_size': TypeError: .*expected int"),
+        ('{"model_type": "llama", "vocab_size": -5}', "vocab_size is -5"),
+        ('{"model_type": "llama", "num_key_value_heads": 0}', "32, and no multiple of num_key_value_heads, 0"),
+        ('{"model_type": "llama", "num_key_value_heads": 5}', "32, and no multiple of num_key_value_heads, 5"),
     ],
 )
 def test_a_config_that_describes_nothing_is_refused(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "config.json").write_text(text, encoding="utf-8")
     with pytest.raises(EngineError, match=told):
         read_dimensions(tmp_path)
+
+
+def test_quantised_weights_are_told(tmp_path: Path) -> None:
+    quantised = QWEN | {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}}
+    found = read_dimensions(write(tmp_path / "m", **quantised))
+    assert "as if its weights were not quantised (gptq), which take adapters alone" in found.source
 
 
 def test_a_directory_without_config_is_refused(tmp_path: Path) -> None:
