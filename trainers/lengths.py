@@ -84,7 +84,13 @@ def measure(config: RunConfig, directory: Path | None) -> Measured:
     try:
         if directory is None:
             raise SrbenchError("nothing is known of the base")
-        tokenizer = load_tokenizer(directory, default_template=True, chat_template=config.chat_template)
+        tokenizer = load_tokenizer(
+            directory,
+            default_template=True,
+            chat_template=config.chat_template,
+            trust_remote_code=config.engine.trust_remote_code,
+            date=config.engine.date,
+        )
     except SrbenchError:
         rubric = len(judge.render(_user(""), response="")[0].content) // _CHARACTERS + _FRAME
         assumed = f"without a tokenizer {_CHARACTERS} characters are taken for a token and {_WORD} tokens for a word"

@@ -30,7 +30,7 @@ from selfreward_bench.types import Completion, Example, Message, PreferencePair
 from trainers.checkpoints import ModelCard, logit_probe, quiet_libraries, save_checkpoint
 from trainers.dpo import check_first_step, first_loss_tolerance
 from trainers.isolation import run_training
-from trainers.probes import head_error, read_probes
+from trainers.probes import base_fault, head_error, read_probes
 from trainers.prompts import round_requests
 from trainers.roles import helped
 
@@ -112,9 +112,9 @@ class _Flight:
                 return  # this process need not be able to hold it: those that train look at it (``tune``)
             kernel = self.config.engine.attn_implementation
             loaded = load_model(self.base, dropout=0.0, trust_remote_code=trusted, attn_implementation=kernel)
-            self._refuse_what_sees_too_much(future_error(loaded.model), padding_error(loaded.model))
+            self._refuse_untrainable(future_error(loaded.model), padding_error(loaded.model), head=0.0)
             with self._step("TRL's output head"):
-                self._refuse_another_head(head_error(loaded.model))
+                self._refuse_untrainable(0.0, 0.0, head_error(loaded.model))
             before = logit_probe(loaded.model)
             loaded.model.config, loaded.model.generation_config = loaded.config, loaded.generation
             card = ModelCard(name="copy", parent="M0", parent_fingerprint="", stage="copy", recipe={}, counts={})
@@ -125,25 +125,9 @@ class _Flight:
             if max(abs(a - b) for a, b in zip(before, after, strict=True)) > _TOLERANCE:
                 self._refuse("Saved and loaded again the base computes something else: some of its weights get lost.")
 
-    def _refuse_what_sees_too_much(self, future: float, padding: float) -> None:
-        if future > _TOLERANCE:
-            self._refuse(
-                f"{self._architecture} sees later tokens: with another last token it computes something else for "
-                "the ones before. Trained, it would copy the answer that it is shown."
-            )
-        if padding > _TOLERANCE:
-            self._refuse(
-                f"What {self._architecture} computes of a text depends on the longer texts in its batch, so DPO's "
-                "reference would not hold."
-            )
-
-    def _refuse_another_head(self, head: float) -> None:
-        if head > _TOLERANCE:
-            self._refuse(
-                f"TRL cannot train {self._architecture}: it takes the output matrix for all that follows the layers, "
-                f"which misses the model's own log-probabilities by {head:.2g} of the largest logit (another layer, a "
-                "scale or a cap). What is trained would not be what answers."
-            )
+    def _refuse_untrainable(self, future: float, padding: float, head: float) -> None:
+        if fault := base_fault(self._architecture, future, padding, head):
+            self._refuse(fault)
 
     def ask(self) -> None:
         """Answers of the base, and a new prompt as the recipe has it written."""
@@ -189,8 +173,7 @@ class _Flight:
             self.close()
             self._train("sft", self.base, examples, self.room / "M1")
             if probes := read_probes(self.room / "M1", weights_fingerprint(self.base)):
-                self._refuse_what_sees_too_much(probes.future, probes.padding)
-                self._refuse_another_head(probes.head)
+                self._refuse_untrainable(probes.future, probes.padding, probes.head)
 
     def prefer(self) -> None:
         """Answers of the model after SFT, and one step of DPO on them, whose first loss must be ln 2."""

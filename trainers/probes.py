@@ -16,10 +16,13 @@ from selfreward_bench.storage.fingerprint import weights_fingerprint
 from trainers.checkpoints import logit_probe, read_card
 from trainers.sharding import Sharding, reshard
 
-__all__ = ["FILE", "Probes", "head_error", "probe", "read_probes"]
+__all__ = ["FILE", "Probes", "base_fault", "head_error", "probe", "read_probes"]
 
 FILE: Final = "probes.json"
 _TOKENS: Final = 16  # of the text that the output head is tried on
+_TOLERANCE: Final = 1e-2  # of the largest logit, in float32; what is wrong is far beyond it
+_FUTURE: Final = 1e-4  # likewise of what later tokens change, which is nothing; of small random weights it is little
+_LEAST: Final = 1e-3  # of a largest logit: rounding alone is large beside smaller ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,33 @@ def probe(parent: Path, out_dir: Path, sharding: Sharding | None, *, trust_remot
         write_atomic(out_dir / FILE, (json.dumps(values, indent=1) + "\n").encode())
 
 
+def base_fault(name: str, future: float, padding: float, head: float) -> str | None:
+    """Why a base cannot be trained of which this was measured (``Probes``), in a sentence; None where it can.
+
+    Args:
+        name: its architecture's.
+    """
+    if future > _FUTURE:
+        return (
+            f"{name} sees later tokens: with another last token it computes something else for the ones before. "
+            "Trained, it would copy the answer that it is shown."
+        )
+    if padding > _TOLERANCE:
+        return (
+            f"What {name} computes of a text depends on the longer texts in its batch, so DPO's reference would not "
+            "hold."
+        )
+    if head > _TOLERANCE:
+        return (
+            f"TRL cannot train {name}: it takes the output matrix for all that follows the layers, which misses the "
+            f"model's own log-probabilities by {head:.2g} of the largest logit (another layer, a scale or a cap). What "
+            "is trained would not be what answers."
+        )
+    return None
+
+
 def head_error(model: Any) -> float:
-    """How far the log-probabilities that TRL trains on are from the model's own, in units of the largest logit (>= 1).
+    """How far the log-probabilities that TRL trains on are from the model's own, in units of the largest logit.
 
     TRL multiplies what the layers give by the output matrix itself, tile by tile, with the scales and caps that it
     knows the names of; an architecture that does more with it would be trained as another one.
@@ -92,7 +120,7 @@ def head_error(model: Any) -> float:
             model.forward = before
         model.train(training)
     own = logits.log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
-    return float((found.log_probs[0] - own).abs().max() / logits.abs().max().clamp(min=1.0))
+    return float((found.log_probs[0] - own).abs().max() / logits.abs().max().clamp(min=_LEAST))
 
 
 def read_probes(out_dir: Path, parent: str, model: str | None = None) -> Probes | None:

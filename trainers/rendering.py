@@ -227,17 +227,17 @@ class _Encoder:
 
     def texts(self, name: str, prompt: Messages, completion: Messages) -> tuple[str, str]:
         """The waiting prompt, and the prompt with its answer up to the mark that ends it."""
-        opened = self._render(name, prompt, True)
-        answer = self._answer(name, opened, prompt + completion)
+        opened, whole = self._render(name, prompt, True), self._render(name, prompt + completion, False)
         before, after = self._frame(name, prompt)
         content = neutralise(completion[-1].content, self._strings, self._headings).strip()
-        if _squeezed(content) not in _squeezed(answer):  # the template leaves a part of it out: thinking, mostly
-            if before.strip() or not after:
+        answer = whole[len(opened) :]
+        if not whole.startswith(opened) or _squeezed(content) not in _squeezed(answer):  # it cuts thinking, mostly
+            if not after:
                 raise DataError(
                     f"Record {name!r}: the chat template leaves a part of the answer out (its thinking?), so what is "
                     "trained would not be what was sampled. Use a template that shows answers whole."
                 )
-            answer = before + content + after
+            answer = ("" if before.strip() else before) + content + after
         if after and answer.endswith(after):
             end = self._control.search(answer, len(answer) - len(after))
             answer = answer[: end.end()] if end else answer
@@ -247,7 +247,8 @@ class _Encoder:
         """Encodes many texts in one call."""
         new = sorted(texts - self._ids.keys())
         if new:
-            self._ids.update(zip(new, self.tokenizer(new, add_special_tokens=False)["input_ids"], strict=True))
+            found = self.tokenizer(new, add_special_tokens=False, verbose=False)["input_ids"]
+            self._ids.update(zip(new, found, strict=True))
 
     def forget(self) -> None:
         """Lets go of texts and ids; how the template frames an answer stays."""

@@ -1,7 +1,7 @@
 """Whether a model computes the same in whichever way it is asked: what training and an engine's fast ways rest on.
 
-Each measure is the largest difference of a logit, in units of the largest logit (at least 1). Texts are ids, so a model
-needs no tokenizer.
+Each measure is the largest difference of a logit, in units of the largest logit. Texts are ids, so a model needs no
+tokenizer.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ __all__ = ["batch_error", "cache_error", "future_error", "padding_error"]
 
 _TOKENS: Final = 16  # of the texts that are tried
 _STEPS: Final = 4  # tokens that are read one by one, with the cache
+_LEAST: Final = 1e-3  # of a largest logit: what rounding makes of smaller ones would be large beside them
 
 
 def cache_error(loaded: LoadedModel, tokens: int) -> float:
@@ -95,4 +96,4 @@ def _logits(model: Any, texts: list[list[int]], mask: list[list[int]] | None = N
 
 def _difference(first: torch.Tensor, second: torch.Tensor) -> float:
     first, second = first.float(), second.float()
-    return float((first - second).abs().max() / first.abs().max().clamp(min=1.0))
+    return float((first - second).abs().max() / first.abs().max().clamp(min=_LEAST))

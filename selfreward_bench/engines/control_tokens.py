@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
+from selfreward_bench.engines.thinking import is_tag
 from selfreward_bench.errors import EngineError
 
 __all__ = [
@@ -67,7 +68,8 @@ def _written(tokenizer: Any, plain: set[str]) -> set[str]:
 def heading_strings(tokenizer: Any) -> tuple[str, ...]:
     """The lines of plain text with which a chat template says whose turn it is, such as ``### user:``; longest first.
 
-    They are no control tokens, and a text that holds one could speak as somebody else all the same.
+    They are no control tokens, and a text that holds one could speak as somebody else all the same. Tags around
+    thinking are none of them: they stand in answers, which are trained as they were sampled.
     """
     if not tokenizer.chat_template:
         return ()
@@ -75,7 +77,7 @@ def heading_strings(tokenizer: Any) -> tuple[str, ...]:
     for special in special_strings(tokenizer):
         text = text.replace(special, "\0\n" if special == tokenizer.bos_token else "\0")
     found = {line for line in map(str.strip, text.splitlines()) if _HEADING.fullmatch(line) and "\0" not in line}
-    return tuple(sorted(found, key=lambda s: (-len(s), s)))
+    return tuple(sorted((line for line in found if not is_tag(line)), key=lambda s: (-len(s), s)))
 
 
 def neutralise_families(text: str) -> str:

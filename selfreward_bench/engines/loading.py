@@ -294,7 +294,7 @@ def usable_positions(config: Any) -> int | None:
     lengths = [getattr(text, "max_position_embeddings", None)]
     if rope.get("rope_type") == "longrope":
         lengths.append(rope.get("original_max_position_embeddings"))
-    return min((int(length) for length in lengths if length), default=None)
+    return min((int(length) for length in lengths if length and length > 0), default=None)  # -1 stands for none
 
 
 def _stop_router_logits(config: Any) -> None:

@@ -259,13 +259,13 @@ def test_what_is_trained_is_what_was_sampled_also_where_the_template_drops_think
     assert lines(tmp_path / "train")[-1]["dpo_loss"] != pytest.approx(math.log(2), abs=1e-6)
 
 
-def test_a_template_that_cannot_show_the_answer_whole_is_refused(tmp_path: Path) -> None:
-    """It writes thinking of its own where the model's belongs."""
+def test_thinking_that_the_template_puts_in_the_place_of_the_models_is_not_trained(tmp_path: Path) -> None:
     template = THINKING.replace("<|assistant|> {{ m", "<|assistant|> <think></think>{{ m")
     tokenizer = load_tokenizer(make_model(tmp_path / "base", template=template))
-    with pytest.raises(DataError, match=r"'p0': the chat template leaves a part of the answer out"):
-        render_pairs(tokenizer, thinking(1))
-    assert len(render_pairs(tokenizer, pairs(8))) == 8  # answers without thinking are whole
+    (pair,) = render_pairs(tokenizer, thinking(1))
+    assert tokenizer.decode(pair.chosen.completion) == "<think>Let me count to 0</think>7<|end|>"
+    (plain,) = render_pairs(tokenizer, pairs(1))  # the template's own way where nothing is cut
+    assert tokenizer.decode(plain.chosen.completion).startswith(" <think></think>The ")
 
 
 def test_a_template_that_only_sets_thinking_apart_is_left_to_it(tmp_path: Path) -> None:
@@ -280,6 +280,26 @@ def test_a_template_that_only_sets_thinking_apart_is_left_to_it(tmp_path: Path) 
     tokenizer = load_tokenizer(make_model(tmp_path / "base", template=template))
     (pair,) = render_pairs(tokenizer, thinking(1))
     assert tokenizer.decode(pair.chosen.completion) == " <think>Let me count to 0\n</think>\n\n7<|end|>"
+    twice = (Message(role="assistant", content="<think>one</think>two</think>three"),)  # the template drops "two"
+    (pair,) = render_pairs(tokenizer, [pair_of.model_copy(update={"chosen": twice}) for pair_of in pairs(1)])
+    assert tokenizer.decode(pair.chosen.completion) == "<think>one</think>two</think>three<|end|>"
+
+
+def test_one_answer_that_makes_a_template_render_its_prompt_otherwise_stops_nothing(tmp_path: Path) -> None:
+    """Qwen3.5's way without thinking: an empty thought opens the answer; one that closes thoughts is taken apart."""
+    template = (
+        "{% for m in messages %}{% if m['role']=='assistant' %}<|assistant|>{% if '</think>' in m['content'] %}"
+        "{{ '<think>\n' + m['content'].split('</think>')[0] + '\n</think>\n\n' + m['content'].split('</think>')[-1] }}"
+        "{% else %}{{ '<think>\n\n</think>\n\n' + m['content'] }}{% endif %}<|end|>"
+        "{% else %}<|user|> {{ m['content'] }}{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{{ '<think>\n\n</think>\n\n' }}{% endif %}"
+    )
+    tokenizer = load_tokenizer(make_model(tmp_path / "base", template=template))
+    thought, plain = "<think>Let me count to 0</think>7<|end|>", "The apple is here.<|end|>"
+    for given, trained in ((thinking(1), thought), (pairs(1), plain)):
+        (pair,) = render_pairs(tokenizer, given)
+        assert tokenizer.decode(pair.chosen.completion) == trained
+        assert tokenizer.decode(pair.chosen.prompt).endswith("<|assistant|><think>\n\n</think>\n\n")
 
 
 def test_two_pairs_of_one_id(policy: Path, tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfreward_bench import recipes
+from selfreward_bench.errors import TrainingError
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.micro import base_path
 from trainers import seeds
@@ -53,6 +55,18 @@ def test_without_a_tokenizer_that_is_said(tmp_path: Path) -> None:
         found = measure(CONFIG, directory)
         assert (found.ift, found.eft, found.task) == (None, None, None)
         assert "4 characters are taken for a token" in found.assumed[0]
+
+
+def test_a_tokenizers_own_code_runs_where_it_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def load(*_: Any, **options: Any) -> None:
+        asked.update(options)
+        raise TrainingError("none")
+
+    monkeypatch.setattr("trainers.rendering.load_tokenizer", load)
+    measure(recipes.change(CONFIG, ["engine.trust_remote_code=true"]), base_path())
+    assert asked["trust_remote_code"] is True
 
 
 def test_seed_data_that_is_not_there_is_taken_to_be_as_long_as_it_may(tmp_path: Path) -> None:

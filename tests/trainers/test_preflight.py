@@ -118,7 +118,7 @@ def test_processes_that_say_nothing_and_then_fail_are_told(tmp_path: Path, monke
 def test_a_model_that_sees_later_tokens_is_refused(tmp_path: Path) -> None:
     """Its name and its files say that it is a causal language model."""
     tokenizer = small.llama3()
-    base = small.model_of("Bert", tokenizer, head="BertLMHeadModel", pad_token_id=0, initializer_range=0.3)
+    base = small.model_of("Bert", tokenizer, head="BertLMHeadModel", pad_token_id=0)
     directory = small.save(tmp_path / "base", base, tokenizer)
     (text,) = refusals(fly(directory, tmp_path))
     assert text.startswith("BertLMHeadModel sees later tokens")

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, GenerationRequest
 from selfreward_bench.engines.served.faults import Problem, clean, parse_usage
 from selfreward_bench.engines.served.secrets import redacted
-from selfreward_bench.engines.served.thinking import begins_thinking, split_thinking
+from selfreward_bench.engines.thinking import begins_thinking, split_thinking
 from selfreward_bench.types import Completion, FinishReason
 
 __all__ = ["NO_LOGPROBS", "RefusedError", "check_logprobs", "check_text", "choice_scores", "completions"]

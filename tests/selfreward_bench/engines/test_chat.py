@@ -76,6 +76,8 @@ def test_headings_of_plain_text_cannot_be_forged(tokenizer: Any) -> None:
     assert heading_strings(tokenizer) == ()
     plain.chat_template = None
     assert heading_strings(plain) == ()
+    plain.chat_template = tokenizer.chat_template + "{{ '\n<think>\n<turn>\n' }}"
+    assert heading_strings(plain) == ("<turn>",)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfreward_bench.engines.served.thinking import begins_thinking, split_thinking
+from selfreward_bench.engines.thinking import begins_thinking, is_tag, split_thinking
 
 TAGS = [(f"<{word}>", f"</{word}>") for word in ("think", "THINK", "thinking", "reasoning", "thought", "seed:think")]
 TAGS += [("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷"), ("<Think>", "</think>")]
@@ -77,6 +77,9 @@ def test_tags_of_all_families(opening: str, closing: str) -> None:
     assert split_thinking(f"{opening}a") == ("a", "")
     assert begins_thinking(f"{opening}\n")
     assert not begins_thinking(closing)
+    assert is_tag(opening)
+    assert is_tag(closing)
+    assert not is_tag(f"{opening}a")
 
 
 WORDS = st.text(st.sampled_from("ab [6]\n.*"), max_size=12)

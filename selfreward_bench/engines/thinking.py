@@ -1,4 +1,4 @@
-"""Tells a model's thinking from its answer, where a server does not do so itself.
+"""Tells a model's thinking from its answer, by the tags around it.
 
 The answer is what follows the last closing tag. A tag within code (a fenced block, or `` `backticks` ``) is none: an
 answer may be about such tags. Thinking that was begun and never closed was cut off, and leaves no answer. A text that
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-__all__ = ["Parts", "begins_thinking", "split_thinking"]
+__all__ = ["Parts", "begins_thinking", "is_tag", "split_thinking"]
 
 _WORDS: Final = r"think(?:ing|_fast(?:er)?)?|thought|reasoning|(?:seed:|longcat_)think"
 _OPEN: Final = re.compile(
@@ -94,6 +94,11 @@ def begins_thinking(token: str) -> bool:
     """Whether an answer that begins with this token begins with thinking."""
     start = token.strip()
     return _OPEN.fullmatch(start) is not None or _CHANNELS.match(start) is not None
+
+
+def is_tag(text: str) -> bool:
+    """Whether a text is a tag around thinking, such as ``</think>``."""
+    return any(tag.fullmatch(text) for tag in (_OPEN, _CLOSE))
 
 
 def _thought(text: str) -> str:
