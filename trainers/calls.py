@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from selfreward_bench.config import RunConfig
+from selfreward_bench.config import SEEDS, RunConfig
 from selfreward_bench.judges.pointwise import JudgeItem
 from selfreward_bench.models.bounds import Calls, generating, grading, total
 from selfreward_bench.models.opening import served_name
-from selfreward_bench.types import Message, Prompt
+from selfreward_bench.types import Example, Message
 from trainers import roles, seeds
 from trainers.plan import Plan, StagePlan
-from trainers.prompt_files import load_prompts
+from trainers.prompt_files import asked, load_examples, load_prompts
 from trainers.prompts import examples_of, round_requests
 from trainers.stages import stage_kind
 
@@ -56,11 +56,11 @@ def role_calls(config: RunConfig, plan: Plan) -> list[RoleCalls]:
 def _writing(config: RunConfig, stage: StagePlan) -> Calls:
     """Every continuation is a call; it shows the longest seed prompts, and written ones of full length."""
     section = config.prompts
-    texts = examples_of(_seed_prompts(config), section) if seeds.is_there(config.seeds.ift) else [""]
+    texts = examples_of(asked(_examples(config)), section) if seeds.is_there(config.seeds.ift) else [""]
     longest = sorted((_bytes(text) for text in texts), reverse=True)[: section.seed_shots + section.generated_shots]
     shots = ["x" * size for size in longest]
-    (asked,) = round_requests(section, 1, 0, shots, (), run_seed=config.seed, stage=stage.name)
-    reads = generating([replace(asked, n=1)]).prompt_tokens
+    (request,) = round_requests(section, 1, 0, shots, (), run_seed=config.seed, stage=stage.name)
+    reads = generating([replace(request, n=1)]).prompt_tokens
     reads += section.generated_shots * max(section.sampling.max_new_tokens - longest[-1], 0)
     if not seeds.is_there(config.seeds.ift):
         reads += section.seed_shots * config.sft.max_length
@@ -80,12 +80,18 @@ def _reviewing(config: RunConfig, stage: StagePlan) -> Calls:
 
 
 def _judging(config: RunConfig, stage: StagePlan) -> Calls:
-    """An answer may be as long as it is let be, and so may a prompt that is not written yet."""
-    prompt = config.prompts.sampling.max_new_tokens
-    if roles.is_prompt_file(config.prompts.writer):
-        given = load_prompts(config.prompts.writer)
+    """An answer may be as long as it is let be, as may a prompt that is not written yet; people's are as they are."""
+    writer = config.prompts.writer
+    prompt, answer = config.prompts.sampling.max_new_tokens, config.candidates.sampling.max_new_tokens
+    if writer == SEEDS and not seeds.is_there(config.seeds.ift):
+        prompt = answer = max(config.sft.max_length, answer)
+    elif writer == SEEDS or roles.is_prompt_file(writer):
+        by_people = config.pairs.chosen_from == "human"
+        examples = _examples(config) if writer == SEEDS else load_examples(writer) if by_people else []
+        given = asked(examples) or load_prompts(writer)
         prompt = max(sum(_bytes(m.content) for m in p.messages) for p in given)
-    return _times(_judgment(config, prompt + config.candidates.sampling.max_new_tokens), stage.remaining)
+        answer = max([answer, *(_bytes(e.completion[-1].content) for e in examples if by_people)])
+    return _times(_judgment(config, prompt + answer), stage.remaining)
 
 
 _CALLS: Final[dict[str, Callable[[RunConfig, StagePlan], Calls]]] = {
@@ -111,8 +117,8 @@ def _times(one: Calls, count: int) -> Calls:
     return Calls(count, count * one.prompt_tokens, count * one.completion_tokens)
 
 
-def _seed_prompts(config: RunConfig) -> list[Prompt]:
-    return [Prompt(id=e.id, messages=e.prompt) for e in seeds.load_ift(config.seeds, config.seed)]
+def _examples(config: RunConfig) -> list[Example]:
+    return seeds.load_ift(config.seeds, config.seed)
 
 
 def _bytes(text: str) -> int:

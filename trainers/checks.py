@@ -78,8 +78,11 @@ def check_weights(
     return change
 
 
-def require_pairs(model: str, counts: Mapping[str, float]) -> None:
+def require_pairs(stage: str, counts: Mapping[str, float]) -> None:
     """There must be something to prefer.
+
+    Args:
+        stage: that made the pairs.
 
     Raises:
         TrainingError: no prompt gave a usable pair; says where they went.
@@ -87,13 +90,14 @@ def require_pairs(model: str, counts: Mapping[str, float]) -> None:
     if counts["pairs"]:
         return
     listing = ", ".join(f"{name} {value:g}" for name, value in counts.items())
+    model = stage.partition("/")[0]
     raise TrainingError(
         f"{model}: no prompt gave a usable preference pair ({listing}). If judgments did not parse, the judge prompt "
         "does not suit this model (judge.prompt, judge.mode: expected, more EFT data; the counts of the stage "
         f"{model}/judgments say why); if scores tie, raise judge.samples or candidates.count, or take judge.mode "
         "expected; if gaps are too small (below_gap), lower pairs.min_gap; if answers were cut off (truncated), raise "
         "candidates.sampling.max_new_tokens, or train the model longer to end them. Set it in "
-        f"srbench.yaml and go on with --from-stage {model}/pairs, or the earlier stage that it belongs to."
+        f"srbench.yaml and go on with --from-stage {stage}, or the earlier stage that it belongs to."
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from selfreward_bench.config import RunConfig
+from selfreward_bench.config import SEEDS, RunConfig
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.judges.prompts import JudgePrompt, load_judge_prompt
 from selfreward_bench.types import Message
@@ -127,16 +127,22 @@ def bounds(config: RunConfig, measured: Measured, positions: int | None) -> Leng
         task = min(measured.task.longest, 2 * task)
     asking = _ASKING if prompts.format == "chat" else 0
     context = asking + shots * task + prompts.generated_shots * prompts.sampling.max_new_tokens + measured.frame
-    prompt = prompts.sampling.max_new_tokens + measured.frame
-    answer = config.candidates.sampling.max_new_tokens
-    judged = measured.rubric + prompts.sampling.max_new_tokens + answer
+    written, own = prompts.sampling.max_new_tokens, config.candidates.sampling.max_new_tokens
+    answer = own
+    if prompts.writer == SEEDS:
+        written = measured.task.longest if measured.task else config.sft.max_length
+    if config.pairs.chosen_from == "human":  # of the seed data, or of a file that nobody counted
+        known = measured.ift if prompts.writer == SEEDS else None
+        answer = max(own, known.longest if known else config.dpo.max_length)
+    prompt = written + measured.frame
+    judged = measured.rubric + written + answer
     judgment = min(judged + written_by_judge(config), config.dpo.max_length, most)
     ift = trained(measured.ift, config.sft.max_length)
     return Lengths(
         ift=ift,
         sft=max(ift, trained(measured.eft, config.sft.max_length)),
         context=min(context, _before(most, prompts.sampling.max_new_tokens)),
-        prompt=min(prompt, _before(most, answer)),
+        prompt=min(prompt, _before(most, own)),
         answered=max(min(prompt + answer, config.dpo.max_length, most), judgment if config.meta.by != "none" else 0),
         judged=min(judged, _before(most, written_by_judge(config))),
         rehearsed=judgment if config.rehearsal.what else 0,

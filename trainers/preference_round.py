@@ -289,7 +289,7 @@ class PreferenceRound(Variants):
 
                 counts = pairs.pair_up(lambda: rewarded(alpha), sides, self.config.seed, take)
             if self.config.learn == "preferences":
-                checks.require_pairs(model, counts)
+                checks.require_pairs(stage.name, counts)
         return counts if kind != "implicit" else {**counts, "alpha": alpha}
 
     def given_answers(self, model: str) -> dict[str, str]:

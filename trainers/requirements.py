@@ -95,8 +95,8 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """Bytes of all ``checkpoints`` to come, of saved ``states`` at their most, of ``records`` with evaluations, and of
-    the base's ``download`` where it comes from the hub."""
+    """Bytes of all ``checkpoints`` to come, with those that a selection compares at their most, of saved ``states`` at
+    their most, of ``records`` with evaluations, and of the base's ``download`` where it comes from the hub."""
 
     download: int
     checkpoints: int
@@ -339,17 +339,23 @@ def _disk(d: Dimensions, config: RunConfig, loads: Sequence[Load]) -> Disk:
         for section in [_section(config, stage_kind(load.stage.name))]
     ]
     stacked = config.lora is not None and not config.lora.merge
+    sizes = [
+        memory.checkpoint(d.adapted or 0)
+        if stacked
+        else memory.checkpoint(d.parameters, saved_width(stage_kind(load.stage.name), config, d))
+        for load in trained
+    ]
+    compared = [  # of a round until its step is chosen
+        size * ((load.stage.work.number - 1) // config.select.every)
+        for load, size in zip(trained, sizes, strict=True)
+        if config.select.every and stage_kind(load.stage.name) == "dpo"
+    ]
     evaluated = len(trained) * _EVALUATED * config.eval.answering.max_new_tokens
     written = sum(load.written.number for load in loads) + evaluated
     records = sum(load.stage.remaining for load in loads) + len(trained) * _EVALUATED
     return Disk(
         download=d.parameters * d.width if _is_away(config.base) else 0,
-        checkpoints=sum(
-            memory.checkpoint(d.adapted or 0)
-            if stacked
-            else memory.checkpoint(d.parameters, saved_width(stage_kind(load.stage.name), config, d))
-            for load in trained
-        ),
+        checkpoints=sum(sizes) + max(compared, default=0),
         states=max(saved, default=0),
         records=written * _TOKEN + records * _RECORD,
     )

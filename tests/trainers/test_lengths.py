@@ -92,6 +92,17 @@ def test_bounds_are_those_of_the_settings() -> None:
     assert (short.prompt, short.judged) == (210, 800 - 256)  # a judgment must follow
 
 
+def test_prompts_and_answers_of_people_are_as_long_as_they_are() -> None:
+    settings = ["prompts.sampling.max_new_tokens=20", "candidates.sampling.max_new_tokens=50", "prompts.writer=seeds"]
+    config = recipes.load(None, settings)
+    found = Measured(Span(900, 100, 10), Span(1500, 300, 10), Span(300, 20, 10), frame=10, rubric=400)
+    lengths = bounds(config, found, None)
+    assert (lengths.prompt, lengths.answered, lengths.judged) == (310, 360, 400 + 300 + 50)
+    spin = recipes.change(config, ["pairs.chosen_from=human"])
+    assert bounds(spin, found, None).answered == 310 + 900
+    assert bounds(spin, Measured(), None).answered == spin.dpo.max_length
+
+
 def test_a_judge_that_writes_nothing_leaves_its_prompt_all_positions() -> None:
     config = recipes.load(None, ["judge.mode=expected"])
     assert bounds(config, Measured(rubric=10_000), 512).judged == 512

@@ -11,6 +11,7 @@ from selfreward_bench import recipes
 from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import UnknownNameError
 from selfreward_bench.storage.rundir import RunDir
+from trainers.calls import role_calls
 from trainers.plan import Plan, StagePlan, make_plan, next_model, stages_from
 
 SETTINGS = [
@@ -112,6 +113,21 @@ def test_what_methods_add_is_counted(tmp_path: Path) -> None:
     spin = ["rewards=human", "prompts.writer=seeds", "pairs.chosen_from=human", "pairs.strategy=all-above-gap"]
     found = amounts(make_plan(RunDir(tmp_path / "d", config(tmp_path, *spin)), until="M2"))
     assert found["M2/pairs"] == "at most 400 pairs"  # what a person wrote against each of four
+
+
+def test_a_served_judge_is_told_to_read_prompts_and_answers_of_people_as_long_as_they_are(tmp_path: Path) -> None:
+    served = ["judge.model=openai:judge@http://127.0.0.1:9/v1", "judge.mode=sampled", "judge.samples=1"]
+    short = ["prompts.sampling.max_new_tokens=1", "candidates.sampling.max_new_tokens=1"]
+
+    def each(*settings: str) -> float:
+        """Tokens that a call reads at most; a byte of what is there is one."""
+        made = config(tmp_path, *served, *short, *settings)
+        (found,) = role_calls(made, make_plan(RunDir(tmp_path / "none", made), until="M2"))
+        return found.calls.prompt_tokens / found.calls.calls
+
+    by_seeds = each("prompts.writer=seeds")
+    assert by_seeds - each() == len("Name number 1.") - 1
+    assert each("prompts.writer=seeds", "pairs.chosen_from=human") - by_seeds == len("It is 1.") - 1
 
 
 def test_what_is_there_makes_the_amounts_exact(tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from selfreward_bench.errors import TrainingError
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.types import Completion, Message, Prompt, Reward
+from trainers.checks import require_positives
 from trainers.positives import perfect
 
 JUDGE = load_judge_prompt("additive-5pt")
@@ -39,4 +43,7 @@ def test_the_answers_of_the_top_grade_are_examples_and_the_rest_is_counted() -> 
 
 
 def test_without_a_perfect_answer_there_is_no_example() -> None:
-    assert perfect(PROMPTS, [answer("a", 0, "No.")], [reward("a", 0, 1.0)], JUDGE).examples == []
+    found = perfect(PROMPTS, [answer("a", 0, "No.")], [reward("a", 0, 1.0)], JUDGE)
+    assert found.examples == []
+    with pytest.raises(TrainingError, match=r"M3: no answer got the judge's top grade \(positives 0, .*lower 1\)"):
+        require_positives("M3", found.counts)  # M3 would be M2 under another name
