@@ -200,12 +200,15 @@ def _metrics(a: Stored, b: Stored, names: tuple[str, str], compared: bool) -> It
     description = descriptions.described(key)
     declared = description.paired
     told = [m for m in list(description.metrics)[:_FEATURED] if m not in a.samples]  # shown, though it is no mean
+    there = descriptions.in_order(key, sorted({*a.result.metrics, *b.result.metrics}))
+    directed = any(descriptions.info(key, metric).better for metric in there)
     has_main = False
-    for metric in descriptions.in_order(key, sorted({*a.result.metrics, *b.result.metrics})):
+    for metric in there:
         apart = compared and metric in UNPAIRED.get(key, ())
         columns = _columns(a, b, metric, metric in declared) if compared and not apart else None
         difference = paired_metric(key, metric, names[::-1], columns) if columns else None
-        main = difference is not None and difference.value is not None and not has_main
+        may_be = not has_main and (descriptions.info(key, metric).better != 0 or not directed)
+        main = may_be and difference is not None and difference.value is not None
         has_main = has_main or main
         if apart:
             difference = unpaired_metric(key, metric, names[::-1], b, a)

@@ -130,6 +130,9 @@ THRESHOLDS: Final = (
 )
 
 
+_OF_BENCHMARKS: Final = ("trained_on", "judged_chars", "verdict_answers", "evaluator_consistency")
+
+
 @dataclass(frozen=True)
 class Growth:
     """What growth is measured against: the first of the checkpoints, where another one answered the same prompts.
@@ -228,9 +231,14 @@ def _warned(threshold: Threshold, reading: Reading, tested: float, baseline: Rea
         source=reading.source,
         value=tested,
         limit=threshold.limit,
-        text=f"{reading.model}: {info.label.removeprefix('… ')} {text}.",
+        text=f"{reading.model}: {info.label.removeprefix('… ')}{_where(reading)} {text}.",
         why=threshold.why,
     )
+
+
+def _where(reading: Reading) -> str:
+    """The benchmark, where several may have such a reading of one model."""
+    return f" ({title(reading.source).removesuffix(MICRO)})" if reading.measure in _OF_BENCHMARKS else ""
 
 
 def _shown(value: float | None, unit: str) -> str:

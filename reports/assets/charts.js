@@ -39,6 +39,20 @@
     const range = given(r.low) && given(r.high) ? ` [${digits(r.low)}, ${digits(r.high)}]` : "";
     return `${[...new Set([r.label, r.series, r.x])].filter(given).filter((s) => s !== "").join(", ")}\n${digits(value)}${range}`;
   };
+  // Names below an axis: slanted where they would run into each other, and of very many some, the last one among them.
+  const named = (names, width, short = (name) => String(name)) => {
+    const wide = 6.6 * longest(names.map(short)) + 8, room = width / Math.max(1, names.length);
+    const slanted = wide > room, every = slanted ? Math.ceil(19 / room) : 1;
+    return {
+      deep: slanted ? 0.62 * wide : 0,
+      axis: { ticks: names.filter((_, i) => (names.length - 1 - i) % every === 0), tickFormat: short, ...(slanted ? { tickRotate: -40 } : {}) },
+    };
+  };
+  // A word that is longer than the room beside an axis is cut; words go on in the next line.
+  const fitting = (room) => (text) => {
+    const most = Math.max(6, Math.floor(room / 7.2));
+    return String(text ?? "").replace(/\S+/g, (word) => (word.length > most ? `${word.slice(0, most - 1)}…` : word));
+  };
   const rule = (spec, mark) => (given(spec.options.zero) ? mark([spec.options.zero], { strokeDasharray: "3,3", strokeOpacity: 0.7 }) : null);
 
   const draw = {
@@ -50,7 +64,7 @@
       const names = series.length > 1 ? series : labels;
       const left = Math.min(Math.max(44, 6.6 * longest(facet ? labels : names) + 12), width * 0.42);
       const step = facet ? (series.length > 3 ? 9 : 11) : 24;
-      const wrap = { label: null, lineWidth: left / 12.5, tickSize: 0 };
+      const wrap = { label: null, lineWidth: left / 12.5, tickSize: 0, tickFormat: fitting(left - 12) };
       const common = { y, fy: facet ? "label" : undefined };
       return Plot.plot({
         ...base(width, spec), marginLeft: left, marginRight: 14, marginTop: 8, marginBottom: 40,
@@ -81,9 +95,10 @@
         const points = known(rows.filter((r) => !r.level), "y");
         const there = names.filter((n) => spec.rows.some((r) => r.x === n && !r.level)); // one axis for all
         const color = (r) => r.x;
+        const { deep, axis } = named(there, each - 78, short);
         const plot = Plot.plot({
-          ...base(each, { title: panel.name }), height: panel.below ? 110 : 150, marginLeft: 44, marginRight: 34, marginTop: 26, marginBottom: 26,
-          x: { type: "point", domain: there, label: null, tickSize: 0, tickFormat: short },
+          ...base(each, { title: panel.name }), height: (panel.below ? 110 : 150) + deep, marginLeft: 44, marginRight: 34, marginTop: 26, marginBottom: 26 + deep,
+          x: { type: "point", domain: there, label: null, tickSize: 0, ...axis },
           y: { label: null, grid: true, ticks: 4, nice: true },
           color: { domain: names, range: colors(names) },
           marks: [
@@ -124,9 +139,10 @@
       const points = typeof spec.rows[0]?.x === "string";
       const smooth = spec.options.smooth;
       const apart = spec.rows.filter((r) => r.apart), chained = spec.rows.filter((r) => !r.apart);
+      const domainX = unique(spec.rows, "x"), { deep, axis } = points ? named(domainX, width - 72) : { deep: 0, axis: {} };
       return Plot.plot({
-        ...base(width, spec), height: 240, marginLeft: 52,
-        x: { label: spec.options.x ?? null, ...(points ? { type: "point", domain: unique(spec.rows, "x") } : {}) },
+        ...base(width, spec), height: 240 + deep, marginLeft: 52, marginBottom: 30 + deep,
+        x: { label: spec.options.x ?? null, ...(points ? { type: "point", domain: domainX, ...axis } : {}) },
         y: { label: spec.options.y ?? null, grid: true, ...domain(spec) },
         color: { domain: many ? series : [""], range: many ? colors(series) : ordinal(), legend: many },
         marks: [
@@ -148,7 +164,7 @@
       return Plot.plot({
         ...base(width, spec), marginLeft: left, marginTop: 6, marginBottom: 40, height: labels.length * 26 + 50,
         x: { label: spec.options.x ?? null, labelArrow: "none", ticks: Math.max(3, Math.min(8, width / 90)), ...domain(spec) },
-        y: { label: null, domain: labels, tickSize: 0, padding: 0.22 },
+        y: { label: null, domain: labels, tickSize: 0, padding: 0.22, tickFormat: fitting(left - 12) },
         color: { domain: parts, range, legend: parts.length > 1 },
         marks: [
           Plot.barX(known(spec.rows, "value"), { x: "value", y: "label", fill: "part", order: parts, insetRight: 0.5 }),
@@ -170,14 +186,18 @@
         ? { type: "diverging", pivot: middle, domain: [middle - reach, middle + reach], interpolate: d3.interpolateRgbBasis(tones) }
         : { type: "linear", domain: [least, most === least ? least + 1 : most], interpolate: isDark() ? d3.interpolateRgb("#222a38", "#4f7fd6") : d3.interpolateRgb("#eef3fb", "#7fa6e6") };
       const columns = order("column");
+      const whole = Math.min(width, left + 20 + 92 * columns.length), written = (whole - left - 20) / columns.length >= 38;
+      const { deep, axis } = named(columns, whole - left - 20, fitting(88));
       return Plot.plot({
-        ...base(Math.min(width, left + 20 + 92 * columns.length), spec), marginLeft: left, marginTop: 42, marginBottom: 6,
-        height: order("row").length * 36 + 54, padding: 0.04,
-        x: { label: spec.options.x ?? null, axis: "top", domain: columns, tickSize: 0, labelArrow: "none" },
-        y: { label: spec.options.y ?? null, domain: order("row"), tickSize: 0, labelArrow: "none" }, color: shade,
+        ...base(whole, spec), marginLeft: left, marginTop: 42 + deep, marginBottom: 6,
+        height: order("row").length * (written ? 36 : 18) + 54 + deep, padding: 0.04,
+        x: { label: spec.options.x ?? null, axis: "top", domain: columns, tickSize: 0, labelArrow: "none", ...axis },
+        y: { label: spec.options.y ?? null, domain: order("row"), tickSize: 0, labelArrow: "none", tickFormat: fitting(left - 34) }, color: shade,
         marks: [
           Plot.cell(rows, { x: "column", y: "row", fill: "value", inset: 0.5, rx: 3 }),
-          Plot.text(rows, { x: "column", y: "row", text: "text", fill: isDark() ? "#f2f4f7" : "#14181e", fontVariant: "tabular-nums" }),
+          written
+            ? Plot.text(rows, { x: "column", y: "row", text: "text", fill: isDark() ? "#f2f4f7" : "#14181e", fontVariant: "tabular-nums" })
+            : Plot.tip(rows, Plot.pointer({ x: "column", y: "row", title: (r) => `${r.row}, ${r.column}\n${r.text}` })),
         ],
       });
     },

@@ -12,11 +12,13 @@ from typing import Final
 
 from reports import wording
 
-__all__ = ["latex", "line", "markdown", "spreadsheet"]
+__all__ = ["latex", "line", "markdown", "spelled", "spreadsheet"]
 
 MAX_TEXT: Final = 500  # characters
 
-_MARKUP: Final = re.compile(r"([\\`*_\[\]<>#!|~$&@])|(?<=[A-Za-z])(:)(?=//)|(?<=www)(\.)|^([-+.)])|(?<=^\d)([.)])")
+_MARKUP: Final = re.compile(
+    r"([\\`*_\[\]<>#!|~$&@])|(?<=[A-Za-z])(:)(?=//)|(?<=www)(\.)|^([-+.)])|(?<=^\d)([.)])(?=\s|$)"
+)
 
 #: what a spreadsheet takes for the beginning of a formula, full-width forms included
 _FORMULA: Final = tuple("=+-@\uff1d\uff0b\uff0d\uff20\u2212")
@@ -101,12 +103,18 @@ def latex(text: str) -> str:
     >>> print(latex("50 % of \\x"))
     50 \% of \textbackslash{}x
     """
-    return "".join(_letter(c) for c in unicodedata.normalize("NFC", line(text)))
+    return "".join(_LATEX.get(c, c) for c in spelled(text))
 
 
-def _letter(character: str) -> str:
-    if character in _LATEX:
-        return _LATEX[character]
-    if character.isascii() or character in _LETTERS or (character.isalpha() and "\u00c0" <= character <= "\u00ff"):
-        return character
-    return f"{{[}}U+{ord(character):04X}{{]}}"
+def spelled(text: str) -> str:
+    """One line of text in which letters that pdfLaTeX does not have are their code, as ``latex`` writes them.
+
+    >>> spelled("M1 \u4e2d")
+    'M1 [U+4E2D]'
+    """
+    return "".join(c if _is_set(c) else f"[U+{ord(c):04X}]" for c in unicodedata.normalize("NFC", line(text)))
+
+
+def _is_set(character: str) -> bool:
+    known = character in _LATEX or character in _LETTERS
+    return known or character.isascii() or (character.isalpha() and "\u00c0" <= character <= "\u00ff")

@@ -79,7 +79,7 @@ def compared(facts: RunFacts) -> Grid:
         rows.setdefault((d.benchmark, d.metric), {})[d.a, d.b] = d
     cells = tuple(
         (
-            measures.label(*metric),
+            measures.label(*metric) + ("" if all(d.paired for d in of.values()) else " (unpaired)"),
             *(tables.change_of(of[p], facts) if p in of else Cell(wording.NOTHING) for p in pairs),
         )
         for metric, of in rows.items()

@@ -132,7 +132,9 @@ def _evaluate(gate: Gate, pairing: Pairing) -> GateResult:
     if why := _untested(benchmark, metric):
         return GateResult(gate, "untested", *place, why)
     held, found = _test(gate, metric.difference, shown)
-    told = f"{pairing.b.name} \u2212 {pairing.a.name}: {found}, {_verdict(gate, held)}"
+    d = metric.difference
+    few = f" of {d.n:,} of {d.n_total:,} samples" if d is not None and d.n < d.n_total else ""
+    told = f"{pairing.b.name} \u2212 {pairing.a.name}: {found}{few}, {_verdict(gate, held)}"
     return GateResult(gate, "failed" if held else "passed", *place, told)
 
 
@@ -225,7 +227,7 @@ def _untested(benchmark: PairedBenchmark, metric: PairedMetric) -> str:
         return "there is no paired interval: the metric is no mean over samples that both have"
     found = metric.difference
     if found.n < LEAST:
-        return f"cannot be tested: {found.n:,} samples are fewer than {LEAST}"
+        return f"cannot be tested: {found.n:,} {'sample is' if found.n == 1 else 'samples are'} fewer than {LEAST}"
     if found.low is None or found.high is None or found.low == found.high:
         return f"cannot be tested: all {found.n:,} differences are alike, and no spread seen is no certainty"
     return ""

@@ -19,7 +19,7 @@ from leaderboards.comparing import Together
 from reports import wording
 from reports.exports import further
 from reports.exports.escaping import latex as escaped
-from reports.exports.escaping import line as one_line
+from reports.exports.escaping import spelled
 from reports.facts import matches, measures, several, tables
 from reports.facts.run import ModelFacts, RunFacts
 from reports.facts.tables import Cell, Change, Grid, ResultTable
@@ -167,7 +167,7 @@ def _grid(grid: Grid, label: str, note: str) -> _Table:
 
 
 def _header(first: str, names: Iterable[str]) -> tuple[_Stack, ...]:
-    cut = (n if len(n) <= _NAME else f"{n[: _NAME - 1]}…" for n in map(one_line, names))
+    cut = (n if len(n) <= _NAME else f"{n[: _NAME - 1]}…" for n in map(spelled, names))
     return (_Stack((escaped(first),), _wide(first)), *(_Stack((escaped(n),), _wide(n)) for n in cut))
 
 
@@ -256,7 +256,7 @@ def _wide(text: str) -> float:
 
 def _label(text: str, unit: str = "") -> _Stack:
     """A label in lines, with the unit behind it."""
-    parts = textwrap.wrap(one_line(text) + (f" ({unit})" if unit else ""), _LABEL) or [""]
+    parts = textwrap.wrap(spelled(text) + (f" ({unit})" if unit else ""), _LABEL) or [""]
     lines = (escaped(p) if i == 0 else rf"\quad {escaped(p)}" for i, p in enumerate(parts))
     return _Stack(tuple(lines), max(_wide(p) + 8 * bool(i) for i, p in enumerate(parts)))
 
@@ -325,7 +325,7 @@ def _cell(cell: str | Cell | Change, *, bare: bool = False) -> _Stack:
         bare: without per cent signs, which stand in the header; a change for the better is bold.
     """
     if isinstance(cell, str):
-        shown = cell.removesuffix(" %") if bare else cell
+        shown = spelled(cell.removesuffix(" %") if bare else cell)
         return _Stack((escaped(shown),), _wide(shown))
     if isinstance(cell, Change):
         value = _spread(cell, bold=cell.tone == "better", bare=bare)

@@ -137,7 +137,8 @@ def as_markdown(runs: Sequence[RunFacts], together: Together | None = None) -> s
 
 _NOTE: Final = (
     "Numbers in brackets are 95% intervals, clustered by prompt. Differences are over the samples both checkpoints "
-    "have; an arrow stands only where the interval excludes zero."
+    "have, unpaired where each was scored on samples of its own; an arrow stands only where the interval excludes "
+    "zero."
 )
 
 
@@ -205,6 +206,7 @@ def _differences(title: str, found: Sequence[MetricDifference], facts: RunFacts)
 def _difference(found: MetricDifference, facts: RunFacts) -> list[str]:
     label = measures.label(found.benchmark, found.metric)
     n = f"{found.n:,}" if found.n == found.n_total else f"{found.n:,} of {found.n_total:,}"
+    n += "" if found.paired else " unpaired"
     between = f"{found.a} \u2212 {found.b}"
     return [escaped(label), escaped(between), tables.change_of(found, facts).text, n]
 

@@ -29,6 +29,10 @@ _LABEL: Final = 230  # where labels end
 _ROW: Final = 20
 _FEW: Final = 2  # points that make a line
 _CLIP: Final = 60  # characters of a label
+_CUT: Final = 10  # characters of a name below an axis
+_SLANTED: Final = 15.0  # pixels that a slanted name takes of an axis
+_DEEP: Final = 32.0  # pixels that slanted names reach below it
+_WRITTEN: Final = 36.0  # pixels of a cell, from which on its number is written in
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,7 @@ def _lines(chart: Chart) -> Drawn | None:
         parts += [_point(x(at[r["x"]]), y, r, colour) for r in own if r.get("apart") or len(own) <= 12]
         parts.append(f'<rect x="{_WIDTH - 160}" y="{44 + 18 * i}" width="12" height="12" fill="{colour}"/>')
         parts.append(_text(_WIDTH - 142, 54 + 18 * i, series or " ", clip=20))
-    return parts, max(350.0, 60 + 18 * len(colours))
+    return parts, max(350.0 + _DEEP * isinstance(names[0], str), 60 + 18 * len(colours))
 
 
 def _curve(
@@ -204,7 +208,7 @@ def _checkpoints(chart: Chart) -> Drawn | None:
     """Small plots side by side, one a measure."""
     panels = chart.options.get("panels", ())
     parts: list[str] = []
-    across, wide, high = 3, (_WIDTH - 20) / 3, 206
+    across, wide, high = 3, (_WIDTH - 20) / 3, 206 + _DEEP
     for i, panel in enumerate(panels):
         rows = [r for r in chart.rows if r["panel"] == panel["name"] and _is_number(r.get("y"))]
         left, top = 10 + wide * (i % across), 40 + high * (i // across)
@@ -215,7 +219,7 @@ def _checkpoints(chart: Chart) -> Drawn | None:
 def _panel(
     panel: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], left: float, top: float, wide: float, high: float
 ) -> Iterator[str]:
-    y = _scale([r.get(k) for r in rows for k in ("y", "low", "high")], None, top + high - 44, top + 44)
+    y = _scale([r.get(k) for r in rows for k in ("y", "low", "high")], None, top + high - 44 - _DEEP, top + 44)
     if y is None:
         return
     unit = f" ({panel['unit']})" if panel.get("unit") else ""
@@ -232,7 +236,7 @@ def _panel(
             ends = [(left + 44, y(row["y"])), (left + wide - 8, y(row["y"]))]
             yield _path(ends, colour, 1.2, 1.0, dashes="4 3")
         yield _point(x(i), y, row, colour)
-        yield _text(x(i), top + high - 26, row["x"], anchor="middle", size=10, clip=9)
+    yield from _names_x(x, {row["x"]: i for i, row in enumerate(rows)}, top + high - 26 - _DEEP)
 
 
 def _matrix(chart: Chart) -> Drawn | None:
@@ -244,17 +248,24 @@ def _matrix(chart: Chart) -> Drawn | None:
     columns = list(chart.options.get("order") or dict.fromkeys(r["column"] for r in rows))
     values = [float(r["value"]) for r in rows]
     least, most = min(values), max(values)
-    side, left, top = min(90.0, (_WIDTH - 160) / len(columns)), 140, 70
-    parts = [_text(left + side * (i + 0.5), top - 8, name, anchor="middle", clip=12) for i, name in enumerate(columns)]
+    side, left = min(90.0, (_WIDTH - 160) / len(columns)), 140
+    slanted = any(_wide(name) > side for name in columns)
+    top = 70 + _DEEP * slanted
+    anchor = "start" if slanted else "middle"
+    parts = [
+        _text(left + side * (i + 0.5), top - 8, name, anchor=anchor, size=10, clip=_CUT, slanted=slanted)
+        for i, name in enumerate(columns)
+    ]
     parts += [_text(left - 8, top + 28 * (i + 0.65), name, anchor="end", clip=18) for i, name in enumerate(names)]
     axes = f"{chart.options.get('y', '')} \u2193  {chart.options.get('x', '')} \u2192"
-    parts.append(_text(left, top - 28, axes, size=11))
+    parts.append(_text(left, 42, axes, size=11))
     for row in (r for r in rows if r["row"] in names and r["column"] in columns):
         x, y = left + side * columns.index(row["column"]), top + 28 * names.index(row["row"])
         share = (row["value"] - least) / (most - least) if most > least else 0.5
         fill = f'fill="#0072b2" fill-opacity="{0.08 + 0.42 * share:.2f}"'
         parts.append(f'<rect x="{x:.1f}" y="{y}" width="{side - 2:.1f}" height="26" {fill}/>')
-        parts.append(_text(x + side / 2, y + 17, row.get("text", f"{row['value']:.3g}"), anchor="middle", clip=14))
+        if side >= _WRITTEN:
+            parts.append(_text(x + side / 2, y + 17, row.get("text", f"{row['value']:.3g}"), anchor="middle", clip=14))
     return parts, top + 28 * len(names) + 20
 
 
@@ -304,7 +315,21 @@ def _numbers_x(scale: _Scale, y: float, label: Any) -> Iterator[str]:
 
 
 def _names_x(scale: _Scale, at: Mapping[Any, float], y: float) -> Iterator[str]:
-    yield from (_text(scale(place), y, name, anchor="middle", size=11, clip=12) for name, place in at.items())
+    """Names below an axis: slanted where they would run into each other; of very many some, the last among them."""
+    names = [str(name) for name in at]
+    step = (scale.end - scale.start) / max(1, len(names) - 1)
+    slanted = any(_wide(name) > step for name in names) and len(names) > 1
+    every = math.ceil(_SLANTED / step) if slanted else 1
+    for i, (name, place) in enumerate(zip(names, at.values(), strict=True)):
+        if (len(names) - 1 - i) % every == 0:
+            yield _text(
+                scale(place), y, name, anchor="end" if slanted else "middle", size=10, clip=_CUT, slanted=slanted
+            )
+
+
+def _wide(name: str) -> float:
+    """About how wide a name below an axis is set, in pixels."""
+    return 5.6 * min(len(name), _CUT) + 4
 
 
 def _point(x: float, y: _Scale, row: Mapping[str, Any], colour: str) -> str:
@@ -336,11 +361,13 @@ def _text(
     fill: str = "#222222",
     weight: str = "normal",
     clip: int = _CLIP,
+    slanted: bool = False,
 ) -> str:
     told = str(text)
     shown = told if len(told) <= clip else f"{told[: clip - 1]}\u2026"
     style = f'text-anchor="{anchor}" font-size="{size}" fill="{fill}" font-weight="{weight}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{_escaped(shown)}</text>'
+    turned = f' transform="rotate(-40 {x:.1f} {y:.1f})"' if slanted else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" {style}{turned}>{_escaped(shown)}</text>'
 
 
 def _escaped(text: str) -> str:

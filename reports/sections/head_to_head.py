@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from leaderboards.standings import Tournament
+from leaderboards.standings import HeadToHead, Tournament
 from reports import wording
 from reports.facts import comparability, matches, published
 from reports.facts.run import RunFacts
@@ -16,6 +16,7 @@ from reports.sections.benchmarks import Panel
 __all__ = ["build"]
 
 _ID = "head-to-head"
+_DRAWN: Final = 66  # pairs, of twelve models
 _RULES: Final = {
     "agree": "Each pair was shown in both orders: a win is one that both verdicts agree on, else it is a tie.",
     "mean": "Each pair was shown in both orders: the mean of both preferences counts.",
@@ -63,7 +64,12 @@ def _unlike(facts: RunFacts) -> list[str]:
 
 
 def _panels(facts: RunFacts) -> Iterator[Panel]:
-    yield Panel("Wins, ties and losses", "From the side of the later model.", _bars(facts), matches.grid(facts))
+    told = "From the side of the later model."
+    drawn = _drawn(facts)
+    told += " Drawn are the pairs with the first model and with the one before." * (
+        len(drawn) < len(matches.pairs(facts))
+    )
+    yield Panel("Wins, ties and losses", told, _bars(drawn), matches.grid(facts))
     yield Panel(
         "All pairs",
         "Win rate of the row's model against the column's, in per cent, a tie counting half. 50 is even.",
@@ -75,10 +81,18 @@ def _panels(facts: RunFacts) -> Iterator[Panel]:
         yield Panel("What the judge made of the order, and what is missing", table=orders)
 
 
-def _bars(facts: RunFacts) -> Chart:
+def _drawn(facts: RunFacts) -> list[HeadToHead]:
+    """The pairs, the latest first; of many, those with the first model and with the one before."""
     order = matches.names(facts)
+    place = {name: i for i, name in enumerate(order)}
+    found = sorted(matches.pairs(facts), key=lambda p: (-place[p.a], -place[p.b]))
+    few = len(found) <= _DRAWN
+    return [p for p in found if few or 0 in (place[p.a], place[p.b]) or abs(place[p.a] - place[p.b]) == 1]
+
+
+def _bars(pairs: Sequence[HeadToHead]) -> Chart:
     rows: list[dict[str, Any]] = []
-    for p in sorted(matches.pairs(facts), key=lambda p: (-order.index(p.a), -order.index(p.b))):
+    for p in pairs:
         for part, value in (("win", p.win), ("tie", p.tie), ("loss", p.loss)):
             if value is not None:
                 rows.append({"label": f"{p.a} vs {p.b}", "part": part, "value": 100 * value})

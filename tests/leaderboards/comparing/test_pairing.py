@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from leaderboards import replicates, standings
+from leaderboards import descriptions, replicates, standings
 from leaderboards.base import row, summarise
 from leaderboards.comparing.pairing import locate, pair
 from leaderboards.comparing.records import PairedBenchmark, PairedMetric, Pairing
@@ -17,7 +17,7 @@ from leaderboards.standings import HeadToHead, Tournament, short_names, write_re
 from selfreward_bench import stats
 from selfreward_bench.errors import ConfigError, DataError, UnknownNameError
 from selfreward_bench.storage import jsonl
-from selfreward_bench.types import EvalResult, Metric, SampleScore
+from selfreward_bench.types import Description, EvalResult, Metric, MetricInfo, SampleScore
 
 QUALITY, NLP, ALPACA = "micro-quality@1", "micro-nlp@1", "micro-alpaca-eval@1"
 Values = Sequence[float | None]
@@ -120,6 +120,18 @@ def test_what_is_no_mean_over_samples_has_no_difference(tmp_path: Path) -> None:
     assert compared == {"win_rate", "extra"}
     assert metric_of(paired, "length_controlled_winrate", ALPACA).featured
     assert not metric_of(paired, "standard_error", ALPACA).featured
+
+
+def test_what_is_neither_better_nor_worse_is_no_main_metric(tmp_path: Path) -> None:
+    shown = {
+        "chars": MetricInfo(label="Length", unit="characters", better=0),
+        "right": MetricInfo(label="Right", unit="share"),
+    }
+    descriptions.learn("lengthy@1", Description(title="Lengthy", metrics=shown, paired=tuple(shown)))
+    for model in ("M1", "M2"):
+        store(tmp_path, model, rows(chars=[9, 8, 7, 6], right=[0, 1, 0, 1]), "lengthy@1")
+    paired = pair(locate(f"{tmp_path}:M1"), locate(f"{tmp_path}:M2"))
+    assert [m.metric for m in part_of(paired, "lengthy@1").metrics if m.main] == ["right"]
 
 
 @pytest.mark.parametrize(("resamples", "compared"), [("r", True), ("other", False)])

@@ -412,6 +412,9 @@ def test_answers_that_hold_a_verdict_are_counted_for_each_benchmark(run: Writer)
     assert value(found, "verdict_answers", "SFT") == 0.0
     assert value(found, "verdict_answers", "M1") == 33 / 160
     assert ("verdict_answers", "M1") in warned(found)
+    assert next(w.text for w in found.warnings if w.measure == "verdict_answers").startswith(
+        "M1: Answers that hold a verdict (MT-Bench) "
+    )
     assert ("verdict_answers", "SFT") not in warned(found)
 
 

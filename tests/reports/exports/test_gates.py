@@ -183,6 +183,14 @@ def test_no_spread_seen_is_no_certainty(n: int, low: float | None, high: float |
         assert told in found.message
 
 
+def test_how_few_samples_a_gate_was_tested_on_is_told() -> None:
+    held = metric(NLP, "average", -0.05, -0.02)
+    assert held.difference is not None
+    part = held.model_copy(update={"difference": held.difference.model_copy(update={"n": 15, "n_total": 300})})
+    (found,) = evaluate([parse("average<-1")], pairing((NLP, part)))
+    assert "[\u22125.0, \u22122.0] of 15 of 300 samples, surely" in found.message
+
+
 def test_what_was_not_compared_is_untested() -> None:
     unlike = (Unlike(condition="judge", a="x", b="y"),)
     found = pairing((NLP, metric(NLP, "average", -2, -1)), unlike=unlike)

@@ -377,6 +377,27 @@ def test_no_table_is_wider_than_the_line_nor_scaled(builder: Any) -> None:
     assert f"Part 2 of {len(headers)}." in text
 
 
+def test_a_name_that_latex_has_no_letters_for_is_as_wide_as_its_codes(builder: Any) -> None:
+    for model in ("\u05e0\u05de\u05e8" * 2, "\u6a21\u578b" * 3, "M1"):
+        builder.result(model, ALPACA, win_rate=50.0)
+    headers = [rows[0].removesuffix(r" \\").split(" & ")[1:] for _, rows in tabulars(render_latex(builder))]
+    assert len(headers) > 1
+    assert all(sum(8 * h.count("U+") for h in header) * 4.1 < latex.LINE for header in headers)
+
+
+def test_what_could_not_be_paired_says_so(builder: Any, difference: Callable[..., Any]) -> None:
+    for model in ("M1", "M2"):
+        builder.result(model, "micro-judge-accuracy@1", own_pairwise_accuracy=0.6)
+    own = difference("M2", "M1", -0.1, -0.2, -0.05, "own_pairwise_accuracy", "micro-judge-accuracy@1")
+    builder.standings([own.model_copy(update={"paired": False})])
+    assert "| 500 of 512 unpaired |" in tables.render(collect(builder), "markdown")
+    assert "(unpaired)" in re.sub(r"\\\\\s*\\quad ", " ", render_latex(builder))
+
+
+def render_latex(run: Any) -> str:
+    return tables.render(collect(run), "latex")
+
+
 def test_no_table_is_longer_than_a_page(builder: Any) -> None:
     metrics = {f"a measure of a long name, number {k}": 0.5 for k in range(70)}
     builder.result("M1", "own@1", metrics=metrics)

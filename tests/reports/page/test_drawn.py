@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -124,3 +125,21 @@ def test_equal_values_have_an_axis_too() -> None:
 def test_other_kinds_are_none() -> None:
     assert drawn.svg(Chart("spark", "T", [{"x": "M1", "value": 1.0}])) is None
     assert drawn.svg(Chart("dots", "T", [])) is None
+
+
+def test_names_that_would_run_into_each_other_are_slanted_and_of_many_some_are_left_out() -> None:
+    names = [f"ckpt-{i}" for i in range(1, 31)]
+    rows = [{"panel": "P", "x": n, "y": float(i), "low": i - 1, "high": i + 1} for i, n in enumerate(names)]
+    found = tree(Chart("checkpoints", "T", rows, {"panels": [{"name": "P", "unit": "", "below": False}]}))
+    shown = [t for t in found.iter(f"{SVG}text") if t.text in names]
+    places = [float(t.get("x", "")) for t in shown]
+    assert all("rotate" in t.get("transform", "") for t in shown)
+    assert shown[-1].text == "ckpt-30"
+    assert min(b - a for a, b in pairwise(places)) >= 13
+    assert not any(t.get("transform") for t in tree(PANELS).iter(f"{SVG}text"))
+
+
+def test_a_matrix_of_many_has_no_numbers_that_run_into_each_other() -> None:
+    names = [f"m{i}" for i in range(30)]
+    rows = [{"row": a, "column": b, "value": 50.0, "text": "50.0"} for a in names for b in names if a != b]
+    assert "50.0" not in texts(Chart("matrix", "T", rows, {"order": names}))
