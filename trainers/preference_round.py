@@ -142,17 +142,17 @@ class PreferenceRound(Variants):
                 )
                 self.finish(stage, counts, "rehearsal.jsonl")
 
-    def earlier_prompts(self, model: str) -> list[Prompt]:
+    def earlier_prompts(self, model: str) -> Sequence[Prompt]:
         """The prompts of all earlier rounds, which new ones must not repeat."""
         rounds = [f"M{i}" for i in range(2, int(model[1:]))]
-        return [p for m in rounds for p in jsonl.read(self.path(m, "prompts.jsonl"), Prompt)]
+        return answer_sources.joined([Records(self.path(m, "prompts.jsonl"), Prompt) for m in rounds])
 
     def seed_prompts(self) -> list[Prompt]:
         ift = jsonl.read(self.path("M1", "ift.jsonl"), Example)
         return [Prompt(id=e.id, messages=e.prompt, source=e.source) for e in ift]
 
-    def used_prompts(self, model: str) -> list[Prompt]:
-        return [*self.seed_prompts(), *self.earlier_prompts(model)]
+    def used_prompts(self, model: str) -> Sequence[Prompt]:
+        return answer_sources.joined([self.seed_prompts(), self.earlier_prompts(model)])
 
     def new_prompts(self, model: str, parent: str) -> None:
         inputs = {

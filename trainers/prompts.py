@@ -12,6 +12,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -86,11 +87,12 @@ def write_prompts(
         raise DataError("There are no seed prompts to show as examples. Give IFT seed data (seeds.ift).")
     reporter.started(stage, config.count, "prompts")
     stored = {c.id: c for c in jsonl.resume(raw_path, Completion, unique=lambda c: c.id)}
-    selection = Selection(config, [*seed_prompts, *pool], excluded)
+    selection = Selection(config, chain(seed_prompts, pool), excluded)
+    earlier = [prompt.text for prompt in pool]
     requests: list[GenerationRequest] = []
     rounds = 0
     while n_contexts := selection.n_contexts():
-        generated = [p.text for p in pool] + selection.accepted
+        generated = earlier + selection.accepted
         asked = round_requests(
             config, n_contexts, rounds, examples_of(seed_prompts, config), generated, run_seed=run_seed, stage=stage
         )

@@ -88,7 +88,7 @@ class Variants(Making):
                 jsonl.write(stage.records_path("given.jsonl"), prompt_files.answers_to(taken, examples, section.writer))
                 self.finish(stage, counts, "prompts.jsonl", "given.jsonl")
 
-    def used_prompts(self, model: str) -> list[Prompt]:
+    def used_prompts(self, model: str) -> Sequence[Prompt]:
         """The prompts of the seed data and of all earlier rounds."""
         raise NotImplementedError
 

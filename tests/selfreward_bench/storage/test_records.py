@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def test_a_line_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert found[0].content == "a"
     with pytest.raises(DataError, match=r"turns\.jsonl:3: field 'role'"):
         found[1]
+
+
+def test_another_process_opens_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    jsonl.write(Path("turns.jsonl"), TURNS)
+    told = pickle.dumps(Records(Path("turns.jsonl"), Message))
+    monkeypatch.chdir("/")
+    assert list(pickle.loads(told)) == TURNS  # noqa: S301  # written above
 
 
 def test_files_without_records(tmp_path: Path) -> None:
