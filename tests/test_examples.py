@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,14 +13,28 @@ from typing import Any
 
 import pytest
 
+from .forking import fork
 from .selfreward_bench.cli.conftest import store_results
 
 ROOT = Path(__file__).parents[1]
 
 
-def example(name: str, *arguments: str | Path, cwd: Path) -> str:
-    """What a script prints."""
-    command = [sys.executable, str(ROOT / "examples" / name), *map(str, arguments)]
+def example(name: str, *arguments: str | Path, cwd: Path, trains: bool = False) -> str:
+    """What a script prints; one that trains finds the libraries for it loaded."""
+    script = str(ROOT / "examples" / name)
+
+    def run() -> None:
+        os.chdir(cwd)
+        sys.argv = [script, *map(str, arguments)]
+        runpy.run_path(script, run_name="__main__")
+
+    if trains:
+        log = cwd / "log"
+        process = fork(run, log)
+        process.join()
+        assert process.exitcode == 0, log.read_text()
+        return log.read_text()
+    command = [sys.executable, script, *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -76,7 +91,7 @@ def test_the_loop_with_settings_of_ones_own(tmp_path: Path) -> None:
     """Half a minute: two models are trained."""
     few = {"prompts.count": 24, "seeds.ift_size": 60, "seeds.eft_size": 60, "eval.limit": 8}
     sizes = [part for key, value in few.items() for part in ("--set", f"{key}={value}")]
-    shown = example("micro_loop.py", "runs/beta", "--beta", "0.3", *sizes, cwd=tmp_path)
+    shown = example("micro_loop.py", "runs/beta", "--beta", "0.3", *sizes, cwd=tmp_path, trains=True)
     assert 'M2 {"weights_differ_from_parent": "passed"' in shown
     assert "M2 - M1: " in shown
     assert "beta: 0.3" in (tmp_path / "runs/beta/srbench.yaml").read_text()

@@ -1,4 +1,4 @@
-"""A real server for tests: ``transformers serve`` on one model, in a process of its own."""
+"""A real server for tests: ``transformers serve``, in a process of its own, reads the models that it is asked for."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _SECONDS = 150  # to start
 
 
 @contextmanager
-def transformers_server(root: Path, folder: Path) -> Iterator[str]:
-    """Serves a model while the block lasts; its address.
+def transformers_server(folder: Path) -> Iterator[str]:
+    """Serves while the block lasts; its address.
 
     Args:
         folder: gets the server's log and caches.
@@ -32,7 +32,7 @@ def transformers_server(root: Path, folder: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     program = Path(sys.executable).parent / "transformers"
-    start = [str(program), "serve", str(root), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    start = [str(program), "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     log = folder / "server.log"
     with log.open("wb") as output:
         server = subprocess.Popen(start, stdout=output, stderr=output, env=os.environ | {"HF_HOME": str(folder)})

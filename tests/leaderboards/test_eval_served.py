@@ -7,11 +7,10 @@ import os
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from selfreward_bench.storage.responses import ResponseStore
 from selfreward_bench.types import EvalResult, Judgment
 
 from ..fake_server import FakeServer, fake_server
+from ..forking import fork, srbench
 from ..transformers_server import MICRO, STORIES, transformers_server
 from .test_session import put, write_alpaca_data
 
@@ -275,9 +275,15 @@ def test_a_limit_without_a_price_is_refused_before_anything_is_asked(outputs: Pa
 # --- the command itself
 
 
-def command(outputs: Path, server: FakeServer, *options: str) -> list[str]:
-    srbench = [sys.executable, "-m", "selfreward_bench.cli", "eval", "--checkpoint", str(outputs), "--no-report"]
-    return [*srbench, "--benchmarks", "alpaca-eval", "--judge", f"openai:judge@{server.url}", *options]
+def command(outputs: Path, server: FakeServer, *options: str) -> ForkProcess:
+    """``srbench eval`` in a process of its own."""
+    own = ["--no-report", "--benchmarks", "alpaca-eval", "--judge", f"openai:judge@{server.url}"]
+    return fork(lambda: srbench("eval", "--checkpoint", outputs, *own, *options), Path("log"))
+
+
+def finish(process: ForkProcess) -> None:
+    process.join()
+    assert process.exitcode == 0, Path("log").read_text()
 
 
 @pytest.mark.slow
@@ -287,23 +293,22 @@ def test_kill_9_three_times_then_finishing_gives_the_same(outputs: Path) -> None
         expected = evaluate(outputs, calm.url, "calm.sqlite", output=Path("calm"))
         store = Path("responses.sqlite")
         kept: dict[str, int] = {}  # request -> how often it was asked when its answer was found stored
-        start = command(outputs, rough, "--concurrency", "8", "--output", "killed")
-        environment = os.environ | {"SRBENCH_STORE": str(store)}
+        os.environ["SRBENCH_STORE"] = str(store)
+        start = partial(command, outputs, rough, "--concurrency", "8", "--output", "killed")
         for kill in range(1, KILLS + 1):
-            with subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment) as process:
-                while stored(store) < kill * 110 and process.poll() is None:
-                    time.sleep(0.02)
-                assert process.poll() is None, process.stderr.read() if process.stderr else ""
-                process.send_signal(signal.SIGKILL)
-            process.wait()
+            process = start()
+            while stored(store) < kill * 110 and process.is_alive():
+                time.sleep(0.02)
+            process.kill()
+            process.join()
+            assert process.exitcode == -signal.SIGKILL, Path("log").read_text()
             counts = rough.stats()["requests"]
             kept |= {name: counts[name]["asked"] for name in stored_requests(store) - kept.keys()}
         assert KILLS * 110 <= len(kept) < N
-        finished = subprocess.run(start, capture_output=True, text=True, env=environment, timeout=120)
-        assert finished.returncode == 0, finished.stderr
+        finish(start())
         asked = rough.stats()["requests"]
         folder = Path("killed/mine/eval", KEY)
-        replay = command(outputs, rough, "--replay", "--output", "replayed", "--limit", "50")
+        replay = partial(command, outputs, rough, "--replay", "--output", "replayed", "--limit", "50")
     found = standings.read_result(folder / "result.json")
     part = evaluate(outputs, rough.url, output=Path("killed"))  # in this process, of what is there: nothing is asked
     assert part.results == (found,)
@@ -313,8 +318,7 @@ def test_kill_9_three_times_then_finishing_gives_the_same(outputs: Path) -> None
     assert found.comparability["served"] == "judge-2024"
     assert {name: asked[name]["asked"] for name in kept} == kept
     assert sum(r["repeated"] for r in asked.values()) <= KILLS * 2 * 8  # at most what was under way at each kill
-    done = subprocess.run(replay, capture_output=True, text=True, env=environment, timeout=120)  # the server is gone
-    assert done.returncode == 0, done.stderr
+    finish(replay())  # the server is gone
     kinds = [jsonl.read(Path(r, "mine/eval", KEY, "judgments.jsonl"), Judgment) for r in ("killed", "replayed")]
     before, again = ({j.id: j for j in some} for some in kinds)
     assert len(again) == 50
@@ -322,6 +326,12 @@ def test_kill_9_three_times_then_finishing_gives_the_same(outputs: Path) -> None
 
 
 # --- real servers
+
+
+@pytest.fixture(scope="module")
+def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with transformers_server(tmp_path_factory.mktemp("server")) as url:
+        yield url
 
 
 @pytest.mark.slow
@@ -332,18 +342,17 @@ def test_kill_9_three_times_then_finishing_gives_the_same(outputs: Path) -> None
         pytest.param(STORIES, id="stories260k", marks=pytest.mark.skipif(not STORIES.is_dir(), reason="no data")),
     ],
 )
-def test_a_real_server_as_candidate_and_as_judge(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_server_as_candidate_and_as_judge(root: Path, real_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     impatient: Callable[..., Any] = partial(served_protocol.Limits, attempts=2, backoff=0.05)
     monkeypatch.setattr("selfreward_bench.engines.served.Limits", impatient)
     config = recipes.load("micro", ["eval.samples=1"])
     write_alpaca_data(Path("data"), TEXTS[:4])
     answers = put(Path("mine/model_outputs.json"), [{"instruction": t, "output": "It is so."} for t in TEXTS[:4]])
-    with transformers_server(root, tmp_path) as url:
-        model = f"openai:{root}@{url}"
-        as_candidate = leaderboards.evaluate(
-            [model], benchmarks=["quality", "alpaca-eval"], world="micro", limit=4, config=config, concurrency=2
-        )
-        as_judge = leaderboards.evaluate([answers], benchmarks=["alpaca-eval"], judge=model, concurrency=2)
+    model = f"openai:{root}@{real_server}"
+    as_candidate = leaderboards.evaluate(
+        [model], benchmarks=["quality", "alpaca-eval"], world="micro", limit=4, config=config, concurrency=2
+    )
+    as_judge = leaderboards.evaluate([answers], benchmarks=["alpaca-eval"], judge=model, concurrency=2)
     if root == STORIES:  # without a chat template the server can answer nobody; that is said, and soon
         assert as_candidate.results == as_judge.results == ()
         assert len(as_candidate.errors) == 2

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from selfreward_bench.types import Example, Message, PreferencePair
+
+from ..forking import Group, end, fork
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}{% if m['role']=='assistant' %}<|assistant|> {{ m['content'] }}<|end|>"
@@ -129,20 +131,10 @@ def pairs(n: int) -> list[PreferencePair]:
 
 
 def run_until_killed(action: Callable[[], object]) -> None:
-    """Runs something in a forked child that must die of SIGKILL."""
-    import torch
-
-    if torch.accelerator.is_available():
-        pytest.skip("a forked process cannot use the accelerator; test_kill.py kills whole runs")
-    child = os.fork()
-    if child == 0:  # the child never returns
-        try:
-            action()
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status), f"the child ended by itself ({status})"
-    assert os.WTERMSIG(status) == signal.SIGKILL
+    """Runs something in a fork that must die of SIGKILL."""
+    process = fork(action)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, f"it ended by itself ({process.exitcode})"
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -164,6 +156,23 @@ class LaunchedHere:
 
     def close(self) -> None:
         pass
+
+
+class LaunchedForks:
+    """Stands in for the program of a launched training: its workers are forks of this process."""
+
+    def __init__(self, command: list[str], log: Path, **settings: Any) -> None:
+        from trainers import worker
+
+        assert command[-3:-1] == ["-m", "trainers.worker"]
+        count = int(command[command.index("--nproc-per-node") + 1])
+        self._group = Group(lambda: sys.exit(worker.main(Path(command[-1]))), count, log)
+
+    def exit_code(self) -> int | None:
+        return self._group.exit_code()
+
+    def close(self) -> None:
+        end(*self._group.processes)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -18,10 +19,13 @@ from trainers.resume import ResumeStore
 from trainers.tasks import Task
 from trainers.training import TrainProgress, TrainResult
 
+from ..forking import fork_context
 from .conftest import examples
 
-pytestmark = pytest.mark.slow  # each training starts a process, which imports torch
-CONFIG = SftConfig(learning_rate=1e-3, epochs=2.0, batch_size=4, dropout=0.0, max_length=64)
+pytestmark = pytest.mark.slow
+CONFIG = SftConfig(
+    learning_rate=1e-3, epochs=8.0, batch_size=4, dropout=0.0, max_length=64
+)  # not over when interrupted
 
 
 class Steps:
@@ -62,27 +66,35 @@ def here(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainRes
     return train(tiny_model, tmp_path_factory.mktemp("here") / "SFT", isolate=False)
 
 
+def without_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a training's own process be a fork, which has this one's libraries already."""
+    forks = fork_context()
+    monkeypatch.setattr(multiprocessing, "get_context", lambda how: forks)
+
+
 def test_its_errors_arrive_as_they_are_and_print_no_traceback(
-    tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    without_imports(monkeypatch)
     with pytest.raises(TrainingError, match=r"exceed 3 tokens"):
         train(tiny_model, tmp_path / "SFT", config=CONFIG.model_copy(update={"max_length": 3}))
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_ctrl_c_saves_the_step_and_the_next_call_ends_as_a_training_in_this_process(
-    tiny_model: Path, here: TrainResult, tmp_path: Path
+    tiny_model: Path, here: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "SFT"
     with pytest.raises(KeyboardInterrupt):
         train(tiny_model, out, Steps(lambda: os.kill(os.getpid(), signal.SIGINT)))
     saved = ResumeStore(out / "resume").latest()
     assert saved is not None
-    assert 3 <= saved.step < 16
+    assert 3 <= saved.step < 64
     reporter = Steps()
+    without_imports(monkeypatch)
     resumed = train(tiny_model, out, reporter)
     assert weights_fingerprint(resumed.checkpoint) == weights_fingerprint(here.checkpoint)
-    assert reporter.seen == resumed.steps == 16
+    assert reporter.seen == resumed.steps == 64
 
 
 def test_sigterm_at_the_process_itself_saves_the_step(

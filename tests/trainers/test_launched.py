@@ -24,7 +24,7 @@ from trainers.tasks import Task, add_event, read_events, read_task, write_task
 from trainers.tracking import Tracking
 from trainers.training import TrainResult
 
-from .conftest import examples, pairs
+from .conftest import LaunchedForks, examples, pairs
 
 CONFIG = SftConfig(
     learning_rate=1e-3, final_learning_rate=1e-4, epochs=2.0, batch_size=4, dropout=0.1, max_length=64, save_every=3
@@ -349,14 +349,16 @@ sys.exit(max(abs(node.wait()) for node in nodes))
 def test_a_killed_worker_is_replaced_and_a_stopped_training_goes_on_to_the_same_bytes(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two processes, with dropout: undisturbed on one machine; on two with one killed (-9), then one told to stop, then
-    gone on with."""
+    """Two processes, with dropout: undisturbed on one machine; on two, by the real launcher, with one killed (-9), then
+    one told to stop, then gone on with."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "srun").write_text(SRUN)
     (tmp_path / "bin" / "srun").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}")
     long = CONFIG.model_copy(update={"epochs": 16.0})  # not over before it is stopped
-    undisturbed = train(tiny_model, tmp_path / "whole" / "SFT", config=long)
+    with monkeypatch.context() as patch:
+        patch.setattr(launched, "Program", LaunchedForks)
+        undisturbed = train(tiny_model, tmp_path / "whole" / "SFT", config=long)
     assert undisturbed.steps == 80
     out = tmp_path / "disturbed" / "SFT"
 
@@ -380,7 +382,8 @@ def test_a_killed_worker_is_replaced_and_a_stopped_training_goes_on_to_the_same_
     assert reporter.messages == ["A process of the training ended, and its launcher starts them anew."]
     assert workers_of(out) == []
     assert 7 <= max(int(p.name.partition("-")[2]) for p in (out / "resume").iterdir()) < 80
-    ended = train(tiny_model, out, config=long, train=restarting)
+    monkeypatch.setattr(launched, "Program", LaunchedForks)
+    ended = train(tiny_model, out, config=long)
     for file in ("log.jsonl", "plan.json", "checkpoint/model.safetensors", "checkpoint/README.md"):
         assert (out / file).read_bytes() == (undisturbed.checkpoint.parent / file).read_bytes(), file
     assert ended.first_step == undisturbed.first_step

@@ -12,11 +12,11 @@ from selfreward_bench import recipes
 from selfreward_bench.config import RunConfig
 from selfreward_bench.progress import Silent
 from selfreward_bench.storage.rundir import RunDir
-from trainers import checkpoints, making, preflight
+from trainers import checkpoints, launched, making, preflight
 from trainers.examination import CheckRecord
 from trainers.iteration import run_iteration
 
-from .conftest import NOUNS, make_model
+from .conftest import NOUNS, LaunchedForks, make_model
 from .test_environment import seed_data
 
 SHAPE = {"num_key_value_heads": 1, "tie_word_embeddings": False, "max_position_embeddings": 4096}
@@ -49,10 +49,14 @@ def test_a_small_seventy_b_goes_through_the_whole_loop(tmp_path: Path, monkeypat
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(making, "logit_probe", lambda *args, **kwargs: pytest.fail("the driver loads a model"))
     tried: list[tuple[str, int, list[str]]] = []
-    train = preflight.run_training
+    train, by_launcher = preflight.run_training, launched.Program
+    monkeypatch.setattr(launched, "Program", LaunchedForks)
 
     def watched(kind: str, parent: Path, records: Any, config: Any, out: Path, **options: Any) -> Any:
-        result = train(kind, parent, records, config, out, **options)
+        with monkeypatch.context() as patch:
+            if kind == "dpo":  # torchrun itself, once
+                patch.setattr(launched, "Program", by_launcher)
+            result = train(kind, parent, records, config, out, **options)
         plan = json.loads((out / "plan.json").read_text())
         tried.append((kind, plan["shards"], sorted(p.name for p in out.iterdir())))
         return result

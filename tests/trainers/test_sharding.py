@@ -1,6 +1,6 @@
 """A model shared out over processes trains as it does in one: two processes, and four for two replicas of two shards.
 
-All cases of two processes are one launch, whose processes kill themselves in the first two (``WORKER``).
+All cases of two processes are one launch, whose processes kill themselves in the first two (``main``).
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from trainers.sft import train_sft
 from trainers.sharding import Sharding, sharding_of, usable
 from trainers.training import TrainProgress
 
+from ..forking import run_together
 from .conftest import examples, make_model, pairs
 
 SFT = SftConfig(
@@ -182,29 +181,18 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def launch(bases: Path, out: Path, name: str, processes: int) -> Path:
-    (out / "worker.py").write_text(
-        f"import sys\nfrom pathlib import Path\nfrom tests.trainers.test_sharding import {name}\n"
-        f"{name}(Path(sys.argv[1]), Path(sys.argv[2]))\n"
-    )
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root), "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
-    environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # as trainers.launched does
-    how = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(processes), "--max-restarts", "2"]
-    command = [sys.executable, "-m", "torch.distributed.run", *how, str(out / "worker.py"), str(bases), str(out)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode == 0, done.stderr[-6000:]
+@pytest.fixture(scope="module")
+def two(bases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("two")
+    run_together(lambda: main(bases, out), 2, out / "log", restarts=2)
     return out
 
 
 @pytest.fixture(scope="module")
-def two(bases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return launch(bases, tmp_path_factory.mktemp("two"), "main", 2)
-
-
-@pytest.fixture(scope="module")
 def four(bases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return launch(bases, tmp_path_factory.mktemp("four"), "replicas", 4)
+    out = tmp_path_factory.mktemp("four")
+    run_together(lambda: replicas(bases, out), 4, out / "log")
+    return out
 
 
 def log(out: Path) -> list[dict[str, float]]:

@@ -1,11 +1,8 @@
-"""A training means the same however it is split: over micro batches, and over processes started by torchrun."""
+"""A training means the same however it is split: over micro batches, and over processes."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from trainers.dpo import train_dpo
 from trainers.rehearsing import Rehearsal
 from trainers.sft import train_sft
 
+from ..forking import run_together
 from .conftest import examples, make_model, pairs
 
 SFT = SftConfig(
@@ -36,6 +34,7 @@ DPO = DpoConfig(
     max_length=64,
 )
 REHEARSED = {"rehearsed": Rehearsal(tuple(examples(11)), RehearsalConfig(what=("own",), size=5, weight=0.7))}
+KINDS = ("sft", "dpo", "rehearsed")
 N = 17  # two whole steps of 8 and one of a single record: the second process has none of it
 
 
@@ -54,7 +53,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("base") / "model", initializer_range=0.2)
 
 
-@pytest.fixture(scope="module", params=["sft", "dpo", "rehearsed"])
+@pytest.fixture(scope="module", params=KINDS)
 def whole(request: pytest.FixtureRequest, base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return request.param, train(request.param, base, tmp_path_factory.mktemp("whole") / request.param)
 
@@ -127,32 +126,17 @@ def test_the_incomplete_step_counts_its_own_records_alike(whole: tuple[str, Path
     assert found[0]["loss"] == pytest.approx(found[1]["loss"], abs=1e-5)
 
 
-WORKER = """
-import os, sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from tests.trainers.test_split import train
-base, out = Path(sys.argv[1]), Path(sys.argv[2])
-for kind in ("sft", "dpo", "rehearsed"):
-    train(kind, base, out / kind, 2)
-    train(kind, base, out / "tokens" / kind, tokens=40)
-"""
-
-
 @pytest.fixture(scope="module")
 def two_processes(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both trainings, each by two processes of torchrun, with micro batches of two records and of 40 tokens."""
+    """All trainings, each by two processes, with micro batches of two records and of 40 tokens."""
     folder = tmp_path_factory.mktemp("two")
-    (folder / "worker.py").write_text(WORKER)
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root), "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
-    launch = ["--nproc_per_node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
-    command = [sys.executable, "-m", "torch.distributed.run", *launch, str(folder / "worker.py")]
-    done = subprocess.run(
-        [*command, str(base), str(folder)], env=environment, capture_output=True, text=True, timeout=500, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+
+    def work() -> None:
+        for kind in KINDS:
+            train(kind, base, folder / kind, 2)
+            train(kind, base, folder / "tokens" / kind, tokens=40)
+
+    run_together(work, 2, folder / "log")
     return folder
 
 

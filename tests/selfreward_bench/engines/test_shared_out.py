@@ -1,14 +1,17 @@
 """A model shared out over processes answers as one process that holds it does, and none of them stays.
 
-Two real processes for each way of sharing; what is around them is tried with one, a thread of this process.
+Two processes for each way of sharing, those of one way by the real launcher; what is around them is tried with one, a
+thread of this process.
 """
 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ from selfreward_bench.engines.base import ChoiceRequest, Engine, GenerationReque
 from selfreward_bench.engines.transformers import open_transformers
 from selfreward_bench.errors import ConfigError, EngineError
 from selfreward_bench.types import Message
+
+from ...forking import Group, end
 
 MICRO = Path(__file__).parents[3] / "selfreward_bench" / "data" / "micro" / "base"
 SMALL = EngineConfig(tokens_per_batch=512)
@@ -53,8 +58,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-def workers() -> list[psutil.Process]:
-    found = []
+def workers() -> list[Any]:
+    found: list[Any] = [*multiprocessing.active_children()]
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if "selfreward_bench.engines.shard_worker" in process.cmdline():
@@ -62,11 +67,31 @@ def workers() -> list[psutil.Process]:
     return found
 
 
+class Forks:
+    """Stands in for the program; its workers are forks of this process."""
+
+    def __init__(self, command: list[str], log: Path, **settings: Any) -> None:
+        assert command[-3:-1] == ["-m", "selfreward_bench.engines.shard_worker"]
+        self._group = Group(lambda: sys.exit(shard_worker.main(Path(command[-1]))), 2, log)
+
+    def wait_until(self, ready: Any, timeout: float) -> None:
+        while not ready():
+            assert self.exit_code() is None
+            time.sleep(0.01)
+
+    def exit_code(self) -> int | None:
+        return self._group.exit_code()
+
+    def close(self) -> None:
+        end(*self._group.processes)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("sharding", ["tensor", "fsdp"])
+@pytest.mark.parametrize(("sharding", "program"), [("tensor", shared_out.Program), ("fsdp", Forks)])
 def test_two_processes_with_a_part_each_answer_as_one_does(
-    sharding: str, expected: tuple[list[Any], list[Any]]
+    sharding: str, program: Any, expected: tuple[list[Any], list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(shared_out, "Program", program)
     engine = open_engine(shared(sharding=sharding), MICRO, threads=1)
     try:
         assert len(workers()) >= 2

@@ -597,6 +597,12 @@ def test_kill_9_five_times_then_finishing_gives_the_same(tmp_path: Path) -> None
 # --- a real server
 
 
+@pytest.fixture(scope="module")
+def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with transformers_server(tmp_path_factory.mktemp("server")) as url:
+        yield url
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "root",
@@ -605,22 +611,21 @@ def test_kill_9_five_times_then_finishing_gives_the_same(tmp_path: Path) -> None
         pytest.param(STORIES, id="stories260k", marks=pytest.mark.skipif(not STORIES.is_dir(), reason="no data")),
     ],
 )
-def test_a_real_server(root: Path, store: ResponseStore, tmp_path: Path) -> None:
+def test_a_real_server(root: Path, store: ResponseStore, real_server: str) -> None:
     """``transformers serve``: chat and text answers, no log-probabilities, no chat template in the second model."""
-    with transformers_server(root, tmp_path) as url:
-        limits = Limits(attempts=2, backoff=0.05, concurrency=2)
-        engine = ServedEngine(f"openai:{root}@{url}", store=store, limits=limits)
-        (text,) = written(engine, [ask("t", "Once upon a time", temperature=0, max_new_tokens=8)])
-        assert 0 < text.n_tokens <= 8
-        assert text.finish_reason == ("length" if text.n_tokens == 8 else "stop")
-        assert engine.snapshot.startswith(str(root)[:100])
-        if root == MICRO:
-            answers = written(engine, [ask(f"c{i}", max_new_tokens=12) for i in range(4)])
-            assert [c.id for c in answers] == ["c0/0", "c1/0", "c2/0", "c3/0"]
-            assert judged(engine, judgments(2)) == {}
-            assert engine.failures == {"j0": "no_logprobs", "j1": "no_logprobs"}
-        else:
-            assert text.text.strip().startswith(", there was a little girl")
-            assert text.finish_reason == "length"
-            assert written(engine, [ask("c")]) == []
-            assert engine.failures["c"].startswith("failed:")
+    limits = Limits(attempts=2, backoff=0.05, concurrency=2)
+    engine = ServedEngine(f"openai:{root}@{real_server}", store=store, limits=limits)
+    (text,) = written(engine, [ask("t", "Once upon a time", temperature=0, max_new_tokens=8)])
+    assert 0 < text.n_tokens <= 8
+    assert text.finish_reason == ("length" if text.n_tokens == 8 else "stop")
+    assert engine.snapshot.startswith(str(root)[:100])
+    if root == MICRO:
+        answers = written(engine, [ask(f"c{i}", max_new_tokens=12) for i in range(4)])
+        assert [c.id for c in answers] == ["c0/0", "c1/0", "c2/0", "c3/0"]
+        assert judged(engine, judgments(2)) == {}
+        assert engine.failures == {"j0": "no_logprobs", "j1": "no_logprobs"}
+    else:
+        assert text.text.strip().startswith(", there was a little girl")
+        assert text.finish_reason == "length"
+        assert written(engine, [ask("c")]) == []
+        assert engine.failures["c"].startswith("failed:")
