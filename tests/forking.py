@@ -10,6 +10,7 @@ import functools
 import gc
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import wait
@@ -19,6 +20,7 @@ from pathlib import Path
 import pytest
 
 _GRACE = 30.0  # seconds between asking a process to end and killing it
+_MOST = 1500  # seconds after which a fork that hangs is ended
 
 
 @functools.cache
@@ -50,6 +52,8 @@ def fork(
     """
 
     def work() -> None:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(_MOST)
         if log:
             printed = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             for stream in (1, 2):
