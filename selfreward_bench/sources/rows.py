@@ -57,8 +57,8 @@ def iterate_rows(path: Path) -> Iterator[FileRow]:
     """The rows of a file.
 
     A JSON file holds a list of objects, or columns as pandas writes them (``{"output": {"0": ...}}``, ``{"output":
-    [...]}``, ``split`` and ``table``). Cells of CSV are texts (see ``held``), empty ones null. Halves of characters
-    (lone surrogates), which no file takes, become U+FFFD.
+    [...]}``, ``split``, ``index`` and ``table``). Cells of CSV are texts (see ``held``), empty ones null. Halves of
+    characters (lone surrogates), which no file takes, become U+FFFD.
 
     Raises:
         DataError: the file cannot be read, is damaged, holds no rows or rows that are no objects.
@@ -232,6 +232,8 @@ def _of_columns(found: dict[str, Any]) -> Sequence[Any] | None:
         same = {name: c for name, c in found.items() if name not in lists}  # what is one value holds for all rows
         return [same | dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
     if all(isinstance(c, dict) for c in cells) and all(c.keys() == cells[0].keys() for c in cells):  # pandas: columns
+        if all(map(str.isdigit, found)) and not all(map(str.isdigit, cells[0])):  # pandas: index
+            return cells
         return [{name: column[index] for name, column in found.items()} for index in cells[0]]
     return None
 

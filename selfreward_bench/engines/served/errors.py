@@ -106,7 +106,7 @@ _LONG: Final = (
     r"|toomany(input)?tokens|exceed\w{0,20}maximumnumberof(input)?tokens|maxnewtokensmustbe|reducethelengthof|requesttoolarge"
     r"|(maximum|max)(input|prompt)((token)?(length|s)|characters)|inputtokens?(count)?exceed|tokensexceed|stringtoolong"
     r"|exceed\w{0,20}modeltokenlimit|inputtokens\w{0,20}exceed\w{0,20}limit|input(s|length)(musthavelessthan|shouldbe)"
-    r"|max(model|seq)len|maxnumtokens|sessionlen|maxtokensmustbeatleast1"
+    r"|max(model|seq)len|maxnumtokens|sessionlen|maxtokensmustbeatleast1(?![0-9])"
 )
 # the bound of the answer alone is more than the model may write at all: no matter of the prompt
 _TOO_MUCH_ASKED: Final = r"maxtokensmustbelessthanorequalto[0-9]"
@@ -145,6 +145,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("refused", {*range(402, 600)} - {407}, _FILTERED),
     Rule("no_logprobs", {*_ANY_4XX, 404}, r"logprob"),
     Rule("no_logprobs", _ANY_4XX, r"(output|token)limitwasreached|couldnotfinishthemessage"),  # of one token
+    Rule("no_logprobs", _ANY_4XX, r"max\w{0,12}tokens\w{0,40}(atleast(?!1(?![0-9]))|minimum|mustbegreater)"),
     Rule("no_logprobs", _ANY_5XX, rf"logprob\w{{0,80}}({_NO})|({_NO})\w{{0,80}}logprob"),
     Rule("too_long", (413,)),
     Rule("limited", _ANY_4XX, r"throttl"),
