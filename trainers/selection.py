@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from selfreward_bench.config import Sampling
 from selfreward_bench.engines.base import Engine, GenerationRequest
+from selfreward_bench.errors import DataError
 from selfreward_bench.judges.pairwise import ORDERS, PairItem, PairwiseJudge, combine, request_id
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage import jsonl
@@ -40,6 +41,7 @@ __all__ = [
 
 FOLDER: Final = "selected"  # checkpoints on the way, their answers and the verdicts
 RECORD: Final = "selection.json"
+_TELLING: Final = 10  # comparisons of which one at least should be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +180,8 @@ def answers_of(
 def by_judge(judge: PairwiseJudge, prompts: Sequence[Prompt]) -> Verdicts:
     """Both orders of each pair; orders that disagree are a tie. Equal answers are one without being asked about.
 
-    They raise EngineError where the judge left questions open that it may answer later (a server that was gone): taken
-    as unread, they would decide which step is kept.
+    They raise EngineError where the judge left questions open that it may answer later (a server that was gone), and
+    DataError where it says nothing that can be read: taken as no win, either would decide which step is kept.
     """
 
     def verdicts(path: Path, before: Sequence[Completion], now: Sequence[Completion]) -> list[float | None]:
@@ -198,6 +200,12 @@ def by_judge(judge: PairwiseJudge, prompts: Sequence[Prompt]) -> Verdicts:
         if waiting := [name for name in missing if failures.get(name) not in SETTLED]:
             raise unanswered(judge.engine.name, waiting, failures)
         results = {r.prompt_id: r.score for r in combine(stored)}
+        if len(items) >= _TELLING and not any(score is not None for score in results.values()):
+            raise DataError(
+                f"{judge.stage}: none of the {len(items)} comparisons gave a verdict that can be read, so nothing says "
+                "which checkpoint to keep. This judge does not answer the prompt. Name another model (select.judge) or "
+                f"another prompt (select.prompt), and go on with --from-stage {judge.stage.removesuffix('/select')}."
+            )
         return [0.5 if p.id in old and old[p.id] == new.get(p.id) else results.get(p.id) for p in prompts]
 
     return verdicts

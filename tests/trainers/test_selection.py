@@ -12,7 +12,7 @@ import pytest
 from selfreward_bench.config import DpoConfig, SftConfig
 from selfreward_bench.engines.base import TOO_LONG, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine, prompt_text
-from selfreward_bench.errors import EngineError
+from selfreward_bench.errors import DataError, EngineError
 from selfreward_bench.judges.pairwise import PairwiseJudge
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.storage import jsonl
@@ -170,6 +170,23 @@ def test_questions_that_a_server_left_open_decide_nothing(tmp_path: Path) -> Non
     engine.failures = {"v2/0/ab": TOO_LONG}
     assert verdicts(path, before, now) == [0.5, 0.5, None]
     assert len(jsonl.read(path, Judgment)) == 5
+
+
+def test_a_judge_that_cannot_read_the_prompt_chooses_nothing(tmp_path: Path) -> None:
+    """Such as the embedded base with the shipped prompt: the training ended at its first checkpoint."""
+    prompts = [PROMPTS[0].model_copy(update={"id": f"v{i}"}) for i in range(12)]
+
+    def answers(text: str, n: int = 12) -> list[Completion]:
+        return [completions(f"{text} {i}")[0].model_copy(update={"prompt_id": p.id}) for i, p in enumerate(prompts[:n])]
+
+    judge = PairwiseJudge(ScriptedEngine({"*": "Hm."}), load_judge_prompt("pairwise"), stage="M2/train/select")
+    with pytest.raises(DataError, match=r"none of the 12 comparisons .*select\.judge.*--from-stage M2/train\."):
+        by_judge(judge, prompts)(tmp_path / "all.jsonl", answers("a"), answers("b"))
+    few = by_judge(judge, prompts[:3])(tmp_path / "few.jsonl", answers("a", 3), answers("b", 3))
+    assert few == [None] * 3  # of so few it says little
+    tie = PairwiseJudge(ScriptedEngine(lambda r, k: "Verdict: A" if r.id.startswith("v1/") else "Hm."), judge.prompt)
+    found = by_judge(tie, prompts)(tmp_path / "tie.jsonl", answers("a"), answers("b"))
+    assert [score for score in found if score is not None] == [0.5]
 
 
 def test_true_grades_compare_where_both_are_known(tmp_path: Path) -> None:
