@@ -10,10 +10,11 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import lm_eval.api.task
+import lm_eval.utils
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 from transformers.utils import logging as hf_logging
@@ -138,7 +139,7 @@ def evaluate_task(
         task.set_config(key="num_fewshot", value=0)
     lm.cache_hook = _Progress(advanced)
     try:
-        with quiet():
+        with quiet(), _templates_compiled_once():
             found = evaluate(
                 lm=lm,
                 task_dict={"tasks": {name: task}, "groups": {}},
@@ -173,6 +174,17 @@ class _Progress:
         if (prompt := hash(req[0])) not in self._seen:
             self._seen.add(prompt)
             self._advanced(1)
+
+
+@contextmanager
+def _templates_compiled_once() -> Iterator[None]:
+    """lm-eval compiles the templates of a task anew for each document, several times."""
+    environment = lm_eval.utils.env
+    environment.from_string = lru_cache(maxsize=64)(environment.from_string)
+    try:
+        yield
+    finally:
+        del environment.from_string  # the class's own is behind it
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from typing import Annotated, Any, Final
 
 import typer
@@ -58,6 +59,7 @@ class LazyCommands(Commands):
         return name, load(name) if name else command, rest
 
 
+@cache
 def load(name: str) -> Any:
     """The command of a row of ``COMMANDS``, with its options."""
     module, function = COMMANDS[name][0].split(":")

@@ -77,10 +77,17 @@ def use_world(folder: Path, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(f"{module}.data_path", lambda name: folder / f"{name}.jsonl")
 
 
+@pytest.fixture(scope="session")
+def _world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    write_world(folder)
+    return folder
+
+
 @pytest.fixture
-def world_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def world_files(_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory that stands for the embedded data."""
-    write_world(tmp_path / "data")
+    shutil.copytree(_world, tmp_path / "data")
     use_world(tmp_path / "data", monkeypatch)
     return tmp_path / "data"
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,12 +31,22 @@ from selfreward_bench.types import EvalResult, Message, Metric, PreferencePair
 QUALITY, JUDGING = "micro-quality@1", "micro-judge-accuracy@1"
 
 
+@cache
+def new_run() -> dict[str, bytes]:
+    """The files of a run that was made just now."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = RunDir.create(Path(folder) / "run", RunConfig()).path
+        return {file.name: file.read_bytes() for file in made.iterdir()}
+
+
 class RunBuilder:
     """Writes the files of a run, one thing at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        RunDir.create(path, RunConfig())
+        path.mkdir(parents=True, exist_ok=True)
+        for name, content in new_run().items():
+            (path / name).write_bytes(content)
 
     def result(
         self,

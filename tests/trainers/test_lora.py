@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +51,63 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("base") / "model", initializer_range=0.2)
 
 
+@dataclass(frozen=True)
+class Taught:
+    """An SFT of the base.
+
+    Attributes:
+        state: bytes of weights and optimizer that were saved at its second step; an adapter saves no whole weights.
+        merged: the probe of what the adapter was merged into.
+    """
+
+    result: Any
+    state: int
+    merged: list[float]
+
+    @property
+    def out(self) -> Path:
+        return Path(self.result.log_path.parent)
+
+
+@pytest.fixture(scope="module")
+def taught(base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Taught]:
+    """By an adapter (``lora``) and of all weights (``full``); to be copied, not changed."""
+    return {
+        name: teach(base, tmp_path_factory.mktemp(name) / "sft", lora)
+        for name, lora in (("lora", LORA), ("full", None))
+    }
+
+
+def teach(base: Path, out: Path, lora: LoraConfig | None) -> Taught:
+    sizes: list[int] = []
+    merged: list[list[float]] = []
+    original = lora_module.merged
+
+    def measure(progress: TrainProgress) -> None:
+        state = out / "resume" / "checkpoint-2"
+        if progress.step == 3:
+            weights = sum(f.stat().st_size for f in state.rglob("*.safetensors"))
+            sizes.append(weights + (state / "optimizer.pt").stat().st_size)
+            assert (state / "model.safetensors").exists() == (lora is None)
+
+    def watched(model: Any) -> tuple[Any, float]:
+        whole, change = original(model)
+        merged.append(logit_probe(whole))
+        return whole, change
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lora_module, "merged", watched)
+        result = train("sft", base, out, lora, progress=measure)
+    return Taught(result, sizes[0], merged[0] if lora else [])
+
+
 @pytest.fixture(scope="module", params=["sft", "dpo"])
-def undisturbed(request: pytest.FixtureRequest, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    out = tmp_path_factory.mktemp("undisturbed") / request.param
-    train(request.param, base, out)
+def undisturbed(
+    request: pytest.FixtureRequest, base: Path, taught: dict[str, Taught], tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    out = taught["lora"].out if request.param == "sft" else tmp_path_factory.mktemp("undisturbed") / "dpo"
+    if request.param == "dpo":
+        train("dpo", base, out)
     return request.param, out
 
 
@@ -73,8 +128,8 @@ def distance(a: list[float], b: list[float]) -> float:
 # --- where it starts, and what it learns
 
 
-def test_two_rounds_start_from_their_parents(base: Path, tmp_path: Path) -> None:
-    first = train("sft", base, tmp_path / "M1")
+def test_two_rounds_start_from_their_parents(taught: dict[str, Taught], tmp_path: Path) -> None:
+    first = taught["lora"].result
     assert first.final_loss < first.first_loss - 0.1
     parent = first.checkpoint
     for model in ("M2", "M3"):
@@ -88,10 +143,10 @@ def test_two_rounds_start_from_their_parents(base: Path, tmp_path: Path) -> None
         parent = result.checkpoint
 
 
-def test_the_first_loss_is_that_of_full_training(base: Path, tmp_path: Path) -> None:
-    adapted, full = (train("sft", base, tmp_path / name, lora) for name, lora in (("lora", LORA), ("full", None)))
-    assert adapted.first_loss == pytest.approx(full.first_loss, abs=1e-6)
-    assert log(tmp_path / "lora")[0]["grad_norm"] != log(tmp_path / "full")[0]["grad_norm"]
+def test_the_first_loss_is_that_of_full_training(taught: dict[str, Taught]) -> None:
+    adapted, full = taught["lora"], taught["full"]
+    assert adapted.result.first_loss == pytest.approx(full.result.first_loss, abs=1e-6)
+    assert log(adapted.out)[0]["grad_norm"] != log(full.out)[0]["grad_norm"]
 
 
 def test_only_the_adapted_layers_change(base: Path, tmp_path: Path) -> None:
@@ -102,29 +157,16 @@ def test_only_the_adapted_layers_change(base: Path, tmp_path: Path) -> None:
     assert changed == {f"model.layers.{i}.self_attn.{kind}_proj.weight" for i in (0, 1) for kind in "qv"}
 
 
-def test_what_is_trained_and_saved_is_small(base: Path, tmp_path: Path) -> None:
-    sizes: dict[str, int] = {}
-
-    def measure(progress: TrainProgress, out: Path) -> None:
-        states = out / "resume" / "checkpoint-2"
-        if progress.step == 3:
-            sizes[out.name] = (
-                sum(f.stat().st_size for f in states.rglob("*.safetensors")) + (states / "optimizer.pt").stat().st_size
-            )
-            assert not (states / "model.safetensors").exists() or out.name == "full"
-
-    for name, lora in (("lora", LORA), ("full", None)):
-        out = tmp_path / name
-        train("sft", base, out, lora, progress=lambda p, out=out: measure(p, out))
-    card = read_card(tmp_path / "lora" / "checkpoint")
+def test_what_is_trained_and_saved_is_small(base: Path, taught: dict[str, Taught]) -> None:
+    card = read_card(taught["lora"].result.checkpoint)
     assert card is not None
     assert card.lora is not None
     layers = 2 * (4 * (32 + 32) + 3 * (32 + 64))  # q, k, v, o; gate, up, down
     assert card.lora["trained_parameters"] == 4 * layers
     whole = sum(t.numel() for t in tensors(base).values())
     assert card.lora["parameters"] == whole + 4 * layers
-    assert sizes["lora"] < 0.4 * sizes["full"]
-    full = read_card(tmp_path / "full" / "checkpoint")
+    assert taught["lora"].state < 0.4 * taught["full"].state
+    full = read_card(taught["full"].result.checkpoint)
     assert full is not None
     assert full.lora is None
 
@@ -156,19 +198,10 @@ def test_autocast_does_not_blur_what_merging_changes(base: Path, tmp_path: Path)
     assert card.lora["merge_logit_change"] < 1e-4
 
 
-def test_saving_and_loading_changes_nothing(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    merged: list[list[float]] = []
-    original = lora_module.merged
-
-    def watched(model: Any) -> tuple[Any, float]:
-        whole, change = original(model)
-        merged.append(logit_probe(whole))
-        return whole, change
-
-    monkeypatch.setattr(lora_module, "merged", watched)
-    result = train("sft", base, tmp_path / "M1")
-    assert logit_probe(result.checkpoint) == merged[0]
-    assert distance(merged[0], logit_probe(base)) > 0.1
+def test_saving_and_loading_changes_nothing(base: Path, taught: dict[str, Taught]) -> None:
+    merged = taught["lora"].merged
+    assert logit_probe(taught["lora"].result.checkpoint) == merged
+    assert distance(merged, logit_probe(base)) > 0.1
 
 
 def test_a_merge_that_changes_the_model_stops_the_run(
@@ -406,9 +439,9 @@ def test_dropout_where_it_cannot_be(tmp_path: Path) -> None:
         train("sft", base, tmp_path / "M1")
 
 
-def test_another_adapter_is_another_training(base: Path, tmp_path: Path) -> None:
+def test_another_adapter_is_another_training(base: Path, taught: dict[str, Taught], tmp_path: Path) -> None:
     from selfreward_bench.errors import IncompatibleRunError
 
-    train("sft", base, tmp_path / "M1")
+    shutil.copytree(taught["lora"].out, tmp_path / "M1")
     with pytest.raises(IncompatibleRunError, match=r"lora\.r: was 4, is 8"):
         train("sft", base, tmp_path / "M1", LORA.model_copy(update={"r": 8}))

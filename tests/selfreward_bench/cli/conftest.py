@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import struct
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.testing
 from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
@@ -33,9 +35,13 @@ Terminal = Callable[[int], None]
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
+_command = functools.cache(typer.testing._get_command)  # of the app, made once
+
+
 @pytest.fixture
-def cli() -> Cli:
+def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
     """Runs a command; what it raises beyond its exit code is a bug and reaches the test."""
+    monkeypatch.setattr(typer.testing, "_get_command", _command)
 
     def run(*arguments: str | Path) -> Result:
         return CliRunner().invoke(app, [str(a) for a in arguments], prog_name="srbench", catch_exceptions=False)

@@ -522,7 +522,7 @@ def test_80_calls_at_30_a_minute_end_80_of_80(store: ResponseStore) -> None:
 
 
 def test_a_server_that_lets_nothing_through_is_told_in_time(store: ResponseStore) -> None:
-    limits = Limits(backoff=0.01, max_wait=0.1, patience=1.0)
+    limits = Limits(backoff=0.01, max_wait=0.1, patience=0.4)
     with scripted_server(lambda a: error("Too many requests", 429)) as server:
         engine = ServedEngine(f"m@{server.url}", store=store, limits=limits, concurrency=4)
         start = time.monotonic()
