@@ -141,6 +141,7 @@ class PairVerdict:
         ab, ba: verdicts with the first response shown first, and shown second; both are told from the pair's side.
         orders: the orders that were asked for.
         verdict: what the orders come to; disagreement is a tie.
+        missing: whether an order that was asked for was not judged at all, so that nothing was right or wrong.
         detail: what a report shows of the pair.
     """
 
@@ -153,6 +154,7 @@ class PairVerdict:
     orders: tuple[Literal["ab", "ba"], ...] = ()
     category: str | None = None
     reason: str | None = None
+    missing: bool = False
     detail: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -180,11 +182,12 @@ def _both_orders(v: PairVerdict) -> dict[str, float | None]:
     ``agreement``: both orders are right (Auto-J; LLMBar's ``correct_both``). ``net``: more orders are right than are
     wrong, a tie is neither (JudgeBench).
     """
-    numbers = _by_category("agreement", float(v.ab == v.truth and v.ba == v.truth), v.category)
+    both = None if v.missing else float(v.ab == v.truth and v.ba == v.truth)
+    numbers = _by_category("agreement", both, v.category)
     if v.truth == 0.5:
         return numbers
     right = sum((said == v.truth) - (said == 1 - v.truth) for said in (v.ab, v.ba))
-    return numbers | _by_category("net", float(right > 0), v.category)
+    return numbers | _by_category("net", None if v.missing else float(right > 0), v.category)
 
 
 def label_rows(verdicts: Iterable[PairVerdict]) -> list[SampleScore]:
@@ -195,7 +198,7 @@ def label_rows(verdicts: Iterable[PairVerdict]) -> list[SampleScore]:
     rows = []
     for v in verdicts:
         right = None if v.verdict is None else float(v.verdict == v.truth)
-        numbers = {"label_accuracy": right, "label_accuracy_unparsed_wrong": right or 0.0}
+        numbers = {"label_accuracy": right, "label_accuracy_unparsed_wrong": None if v.missing else right or 0.0}
         rows.append(_with_reason(row(f"label/{v.id}", v.cluster, numbers), v.reason or "no_verdict"))
     return rows
 

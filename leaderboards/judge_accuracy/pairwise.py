@@ -68,6 +68,7 @@ def pair_verdicts(
                 orders=orders,
                 category=p.category,
                 reason=_reason(name, ab, ba, failures),
+                missing=("ab" in orders and ab is None) or ("ba" in orders and ba is None),
                 detail={
                     "prompt": p.messages[-1].content[:_SHOWN_CHARACTERS],
                     "responses": [p.responses[n].text[:_SHOWN_CHARACTERS] for n in (i, j)],

@@ -151,7 +151,7 @@ def pandalm_results(path: Path, data: JudgeData) -> list[Judgment]:
     """A judge's verdicts on PandaLM's test set, joined by ``idx``. What is no 1, 2, 0 or Tie is unreadable.
 
     Raises:
-        DataError: the file has another form, the verdicts of several judges, or an ``idx`` twice.
+        DataError: the file has another form, the verdicts of several judges, an ``idx`` twice, or none of the set.
     """
     known = {p.id for p in data.prompts}
     found: dict[str, Judgment] = {}
@@ -162,6 +162,8 @@ def pandalm_results(path: Path, data: JudgeData) -> list[Judgment]:
         if name in known:
             score = PANDALM_LABELS.get(r.label.strip().lower())
             found[name] = _verdict(name, "pandalm-results", score, r.label, "ab")
+    if not found:
+        raise DataError(f"{path}: none of its idx is one of PandaLM's test set.")
     return list(found.values())
 
 

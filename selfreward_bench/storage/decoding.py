@@ -139,7 +139,7 @@ def _describe(error: ValidationError, values: object, model: type[BaseModel], pl
 def _problem(kind: str, location: tuple[int | str, ...], message: str, value: object, model: type[BaseModel]) -> str:
     field = ".".join(str(part) for part in location)
     if not location:
-        return message
+        return message.removeprefix("Value error, ")
     if kind == "missing":
         return f"field {field!r} is missing"
     if kind == "extra_forbidden":

@@ -326,6 +326,12 @@ def test_finished_verdicts_need_no_engine(tmp_path: Path) -> None:
     first = benchmark.identity(Setting(config(), data, finished=finished))
     put(path, said[:2])
     assert benchmark.identity(Setting(config(), data, finished=finished)) != first
+    found = metrics(benchmark.run(subject(tmp_path / "part", None, data=data, finished=finished)))
+    wrong = found["label_accuracy_unparsed_wrong"]  # what is not in the file is not wrong
+    assert (wrong.value, wrong.n_scored, wrong.n_total) == (0.5, 2, 4)
+    put(path, [{"idx": 99, "gpt_result": "1"}])
+    with pytest.raises(DataError, match="none of its idx is one of PandaLM's"):
+        benchmark.run(subject(tmp_path / "none", None, data=data, finished=finished))
 
 
 def test_finished_verdicts_on_one_subset(tmp_path: Path) -> None:
@@ -340,6 +346,8 @@ def test_finished_verdicts_on_one_subset(tmp_path: Path) -> None:
     ).value == 1
     assert (found["consistency/Manual"].value, found["consistency/Manual"].n_total) == (0, 7)  # one pair is missing
     assert found["consistency/Manual"].n_scored == 6
+    for name in ("agreement", "net"):  # an order that was not judged is not wrong
+        assert (found[f"{name}/Manual"].n_scored, found[f"{name}/Manual"].n_total) == (6, 7)
     assert "consistency/Natural" not in found
 
 
