@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from leaderboards.alpaca_eval import files
-from leaderboards.alpaca_eval.annotators import LogprobVerdict, load_annotator, switched
+from leaderboards.alpaca_eval.annotators import Annotator, LogprobVerdict, load_annotator, switched
 from leaderboards.alpaca_eval.files import Annotation, Instruction, ModelOutput
 from leaderboards.alpaca_eval.judging import first_token_verdict
 from leaderboards.alpaca_eval.scores import LengthModel, Pair, score
@@ -122,8 +122,8 @@ def score_annotations(
         lengths = replace(lengths, published=published(whose))
     extra = _left_out(path, rows, tasks)
     names = sorted({r.annotator or "unknown" for r in rows.values()})
-    verdict = _verdict_of(names)
-    pairs = [_annotated_pair(t, rows.get(t.key), verdict) for t in tasks]
+    annotator = _annotator_of(names)
+    pairs = [_annotated_pair(t, rows.get(t.key), annotator) for t in tasks]
     scores = score(pairs, lengths)
     judges = ", ".join(names)
     comparability = {
@@ -170,19 +170,21 @@ def _folders(path: Path) -> list[str]:
     return [folder.name for folder in path.resolve().parents[:3]]
 
 
-def _verdict_of(names: Sequence[str]) -> LogprobVerdict | None:
-    """How the annotator of a file reads first tokens, where it is a known one that does."""
+def _annotator_of(names: Sequence[str]) -> Annotator | None:
+    """The annotator of a file, where it is one that is known."""
     try:
-        annotator = load_annotator(names[0]) if len(names) == 1 else None
+        return load_annotator(names[0]) if len(names) == 1 else None
     except SrbenchError:
         return None
-    return annotator.verdict if annotator and isinstance(annotator.verdict, LogprobVerdict) else None
 
 
-def _annotated_pair(task: Instruction, found: Annotation | None, verdict: LogprobVerdict | None) -> Pair:
+def _annotated_pair(task: Instruction, found: Annotation | None, annotator: Annotator | None) -> Pair:
     win, reason = (None, "no_annotation") if found is None else _win(found.preference)
     measures: dict[str, float | None] = {}
-    if found is not None and win is not None and verdict is not None and not verdict.last:
+    verdict = annotator.verdict if annotator else None
+    if found is not None and annotator is not None:
+        measures["quotes_judge_prompt"] = float(annotator.quoted_in(found.output_2))
+    if found is not None and win is not None and isinstance(verdict, LogprobVerdict) and not verdict.last:
         again = first_token_verdict(found.raw_completion, verdict, "ba" if switched(task.text) else "ab")
         if again is not None:
             measures["agrees_with_raw"] = float(abs(again - win) < _SAME_PREFERENCE)

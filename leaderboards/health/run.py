@@ -209,6 +209,8 @@ def _of_result(model: str, result: EvalResult) -> Iterator[Reading]:
                 yield _copied(measure, model, name, result.metrics[metric])
     if "order_agreement" in result.metrics:
         yield _copied("evaluator_consistency", model, name, result.metrics["order_agreement"])
+    if "quotes_judge_prompt" in result.metrics:
+        yield _copied("quotes_judge", model, name, result.metrics["quotes_judge_prompt"])
     for metric, families in _JUDGED.items():
         if metric in result.metrics and family(name) in families:
             yield _copied("judged_chars", model, name, result.metrics[metric])

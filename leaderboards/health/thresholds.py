@@ -90,6 +90,13 @@ THRESHOLDS: Final = (
         "up in its answers, and moves the benchmark whose answers they are.",
     ),
     Threshold(
+        measures=("quotes_judge",),
+        rule="above",
+        limit=0.05,
+        why="The answers speak to the judge and not to the user: one fixed text that imitates the judge's prompt was "
+        "first on AlpacaEval's leaderboard (NullModel). Read some of them before you believe the win rate.",
+    ),
+    Threshold(
         measures=("pairs_right", "pairs_right_widest"),
         rule="below",
         limit=0.5,
@@ -130,7 +137,7 @@ THRESHOLDS: Final = (
 )
 
 
-_OF_BENCHMARKS: Final = ("trained_on", "judged_chars", "verdict_answers", "evaluator_consistency")
+_OF_BENCHMARKS: Final = ("trained_on", "judged_chars", "verdict_answers", "quotes_judge", "evaluator_consistency")
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@
   };
   // A word that is longer than the room beside an axis is cut; words go on in the next line.
   const fitting = (room) => (text) => {
-    const most = Math.max(6, Math.floor(room / 7.2));
+    const most = Math.max(6, Math.floor(room / 6.6 + 0.01));
     return String(text ?? "").replace(/\S+/g, (word) => (word.length > most ? `${word.slice(0, most - 1)}…` : word));
   };
   const rule = (spec, mark) => (given(spec.options.zero) ? mark([spec.options.zero], { strokeDasharray: "3,3", strokeOpacity: 0.7 }) : null);
@@ -68,7 +68,7 @@
       const common = { y, fy: facet ? "label" : undefined };
       return Plot.plot({
         ...base(width, spec), marginLeft: left, marginRight: 14, marginTop: 8, marginBottom: 40,
-        x: { label: spec.options.x ?? null, grid: true, ticks: Math.max(3, Math.min(8, width / 90)), nice: true, labelArrow: "none", ...domain(spec) },
+        x: { label: spec.options.x ?? null, grid: true, ticks: Math.max(3, Math.min(8, (width - left - 14) / 90)), nice: true, labelArrow: "none", ...domain(spec) },
         y: { label: null, axis: null, domain: names, padding: facet ? 0.8 : 0.5 },
         fy: facet ? { label: null, axis: null, domain: labels, padding: 0.16 } : undefined,
         color: { domain: names, range: colors(names), legend: facet },
@@ -163,7 +163,7 @@
       const range = scale ? parts.map((p) => scale[p] ?? ordinal()[0]) : colors(parts);
       return Plot.plot({
         ...base(width, spec), marginLeft: left, marginTop: 6, marginBottom: 40, height: labels.length * 26 + 50,
-        x: { label: spec.options.x ?? null, labelArrow: "none", ticks: Math.max(3, Math.min(8, width / 90)), ...domain(spec) },
+        x: { label: spec.options.x ?? null, labelArrow: "none", ticks: Math.max(3, Math.min(8, (width - left - 14) / 90)), ...domain(spec) },
         y: { label: null, domain: labels, tickSize: 0, padding: 0.22, tickFormat: fitting(left - 12) },
         color: { domain: parts, range, legend: parts.length > 1 },
         marks: [

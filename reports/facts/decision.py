@@ -24,6 +24,7 @@ __all__ = ["OWN", "Decision", "Place", "decide"]
 OWN: Final = "own_pairwise_accuracy"
 _CAUTIONS: Final = 3
 _CONSISTENT: Final = 0.7  # of verdicts; as Health warns (docs/health.md)
+_QUOTED: Final = 0.05  # of the answers; as Health warns
 _SCORED: Final = 0.95  # of the samples; those that are lost are not lost at random (docs/health.md)
 
 
@@ -163,6 +164,7 @@ def _cautions(contest: Contest, best: str, first: str, names: Sequence[str]) -> 
         *_skipped(contest),
         *_unmeasured(contest, chain.iterations(m.name for m in facts.models if m.fingerprint)),
         *_unscored(contest, best if best != first else last, first),
+        *_deceiving(contest, best),
         *_formal(contest, best, first),
         *_owed(facts, best, first),
         *_judging(facts, best, last, first),
@@ -181,19 +183,10 @@ def _unmeasured(contest: Contest, names: Sequence[str]) -> Iterator[str]:
     if lacking:
         yield f"{wording.listing(lacking)} {'has' if len(lacking) == 1 else 'have'} no number of it, and may be better"
     if apart := [n for n in left if n not in lacking]:
-        first = contest.names[0]
-        were = "was" if len(apart) == 1 else "were"
-        why = [told for n in apart for told in _unlike(contest, first, n)][:1]
-        yield f"{wording.listing(apart)} {were} not compared with {first}, and may be better{_because(why)}"
-
-
-def _unlike(contest: Contest, *names: str) -> list[str]:
-    key = contest.benchmark
-    return unlike({m.name: m.results[key] for m in contest.facts.models if m.name in names and key in m.results})
-
-
-def _because(why: Sequence[str]) -> str:
-    return f" ({why[0]})" if why else ""
+        were, first, key = "was" if len(apart) == 1 else "were", contest.names[0], contest.benchmark
+        of = {m.name: m.results[key] for m in contest.facts.models if key in m.results}
+        why = next((f" ({told[0]})" for n in apart if n in of and (told := unlike({x: of[x] for x in (first, n)}))), "")
+        yield f"{wording.listing(apart)} {were} not compared with {first}, and may be better{why}"
 
 
 def _unscored(contest: Contest, model: str, other: str) -> Iterator[str]:
@@ -201,6 +194,13 @@ def _unscored(contest: Contest, model: str, other: str) -> Iterator[str]:
     n, total = contest.scored(model, other)
     if n < _SCORED * total:
         yield f"only {n:,} of {total:,} samples have a score of both {model} and {other}; the rest may tell otherwise"
+
+
+def _deceiving(contest: Contest, model: str) -> Iterator[str]:
+    """Where answers hold the judge's own prompt, as those do that were made to deceive it."""
+    quoted = measures.value(contest.facts, model, contest.benchmark, "quotes_judge_prompt")
+    if quoted is not None and quoted > _QUOTED:
+        yield f"{100 * quoted:.0f} % of {model}'s answers quote the judge's prompt: they speak to the judge"
 
 
 def _fallen(contest: Contest, best: str, first: str) -> Iterator[str]:
@@ -299,6 +299,7 @@ def _of_others(contest: Contest) -> Decision:
         *_skipped(contest),
         *_unmeasured(contest, everyone),
         *_unscored(contest, a, b),
+        *_deceiving(contest, a),
         *_by_order(contest),
         *_elsewhere(contest, ranked),
     )[:_CAUTIONS]

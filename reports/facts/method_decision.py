@@ -84,13 +84,17 @@ def _lack(names: list[str]) -> str:
 
 
 def _copies(groups: Sequence[Group], model: str) -> Iterator[str]:
-    """Runs that hold the same weights: one run, given twice."""
+    """Runs that hold the same weights: one run, given several times."""
     runs = [facts for g in groups for facts in g.runs]
-    seen: dict[str, str] = {}
+    holding: dict[str, list[str]] = {}
     for name, facts in zip(grouping.names(runs), runs, strict=True):
-        weights = next((m.fingerprint for m in facts.models if m.name == model), None)
-        if weights and (other := seen.setdefault(weights, name)) != name:
-            yield f"{other} and {name} hold the same weights of {model}: they are one run"
+        if weights := next((m.fingerprint for m in facts.models if m.name == model), None):
+            holding.setdefault(weights, []).append(name)
+    yield from (
+        f"{wording.listing(n)} hold the same weights of {model}: they are one run"
+        for n in holding.values()
+        if len(n) > 1
+    )
 
 
 def _lost(gains: Sequence[OverSeeds], decided: OverSeeds) -> Iterator[str]:
@@ -248,6 +252,8 @@ def _cautions(contest: _Contest, together: Together, top: Sequence[int], ranked:
     runs = [facts for g in contest.groups for facts in g.runs]
     yield from _copies(contest.groups, contest.model)
     yield from _skipped(runs, (contest.benchmark, contest.metric), contest.model)
+    if without := [name for i, name in enumerate(names) if i not in contest.values]:
+        yield f"{wording.listing(without)} {'has' if len(without) == 1 else 'have'} no number of it, and may be better"
     single = [names[i] for i in ranked if len(contest.groups[i].runs) == 1]
     if single:
         of = "each" if len(single) == len(ranked) else wording.listing(single)

@@ -140,9 +140,10 @@ def _course(task: Task) -> str:
 
 
 def _whole(task: Task) -> str:
-    """Such as ``12 min 05 s left``, of all the work; nothing where nobody knows."""
+    """Such as ``12 min 05 s left in all``; nothing where nobody knows, or where it takes longer than was thought."""
     ends = task.fields["ends"]
-    return "" if ends is None else f"{duration(max(0.0, ends - task.get_time()))} left in all"
+    left = 0.0 if ends is None else ends - task.get_time()
+    return f"{duration(left)} left in all" if left > 0 else ""
 
 
 def _speed(rate: float) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from leaderboards.alpaca_eval import scores
+from leaderboards.alpaca_eval.annotators import load_annotator
 from leaderboards.alpaca_eval.benchmark import AlpacaEval
 from leaderboards.alpaca_eval.files import read_annotations, read_outputs
 from leaderboards.alpaca_eval.length_control import length_controlled
@@ -405,6 +406,17 @@ def test_preferences_are_checked_against_their_raw_judgments(data: DataDir, tmp_
     found = annotated(data, tmp_path, change)["agrees_with_raw"]
     assert found.n_total == 39
     assert found.value == pytest.approx(38 / 39)
+
+
+def test_answers_that_quote_the_prompt_of_a_finished_files_judge_are_counted(data: DataDir, tmp_path: Path) -> None:
+    def change(rows: list[dict[str, Any]]) -> None:
+        quoted = max(load_annotator("weighted_alpaca_eval_gpt4_turbo")._lines(), key=len)
+        for i, row in enumerate(rows):
+            row["annotator"] = "weighted_alpaca_eval_gpt4_turbo"
+            row["output_2"] = f"Well.\n{quoted}" if i < 10 else "Well."
+
+    found = annotated(data, tmp_path, change)["quotes_judge_prompt"]
+    assert (found.value, found.n_total) == (10 / 40, 40)
 
 
 def test_outputs_without_text_are_not_judged(data: DataDir, tmp_path: Path) -> None:

@@ -598,3 +598,9 @@ def test_the_records_load_neither_numpy_nor_torch() -> None:
     code = "import sys, leaderboards.health.records; print({'numpy', 'torch', 'scipy', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_answers_that_quote_the_evaluating_judges_prompt_are_warned_of(run: Writer) -> None:
+    for model, quoted in (("M1", 0.0), ("M2", 0.5)):
+        run.result(model, "alpaca-eval@1", win_rate=50.0, quotes_judge_prompt=quoted)
+    assert [w.model for w in measure(run.path).warnings if w.measure == "quotes_judge"] == ["M2"]

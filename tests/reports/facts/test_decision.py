@@ -421,6 +421,15 @@ def test_a_model_that_was_not_made_alike_is_not_tied(builder: Any, difference: D
     assert [(p.rank, p.model) for p in found.ranking] == [(1, "b"), (2, "a")]
 
 
+def test_a_leader_whose_answers_speak_to_the_judge_is_told(builder: Any, difference: Difference) -> None:
+    (builder.path / "srbench.yaml").unlink()
+    for model, quoted in (("a", 0.0), ("b", 1.0)):
+        numbers = {"length_controlled_winrate": 50.0 + 30 * quoted, "quotes_judge_prompt": quoted}
+        builder.result(model, ALPACA, metrics=numbers)
+    builder.standings([difference("b", "a", 30.0, 27.0, 33.0, "length_controlled_winrate", ALPACA)])
+    assert told(builder).endswith("over a; 100 % of b's answers quote the judge's prompt: they speak to the judge.")
+
+
 def test_of_many_models_those_at_the_top_alone_have_a_rank(outside: Any, difference: Difference) -> None:
     outside.standings(compared(difference, high=UP, between=STILL))
     found = decision.decide(collect(outside.path))

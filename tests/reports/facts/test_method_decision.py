@@ -200,6 +200,13 @@ def test_one_run_given_twice_is_told(tmp_path: Path) -> None:
     )
     assert "first and second hold the same weights of M3: they are one run" in found.cautions
     assert found.sentence.startswith("No run is shown to be the best of 2 by M3's true quality, sampled")
+    third = weighing(run(tmp_path / "third"), "first")
+    groups = [Group(n, (facts,)) for n, facts in (("first", first), ("second", copied), ("third", third))]
+    all_three = method_decision.decide(groups, put_together(contrast(1, 0, STILL)))
+    assert all_three.cautions[:2] == (
+        "first, second and third hold the same weights of M3: they are one run",
+        "third has no number of it, and may be better",
+    )
 
 
 def test_what_not_all_runs_have_decides_nothing_and_is_named(tmp_path: Path) -> None:
