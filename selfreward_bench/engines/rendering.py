@@ -28,7 +28,7 @@ __all__ = ["Planned", "RenderingEngine"]
 R = TypeVar("R", GenerationRequest, ChoiceRequest)
 V = TypeVar("V")
 
-PART: Final = 1024  # requests that are rendered at a time
+PART: Final = 128  # requests that are rendered at a time: a tokenizer holds some 100 bytes a token of all of them
 KEPT: Final = 2**22  # tokens of a call up to which what was rendered is kept: some 50 MB
 
 
