@@ -152,9 +152,13 @@ Said = dict[tuple[str, str, str], list[float]]
 
 
 def _preferences(paths: Sequence[Path]) -> tuple[Said, set[str], dict[str, str]]:
-    """(model, reference, prompt) -> preferences for the model, 0 to 1; who judged; the models, each with a hash."""
+    """(model, reference, prompt) -> preferences for the model, 0 to 1; who judged; the models, each with a hash.
+
+    Raises:
+        DataError: a file cannot be read, or several annotators judge one pair of outputs.
+    """
     said: Said = defaultdict(list)
-    judges: set[str] = set()
+    judges: dict[tuple[frozenset[str], str], str] = {}
     models: dict[str, str] = {}
     for path in paths:
         for row in read_annotations(path):
@@ -162,10 +166,15 @@ def _preferences(paths: Sequence[Path]) -> tuple[Said, set[str], dict[str, str]]
             found = said[model, reference, row.instruction]
             if row.preference is not None and (row.preference == 0 or 1 <= row.preference <= 2):
                 found.append(0.5 if row.preference == 0 else row.preference - 1)
-            judges.add(row.annotator or "unknown")
+            judge = row.annotator or "unknown"
+            first = judges.setdefault((frozenset({model, reference}), row.instruction), judge)
+            if first != judge:
+                raise DataError(
+                    f"{path}: {first[:100]!r} and {judge[:100]!r} judge the same outputs. Give the annotations of one."
+                )
             models.setdefault(model, hash_file(path))
             models.setdefault(reference, hash_json(reference))
-    return said, judges, models
+    return said, set(judges.values()), models
 
 
 def _as_pairs(said: Said, names: Sequence[str]) -> Mapping[tuple[str, str, str], list[float]]:

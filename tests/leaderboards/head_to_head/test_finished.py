@@ -100,3 +100,13 @@ def test_a_pair_annotated_in_both_roles_has_both_orders(tmp_path: Path) -> None:
     assert (by_names["M2", "M1"].win, by_names["M2", "M1"].tie) == (0.5, 0.5)
     assert (by_names["M3", "M2"].loss, by_names["M3", "M2"].tie) == (0.5, 0.5)
     assert list(found.checkpoints) == ["M1", "M2", "M3"]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_two_judges_are_no_two_orders(tmp_path: Path, *, turned: bool) -> None:
+    pair = {"instruction": "a", "output_1": "x", "output_2": "y", "generator_1": "M1", "generator_2": "M2"}
+    other = pair | ({"generator_1": "M2", "generator_2": "M1"} if turned else {})
+    first = put(tmp_path / "1.json", [pair | {"annotator": "one", "preference": 1}])
+    second = put(tmp_path / "2.json", [other | {"annotator": "two", "preference": 2}])
+    with pytest.raises(DataError, match=r"2\.json: 'one' and 'two' judge the same outputs"):
+        score_annotations([first, second], tmp_path / "out")
