@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from selfreward_bench.judges.pointwise import PointwiseJudge
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.progress import Silent
 from selfreward_bench.storage import jsonl
+from selfreward_bench.storage.records import Records
 from selfreward_bench.types import Completion, Example, Judgment, Message, Prompt, RankedPrompt, RankedResponse
 from trainers import rehearsal
 from trainers.rehearsal import KINDS, Source, rows_wanted, write_rehearsal
@@ -213,6 +215,34 @@ def test_a_stage_that_was_cut_off_goes_on_and_ends_with_the_same_bytes(tmp_path:
     assert len(engine.requests) < 18
     for name in ("rehearsal.jsonl", "rehearsal.soft.jsonl"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_of_what_may_be_rehearsed_no_text_is_held(tmp_path: Path) -> None:
+    """A judge prompt was put together for each judged answer, and all judgments were read at once."""
+    by, count, told = judge(mode="sampled", samples=1), 200, "Because. " * 300
+    prompts = [Prompt(id=f"p{i}", messages=(Message(role="user", content=f"Describe {i}."),)) for i in range(count)]
+    answers = [
+        Completion(prompt_id=p.id, index=0, text=f"{p.id} {told}", n_tokens=2, finish_reason="stop", seed=0)
+        for p in prompts
+    ]
+    given = [
+        Judgment(prompt_id=p.id, index=0, sample=0, judge=by.key, score=i % 6, raw=f"{told}\nScore: {i % 6}")
+        for i, p in enumerate(prompts)
+    ]
+    for name, records in (("prompts", prompts), ("answers", answers), ("given", given)):
+        jsonl.write(tmp_path / name, records)
+    stored = Records(tmp_path / "prompts", Prompt), Records(tmp_path / "answers", Completion)
+    source = Source(*stored, Records(tmp_path / "given", Judgment), RANKED, [], SEEDS)
+    desk = rehearsal._Desk(by, source, 10, tmp_path, 3, Silent())
+    tracemalloc.start()
+    rows = desk.rows("own")
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [row.score for row in rows] == [j.score for j in given]
+    assert held < 1000 * count
+    example = rows[7].example()
+    assert (example.id, verdict(example)) == ("own/p7/0", 1)
+    assert answers[7].text.strip() in example.prompt[0].content
 
 
 def test_as_many_rows_are_wanted_as_a_training_has_room_for() -> None:
