@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -187,9 +188,10 @@ def test_the_slurm_driver_hears_of_the_end_once(stand_ins: Path, tmp_path: Path)
     )
     job = subprocess.Popen(**prepared(script_of("slurm"), started, **SLURM))
     end = time.monotonic() + 30
-    while not (tmp_path / "begun").exists() and time.monotonic() < end:
+    script = psutil.Process(job.pid)
+    while not ((tmp_path / "begun").exists() and script.status() == psutil.STATUS_SLEEPING):  # it waits for its driver
+        assert time.monotonic() < end
         time.sleep(0.02)
-    time.sleep(0.2)  # the script waits for its driver by now
     job.send_signal(signal.SIGTERM)
     assert job.wait(30) == 143
     assert mark.read_text() == "saved\n"

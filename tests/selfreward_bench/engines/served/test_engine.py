@@ -486,7 +486,7 @@ def test_a_store_that_cannot_be_written_stops_the_call(store: ResponseStore, mon
 
 
 def test_closing_the_iterator_early_loses_nothing_that_was_yielded_or_is_stored(store: ResponseStore) -> None:
-    requests = judgments(120)
+    requests = judgments(300)  # not all answered before it is closed
     with fake_server(latency=0.02) as server:
         engine = ServedEngine(f"judge@{server.url}", store=store, limits=FAST, concurrency=8)
         iterator = engine.choice_logprobs(requests)
@@ -494,11 +494,11 @@ def test_closing_the_iterator_early_loses_nothing_that_was_yielded_or_is_stored(
         del iterator
         gc.collect()
         stored = len(store)
-        assert seen <= stored < 120
+        assert seen <= stored < 300
         until = time.monotonic() + 30
         while server.stats()["in_flight"] and time.monotonic() < until:  # what was given up
             time.sleep(0.01)
-        assert len(judged(engine, requests)) == 120
+        assert len(judged(engine, requests)) == 300
         assert engine.calls.from_store == stored
         assert server.stats()["in_flight_max"] <= 8
 
