@@ -70,7 +70,7 @@ def load_model(
     from transformers import AutoConfig, GenerationConfig
 
     from selfreward_bench.engines.adapters import adapted, whole
-    from selfreward_bench.engines.loading import cause, written_end_ids
+    from selfreward_bench.engines.loading import cause, return_logits_alone, written_end_ids
 
     heap.set_aside()
     try:
@@ -83,6 +83,7 @@ def load_model(
             drops = "dropout" in key or key.endswith("_pdrop")
             if drops and isinstance(value, (int, float)) and not isinstance(value, bool):
                 setattr(config, key, dropout)
+        return_logits_alone(config)  # TRL asks for what it needs of experts
         name_experts(config.get_text_config())
         dtype = adapters.frozen_dtype(Path(source), lora)
         options: dict[str, Any] = {"attn_implementation": attn_implementation} if attn_implementation else {}

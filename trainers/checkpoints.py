@@ -225,7 +225,7 @@ def _loaded(directory: str | Path, trust_remote_code: bool) -> Any:
     from transformers import AutoModelForCausalLM
 
     from selfreward_bench.engines.adapters import whole
-    from selfreward_bench.engines.loading import CHECKED, cause, check_complete
+    from selfreward_bench.engines.loading import CHECKED, cause, check_complete, return_logits_alone
 
     of = parts(Path(directory))
     options = CHECKED | {"dtype": "float32", "trust_remote_code": trust_remote_code}
@@ -237,6 +237,7 @@ def _loaded(directory: str | Path, trust_remote_code: bool) -> Any:
             f"No model can be loaded from {directory}: {cause(error)} It needs config.json and safetensors weights."
         ) from error
     check_complete(directory, report)
+    return_logits_alone(model.config)
     return whole(model, of)
 
 
@@ -266,7 +267,7 @@ def quiet_libraries() -> Iterator[None]:
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     untold = constants.HF_HUB_DISABLE_TELEMETRY  # what the environment variable of this name sets at import
-    logging.set_verbosity_error()
+    logging.set_verbosity(logging.CRITICAL)  # whole configurations are among its reports of errors, which are raised
     logging.disable_progress_bar()
     constants.HF_HUB_DISABLE_TELEMETRY = True
     try:

@@ -110,7 +110,7 @@ def load_model(
     except Exception as e:  # OSError, ValueError, SafetensorError, RuntimeError...: whatever a broken checkpoint causes
         raise EngineError(f"Model {str(source)!r} cannot be loaded: {cause(e)}") from e
     check_complete(source, report)
-    _stop_router_logits(model.config)
+    return_logits_alone(model.config)
     if config.quantize:
         quantised.settle(model)
         model = adapted(model, of.adapter).get_base_model() if of.adapter else model  # beside them: nothing is rounded
@@ -297,14 +297,17 @@ def usable_positions(config: Any) -> int | None:
     return min((int(length) for length in lengths if length and length > 0), default=None)  # -1 stands for none
 
 
-def _stop_router_logits(config: Any) -> None:
-    """A mixture of experts may be asked by its files to return what balances its experts in training.
+def return_logits_alone(config: Any) -> None:
+    """A model may be asked by its files for more than logits, or for tuples of them: what balances a mixture of experts
+    in training, attentions, hidden states.
 
-    Generating with a cache, that is never used, and computing it fails.
+    None of it is used here, and computing it fails with a cache, or with another kernel of attention than ``eager``.
     """
     for part in (config, config.get_text_config()):
-        if getattr(part, "output_router_logits", False):
-            part.output_router_logits = False
+        part.return_dict = True
+        for more in ("output_router_logits", "output_attentions", "output_hidden_states"):
+            if getattr(part, more, False):
+                setattr(part, more, False)
 
 
 def cause(error: Exception) -> str:
@@ -315,10 +318,13 @@ def cause(error: Exception) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' own progress bars and reports: what is wrong becomes an error instead."""
+    """Without transformers' own progress bars and reports: what is wrong becomes an error instead.
+
+    A whole configuration is among its reports, and one of errors, where a value of it is refused.
+    """
     shown, verbosity = hf_logging.is_progress_bar_enabled(), hf_logging.get_verbosity()
     hf_logging.disable_progress_bar()
-    hf_logging.set_verbosity_error()
+    hf_logging.set_verbosity(hf_logging.CRITICAL)
     try:
         yield
     finally:

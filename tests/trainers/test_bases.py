@@ -21,6 +21,7 @@ from trainers.dpo import check_first_step, train_dpo
 from trainers.rendering import load_tokenizer, render_turns
 from trainers.sft import train_sft
 
+from ..small_models import edit
 from .conftest import CHAT_TEMPLATE, contents, examples, make_model, pairs
 
 SFT = SftConfig(learning_rate=1e-3, final_learning_rate=1e-4, batch_size=8, save_every=1, dropout=0.1, max_length=64)
@@ -66,10 +67,11 @@ def test_a_mixture_of_experts_goes_through_sft_generation_and_dpo(architecture: 
 
 
 @pytest.mark.slow
-def test_a_base_that_asks_for_router_logits_trains_and_answers(tmp_path: Path) -> None:
-    shape = {**MIXTURES["Mixtral"], "num_key_value_heads": 2, "output_router_logits": True}
+def test_a_base_that_asks_for_more_than_logits_trains_and_answers(tmp_path: Path) -> None:
+    shape = {**MIXTURES["Mixtral"], "num_key_value_heads": 2}
     base = make_model(tmp_path / "base", architecture="Mixtral", **shape)
-    assert settings(base)["output_router_logits"] is True
+    asked = dict.fromkeys(("output_router_logits", "output_attentions", "output_hidden_states"), True)
+    edit(base / "config.json", **asked, return_dict=False)
     assert len(answers(base)) == 2
     made = train_sft(base, examples(8), SFT, tmp_path / "M1", seed=1)
     assert len(answers(made.checkpoint)) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,20 @@ def test_a_wrong_value_of_the_configuration_is_named(model: Model, changes: dict
     assert all(word in text for word in words), text
     assert text.count("\n") == 0
     assert len(text) < 400
+
+
+def test_a_library_says_nothing_beside_what_is_found(model: Model) -> None:
+    """transformers reports a value that cannot be set with the whole configuration."""
+    directory, told = model("llama"), list[logging.LogRecord]()
+    handler = logging.Handler()
+    handler.emit = told.append  # type: ignore[method-assign]
+    logging.getLogger("transformers").addHandler(handler)
+    small.edit(directory / "config.json", use_return_dict=False)
+    try:
+        assert "config.json does not describe a model" in said(look(directory), "refusal")
+    finally:
+        logging.getLogger("transformers").removeHandler(handler)
+    assert told == []
 
 
 @pytest.mark.parametrize(
