@@ -173,7 +173,7 @@ const Samples = (() => {
       const filters = Object.entries(chosen).map(([name, select]) => [name, select.selectedOptions[0]?.textContent ?? ""]);
       return {
         bench: this.bench, group: this.group, names: this.names, blob: this.blob, items: this.browser.items, points: this.points,
-        filters: Object.fromEntries([...filters, ["search", query.value]]),
+        filters: Object.fromEntries([...filters, ["search", query.value], ...(this.picked ? [["circle", this.picture.pressed]] : [])]),
       };
     }
 

@@ -99,6 +99,11 @@ const Scatter = (() => {
       return found;
     }
 
+    // What is said of the circle that was pressed.
+    get pressed() {
+      return this.bubbles?.map((b) => b.drawn).find((d) => d.getAttribute("aria-pressed") === "true")?.getAttribute("aria-label");
+    }
+
     press(bubble) {
       const on = bubble.drawn.getAttribute("aria-pressed") !== "true";
       for (const b of this.bubbles) b.drawn.setAttribute("aria-pressed", String(on && b === bubble));

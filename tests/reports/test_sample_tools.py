@@ -163,6 +163,13 @@ def test_the_listed_samples_are_saved_as_they_are_filtered(open_page: OpenPage, 
     assert [c["answer"] for c in cat["checkpoints"]] == [ANSWERS[m]["cat"] for m in ANSWERS]
     scores = [oracle.score(PROMPTS["cat"], ANSWERS[m]["cat"]) for m in ANSWERS]
     assert [c["value"] for c in cat["checkpoints"]] == scores
+    pressed = page.locator(f"{SAMPLES} .scatter [role=button]").first
+    pressed.press("Enter")
+    circle = json.loads(saved(page, "json")[1])
+    assert circle["filters"]["circle"].endswith(
+        f": {len(circle['samples'])} sample{'s' * (len(circle['samples']) > 1)}"
+    )
+    pressed.press("Enter")  # lets them go
     assert len(cat["checkpoints"][2]["points"]) == cat["checkpoints"][2]["value"]
     name, text = saved(page, "csv")
     assert name.endswith(".csv")
