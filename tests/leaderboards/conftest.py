@@ -78,16 +78,16 @@ def use_world(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def _world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world")
     write_world(folder)
     return folder
 
 
 @pytest.fixture
-def world_files(_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def world_files(written_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory that stands for the embedded data."""
-    shutil.copytree(_world, tmp_path / "data")
+    shutil.copytree(written_world, tmp_path / "data")
     use_world(tmp_path / "data", monkeypatch)
     return tmp_path / "data"
 

@@ -17,6 +17,7 @@ from ..leaderboards.conftest import (  # noqa: F401 - fixtures
     evaluated_run,
     run,
     world_files,
+    written_world,
 )
 from ..selfreward_bench.cli.conftest import Cli, cli, store_results  # noqa: F401 - fixtures
 

@@ -42,7 +42,7 @@ def test_srbenchs_own_jsonl_is_written_once(cli: Cli) -> None:
     done = cli("data", "import", written(ROWS), "--as", "ift", "--limit", "12", "--out", "ift.jsonl")
     assert done.stdout.endswith("Written: ift.jsonl (12 records).\n")
     assert cli("validate", "ift.jsonl").stdout == "ift.jsonl: fine (12 ift records)\n"
-    assert importing.load("ift.jsonl", "ift").records == importing.load("data.json", "ift").records[:12]
+    assert list(importing.load("ift.jsonl", "ift").records) == importing.load("data.json", "ift").records[:12]
     again = cli("data", "import", "data.json", "--as", "ift", "--out", "ift.jsonl")
     assert again.exit_code == 2
     assert "ift.jsonl is there already, and nothing is written over" in again.stderr
