@@ -71,6 +71,7 @@ def load_model(
 
     from selfreward_bench.engines.adapters import adapted, whole
     from selfreward_bench.engines.loading import cause, return_logits_alone, written_end_ids
+    from selfreward_bench.engines.quantised import unpack
 
     heap.set_aside()
     try:
@@ -85,6 +86,7 @@ def load_model(
                 setattr(config, key, dropout)
         return_logits_alone(config)  # TRL asks for what it needs of experts
         name_experts(config.get_text_config())
+        unpack(config)
         dtype = adapters.frozen_dtype(Path(source), lora)
         options: dict[str, Any] = {"attn_implementation": attn_implementation} if attn_implementation else {}
         options |= sharding.loading(bf16) if sharding else {}

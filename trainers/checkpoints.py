@@ -226,11 +226,14 @@ def _loaded(directory: str | Path, trust_remote_code: bool) -> Any:
 
     from selfreward_bench.engines.adapters import whole
     from selfreward_bench.engines.loading import CHECKED, cause, check_complete, return_logits_alone
+    from selfreward_bench.engines.quantised import unpacked
 
     of = parts(Path(directory))
     options = CHECKED | {"dtype": "float32", "trust_remote_code": trust_remote_code}
     try:
         with quiet_libraries():
+            if of.adapter:
+                options["config"] = unpacked(of.weights, trust_remote_code=trust_remote_code)
             model, report = AutoModelForCausalLM.from_pretrained(str(of.weights), **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise EngineError(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
-from selfreward_bench.bases.files import architecture_of, read_config
+from selfreward_bench.bases.files import architecture_of, quantisation_of, read_config
 from selfreward_bench.bases.findings import Finding, note, refusal, warning
 from selfreward_bench.config import JudgeConfig, RunConfig
 from selfreward_bench.engines import open_engine
@@ -115,6 +115,8 @@ class _Flight:
             self._refuse_untrainable(future_error(loaded.model), padding_error(loaded.model), head=0.0)
             with self._step("TRL's output head"):
                 self._refuse_untrainable(0.0, 0.0, head_error(loaded.model))
+            if quantisation_of(vars(loaded.config)):
+                return  # of quantised weights no checkpoint is saved, but adapters beside them (``tune``)
             before = logit_probe(loaded.model)
             loaded.model.config, loaded.model.generation_config = loaded.config, loaded.generation
             card = ModelCard(name="copy", parent="M0", parent_fingerprint="", stage="copy", recipe={}, counts={})

@@ -96,6 +96,8 @@ def load_model(
     try:
         with quiet():
             tokenizer = open_tokenizer(of, config)
+            if of.adapter:
+                common["config"] = quantised.unpacked(of.weights, trust_remote_code=config.trust_remote_code)
             model, report = transformers.AutoModelForCausalLM.from_pretrained(
                 str(of.weights),
                 dtype=_dtype(config.dtype, device),

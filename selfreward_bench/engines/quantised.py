@@ -8,11 +8,22 @@ from __future__ import annotations
 import logging
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from selfreward_bench.errors import MissingDependencyError
 
-__all__ = ["BYTES", "Quantize", "forget_optimizers", "import_quietly", "options", "require_bitsandbytes", "settle"]
+__all__ = [
+    "BYTES",
+    "Quantize",
+    "forget_optimizers",
+    "import_quietly",
+    "options",
+    "require_bitsandbytes",
+    "settle",
+    "unpack",
+    "unpacked",
+]
 
 Quantize = Literal["nf4", "int8"]
 #: bytes of a number in a linear layer: nf4 with a scale of 8 bits for 64 numbers, int8 with one of 32 for a row
@@ -97,3 +108,23 @@ def settle(model: Any) -> None:
             module.compute_type_is_set = False
         elif isinstance(module, Linear8bitLt):
             exact(module)
+
+
+def unpack(config: Any) -> None:
+    """Has weights that compressed-tensors packs read as matrices, which an adapter stands beside or is merged into.
+
+    Args:
+        config: of the model to be read.
+    """
+    packed = getattr(config, "quantization_config", None)
+    if isinstance(packed, dict) and packed.get("quant_method") == "compressed-tensors":
+        config.quantization_config = packed | {"dequantize": True}
+
+
+def unpacked(directory: Path, *, trust_remote_code: bool) -> Any:
+    """The configuration of a model that is read to have an adapter laid over it (see ``unpack``)."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(str(directory), trust_remote_code=trust_remote_code)
+    unpack(config)
+    return config

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from selfreward_bench.config import EngineConfig
-from selfreward_bench.engines import ENGINES, loading, open_engine
+from selfreward_bench.engines import ENGINES, loading, open_engine, quantised
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.engines.cache import RoomyLayer
 from selfreward_bench.errors import EngineError, UnknownNameError
@@ -231,3 +231,16 @@ def test_rows_are_taken_where_a_layer_is() -> None:
     layer.update(keys, keys)
     layer.select(Elsewhere([1, 0, 1]), room=2)  # type: ignore[arg-type]
     assert layer.buffer[:, 0, 0, 0].tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("method", "more"), [("compressed-tensors", {"dequantize": True}), ("gptq", {}), ("bitsandbytes", {})]
+)
+def test_weights_that_are_packed_are_read_as_matrices_below_an_adapter(
+    method: str, more: dict[str, bool], tmp_path: Path
+) -> None:
+    stored = {"quant_method": method, "format": "pack-quantized"}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "quantization_config": stored}))
+    assert quantised.unpacked(tmp_path, trust_remote_code=False).quantization_config == stored | more
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    assert not hasattr(quantised.unpacked(tmp_path, trust_remote_code=False), "quantization_config")
