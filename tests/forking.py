@@ -119,7 +119,8 @@ class Group:
         """Waits until one has failed or all have ended; none is left."""
         try:
             while (code := self.exit_code()) is None:
-                wait([process.sentinel for process in self.processes if process.exitcode is None])
+                if running := [process.sentinel for process in self.processes if process.exitcode is None]:
+                    wait(running)  # for none of them it would wait for ever: they may have ended just now
             return code
         finally:
             end(*self.processes)
