@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import multiprocessing
 import os
 import signal
@@ -19,6 +20,11 @@ from pathlib import Path
 
 import pytest
 
+#: what trainings import
+_LOADED = {
+    "transformers": ("AutoModelForCausalLM", "AutoTokenizer", "LlamaForCausalLM"),
+    "trl": ("DPOTrainer", "SFTTrainer"),
+}
 _GRACE = 30.0  # seconds between asking a process to end and killing it
 _MOST = 1500  # seconds after which a fork that hangs is ended
 
@@ -33,9 +39,9 @@ def fork_context() -> ForkContext:
     from selfreward_bench.engines.quantised import import_quietly
 
     import_quietly()
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM  # noqa: F401
-    from trl import DPOTrainer, SFTTrainer  # noqa: F401
-
+    for library, names in _LOADED.items():
+        for name in names:  # each is imported when it is asked for
+            getattr(importlib.import_module(library), name)
     gc.collect()
     gc.freeze()
     return multiprocessing.get_context("fork")
