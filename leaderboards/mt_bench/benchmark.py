@@ -70,6 +70,8 @@ class MtBench:
                 "prompts": data.sha256(files.PROMPTS),
                 "baseline": hash_file(self._baseline()) if config.eval.mt_bench_mode == "pairwise" else None,
             }
+            if config.eval.mt_bench_mode == "expected":
+                found["min_mass"] = config.judge.min_mass
         return found
 
     def plan(self, setting: Setting) -> Plan:
@@ -89,7 +91,8 @@ class MtBench:
         ]
         calls = len(per_turn) * len(sizes)  # two answers are shown in both orders
         answering = Calls() if finished else _answer_calls(items, config.mt_bench_max_new_tokens)
-        return Plan(answering, Calls(calls, sum(per_turn) * len(sizes), calls * JUDGE_TOKENS))
+        written = 0 if config.mt_bench_mode == "expected" else JUDGE_TOKENS
+        return Plan(answering, Calls(calls, sum(per_turn) * len(sizes), calls * written))
 
     def recognise(self, path: Path) -> str | None:
         """See ``Benchmark``: ``fastchat-answers``, ``fastchat-judgments`` or ``fastchat-pair-judgments``."""
@@ -140,12 +143,14 @@ class MtBench:
     def _comparability(self, setting: Setting, judge: JudgeRole) -> dict[str, str]:
         config, data = setting.config.eval, setting.data
         pairwise = config.mt_bench_mode == "pairwise"
+        bound = setting.config.judge.min_mass
+        asked = f"expected m{bound:g}" if config.mt_bench_mode == "expected" else f"T0 n{JUDGE_TOKENS}"
         return {
             "mode": config.mt_bench_mode,
             "judge": judge.name,
             "snapshot": judge.snapshot,
             "prompt": data.sha256(files.PROMPTS),
-            "parameters": f"judge T0 n{JUDGE_TOKENS}; answers T by category n{config.mt_bench_max_new_tokens}",
+            "parameters": f"judge {asked}; answers T by category n{config.mt_bench_max_new_tokens}",
             "order": "both" if pairwise else "one answer",
             "reference": data.sha256(files.REFERENCES),
             "data": data.sha256(files.QUESTIONS),
@@ -229,6 +234,12 @@ def _judging(subject: Subject) -> Judging:
         raise ConfigError(
             "MT-Bench's answers are graded by a judge model, and none that can write is named. Name one with --judge, "
             "or give a file of finished judgments."
+        )
+    if subject.config.eval.mt_bench_mode == "expected" and role.address:
+        raise ConfigError(
+            "eval.mt_bench_mode is 'expected', which reads the probabilities of grades behind the beginning of the "
+            f"judge's own answer, and servers like {role.name} let nobody begin it. Name a judge whose weights are at "
+            "hand, or set eval.mt_bench_mode to 'single'."
         )
     return Judging(subject, role, role.engine, JudgePrompts.load(subject.setting.data))
 

@@ -5,12 +5,13 @@ What was answered and judged is also written down in FastChat's formats, so that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Final, Protocol
 
-from leaderboards.base import REFUSED, JudgeRole, Subject, answers, attempts
+from leaderboards.base import REFUSED, JudgeRole, Subject, answers, attempts, kept
 from leaderboards.mt_bench.files import (
     Item,
     JudgePrompts,
@@ -33,8 +34,9 @@ from leaderboards.mt_bench.scores import (
     shown,
 )
 from leaderboards.mt_bench.verdicts import read_choice, read_grade
-from selfreward_bench.engines.base import Engine, GenerationRequest
+from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, Engine, GenerationRequest
 from selfreward_bench.judges.parsing import Verdict
+from selfreward_bench.judges.pointwise import expected
 from selfreward_bench.storage import jsonl
 from selfreward_bench.types import Completion, Judgment, Message, SampleScore
 
@@ -42,10 +44,13 @@ __all__ = ["JUDGE_TOKENS", "Judging", "ask", "export_answers", "may_pass", "said
 
 JUDGE_TOKENS: Final = 2048  # FastChat's; at temperature 0
 ORDERS: Final[tuple[Order, Order]] = ("ab", "ba")
+PREFIX: Final = "Rating: [["  # the form FastChat's prompts ask for, up to the grade
+_GRADES: Final = tuple(range(1, 11))
 _NO_ANSWER: Final = "no_answer"
 _PASSING: Final = (_NO_ANSWER, "over_budget", "not_in_store", "failed:")
 
 FILE: Final = "judge.jsonl"
+EXPECTED: Final = "judge-expected.jsonl"
 
 Prompts = Mapping[str, tuple[Message, ...]]
 
@@ -90,14 +95,15 @@ class Judging:
     again: set[str] = field(default_factory=set)
 
     def grade(self, items: Sequence[Item], replies: Replies) -> list[SampleScore]:
-        """Asks for a grade of each answered turn."""
+        """Asks for a grade of each answered turn, in words or for the grades' probabilities."""
         asked = {
             (item.id, turn): self.prompts.render(item, turn, given)
             for item, turn in product(items, TURNS)
             if (given := said(item, turn, replies)) is not None
         }
         prompts = {f"{i}/{turn}": messages for (i, turn), messages in asked.items()}
-        found = self._ask(prompts, read_grade)
+        in_words = self.subject.config.eval.mt_bench_mode != "expected"
+        found = self._ask(prompts, read_grade) if in_words else self._expected(prompts)
         rows, records = [], []
         for item, turn in product(items, TURNS):
             reply, judged = replies[item.id, turn], self._read(item, turn, found.get(f"{item.id}/{turn}"))
@@ -106,7 +112,8 @@ class Judging:
             rows.append(grade_row(item, turn, reply, judged, judge_prompt=name))
             if isinstance(judged, Judgment):
                 records.append(self._single(item, turn, judged, asked[item.id, turn]))
-        self._export("single", records)
+        if in_words:
+            self._export("single", records)
         return rows
 
     def compare(self, items: Sequence[Item], replies: Replies, other: Replies, other_name: str) -> list[SampleScore]:
@@ -133,6 +140,33 @@ class Judging:
                 records.append(self._pair(item, turn, orders, {o: asked[item.id, turn, o] for o in ORDERS}, other_name))
         self._export("pair", records)
         return rows
+
+    def _expected(self, prompts: Prompts) -> dict[str, Judgment | str]:
+        """The expected grade of each after ``PREFIX``; no word is written, and there is nothing to ask for again."""
+        requests = [
+            ChoiceRequest(id=name, prompt=p, choices=tuple(f"{n}]]" for n in _GRADES), assistant_prefix=PREFIX)
+            for name, p in prompts.items()
+        ]
+
+        def ask(stored: Sequence[Judgment]) -> Iterator[list[Judgment]]:
+            done = {_asked(judgment) for judgment in stored}
+            return ([self._expectation(a) for a in b] for b in self.engine.choice_logprobs(requests, done))
+
+        found = {_asked(judgment): judgment for judgment in kept(self.subject, EXPECTED, Judgment, ask)}
+        failures = self.engine.failures
+        return {name: found.get(name) or failures.get(name, _NO_ANSWER) for name in prompts}
+
+    def _expectation(self, answer: ChoiceLogprobs) -> Judgment:
+        verdict, raw = expected(answer.logprobs, _GRADES, self.subject.config.judge.min_mass)
+        item, _, turn = answer.id.rpartition("/")
+        return Judgment(
+            prompt_id=item,
+            index=int(turn),
+            judge=self.role.name,
+            score=verdict.score,
+            raw=json.dumps(raw),
+            reason=verdict.reason,
+        )
 
     def _ask(self, prompts: Prompts, read: Read) -> dict[str, Completion | str]:
         """What the judge said last of each; what is not stored is asked for. Attempt k is stored as ``NAME~k``."""
@@ -173,9 +207,9 @@ class Judging:
         return {c.prompt_id: c for c in stored}
 
     def _read(
-        self, item: Item, turn: TurnNumber, answer: Completion | str | None, order: Order | None = None
+        self, item: Item, turn: TurnNumber, answer: Completion | Judged | None, order: Order | None = None
     ) -> Judged | None:
-        if answer is None or isinstance(answer, str):
+        if answer is None or isinstance(answer, str | Judgment):
             return answer
         if answer.finish_reason == "refused":
             return REFUSED
@@ -218,6 +252,10 @@ class Judging:
     def _export(self, kind: str, records: Sequence[SingleJudgment | PairJudgment]) -> None:
         file = f"{model_name(self.role.name)}_{kind}.jsonl"
         jsonl.write(self.subject.directory / "fastchat" / "model_judgment" / file, records)
+
+
+def _asked(judgment: Judgment) -> str:
+    return f"{judgment.prompt_id}/{judgment.index}"
 
 
 def _name(name: str, attempt: int) -> str:

@@ -35,8 +35,10 @@ class EvalConfig(Section):
         "cv",
         description="AlpacaEval: the length control's penalty: cross-validated, or that of published weights.",
     )
-    mt_bench_mode: Literal["single", "pairwise"] = Field(
-        "single", description="MT-Bench: grades of single answers, or pairwise against a baseline's answers."
+    mt_bench_mode: Literal["single", "expected", "pairwise"] = Field(
+        "single",
+        description="MT-Bench: grades of single answers, written or (a judge that is no server) expected from their "
+        "probabilities; or pairwise against a baseline's answers.",
     )
     mt_bench_max_new_tokens: PositiveInt = Field(1024, description="MT-Bench: most tokens of an answer (FastChat's).")
     ifeval_max_new_tokens: PositiveInt = Field(1280, description="IFEval: most tokens of an answer (lm-eval's).")

@@ -17,6 +17,7 @@ from typing import Final
 from selfreward_bench.config import JudgeConfig, JudgeMode, Sampling
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, Engine, GenerationRequest
 from selfreward_bench.errors import ConfigError, DataError
+from selfreward_bench.judges.parsing import Verdict
 from selfreward_bench.judges.prompts import JudgePrompt, load_judge_prompt
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage.records import Made
@@ -26,6 +27,7 @@ __all__ = [
     "LOW_MASS",
     "JudgeItem",
     "PointwiseJudge",
+    "expected",
     "ids_of",
     "mass_of",
     "refuse_duplicates",
@@ -212,19 +214,9 @@ class PointwiseJudge:
         )
 
     def _expectation(self, answer: ChoiceLogprobs, written: Completion | None = None) -> Judgment:
-        """``raw`` is ``{"probs": {grade: probability}, "mass": their sum before renormalising}``, 6 digits each.
-
-        Where the judge wrote a justification first, ``raw`` begins with it.
-        """
+        """What the grades' probabilities come to; ``raw`` begins with a justification, where the judge wrote one."""
         grades, _ = self.prompt.choices()
-        probs = _probabilities(answer.logprobs)
-        mass = sum(math.exp(min(value, 0.0)) for value in answer.logprobs) if probs else 0.0
-        told = bool(probs) and mass >= self.min_mass
-        score = sum(p * grade for p, grade in zip(probs, grades.values(), strict=True)) if told else None
-        raw: dict[str, object] = {"logprobs": [repr(value) for value in answer.logprobs]}
-        if probs:
-            by_grade = {f"{grade:.10g}": _round(p) for p, grade in zip(probs, grades.values(), strict=True)}
-            raw = {"probs": by_grade, "mass": _round(mass)}
+        verdict, raw = expected(answer.logprobs, tuple(grades.values()), self.min_mass)
         if written is not None:
             raw = {"justification": written.text, **raw}
         prompt_id, index = split_id(answer.id)
@@ -232,11 +224,27 @@ class PointwiseJudge:
             prompt_id=prompt_id,
             index=index,
             judge=self.key,
-            score=score,
+            score=verdict.score,
             raw=json.dumps(raw),
-            reason=None if told else LOW_MASS if probs else "no_verdict",
+            reason=verdict.reason,
             n_tokens=written.n_tokens if written else 0,
         )
+
+
+def expected(logprobs: Sequence[float], grades: Sequence[float], min_mass: float) -> tuple[Verdict, dict[str, object]]:
+    """The mean of the grades, weighted by their probabilities, and what a judgment keeps of these.
+
+    That is ``{"probs": {grade: probability}, "mass": their sum before renormalising}``, 6 digits each. There is no
+    grade where all together have less probability than ``min_mass`` (``low_mass``), or where a number is none.
+    """
+    probs = _probabilities(logprobs)
+    if not probs:
+        return Verdict(None, "no_verdict"), {"logprobs": [repr(value) for value in logprobs]}
+    mass = sum(math.exp(min(value, 0.0)) for value in logprobs)
+    by_grade = {f"{grade:.10g}": _round(p) for p, grade in zip(probs, grades, strict=True)}
+    told = mass >= min_mass
+    verdict = Verdict(sum(p * g for p, g in zip(probs, grades, strict=True))) if told else Verdict(None, LOW_MASS)
+    return verdict, {"probs": by_grade, "mass": _round(mass)}
 
 
 def _reasons(written: Completion) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from leaderboards.mt_bench import files
 from leaderboards.mt_bench.benchmark import MicroMtBench, MtBench
 from leaderboards.texts import texts
 from selfreward_bench.config import EvalConfig, RunConfig
-from selfreward_bench.engines.base import Engine, GenerationRequest
+from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, Engine, GenerationRequest
 from selfreward_bench.engines.scripted import ScriptedEngine
 from selfreward_bench.errors import ConfigError, DataError
 from selfreward_bench.micro import data_path
@@ -61,8 +62,13 @@ def data(tmp_path: Path) -> DataDir:
 class Model(ScriptedEngine):
     """Scripted, but some requests fail, and some answers are cut."""
 
-    def __init__(self, say: Callable[[GenerationRequest], str], failing: Mapping[str, str] | None = None) -> None:
-        super().__init__(lambda request, index: say(request), batch_size=1)
+    def __init__(
+        self,
+        say: Callable[[GenerationRequest], str],
+        failing: Mapping[str, str] | None = None,
+        choose: Callable[[ChoiceRequest], Sequence[float]] | None = None,
+    ) -> None:
+        super().__init__(lambda request, index: say(request), choose, batch_size=1)
         self.failing = dict(failing or {})
         self.cut: Collection[str] = ()
 
@@ -71,6 +77,12 @@ class Model(ScriptedEngine):
         self.failures = {r.id: self.failing[r.id] for r in requests if r.id in self.failing}
         for batch in super().generate(asked, done):
             yield [c.model_copy(update={"finish_reason": self._finish(c)}) for c in batch]
+
+    def choice_logprobs(
+        self, requests: Sequence[ChoiceRequest], done: Collection[str] = ()
+    ) -> Iterator[list[ChoiceLogprobs]]:
+        self.failures = {r.id: self.failing[r.id] for r in requests if r.id in self.failing}
+        return super().choice_logprobs([r for r in requests if r.id not in self.failing], done)
 
     def _finish(self, completion: Completion) -> FinishReason:
         return "length" if completion.prompt_id in self.cut else "stop"
@@ -353,6 +365,48 @@ def test_equal_answers_and_verdicts_make_equal_files(run: Run, baseline: Path, t
     assert found[0] == found[1]
 
 
+def chooser(*grades: float | None, failing: Mapping[str, str] | None = None) -> Model:
+    """Gives all of its probability to a grade, half to 2 and half to 9 for None, next to none to any for 0."""
+    said = iter(grades)
+
+    def logprobs(request: ChoiceRequest) -> list[float]:
+        assert request.choices == tuple(f"{n}]]" for n in range(1, 11))
+        assert request.assistant_prefix == "Rating: [["
+        grade = next(said)
+        if grade is None:
+            return [math.log(0.5) if n in (2, 9) else -math.inf for n in range(1, 11)]
+        return [0.0 if n == grade else -9.0 if grade == 0 else -math.inf for n in range(1, 11)]
+
+    return Model(text_of, failing, logprobs)
+
+
+def test_expected_grades_are_read_from_probabilities(run: Run, tmp_path: Path) -> None:
+    judge = chooser(8, None, 0, 3, 4, 10)
+    outcome = run(writer(), judge, mt_bench_mode="expected")
+    grades = {r.sample_id: (r.value, r.reason) for r in outcome.rows}
+    in_order = [r.id for r in judge.requests]
+    assert [grades[name] for name in in_order[:3]] == [(8, None), (5.5, None), (None, "low_mass")]
+    assert metrics_of(outcome)["parse_failures"].value == pytest.approx(1 / 6)
+    assert outcome.comparability["mode"] == "expected"
+    assert "expected m0.05" in outcome.comparability["parameters"]
+    assert not list((tmp_path / "eval" / "fastchat").rglob("*_single.jsonl"))  # nothing was said
+    again = run(writer(), silent := chooser(), mt_bench_mode="expected")
+    assert (again.rows, silent.requests) == (outcome.rows, [])
+
+
+def test_a_prompt_that_does_not_fit_has_no_expected_grade(run: Run) -> None:
+    judge = chooser(1, 2, 3, 4, 5, failing={"81/1": "too_long"})
+    rows = {r.sample_id: (r.value, r.reason) for r in run(writer(), judge, mt_bench_mode="expected").rows}
+    assert rows.pop("81/1") == (None, "too_long")
+    assert sorted(rows.values()) == [(n, None) for n in (1, 2, 3, 4, 5)]
+
+
+def test_a_server_gives_no_expected_grades(run: Run) -> None:
+    judge = {"address": "openai:judge@http://127.0.0.1:9/v1"}
+    with pytest.raises(ConfigError, match=r"mt_bench_mode is 'expected'.*set eval.mt_bench_mode to 'single'"):
+        run(writer(), chooser(), role=judge, mt_bench_mode="expected")
+
+
 def test_what_is_written_for_fastchat_scores_the_same(run: Run, tmp_path: Path) -> None:
     texts = {"81/1": "No verdict.", "141/2": "Rating: [[7.5]]"}
     live = run(writer(), grader(lambda r: texts.get(r.id, "Rating: [[9]]")))
@@ -409,7 +463,7 @@ def test_numbers_belong_to_data_mode_and_judge(run: Run, data: DataDir) -> None:
     assert outcome.comparability.keys() >= {"mode", "judge", "snapshot", "prompt", "parameters", "reference", "data"}
     assert outcome.comparability["snapshot"] == "snap"
     identity = MtBench().identity(Setting(RunConfig(), data))
-    for changed in (EvalConfig(limit=1), EvalConfig(mt_bench_max_new_tokens=5)):
+    for changed in (EvalConfig(limit=1), EvalConfig(mt_bench_max_new_tokens=5), EvalConfig(mt_bench_mode="expected")):
         assert MtBench().identity(Setting(RunConfig(eval=changed), data)) != identity
     for file in (files.QUESTIONS, files.REFERENCES, files.PROMPTS):
         path = data.path(file)
