@@ -157,15 +157,15 @@ class Judging:
         return {name: found.get(name) or failures.get(name, _NO_ANSWER) for name in prompts}
 
     def _expectation(self, answer: ChoiceLogprobs) -> Judgment:
-        verdict, raw = expected(answer.logprobs, _GRADES, self.subject.config.judge.min_mass)
+        score, reason, raw = expected(answer.logprobs, _GRADES, self.subject.config.judge.min_mass)
         item, _, turn = answer.id.rpartition("/")
         return Judgment(
             prompt_id=item,
             index=int(turn),
             judge=self.role.name,
-            score=verdict.score,
+            score=score,
             raw=json.dumps(raw),
-            reason=verdict.reason,
+            reason=reason,
         )
 
     def _ask(self, prompts: Prompts, read: Read) -> dict[str, Completion | str]:

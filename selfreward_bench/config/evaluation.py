@@ -37,8 +37,7 @@ class EvalConfig(Section):
     )
     mt_bench_mode: Literal["single", "expected", "pairwise"] = Field(
         "single",
-        description="MT-Bench: grades of single answers, written or (a judge that is no server) expected from their "
-        "probabilities; or pairwise against a baseline's answers.",
+        description="MT-Bench: grades of single answers, written or expected (by a judge that is no server), or pairs.",
     )
     mt_bench_max_new_tokens: PositiveInt = Field(1024, description="MT-Bench: most tokens of an answer (FastChat's).")
     ifeval_max_new_tokens: PositiveInt = Field(1280, description="IFEval: most tokens of an answer (lm-eval's).")

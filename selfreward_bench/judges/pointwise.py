@@ -17,7 +17,6 @@ from typing import Final
 from selfreward_bench.config import JudgeConfig, JudgeMode, Sampling
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, Engine, GenerationRequest
 from selfreward_bench.errors import ConfigError, DataError
-from selfreward_bench.judges.parsing import Verdict
 from selfreward_bench.judges.prompts import JudgePrompt, load_judge_prompt
 from selfreward_bench.seeding import derive_seed
 from selfreward_bench.storage.records import Made
@@ -216,7 +215,7 @@ class PointwiseJudge:
     def _expectation(self, answer: ChoiceLogprobs, written: Completion | None = None) -> Judgment:
         """What the grades' probabilities come to; ``raw`` begins with a justification, where the judge wrote one."""
         grades, _ = self.prompt.choices()
-        verdict, raw = expected(answer.logprobs, tuple(grades.values()), self.min_mass)
+        score, reason, raw = expected(answer.logprobs, tuple(grades.values()), self.min_mass)
         if written is not None:
             raw = {"justification": written.text, **raw}
         prompt_id, index = split_id(answer.id)
@@ -224,27 +223,30 @@ class PointwiseJudge:
             prompt_id=prompt_id,
             index=index,
             judge=self.key,
-            score=verdict.score,
+            score=score,
             raw=json.dumps(raw),
-            reason=verdict.reason,
+            reason=reason,
             n_tokens=written.n_tokens if written else 0,
         )
 
 
-def expected(logprobs: Sequence[float], grades: Sequence[float], min_mass: float) -> tuple[Verdict, dict[str, object]]:
-    """The mean of the grades, weighted by their probabilities, and what a judgment keeps of these.
+def expected(
+    logprobs: Sequence[float], grades: Sequence[float], min_mass: float
+) -> tuple[float | None, str | None, dict[str, object]]:
+    """The mean of the grades, weighted by their probabilities; why there is none; and what a judgment keeps.
 
     That is ``{"probs": {grade: probability}, "mass": their sum before renormalising}``, 6 digits each. There is no
     grade where all together have less probability than ``min_mass`` (``low_mass``), or where a number is none.
     """
     probs = _probabilities(logprobs)
     if not probs:
-        return Verdict(None, "no_verdict"), {"logprobs": [repr(value) for value in logprobs]}
+        return None, "no_verdict", {"logprobs": [repr(value) for value in logprobs]}
     mass = sum(math.exp(min(value, 0.0)) for value in logprobs)
     by_grade = {f"{grade:.10g}": _round(p) for p, grade in zip(probs, grades, strict=True)}
-    told = mass >= min_mass
-    verdict = Verdict(sum(p * g for p, g in zip(probs, grades, strict=True))) if told else Verdict(None, LOW_MASS)
-    return verdict, {"probs": by_grade, "mass": _round(mass)}
+    raw: dict[str, object] = {"probs": by_grade, "mass": _round(mass)}
+    if mass < min_mass:
+        return None, LOW_MASS, raw
+    return sum(p * grade for p, grade in zip(probs, grades, strict=True)), None, raw
 
 
 def _reasons(written: Completion) -> str:
