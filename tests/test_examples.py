@@ -68,6 +68,7 @@ def test_finished_files_are_scored_and_compared(tmp_path: Path) -> None:
     assert (float(line[2]), int(line[-1])) == (2.0, 40)
 
 
+@pytest.mark.slow
 def test_what_changed_between_two_checkpoints(tmp_path: Path) -> None:
     run = tmp_path / "run"
     store_results(run)

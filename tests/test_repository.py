@@ -217,6 +217,7 @@ def test_the_constraints_pin_exactly_what_is_installed() -> None:
     assert "ray" in replicas
 
 
+@pytest.mark.slow
 def test_what_is_imported_is_a_dependency_and_what_is_not_says_why() -> None:
     of = {module: {normalised(n) for n in names} for module, names in metadata.packages_distributions().items()}
     imported = {

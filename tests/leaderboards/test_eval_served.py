@@ -165,6 +165,7 @@ def test_a_spent_budget_stops_cleanly_and_the_next_call_goes_on(outputs: Path) -
     assert all(after[name]["asked"] <= 2 for name in before)  # once for `whole`, and once for `part` or for the rest
 
 
+@pytest.mark.slow
 def test_two_models_with_nothing_in_the_store_are_no_error_and_asked_later() -> None:
     config = recipes.load("micro", ["judge.mode=sampled", "judge.prompt=additive-5pt", "eval.limit=4"])
     names = ("quality", "judge-accuracy", "head-to-head")
@@ -185,6 +186,7 @@ def test_two_models_with_nothing_in_the_store_are_no_error_and_asked_later() -> 
     assert (whole.root / standings.DRIFT).is_file()
 
 
+@pytest.mark.slow
 def test_replay_needs_no_server_and_gives_the_same_bytes(outputs: Path) -> None:
     with fake_server() as server:
         done = evaluate(outputs, server.url, output=Path("first"), limit=40)
@@ -211,6 +213,7 @@ def test_replay_needs_no_server_and_gives_the_same_bytes(outputs: Path) -> None:
     assert lacking.samples(KEY).reason.value_counts().to_dict() == {"not_in_store": 5}
 
 
+@pytest.mark.slow
 def test_a_judge_without_log_probabilities_is_asked_in_words(outputs: Path) -> None:
     replies = {"thing 1,": "m", "thing 2,": "M", "thing 3,": "Both are fine."}
     with fake_server(faults={"no_logprobs": 1.0}, max_faults=99, replies=replies | {"thing": "M"}) as server:
@@ -254,6 +257,7 @@ def test_a_served_model_answers_and_the_cost_of_both_is_told() -> None:
     assert answers_alone.results == done.results
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_one_message_and_leaves_a_failure(outputs: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -118,6 +118,7 @@ def test_two_models_on_everything_each_loaded_once(
     assert {match.a, match.b} == {"good", "poor"}
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_made_again(
     world_files: Path, config: RunConfig, two: tuple[Path, Path], engines: dict[str, list[ScriptedEngine]]
 ) -> None:

@@ -50,6 +50,7 @@ def test_a_program_that_makes_nothing_is_told(full: Any, tmp_path: Path, monkeyp
         figures.write([collect(full.path)], tmp_path / "out", "png")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not any(map(shutil.which, figures._PROGRAMS)), reason="no program makes PNG of SVG here")
 def test_png_has_twice_the_pixels(full: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = dict(list(figures.figures([collect(full.path)]).items())[:1])

@@ -186,6 +186,7 @@ def test_there_are_enough_payloads() -> None:
     assert len({*PAYLOADS}) == len(PAYLOADS) >= 60
 
 
+@pytest.mark.slow
 def test_hostile_words_make_the_same_page_as_harmless_ones(
     hostile: dict[int, str], template: Path, tmp_path: Path
 ) -> None:

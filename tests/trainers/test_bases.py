@@ -166,6 +166,7 @@ def ends(model: Path) -> Any:
     return settings(model, "generation_config.json")["eos_token_id"]
 
 
+@pytest.mark.slow
 def test_all_end_tokens_of_the_base_stay(tmp_path: Path) -> None:
     base = make_model(tmp_path / "base")
     (base / "generation_config.json").write_text(json.dumps({"eos_token_id": [9, 1, 4, -1]}))  # -1 is none
@@ -181,6 +182,7 @@ def test_end_tokens_of_the_model_configuration_stay_where_there_is_no_other(tmp_
     assert ends(first.checkpoint) == [7, 8, 1]
 
 
+@pytest.mark.slow
 def test_an_end_mark_that_is_no_special_token_is_trained_once_and_ends_answers(tmp_path: Path) -> None:
     base = make_model(tmp_path / "base", template=CHATML, plain=("<|im_start|>", "<|im_end|>"))
     tokenizer = load_tokenizer(base)
@@ -266,6 +268,7 @@ def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_code_of_a_model_runs_when_it_is_trusted(remote: Path, tmp_path: Path) -> None:
     (remote / "tok_my.py").write_text(OWN_TOKENIZER)
     named = settings(remote, "tokenizer_config.json")
@@ -356,6 +359,7 @@ def test_a_weight_too_large_for_the_type_is_told(tmp_path: Path) -> None:
         round_weights(model, saved_dtypes("float16", base))
 
 
+@pytest.mark.slow
 def test_killed_before_the_checkpoint_the_rounded_weights_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

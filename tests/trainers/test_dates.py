@@ -45,6 +45,7 @@ def train(base: Path, out: Path, **options: Any) -> Any:
     return train_sft(base, examples(8), CONFIG, out, seed=1, **options)
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_after_midnight(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_clock(monkeypatch, day=3)
     train(base, tmp_path / "undisturbed" / "M1", date="2031-02-03")

@@ -99,6 +99,7 @@ def test_reference_is_the_policy_before_training(undisturbed: Path, policy: Path
         assert [getattr(r, field) for r in kept] == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_loss_is_the_sigmoid_loss_plus_the_weighted_mean_per_chosen_token(policy: Path, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"batch_size": 30, "epochs": 1.0})
     first = train(policy, tmp_path / "train", config).first_step
@@ -109,6 +110,7 @@ def test_loss_is_the_sigmoid_loss_plus_the_weighted_mean_per_chosen_token(policy
     assert first["logps/chosen"] == pytest.approx(sum(logp for logp, _ in chosen) / 30, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_logged_preference_term_is_trls_own_loss(policy: Path, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"nll_weight": 0.0, "epochs": 1.0, "micro_batch_size": 4})
     train(policy, tmp_path / "train", config)
@@ -116,6 +118,7 @@ def test_logged_preference_term_is_trls_own_loss(policy: Path, tmp_path: Path) -
         assert line["loss"] == pytest.approx(line["dpo_loss"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_wrong_reference_is_found_out(policy: Path, tmp_path: Path, undisturbed: Path) -> None:
     """Wrong by as much up as down, so that its mean is right and only the single pairs are not."""
     out = tmp_path / "train"
@@ -131,6 +134,7 @@ def test_a_wrong_reference_is_found_out(policy: Path, tmp_path: Path, undisturbe
         check_first_step(replace(result, first_step={"dpo_loss": math.nan}))
 
 
+@pytest.mark.slow
 def test_dropout_of_the_policy_is_off(policy: Path, tmp_path: Path) -> None:
     """Llama's attention dropout is a number in its configuration, which TRL's own switch does not reach."""
     with_dropout = tmp_path / "M1"
@@ -203,6 +207,7 @@ def test_nothing_to_train_on(policy: Path, tmp_path: Path) -> None:
         train(policy, tmp_path / "b", CONFIG.model_copy(update={"max_length": 4}), n=5)
 
 
+@pytest.mark.slow
 def test_a_pair_over_max_length_is_left_out_and_counted(policy: Path, tmp_path: Path) -> None:
     given = pairs(8)
     long = given[0].model_copy(
@@ -213,6 +218,7 @@ def test_a_pair_over_max_length_is_left_out_and_counted(policy: Path, tmp_path: 
     assert [r.id for r in jsonl.read(tmp_path / "train" / "reference.jsonl", ReferenceLogps)] == [p.id for p in given]
 
 
+@pytest.mark.slow
 def test_pairs_of_equal_tokens_are_left_out_and_counted(policy: Path, tmp_path: Path) -> None:
     given = pairs(8)
     same = given[0].model_copy(update={"prompt_id": "same", "rejected": given[0].chosen})
@@ -246,6 +252,7 @@ def thinking(n: int) -> list[PreferencePair]:
     ]
 
 
+@pytest.mark.slow
 def test_what_is_trained_is_what_was_sampled_also_where_the_template_drops_thinking(tmp_path: Path) -> None:
     base = make_model(tmp_path / "base", template=THINKING)
     tokenizer = load_tokenizer(base)
@@ -313,6 +320,7 @@ def test_a_policy_without_template(tmp_path: Path) -> None:
         train(plain, tmp_path / "train")
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops(policy: Path, tmp_path: Path) -> None:
     wild = CONFIG.model_copy(update={"learning_rate": 1e38, "final_learning_rate": 1e38})
     with pytest.raises(TrainingError, match=r"became (nan|inf) at step \d+"):

@@ -65,6 +65,7 @@ def test_settings_of_accelerate_change_nothing(
     assert weights(other) == weights(plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"RANK": "1"}, {"RANK": None}])
 def test_processes_that_nobody_started_are_not_waited_for(
     left: None, changes: dict[str, str | None], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -97,6 +98,7 @@ def seed_data(folder: Path) -> list[str]:
     return [f"seeds.ift={folder / 'ift.jsonl'}", f"seeds.eft={folder / 'eft.jsonl'}", "seeds.exclude=null"]
 
 
+@pytest.mark.slow
 def test_a_run_takes_no_notice_of_what_a_launcher_left_and_says_so(
     left: None, tiny_model: Path, tmp_path: Path
 ) -> None:

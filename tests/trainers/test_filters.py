@@ -181,6 +181,7 @@ def test_rouge_l_equals_the_reference_library() -> None:
         assert rouge_l(a, b) == pytest.approx(scorer.score(a, b)["rougeL"].fmeasure), (a, b)
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(st.lists(SENTENCES, max_size=12), SENTENCES, st.sampled_from([0.3, 0.5, 0.7, 0.9, 1.0]))
 def test_similarity_search_equals_comparing_with_all(seen: list[str], text: str, limit: float) -> None:

@@ -120,6 +120,7 @@ def test_on_a_cpu_dropout_costs_memory_and_the_libraries_count() -> None:
     assert sft.settings == ("sft.dropout=0",)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     d=st.sampled_from([SMALL, LLAMA_8B]),

@@ -128,6 +128,7 @@ def distance(a: list[float], b: list[float]) -> float:
 # --- where it starts, and what it learns
 
 
+@pytest.mark.slow
 def test_two_rounds_start_from_their_parents(taught: dict[str, Taught], tmp_path: Path) -> None:
     first = taught["lora"].result
     assert first.final_loss < first.first_loss - 0.1
@@ -143,6 +144,7 @@ def test_two_rounds_start_from_their_parents(taught: dict[str, Taught], tmp_path
         parent = result.checkpoint
 
 
+@pytest.mark.slow
 def test_the_first_loss_is_that_of_full_training(taught: dict[str, Taught]) -> None:
     adapted, full = taught["lora"], taught["full"]
     assert adapted.result.first_loss == pytest.approx(full.result.first_loss, abs=1e-6)
@@ -157,6 +159,7 @@ def test_only_the_adapted_layers_change(base: Path, tmp_path: Path) -> None:
     assert changed == {f"model.layers.{i}.self_attn.{kind}_proj.weight" for i in (0, 1) for kind in "qv"}
 
 
+@pytest.mark.slow
 def test_what_is_trained_and_saved_is_small(base: Path, taught: dict[str, Taught]) -> None:
     card = read_card(taught["lora"].result.checkpoint)
     assert card is not None
@@ -198,6 +201,7 @@ def test_autocast_does_not_blur_what_merging_changes(base: Path, tmp_path: Path)
     assert card.lora["merge_logit_change"] < 1e-4
 
 
+@pytest.mark.slow
 def test_saving_and_loading_changes_nothing(base: Path, taught: dict[str, Taught]) -> None:
     merged = taught["lora"].merged
     assert logit_probe(taught["lora"].result.checkpoint) == merged
@@ -215,6 +219,7 @@ def test_a_merge_that_changes_the_model_stops_the_run(
     assert not (tmp_path / "M1" / "checkpoint").exists()
 
 
+@pytest.mark.slow
 def test_a_bfloat16_base_stays_so_under_a_float32_adapter(tmp_path: Path) -> None:
     half = make_model(tmp_path / "half", dtype="bfloat16", initializer_range=0.2)
     seen: dict[str, set[str]] = {}
@@ -244,6 +249,7 @@ def test_save_dtype_keeps_what_the_adapter_adds_to_a_bfloat16_base(tmp_path: Pat
     assert not after.equal(after.bfloat16().float())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["GPT2", "Mixtral"])
 def test_other_architectures(architecture: str, tmp_path: Path) -> None:
     """GPT-2 keeps its matrices transposed; a mixture's experts are one tensor, of which peft drops nothing."""
@@ -301,12 +307,14 @@ def test_a_stacked_round_starts_from_its_parent_and_learns(stacked: Path) -> Non
     assert distance(probes[1], probes[2]) > 1e-2
 
 
+@pytest.mark.slow
 def test_stacked_and_merged_are_the_same_after_one_round(stacked: Path, base: Path, tmp_path: Path) -> None:
     merged = train("sft", base, tmp_path / "M1", LORA.model_copy(update={"dropout": 0.0}))
     assert distance(logit_probe(merged.checkpoint), logit_probe(stacked / "M1" / "checkpoint")) <= 1e-5
     assert log(tmp_path / "M1") == log(stacked / "M1")
 
 
+@pytest.mark.slow
 def test_an_adapter_is_merged_where_it_is_not_trained_on(stacked: Path, tmp_path: Path) -> None:
     parent = stacked / "M1" / "checkpoint"
     for name, lora in (("full", None), ("lora", LORA)):
@@ -316,6 +324,7 @@ def test_an_adapter_is_merged_where_it_is_not_trained_on(stacked: Path, tmp_path
         assert result.first_step["logps/chosen"] == pytest.approx(log(stacked / "M2")[0]["logps/chosen"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_a_stacked_round_ends_the_same(stacked: Path, tmp_path: Path) -> None:
     def kill(progress: TrainProgress) -> None:
         if progress.step == 3:
@@ -343,6 +352,7 @@ def test_another_adapter_cannot_be_trained_on(
         train("dpo", stacked / "M1" / "checkpoint", tmp_path / "M2", STACKED.model_copy(update=changes))
 
 
+@pytest.mark.slow
 def test_an_adapter_of_few_layers_is_not_all_linear(base: Path, tmp_path: Path) -> None:
     few = train("sft", base, tmp_path / "M1", STACKED.model_copy(update={"targets": ("q_proj",)})).checkpoint
     with pytest.raises(TrainingError, match="some-linear"):
@@ -394,6 +404,7 @@ def test_killed_and_resumed_it_ends_the_same(undisturbed: Any, base: Path, step:
     assert contents(out) == contents(other)
 
 
+@pytest.mark.slow
 def test_killed_before_the_checkpoint_it_ends_the_same(
     undisturbed: Any, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,7 @@ def test_it_begins_at_its_known_value_and_is_the_same_however_split(name: str, b
         assert second["preference_loss"] == pytest.approx(second["loss"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_another_than_it_is_called_is_found_out(base: Path, tmp_path: Path) -> None:
     config = config_of("ipo")
     result = train_dpo(base, pairs(8), config, tmp_path / "train", seed=5)

@@ -171,6 +171,7 @@ def test_a_resumed_stage_tells_no_rate(tmp_path: Path) -> None:
     assert stage(make_plan(run, until="M3"), "M3/candidates").seconds is None
 
 
+@pytest.mark.slow
 def test_runs_beside_it_and_the_embedded_base_tell_rates(tmp_path: Path) -> None:
     first = RunDir.create(tmp_path / "a", config(tmp_path))
     done(first, "M2/candidates", seconds=40, completions=400, distinct=400)
@@ -204,6 +205,7 @@ MEASURED = {
 }
 
 
+@pytest.mark.slow
 def test_the_first_run_of_the_micro_recipe_takes_about_what_is_said_before_it(tmp_path: Path) -> None:
     plan = make_plan(RunDir(tmp_path / "run", recipes.load("micro-plain", ["with_baseline=true"])), until="M3")
     said = {s.name: s.seconds or 0.0 for s in plan.stages}

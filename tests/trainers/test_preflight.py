@@ -124,6 +124,7 @@ def test_a_model_that_sees_later_tokens_is_refused(tmp_path: Path) -> None:
     assert text.startswith("BertLMHeadModel sees later tokens")
 
 
+@pytest.mark.slow
 def test_what_a_library_cannot_do_becomes_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("The size of tensor a (44) must match\nthe size of tensor b (60)")
@@ -136,6 +137,7 @@ def test_what_a_library_cannot_do_becomes_a_sentence(tmp_path: Path, monkeypatch
     assert [p.name for p in tmp_path.iterdir()] == ["base"]
 
 
+@pytest.mark.slow
 def test_an_interruption_stops_it_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -171,6 +173,7 @@ def test_a_cache_that_does_not_suit_the_model_is_refused(tmp_path: Path, monkeyp
     assert refusals(fly(base, tmp_path, "engine.dtype=bfloat16")) == []
 
 
+@pytest.mark.slow
 def test_training_that_changes_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainers.preflight._RATE", 1e-30)
     (text,) = refusals(fly(small.make("llama", tmp_path / "base"), tmp_path))
@@ -240,6 +243,7 @@ def test_a_run_keeps_what_was_found_and_is_not_examined_twice(tmp_path: Path, fl
     assert (run.path / "check.json").read_bytes() == kept
 
 
+@pytest.mark.slow
 def test_a_run_knows_its_size_without_counting_again(tmp_path: Path, flights: list[Path]) -> None:
     base = small.make("llama", tmp_path / "base")
     run = RunDir.create(tmp_path / "run", configured(base))

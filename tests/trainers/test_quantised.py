@@ -118,6 +118,7 @@ def test_answers_do_not_depend_on_the_batch(base: Path, kind: Quantize) -> None:
     assert held == pytest.approx(quantised(d, 4, BYTES[kind]), rel=0.02)
 
 
+@pytest.mark.slow
 def test_an_adapter_stays_beside_quantised_weights(base: Path, tmp_path: Path) -> None:
     made = train_sft(base, examples(16), SFT, tmp_path / "M1", seed=1, lora=lora("nf4", merge=False)).checkpoint
     loaded = load_model(EngineConfig(quantize="nf4"), made).model

@@ -113,6 +113,7 @@ def test_alone_the_pairs_carry_no_loss(policy: Path, tmp_path: Path) -> None:
     assert one.steps == 8
 
 
+@pytest.mark.slow
 def test_without_a_rehearsal_the_plan_of_a_training_is_as_it_was(
     policy: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_training_with_other_judgments_is_another(policy: Path, undisturbed: P
         train(policy, undisturbed, rehearsal=others)
 
 
+@pytest.mark.slow
 def test_judgments_that_are_too_long_are_left_out(policy: Path, tmp_path: Path) -> None:
     long = examples(1)[0].model_copy(update={"id": "long", "prompt": examples(1)[0].prompt * 20})
     with_long = Rehearsal((*examples(13), long), GIVEN.config)

@@ -36,6 +36,7 @@ def test_the_same_ids_whatever_is_rendered_at_once(tiny_model: Path, monkeypatch
     assert [pair.id for pair in whole] == [p.id for p in given]
 
 
+@pytest.mark.slow
 def test_a_pair_takes_little_memory(tiny_model: Path) -> None:
     """It was 40 bytes a token and more, and the tokenizer's own records of all texts at once."""
     tokenizer, given = load_tokenizer(tiny_model), pairs(3000)

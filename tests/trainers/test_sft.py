@@ -115,6 +115,7 @@ def test_what_a_template_puts_behind_the_end_token_is_not_trained(tmp_path: Path
     assert tokenizer.decode(turn.completion) == "The apple is here.<|end|>"
 
 
+@pytest.mark.slow
 def test_first_loss_is_the_mean_over_the_completion_tokens(tiny_model: Path, undisturbed: Path) -> None:
     """Computed once more with plain transformers, from the texts of the first batch."""
     import torch
@@ -169,6 +170,7 @@ def test_checkpoint_is_whole_and_says_nothing_of_the_machine(undisturbed: Path, 
     assert config["use_cache"] is True
 
 
+@pytest.mark.slow
 def test_examples_over_max_length_are_left_out_and_counted(tiny_model: Path, tmp_path: Path) -> None:
     given = examples(10)
     long = Example(id="long", prompt=given[0].prompt, completion=(Message(role="assistant", content="x " * 80),))
@@ -181,6 +183,7 @@ def test_examples_over_max_length_are_left_out_and_counted(tiny_model: Path, tmp
     ).read_bytes()
 
 
+@pytest.mark.slow
 def test_memory_is_given_back(undisturbed: Path, tiny_model: Path, tmp_path: Path) -> None:
     from transformers import LlamaForCausalLM
 
@@ -190,6 +193,7 @@ def test_memory_is_given_back(undisturbed: Path, tiny_model: Path, tmp_path: Pat
     assert sum(type(o) is LlamaForCausalLM for o in gc.get_objects()) == before
 
 
+@pytest.mark.slow
 def test_no_connection_is_opened(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path) -> None:
     """TRL would report each training to its makers."""
     import huggingface_hub.utils._telemetry as telemetry
@@ -293,6 +297,7 @@ def test_a_damaged_state_is_not_used(undisturbed: Path, tiny_model: Path, tmp_pa
     assert contents(out) == contents(undisturbed)
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_equals_undisturbed(undisturbed: Path, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "train"
 
@@ -310,6 +315,7 @@ def test_interrupted_and_resumed_equals_undisturbed(undisturbed: Path, tiny_mode
     assert contents(out) == contents(undisturbed)
 
 
+@pytest.mark.slow
 def test_saved_states_hold_no_pickled_arguments(tiny_model: Path, tmp_path: Path) -> None:
     def interrupt(now: TrainProgress) -> None:
         raise KeyboardInterrupt
@@ -404,12 +410,14 @@ def test_a_base_that_lacks_weights_is_not_trained_from_random_ones(tiny_model: P
     assert not (tmp_path / "train" / "checkpoint").exists()
 
 
+@pytest.mark.slow
 def test_a_base_without_template_gets_the_default_one(tmp_path: Path) -> None:
     base = make_model(tmp_path / "plain", template=None)
     result = train(base, tmp_path / "train", n=8)
     assert (result.checkpoint / "chat_template.jinja").read_text() == PLAIN_TEMPLATE
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("SRBENCH_DATA_DIR" not in os.environ, reason="needs the data directory")
 def test_stories260k(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
@@ -422,6 +430,7 @@ def test_stories260k(tmp_path: Path) -> None:
     assert tokenizer.pad_token_id == tokenizer.eos_token_id == 2
 
 
+@pytest.mark.slow
 def test_an_example_beyond_the_models_positions_is_left_out(tiny_model: Path, tmp_path: Path) -> None:
     base = tmp_path / "base"
     shutil.copytree(tiny_model, base)

@@ -209,6 +209,7 @@ def test_what_a_tracker_keeps_is_there_on_the_next_call(
     assert recorder.places[1].kept == {"id": recorder.places[0].id, "mlflow": "r-1"}
 
 
+@pytest.mark.slow
 def test_each_training_of_a_run_is_told_where_it_belongs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
 

@@ -120,6 +120,7 @@ def test_installed_configs() -> None:
         load_annotator("alpaca_eval_gpt4_turbo_fn")
 
 
+@pytest.mark.slow
 def test_alpaca_eval_is_not_imported() -> None:
     code = (
         "import sys; from leaderboards.alpaca_eval.annotators import load_annotator;"

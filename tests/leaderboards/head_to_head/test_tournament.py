@@ -60,6 +60,7 @@ def matches(world_files: Path, config: RunConfig, tmp_path: Path) -> HeadToHead:
     return HeadToHead(tmp_path / "run", Setting(config, judge=ORACLE))
 
 
+@pytest.mark.slow
 def test_all_pairs_of_those_who_answered(matches: HeadToHead, said: Listener, skilled: Skilled) -> None:
     for name, share in (("M2", 1.0), ("M0", 0.0)):
         matches.answer(model(name, skilled(share)), said)

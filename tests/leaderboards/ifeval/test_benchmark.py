@@ -207,6 +207,7 @@ def test_missing_data_name_the_command(tmp_path: Path) -> None:
     assert isinstance(open_benchmark("ifeval"), IfEval)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("SRBENCH_DATA_DIR" not in os.environ, reason="needs the real data")
 def test_the_real_prompts_are_all_understood(tmp_path: Path) -> None:
     real = DataDir(Path(os.environ["SRBENCH_DATA_DIR"]))

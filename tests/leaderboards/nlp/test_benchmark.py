@@ -254,6 +254,7 @@ def test_an_engine_without_a_model_is_refused_with_the_way_out(skilled: Any, tmp
         MicroNlp().run(subject(setting(), tmp_path, skilled(0.5)))
 
 
+@pytest.mark.slow
 def test_batches_of_any_size_give_the_same_numbers(micro_engine: Any, tmp_path: Path) -> None:
     from leaderboards.nlp.model import LocalModel, evaluate_task
 

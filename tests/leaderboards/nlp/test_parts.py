@@ -195,6 +195,7 @@ def test_the_strict_form_of_a_fact_and_the_flexible_one() -> None:
         assert first_value_asked_for([[text, text]], [{"answer": answer}]) == [[flexible, flexible]], text
 
 
+@pytest.mark.slow
 def test_identity_and_plan_need_neither_lm_eval_nor_torch() -> None:
     code = (
         "import sys; from leaderboards.nlp.benchmark import MicroNlp; from leaderboards.base import Setting;"

@@ -127,6 +127,7 @@ def test_it_is_loaded_again_while_it_runs(page: Page, server: Server) -> None:
     assert page.locator("#again").count() == 0  # of a run that is done nothing changes
 
 
+@pytest.mark.slow
 def test_hostile_names_are_text(page: Page) -> None:
     assert HOSTILE in page.inner_text("table.board")
     page.locator("table.board a:visible", has_text="high").first.click()

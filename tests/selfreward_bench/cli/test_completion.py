@@ -75,6 +75,7 @@ def test_models_of_runs_and_directories_on_the_way() -> None:
     assert completion.models("openai:x") == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("runs")
 def test_bash_gets_the_last_piece_alone() -> None:
     assert offered("bash", "srbench eval --checkpoint runs/fi") == ["runs/first:M0", "runs/first:M1"]

@@ -180,6 +180,7 @@ def test_ray_submits_again_what_was_lost(stand_ins: Path) -> None:
     assert stand_ins.read_text().count("ray job submit") == 1
 
 
+@pytest.mark.slow
 def test_the_slurm_driver_hears_of_the_end_once(stand_ins: Path, tmp_path: Path) -> None:
     """SLURM tells the batch script alone; the driver has to save its state and is waited for."""
     mark = tmp_path / "saved"

@@ -219,6 +219,7 @@ def test_a_dry_run_of_an_unknown_base_still_shows_the_plan(cli: Cli, seed_data: 
     assert "Memory, tokens and disk are not told: Model 'some/model'" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_dry_run_that_does_not_fit_is_told_and_no_failure(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "find_machine", lambda _: Machine("gpu", 2**20, 1, "free now on this machine's GPU"))
     cli("init", "a", "--recipe", "micro-fast")

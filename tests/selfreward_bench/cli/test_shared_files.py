@@ -29,6 +29,7 @@ def mounts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     return lines
 
 
+@pytest.mark.slow
 def test_a_file_system_that_will_do(tmp_path: Path, mounts: list[str]) -> None:
     findings = found(tmp_path / "runs" / "to-be-made")
     assert {what: f.state for what, f in findings.items() if what != "Ray"} == dict.fromkeys(
@@ -106,6 +107,7 @@ def test_a_sync_that_is_refused(tmp_path: Path, mounts: list[str], monkeypatch: 
     assert "Invalid argument" in found(tmp_path)["shared files"].detail
 
 
+@pytest.mark.slow
 def test_slow_syncs_and_a_clock_that_is_off(tmp_path: Path, mounts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     sync = os.fsync
 
@@ -131,6 +133,7 @@ def test_a_directory_that_cannot_be_written(tmp_path: Path, mounts: list[str], m
     assert "permission is denied" in found(tmp_path)["shared files"].detail
 
 
+@pytest.mark.slow
 def test_the_command(cli: Cli, tmp_path: Path, mounts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnosis, "CHECKS", ())
     result = cli("doctor", "--cluster", tmp_path)

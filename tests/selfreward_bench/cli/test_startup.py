@@ -76,6 +76,7 @@ print("MODULES", *sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_looking_at_runs_loads_nothing_heavy(two_results: Path) -> None:
     done = python("-c", _VIEWED.format(root=str(two_results.parent)))
     assert done.returncode == 0, done.stderr

@@ -115,6 +115,7 @@ def test_the_same_call_gives_the_same_texts_in_any_order(engine: Any) -> None:
     assert [c for batch in engine.generate(items) for c in batch] == first
 
 
+@pytest.mark.slow
 def test_texts_do_not_depend_on_the_batch(engine: Any, engine_of: Callable[..., Any]) -> None:
     items = requests(40, n=5, seeds=(1, 2, 3, 4, 5), max_new_tokens=12)
     large = answers(engine, items)
@@ -353,6 +354,7 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch, rows: int) -> list[int]:
     return attempts
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_the_memory_is_halved(
     engine_of: Callable[..., Any], build_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

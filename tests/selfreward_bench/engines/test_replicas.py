@@ -124,6 +124,7 @@ def test_a_local_ray_is_told_to_stay_alone_before_it_is_imported(monkeypatch: py
     assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
 
 
+@pytest.mark.slow
 def test_closing_ends_replicas_and_the_ray_that_was_started(ray: Any) -> None:
     opened = open_engine(SMALL, MICRO, cluster=TWO)
     options = ray.STATE["options"]
@@ -172,6 +173,7 @@ def test_what_a_replica_fails_of_is_told(
         list(open_engine(SMALL, MICRO, cluster=TWO).generate(ANSWERS))
 
 
+@pytest.mark.slow
 def test_replicas_with_other_versions_are_refused(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     count = iter(range(100))
     version = actors.metadata.version
@@ -207,12 +209,14 @@ def test_a_cluster_that_is_not_there_is_told(ray: Any, monkeypatch: pytest.Monke
         open_engine(SMALL, MICRO, cluster=ClusterConfig(address="nobody:1"))
 
 
+@pytest.mark.slow
 def test_a_ray_that_is_connected_already_stays(ray: Any) -> None:
     ray.init(address="auto")
     open_engine(SMALL, MICRO, cluster=TWO).close()
     assert ray.is_initialized()
 
 
+@pytest.mark.slow
 def test_a_closed_engine_says_so(ray: Any) -> None:
     opened = open_engine(SMALL, MICRO, cluster=TWO)
     opened.close()

@@ -100,6 +100,7 @@ HOSTILE = [
 injections = st.lists(st.sampled_from(HOSTILE) | st.text(max_size=4), max_size=20).map("".join)
 
 
+@pytest.mark.slow
 @given(injections, injections)
 def test_a_response_cannot_leave_its_fence(instruction: str, response: str) -> None:
     """What the judge is told after the response is the template's own end, behind the only closing tag."""

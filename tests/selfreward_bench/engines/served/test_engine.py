@@ -158,6 +158,7 @@ def test_the_key_is_sent_and_shown_nowhere(
 # --- faults
 
 
+@pytest.mark.slow
 def test_with_faults_all_finish_with_the_same_results_and_nothing_is_asked_again(tmp_path: Path) -> None:
     requests = judgments(805)
     stores = [ResponseStore(tmp_path / f"{name}.sqlite") for name in ("calm", "rough")]
@@ -178,6 +179,7 @@ def test_with_faults_all_finish_with_the_same_results_and_nothing_is_asked_again
         store.close()
 
 
+@pytest.mark.slow
 def test_a_hanging_server_is_asked_again(store: ResponseStore) -> None:
     limits = Limits(backoff=0.01, read_timeout=0.4, total_timeout=5)
     with fake_server(faults={"hang": 1.0}, max_faults=1, hang_seconds=30) as server:
@@ -188,6 +190,7 @@ def test_a_hanging_server_is_asked_again(store: ResponseStore) -> None:
         assert len(judged(engine, judgments(5))) == 5
 
 
+@pytest.mark.slow
 def test_retry_after_is_honoured_in_seconds_and_as_a_date_and_bounded(store: ResponseStore) -> None:
     assert parse_retry_after(formatdate(time.time() + 30, usegmt=True), 60) == pytest.approx(29.5, abs=1)
     assert parse_retry_after(formatdate(time.time() - 30, usegmt=True), 60) == 0
@@ -312,6 +315,7 @@ def test_equal_requests_are_asked_once(store: ResponseStore) -> None:
     assert set(found) == {"a", "b", "c"}
 
 
+@pytest.mark.slow
 def test_refused_cut_and_missing_answers_are_told_apart(store: ResponseStore) -> None:
     for kind in ("filtered", "refusal", "length", "null"):
         with fake_server(faults={kind: 1.0}, max_faults=99) as server:
@@ -485,6 +489,7 @@ def test_a_store_that_cannot_be_written_stops_the_call(store: ResponseStore, mon
         assert len(server.stats()["requests"]) < 100
 
 
+@pytest.mark.slow
 def test_closing_the_iterator_early_loses_nothing_that_was_yielded_or_is_stored(store: ResponseStore) -> None:
     requests = judgments(300)  # not all answered before it is closed
     with fake_server(latency=0.02) as server:

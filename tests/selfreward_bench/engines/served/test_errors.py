@@ -94,6 +94,7 @@ def test_what_is_known(
     assert message[:20] in said.words or form in ("gateway", "inner") or not message
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(
     known=st.sampled_from(KNOWN),

@@ -153,6 +153,7 @@ def test_no_key_goes_in_the_clear_through_a_proxy(tmp_path: Path, monkeypatch: p
 # --- a server that repeats the key
 
 
+@pytest.mark.slow
 def test_a_server_that_repeats_the_key_leaves_it_nowhere(
     store: ResponseStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -507,6 +507,7 @@ class Window:
         return said("fine")
 
 
+@pytest.mark.slow
 def test_80_calls_at_30_a_minute_end_80_of_80(store: ResponseStore) -> None:
     """A minute takes 1 s here, and so does everything that waits: a sixtieth of what it is by default."""
     usual = Limits()
@@ -532,6 +533,7 @@ def test_a_server_that_lets_nothing_through_is_told_in_time(store: ResponseStore
         assert len(server.asked) < 60
 
 
+@pytest.mark.slow
 def test_a_refusal_halves_the_turns_and_each_round_of_answers_adds_one() -> None:
     async def turns(pace: Pace) -> int:
         """How many are given at once, when no pause is left; all are ended again."""
@@ -563,6 +565,7 @@ def test_a_refusal_halves_the_turns_and_each_round_of_answers_adds_one() -> None
     assert asyncio.run(course()) == [16, 8, 9, 16]
 
 
+@pytest.mark.slow
 def test_fewer_calls_are_under_way_after_a_refusal(store: ResponseStore) -> None:
     under_way, most, lock = [0], Counter[str](), threading.Lock()
 

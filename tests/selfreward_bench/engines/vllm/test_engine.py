@@ -57,6 +57,7 @@ def by_sample(engine: Engine, requests: list[GenerationRequest]) -> dict[tuple[s
     return {(c.prompt_id, c.index): c for batch in engine.generate(requests) for c in batch}
 
 
+@pytest.mark.slow
 def test_completions_are_those_of_the_own_engine(engine: Engine, own: Engine) -> None:
     """Text, tokens counted, reason and seed: prompts, end tokens, stop strings and prefixes are srbench's."""
     requests = [
@@ -107,6 +108,7 @@ def test_grades_are_one_call_and_of_an_older_server_one_call_each(engine: Engine
     assert old.logprobs == pytest.approx(new.logprobs, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_batch_is_asked_whole_or_not_at_all(server: StandIn, model: Model) -> None:
     engine = open_engine(EngineConfig(kind="vllm", urls=(server.url,), tokens_per_batch=100), MICRO)
     requests = [request(f"q{i}") for i in range(5)]
@@ -129,6 +131,7 @@ def test_what_does_not_fit_the_servers_context_is_too_long(model: Model) -> None
         engine.close()
 
 
+@pytest.mark.slow
 def test_several_servers_share_the_requests_by_their_ids(model: Model) -> None:
     with stand_in(model, MICRO) as first, stand_in(model, MICRO) as second:
         engine = open_engine(EngineConfig(kind="vllm", urls=(first.url, second.url)), MICRO)
@@ -142,6 +145,7 @@ def test_several_servers_share_the_requests_by_their_ids(model: Model) -> None:
         engine.close()
 
 
+@pytest.mark.slow
 def test_servers_of_other_versions_or_models_are_refused(model: Model, tmp_path: Path) -> None:
     with stand_in(model, MICRO) as first, stand_in(model, MICRO) as second, stand_in(model, tmp_path) as other:
         second.version = "0.31.0"
