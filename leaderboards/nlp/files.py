@@ -61,6 +61,7 @@ def outcome(path: Path) -> Outcome:
     summary = read_summary(file)
     if not any(v is not None for task in summary.tasks.values() for v in task.metrics.values()):
         raise DataError(f"{file} holds no numbers of lm-eval. Name the results file that lm_eval wrote.")
+    _refuse_percentages(file, summary)
     samples, notes = sample_files(file, summary.tasks)
     leaves = []
     for task, numbers in summary.tasks.items():
@@ -78,6 +79,16 @@ def outcome(path: Path) -> Outcome:
         shown=found.shown,
         notes=notes,
     )
+
+
+def _refuse_percentages(file: Path, summary: Summary) -> None:
+    for task, numbers in summary.tasks.items():
+        for key, value in numbers.metrics.items():
+            if value is not None and not 0 <= value <= 1 and key.partition(",")[0] in _MEANS:
+                raise DataError(
+                    f"{file}: {key!r} of {task!r} is {value:g}, and lm_eval writes the share of right answers, from 0 "
+                    "to 1. Write percentages as shares."
+                )
 
 
 def _results(path: Path) -> Path:

@@ -165,6 +165,8 @@ def test_of_several_results_one_must_be_named(tmp_path: Path) -> None:
         ('{"results": {"a": {"alias": "a", "acc_stderr,none": 1, "acc,none": "N/A"}}, "configs": 3}', "no numbers"),
         ('{"results": {"a": {"acc,none": NaN}}}', "no numbers"),
         (f'{{"results": {{"a": {{"acc,none": {10**400}}}}}}}', "no numbers"),
+        ('{"results": {"a": {"acc,none": 50.0}}}', "'acc,none' of 'a' is 50, and .* Write percentages as shares"),
+        ('{"results": {"a": {"acc_norm": -0.1}}}', "'acc_norm,none' of 'a' is -0.1"),
     ],
 )
 def test_files_that_cannot_be_used(tmp_path: Path, content: str, problem: str) -> None:
