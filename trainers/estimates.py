@@ -7,6 +7,7 @@ was measured for it (perf/RESULTS.md). Nothing else is guessed: for another mode
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -67,7 +68,10 @@ def token_counts(run: RunDir, own: OwnRates) -> dict[str, Rate]:
 def _finished(run: RunDir, own: OwnRates) -> list[tuple[str, Mapping[str, float]]]:
     """What finished stages tell, of the run itself and then of its neighbours."""
     sources = [("this run's finished stages", own(run))]
-    return sources + [(str(other.path), own(other)) for other in _neighbours(run)]
+    for other in _neighbours(run):
+        with suppress(SrbenchError):  # one that is damaged tells nothing
+            sources.append((str(other.path), own(other)))
+    return sources
 
 
 def _first(sources: Iterable[tuple[str, Mapping[str, float]]]) -> dict[str, Rate]:

@@ -17,12 +17,14 @@ from selfreward_bench.errors import ConfigError, IncompatibleRunError
 from selfreward_bench.storage.files import os_errors, write_atomic
 from selfreward_bench.storage.origin import RECORD, Fork
 from selfreward_bench.storage.rundir import RunDir, hash_file
+from trainers.examination import CHECK_FILE
 from trainers.iteration import check_stages, first_change
 from trainers.stages import StageSpec, stages
 
 __all__ = ["fork"]
 
 _BASE: Final = "M0"
+_EVALUATED: Final = "eval"  # its files grow where an evaluation goes on
 _LINKED_BYTES: Final = 2**20  # larger files are linked, not copied: nothing writes into a file of a finished stage
 
 
@@ -40,14 +42,18 @@ def fork(run: RunDir, path: Path, config: RunConfig, changes: Mapping[str, tuple
     Raises:
         UnknownNameError: a run has no such stage.
         ConfigError: the changes touch a stage before ``at``, or nothing would be kept.
-        IncompatibleRunError: something is at ``path`` already.
+        IncompatibleRunError: something is at ``path`` already, or what would be kept was changed since it was made.
         DataError: the operating system refuses.
     """
-    at = at or first_change(RunDir(run.path, config))
+    if run.path.resolve() in path.resolve().parents:
+        raise ConfigError(f"{path} is inside the run {run.path}. Make the new run beside it.")
+    changed = RunDir(run.path, config)
+    at = at or _first_change(run, changed)
     if at is None:
         raise ConfigError("The new settings touch no stage of the run. Change something, or say where: --from STAGE.")
+    _check_own(run, at)
     try:
-        check_stages(RunDir(run.path, config), at)
+        check_stages(changed, at)
     except IncompatibleRunError as error:
         told = str(error).partition("\nRestore that")[0]
         raise ConfigError(
@@ -68,10 +74,38 @@ def fork(run: RunDir, path: Path, config: RunConfig, changes: Mapping[str, tuple
     with made.lock():
         write_atomic(path / RECORD, (record.model_dump_json(indent=2) + "\n").encode())
         if config.base == run.config.base:
-            _take(run.path, path, Path(_BASE, "eval"))
+            _take(run.path, path, Path(_BASE, _EVALUATED))
+            _take(run.path, path, Path(CHECK_FILE))  # counts where the settings that it depends on are the same
         for spec in kept:
             _take_stage(run, made, spec)
     return record
+
+
+def _first_change(run: RunDir, changed: RunDir) -> str | None:
+    """The first stage that the new settings touch, or that is not made yet.
+
+    Raises:
+        IncompatibleRunError: a stage does not fit the run's own settings either.
+    """
+    at = first_change(changed)
+    if at is None or not run.finished_stage(at):
+        return at
+    names = [spec.name for spec in stages(changed.config)]
+    following = next(iter(names[names.index(at) + 1 :]), None)
+    if following is None:
+        return at
+    _check_own(run, following)
+    try:
+        check_stages(changed, following)
+    except IncompatibleRunError:
+        return at
+    return following  # the model's record alone is not written yet
+
+
+def _check_own(run: RunDir, before: str) -> None:
+    """Whether what stands before a stage is as the run left it."""
+    if before in (spec.name for spec in stages(run.config)):
+        check_stages(run, before)
 
 
 def _finished_before(run: RunDir, config: RunConfig, at: str) -> Iterator[StageSpec]:
@@ -101,7 +135,7 @@ def _take(source: Path, target: Path, path: Path) -> None:
         place = target / file.relative_to(source)
         with os_errors(place, "write"):
             place.parent.mkdir(parents=True, exist_ok=True)
-            if file.stat().st_size < _LINKED_BYTES or not _linked(file, place):
+            if file.stat().st_size < _LINKED_BYTES or _EVALUATED in path.parts or not _linked(file, place):
                 shutil.copyfile(file, place)
 
 

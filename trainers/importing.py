@@ -53,7 +53,7 @@ class Imported:
     Attributes:
         container, shape: what it was recognised as.
         digest: see ``Table.digest``.
-        unused: columns that no shape has, of those declared or in the first rows.
+        unused: columns that were not looked at, of those declared or in the first rows.
         records: of the class that the purpose calls for.
         n_rows: rows that were read (trees, of Open Assistant).
         bad: rows that cannot be used, by reason; ``places`` names the first few of each.
@@ -133,7 +133,7 @@ def load(
     chosen = _shape(table, first, purpose, shape)
     columns = dict.fromkeys([*table.columns, *(name for row in first for name in row.values)])
     found = Imported(table.container, chosen.name if chosen else OWN, table.digest())
-    found.unused = tuple(name for name in columns if name not in shapes.COLUMNS)
+    looked_at: set[str] = set()
     if chosen is None:
         found.records = packed(islice(_own_records(table, purpose), limit))
         found.n_rows = len(found.records)
@@ -144,8 +144,10 @@ def load(
         raise DataError(_other_purpose(table.name, chosen, purpose))
     if chosen.name in _OASST_SHAPES:
         found.records = _read_trees(table, purpose, found, limit)
+        looked_at.update(shapes.COLUMNS)
     else:
-        found.records = _read_items(table, chosen, purpose, found, limit)
+        found.records = _read_items(table, chosen, purpose, found, limit, looked_at)
+    found.unused = tuple(name for name in columns if name not in looked_at)
     if found.n_bad > _MAX_BAD * found.n_rows and not skip_bad:
         raise DataError(
             f"{table.name}: {found.n_bad:,} of {found.n_rows:,} rows (shape {found.shape}) cannot be used as "
@@ -244,7 +246,25 @@ def _read_trees(table: Table, purpose: Purpose, found: Imported, limit: int | No
 # --- other shapes
 
 
-def _read_items(table: Table, shape: Shape, purpose: Purpose, found: Imported, limit: int | None) -> list[Loaded]:
+class _Watched(dict[str, Any]):
+    """A row that writes down which of its columns are read."""
+
+    def __init__(self, values: dict[str, Any], looked_at: set[str]) -> None:
+        super().__init__(values)
+        self._looked_at = looked_at
+
+    def __getitem__(self, name: str) -> Any:
+        self._looked_at.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self._looked_at.add(name)
+        return super().get(name, default)
+
+
+def _read_items(
+    table: Table, shape: Shape, purpose: Purpose, found: Imported, limit: int | None, looked_at: set[str]
+) -> list[Loaded]:
     items: list[Item] = []
     for row in table.rows():
         found.n_rows += 1
@@ -254,7 +274,7 @@ def _read_items(table: Table, shape: Shape, purpose: Purpose, found: Imported, l
             found.count_bad("cannot be read", f"{place} ({row.fault[:_SHOWN_FAULT]})")
             continue
         try:
-            items += [_checked(item, purpose) for item in shape.items(row.values)]
+            items += [_checked(item, purpose) for item in shape.items(_Watched(row.values, looked_at))]
         except UnfitRow as unfit:
             found.count_bad(str(unfit), place)
         if limit is not None and len(items) >= limit:

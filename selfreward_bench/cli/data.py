@@ -87,8 +87,8 @@ def import_(
     found = importing.load(file, wanted, shape=shape, limit=limit, skip_bad=skip_bad)
     say(describe(file, found, wanted))
     if out is None:
-        setting = "exclude" if wanted == "prompts" else wanted
-        say(f"Nothing was written. Add --out FILE.jsonl, or use it as it is: seeds.{setting}={file}")
+        setting = f"prompts.writer={file} or seeds.exclude" if wanted == "prompts" else f"seeds.{wanted}"
+        say(f"Nothing was written. Add --out FILE.jsonl, or use it as it is: {setting}={file}")
     else:
         jsonl.write(out, found.records)
         say(f"Written: {out} ({len(found.records):,} records).")

@@ -22,7 +22,7 @@ from selfreward_bench.storage.files import os_errors
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["HUB_PREFIX", "Parquet", "directory", "hub"]
+__all__ = ["HUB_PREFIX", "Parquet", "directory", "hub", "is_hub_name"]
 
 HUB_PREFIX: Final = "hf:"
 _HUB_NAME: Final = re.compile(
@@ -73,6 +73,11 @@ def directory(path: Path) -> Table:
     with _dataset_errors(str(path)):
         found = datasets.load_from_disk(str(path))
     return _table(str(path), "a directory of datasets", found, lambda split: f"{path}/{split}")
+
+
+def is_hub_name(given: str) -> bool:
+    """Whether it could name a data set of the hub, without the prefix that says so."""
+    return _HUB_NAME.fullmatch(given) is not None
 
 
 def hub(given: str) -> Table:

@@ -12,14 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from selfreward_bench.errors import DataError, UnknownNameError
-from selfreward_bench.sources.turns import Turns, UnfitRow, read_spoken, read_text, read_turns, split_answer, user
-from selfreward_bench.types import Message, RankedResponse
+from selfreward_bench.sources import asked
+from selfreward_bench.sources.asked import LISTS, MEDIA, Values, read_answer, read_prompt, read_task, value_of
+from selfreward_bench.sources.turns import Turns, UnfitRow, read_spoken, read_text, read_turns, split_answer
+from selfreward_bench.types import RankedResponse
 
 __all__ = ["COLUMNS", "SHAPES", "Item", "Shape", "named", "recognise"]
-
-_MAX_ID: Final = 200
-
-Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,118 +103,69 @@ def _listed(values: Values) -> str:
     return ", ".join(names) + (f" and {len(values) - 12} more" if len(values) > 12 else "") or "none"
 
 
-# --- parts of rows
-
-
-def _system(values: Values) -> Turns:
-    """The system prompt that stands in a column of its own."""
-    text = values.get("system_prompt", values.get("system"))
-    if text is None or (isinstance(text, str) and not text.strip()):
-        return ()
-    return (Message(role="system", content=read_text(text, "the system prompt")),)
-
-
-def _need(values: Values, *names: str) -> Any:
-    """The first of these columns that the row has."""
-    for name in names:
-        if name in values:
-            return values[name]
-    raise UnfitRow(f"it has no {' or '.join(names)}")
-
-
 def _item(values: Values, turns: Turns, responses: tuple[RankedResponse, ...] = ()) -> Item:
+    if media := next((name for name in MEDIA if values.get(name)), None):
+        raise UnfitRow(f"it has more than text (the column {media})")
     messages, answer = split_answer(turns)
-    return Item(messages, answer, responses, _id(values), _label(values, "source") or "", _label(values, "category"))
-
-
-def _label(values: Values, name: str) -> str | None:
-    value = values.get(name)
-    return value if isinstance(value, str) and len(value) <= _MAX_ID and value.isprintable() else None
-
-
-def _id(values: Values) -> str | None:
-    for name in ("id", "prompt_id", "conversation_id", "uuid"):
-        value = values.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        if isinstance(value, str) and 0 < len(value) <= _MAX_ID and value.isprintable():
-            return value
-    return None
+    source, category = asked.read_label(values, "source") or "", asked.read_label(values, "category")
+    return Item(messages, answer, responses, asked.read_id(values), source, category)
 
 
 # --- one answer a row
 
 
-_LISTS: Final = ("messages", "conversations", "conversation")
 _QUESTIONS: Final[dict[str, tuple[str, ...]]] = {
     "prompt": ("completion", "response"),
     "question": ("answer", "response"),
     "query": ("response", "answer"),
+    "input": ("output",),
 }
+_ASKED: Final = ("prompt", "question", "query", "instruction", *LISTS)
 
 
 def _messages(values: Values) -> Iterable[Item]:
-    turns = _prompt(values, _need(values, *_LISTS), "the conversation")
+    turns = read_prompt(values, *LISTS)
     answer = values.get("completion", values.get("response"))
-    yield _item(values, turns + _answer(answer) if isinstance(answer, str) and turns[-1].role == "user" else turns)
+    yield _item(values, turns + read_answer(answer) if isinstance(answer, str) and turns[-1].role == "user" else turns)
 
 
 def _alpaca(values: Values) -> Iterable[Item]:
-    answer = _answer(_need(values, "output", "response"))
-    yield _item(values, _task(values, values.get("input", values.get("context"))) + answer)
+    answer = read_answer(value_of(values, "output", "response"))
+    yield _item(
+        values, read_task(values, values.get("instruction"), values.get("input", values.get("context"))) + answer
+    )
 
 
 def _self_instruct(values: Values) -> Iterable[Item]:
-    instances = _need(values, "instances")
+    instances = value_of(values, "instances")
     if not isinstance(instances, Sequence) or not instances or not all(isinstance(i, Mapping) for i in instances):
         raise UnfitRow("the instances are no list of {input, output}")
-    row = _id(values)
+    row = asked.read_id(values)
     for number, instance in enumerate(instances):
         name = row if row is None or len(instances) == 1 else f"{row}/{number}"
-        turns = _task(values, instance.get("input")) + _answer(instance.get("output"))
+        turns = read_task(values, values.get("instruction"), instance.get("input"))
+        turns += read_answer(instance.get("output"))
         yield _item({**values, "id": name}, turns)
 
 
-def _task(values: Values, given: object) -> Turns:
-    """System prompt, earlier turns, and the instruction with what it is about behind it."""
-    instruction = read_text(values.get("instruction"), "the instruction")
-    if given is not None and not (isinstance(given, str) and not given.strip()):
-        instruction = f"{instruction}\n\n{read_text(given, 'the input')}"
-    earlier: list[Message] = []
-    history = values.get("history") or ()
-    if not isinstance(history, Sequence) or isinstance(history, str | bytes):
-        raise UnfitRow("the history is no list of [question, answer]")
-    for pair in history:
-        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
-            raise UnfitRow("the history is no list of [question, answer]")
-        earlier += user(read_text(pair[0], "a turn of the history")) + _answer(pair[1])
-    return (*_system(values), *earlier, *user(instruction))
-
-
-def _answer(value: object) -> Turns:
-    return (Message(role="assistant", content=read_text(value, "the answer")),)
-
-
 def _columns(values: Values) -> tuple[str, str] | None:
-    return next(((q, a) for q, answers in _QUESTIONS.items() if q in values for a in answers if a in values), None)
+    """Of question and answer; ``input`` is a question where nothing else can be one."""
+    for question, answers in _QUESTIONS.items():
+        answer = next((name for name in answers if name in values), None)
+        if question in values and answer and not (question == "input" and any(name in values for name in _ASKED)):
+            return question, answer
+    return None
 
 
 def _question(values: Values) -> Iterable[Item]:
     question, answer = _columns(values) or ("prompt", "completion")
-    given = _need(values, answer)
-    turns = _prompt(values, _need(values, question))
-    yield _item(values, turns + (_answer(given) if isinstance(given, str) else read_turns(given, "the completion")))
-
-
-def _prompt(values: Values, given: object, what: str = "the prompt") -> Turns:
-    """A text as the user's turn, or a conversation, with the system prompt where it has none."""
-    turns = read_spoken(given, what) if isinstance(given, str) else read_turns(given, what)
-    return turns if turns[0].role == "system" else _system(values) + turns
+    given = value_of(values, answer)
+    turns = read_prompt(values, question)
+    yield _item(values, turns + (read_answer(given) if isinstance(given, str) else read_turns(given, "the completion")))
 
 
 def _prompt_alone(values: Values) -> Iterable[Item]:
-    given = _need(values, "prompt", "instruction", "question")
-    yield _item(values, _prompt(values, given))
+    yield _item(values, read_prompt(values, "prompt", "instruction", "question"))
 
 
 # --- ranked answers
@@ -224,20 +173,21 @@ def _prompt_alone(values: Values) -> Iterable[Item]:
 
 def _preference(values: Values) -> Iterable[Item]:
     """``chosen`` and ``rejected`` as answers to a prompt, or as whole conversations that differ at the end."""
-    sides = [_side(_need(values, name)) for name in ("chosen", "rejected")]
-    asked = next((values[n] for n in ("prompt", "question", "instruction", *_LISTS) if n in values), None)
+    sides = [_side(value_of(values, name)) for name in ("chosen", "rejected")]
+    column = next((name for name in ("prompt", "question", "instruction", "input", *LISTS) if name in values), None)
     if all(len(side) > 1 for side in sides):
         first, second = sides
         if first[:-1] != second[:-1]:
             raise UnfitRow("chosen and rejected differ before their last turn")
-        prompt = first[:-1] if first[0].role == "system" else _system(values) + first[:-1]
-        last = read_spoken(asked, "the prompt")[-1].content if isinstance(asked, str) else prompt[-1].content
+        prompt = first[:-1] if first[0].role == "system" else asked.read_system(values) + first[:-1]
+        given = values[column] if column else None
+        last = read_spoken(given, "the prompt")[-1].content if isinstance(given, str) else prompt[-1].content
         if last.strip() not in (turn.content.strip() for turn in prompt):
             raise UnfitRow("the prompt is not in the conversations of chosen and rejected")
-    elif asked is None:
+    elif column is None:
         raise UnfitRow("chosen and rejected stand without a prompt")
     else:
-        prompt = _prompt(values, asked)
+        prompt = read_prompt(values, column)
         if any(len(side) != 1 for side in sides):
             raise UnfitRow("one of chosen and rejected is a conversation, the other is not")
     if any(side[-1].role != "assistant" for side in sides):
@@ -253,7 +203,7 @@ def _side(value: object) -> Turns:
         return read_turns(value, "chosen or rejected")
     said = read_spoken(value, "chosen or rejected")
     if said[0].content == value:  # no speaker is named
-        return _answer(value)
+        return read_answer(value)
     if said[-1].role != "assistant":
         raise UnfitRow("chosen or rejected has no answer at its end")
     return said
@@ -272,7 +222,7 @@ def _is_rated(values: Values) -> bool:
 
 def _rated(values: Values) -> Iterable[Item]:
     """Ratings become ranks from 0, equal ratings equal ranks; of given ranks the lowest is the best."""
-    listed = _need(values, *_RATED)
+    listed = value_of(values, *_RATED)
     if not isinstance(listed, Sequence) or not all(isinstance(response, Mapping) for response in listed):
         raise UnfitRow("the responses are no list of {response, score}")
     marks = _marks(listed)
@@ -281,8 +231,7 @@ def _rated(values: Values) -> Iterable[Item]:
     if len(texts) < 2:
         raise UnfitRow("it has fewer than two responses")
     responses = tuple(RankedResponse(text=t, rank=order.index(m)) for t, m in zip(texts, marks, strict=True))
-    asked = _need(values, "messages", "prompt", "instruction", "question")
-    yield _item(values, _prompt(values, asked), responses)
+    yield _item(values, read_prompt(values, "messages", "prompt", "instruction", "question"), responses)
 
 
 def _marks(listed: Sequence[Mapping[str, Any]]) -> list[float]:
@@ -303,7 +252,7 @@ def _has(*names: str) -> Callable[[Values], bool]:
 
 
 def _is_conversation(values: Values) -> bool:
-    return any(isinstance(values.get(name), Sequence) and not isinstance(values[name], str) for name in _LISTS)
+    return any(isinstance(values.get(name), Sequence) and not isinstance(values[name], str) for name in LISTS)
 
 
 def _is_tree(values: Values) -> bool:
@@ -334,7 +283,8 @@ SHAPES: Final[tuple[Shape, ...]] = (
           over=frozenset({"prompt"})),
     Shape("self-instruct", "instruction, instances (a list of {input, output})", _has("instruction", "instances"),
           _self_instruct, over=frozenset({"prompt"})),
-    Shape("question-answer", "prompt and completion, question and answer, or query and response; text or turns",
+    Shape("question-answer",
+          "prompt and completion, question and answer, query and response, or input and output; text or turns",
           lambda v: _columns(v) is not None, _question, over=frozenset({"prompt"})),
     Shape("preference", "chosen and rejected, with or without prompt; text or turns", _has("chosen", "rejected"),
           _preference, _ALL, over=_ONE_ANSWER),
@@ -355,7 +305,7 @@ SHAPES: Final[tuple[Shape, ...]] = (
 COLUMNS: Final = frozenset(
     {"id", "prompt_id", "conversation_id", "uuid", "source", "category", "system", "system_prompt", "instruction",
      "input", "context", "output", "response", "instances", "history", "prompt", "completion", "question", "answer",
-     "query", "chosen", "rejected", "label", *_LISTS, *_RATED,
+     "query", "chosen", "rejected", "label", *LISTS, *MEDIA, *_RATED,
      "message_id", "message_tree_id", "parent_id", "text", "role", "lang", "rank", "deleted", "review_result",
      "replies"}
 )  # fmt: skip

@@ -80,6 +80,11 @@ def open_table(given: str) -> Table:
         return arrow.hub(given)
     if path.is_dir():
         return arrow.directory(path)
+    if arrow.is_hub_name(given) and not path.parent.exists():
+        raise DataError(
+            f"Cannot read {given}: there is no such file or directory. Check the path; a data set of the hub would be "
+            f"{arrow.HUB_PREFIX}{given}."
+        )
     with _opened(path) as stream:
         kind = kinds.kind_of(_head(stream, path))
     packed = kind == kinds.GZIP

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Final
 
 from selfreward_bench.types import Message, Role
@@ -65,12 +65,14 @@ def user(text: str) -> Turns:
 _ROLES: Final[dict[str, Role]] = {
     **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("user", "human", "prompter"), "user"),
-    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bing", "bard", "model", "bot"), "assistant"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bing", "bard", "model", "bot", "ai"), "assistant"),
 }
 
 
 def read_turns(value: object, what: str = "the conversation") -> Turns:
     """A list of ``{role, content}`` or ``{from, value}``; one such turn counts as a list. Empty system turns go.
+
+    Several texts are turns of user and assistant (LIMA); ``{input, output}`` is one of each (Capybara).
 
     >>> read_turns([{"from": "human", "value": "Hi."}])
     (Message(role='user', content='Hi.'),)
@@ -81,13 +83,22 @@ def read_turns(value: object, what: str = "the conversation") -> Turns:
     turns = [value] if isinstance(value, Mapping) else value
     if not isinstance(turns, Sequence) or isinstance(turns, str | bytes):
         raise UnfitRow(f"{what} is no list of turns")
-    read = [_turn(turn, what) for turn in turns]
+    read = [_turn(turn, what) for turn in _with_roles(turns)]
     found = tuple(turn for turn in read if turn.role != "system" or turn.content.strip())
     for turn in found:
         read_text(turn.content, f"a turn of {what}")
     if not found:
         raise UnfitRow(f"{what} has no turns")
     return found
+
+
+def _with_roles(turns: Sequence[object]) -> Sequence[object]:
+    """Turns that say whose they are by their place alone as those that have a role."""
+    if all(isinstance(turn, Mapping) and {"input", "output"} <= turn.keys() for turn in turns):
+        turns = [turn[name] for turn in turns if isinstance(turn, Mapping) for name in ("input", "output")]
+    elif len(turns) < 2 or not all(isinstance(turn, str) for turn in turns):
+        return turns
+    return [{"role": role, "content": turn} for role, turn in zip(cycle(("user", "assistant")), turns)]
 
 
 _SPEAKERS: Final = re.compile(r"(?:\A|\n\n)(Human|Assistant): ?")
@@ -119,9 +130,9 @@ def _turn(turn: object, what: str) -> Message:
     if not isinstance(turn, Mapping):
         raise UnfitRow(f"{what} is no list of turns")
     role = turn.get("role") or turn.get("from")
-    if not isinstance(role, str) or role not in _ROLES:
+    if not isinstance(role, str) or role.lower() not in _ROLES:
         raise UnfitRow("a turn is neither system's, user's nor assistant's")
-    if turn.get("tool_calls"):
+    if turn.get("tool_calls") or turn.get("function_call"):
         raise UnfitRow("a turn calls tools")
     content = turn.get("content")
     content = turn.get("value") if content is None else content
@@ -129,7 +140,7 @@ def _turn(turn: object, what: str) -> Message:
         content = "\n".join(_part(part) for part in content)
     if not isinstance(content, str):
         raise UnfitRow("a turn has no text")
-    return Message(role=_ROLES[role], content=content)
+    return Message(role=_ROLES[role.lower()], content=content)
 
 
 def _part(part: object) -> str:

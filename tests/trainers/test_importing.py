@@ -134,6 +134,14 @@ def test_alpaca_from_every_container(written: Any, container: str) -> None:
     assert ids(found) == ids(importing.load(written(ALPACA), "ift"))
 
 
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_columns_that_were_not_looked_at_are_told(written: Any, container: str) -> None:
+    """Also one that another shape has: what it says is not in the records."""
+    rows: Rows = [{"messages": [{"role": "user", "content": "Hi."}], "context": "Bob", "response": "Ho.", "made": "x"}]
+    found = importing.load(written(rows, container), "ift")
+    assert (found.shape, sorted(found.unused)) == ("messages", ["context", "made"])
+
+
 def test_ids_are_taken_where_they_differ_and_lasting_where_they_are_made(written: Any) -> None:
     rows = [
         {"id": name, "question": q, "answer": "x"} for name, q in (("a", "1?"), ("b", "2?"), ("b", "3?"), (None, "4?"))

@@ -292,6 +292,43 @@ def test_a_fork_keeps_what_its_settings_do_not_touch(copy: RunDir, tmp_path: Pat
     assert read_fork(new.path) == made
 
 
+def test_a_fork_shares_no_file_that_grows_and_keeps_the_examination(copy: RunDir, tmp_path: Path) -> None:
+    """An evaluation that goes on in one of them appends to its own answers."""
+    answers = copy.path / "M1/eval/mine@1/answers.jsonl"
+    answers.parent.mkdir(parents=True, exist_ok=True)
+    answers.write_bytes(b"x" * 2**21)
+    (copy.path / "check.json").write_text("{}")
+    fork(copy, tmp_path / "new", copy.config, {}, "M2/train")
+    assert (tmp_path / "new/check.json").read_text() == "{}"
+    taken = tmp_path / "new" / answers.relative_to(copy.path)
+    with taken.open("ab") as stream:
+        stream.write(b"more")
+    assert answers.stat().st_size == 2**21
+
+
+def test_a_fork_keeps_nothing_that_was_changed_since_it_was_made(copy: RunDir, tmp_path: Path) -> None:
+    config = recipes.change(copy.config, ["dpo.beta=0.3"])
+    assert fork(copy, tmp_path / "sound", config, {}, None).at == "M2/train"
+    weights = copy.path / "M1/checkpoint/model.safetensors"
+    content = weights.read_bytes()
+    weights.unlink()  # a fork has the same file
+    weights.write_bytes(content[:-4] + b"abcd")
+    for at in (None, "M2/train"):
+        with pytest.raises(IncompatibleRunError, match="other weights than M1/train left there"):
+            fork(copy, tmp_path / "new", config, {}, at)
+    assert not (tmp_path / "new").exists()
+    assert fork(copy, tmp_path / "earlier", config, {}, "M1/train").kept[-1] == "M1/eft"
+    with pytest.raises(ConfigError, match="inside the run"):
+        fork(copy, copy.path / "new", config, {}, "M1/train")
+
+
+def test_a_fork_keeps_a_model_whose_record_alone_is_missing(copy: RunDir, tmp_path: Path) -> None:
+    """Killed between the training and its checks."""
+    (copy.path / "M1/iteration.json").unlink()
+    made = fork(copy, tmp_path / "new", recipes.change(copy.config, ["dpo.beta=0.3"]), {}, None)
+    assert (made.at, made.kept[-1]) == ("M2/prompts", "M1/train")
+
+
 def test_a_rehearsal_is_a_stage_of_its_own_and_says_whose_work_it_is(
     copy: RunDir, finished: RunDir, tmp_path: Path
 ) -> None:

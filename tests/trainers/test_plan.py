@@ -178,6 +178,10 @@ def test_runs_beside_it_and_the_embedded_base_tell_rates(tmp_path: Path) -> None
     fresh = RunDir.create(tmp_path / "b", config(tmp_path))
     planned = stage(make_plan(fresh, until="M2"), "M2/candidates")
     assert (planned.seconds, planned.source) == (pytest.approx(40), str(tmp_path / "a"))
+    damaged = RunDir.create(tmp_path / "damaged", config(tmp_path))
+    done(damaged, "M2/candidates", seconds=9, completions=400, distinct=400)
+    (damaged.path / "M2/candidates.stage.json").write_text("{")
+    assert stage(make_plan(fresh, until="M2"), "M2/candidates") == planned
     other = RunDir.create(tmp_path / "c", config(tmp_path, "threads=2"))
     assert "embedded base" in stage(make_plan(other, until="M2"), "M2/candidates").source
     embedded = RunDir.create(tmp_path / "elsewhere" / "d", recipes.load("micro"))

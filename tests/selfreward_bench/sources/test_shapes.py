@@ -78,6 +78,22 @@ def told(row: dict[str, Any]) -> tuple[str, str, str | None, list[tuple[int, str
         ({"question": "1 + 1?", "answer": "2"}, ("question-answer", "u: 1 + 1?", "2")),
         ({"system_prompt": "S", "question": "1 + 1?", "response": "2"}, ("question-answer", "s: S | u: 1 + 1?", "2")),
         ({"query": "1 + 1?", "response": "2"}, ("question-answer", "u: 1 + 1?", "2")),
+        ({"input": "1 + 1?", "output": "2"}, ("question-answer", "u: 1 + 1?", "2")),
+        ({"messages": TALK, "input": "1 + 1?", "output": "2"}, ("messages", "u: Name a food.", "An apple.")),
+        ({"question": "Who?", "context": "It was Bob.", "answer": "Bob"},
+         ("question-answer", "u: Who?\n\nIt was Bob.", "Bob")),
+        ({"prompt": "Who? It was Bob.", "context": "It was Bob.", "completion": "Bob"},
+         ("question-answer", "u: Who? It was Bob.", "Bob")),
+        ({"prompt": "\n\nHuman: Who?\n\nAssistant:", "input": "It was Bob.", "completion": "Bob"},
+         ("question-answer", "u: Who?\n\nIt was Bob.", "Bob")),
+        ({"instruction": "Translate.", "input": "Apfel"}, ("prompt", "u: Translate.\n\nApfel", None)),
+        ({"conversations": ["Name a food.", "An apple."]}, ("messages", "u: Name a food.", "An apple.")),
+        (
+            {"conversation": [{"input": "Food?", "output": "An apple."}, {"input": "More.", "output": "A pear."}]},
+            ("messages", "u: Food? | a: An apple. | u: More.", "A pear."),
+        ),
+        ({"messages": [{"role": "User", "content": "Food?"}, {"role": "AI", "content": "An apple."}]},
+         ("messages", "u: Food?", "An apple.")),
         ({"prompt": "Name a food."}, ("prompt", "u: Name a food.", None)),
         ({"prompt": LONG[:4]}, ("prompt", "s: Be brief. | u: Name a food. | a: An apple. | u: Another.", None)),
     ],
@@ -94,6 +110,7 @@ def test_shapes_with_one_answer(row: dict[str, Any], expected: tuple[str, str, s
         {"chosen": TALK, "rejected": WORSE},
         {"prompt": "Name a food.", "prompt_id": "p", "chosen": TALK, "rejected": WORSE, "messages": TALK},
         {"question": "Name a food.", "chosen": "An apple.", "rejected": "A bus."},
+        {"input": "Name a food.", "chosen": "An apple.", "rejected": "A bus."},
         {"conversations": SHARED[:1], "chosen": SHARED[1], "rejected": {"from": "gpt", "value": "A bus."}},
         {"chosen": "\n\nHuman: Name a food.\n\nAssistant: An apple.",
          "rejected": "\n\nHuman: Name a food.\n\nAssistant: A bus."},
@@ -142,8 +159,9 @@ def test_the_documented_rows_are_what_the_page_says() -> None:
 )
 def test_ratings_become_ranks(listed: list[dict[str, Any]], ranks: list[int]) -> None:
     for row in ({"instruction": "Go.", "completions": listed}, {"prompt": "Go.", "responses": listed}):
-        shape, (item,) = read(row)
+        shape, (item,) = read(row | {"input": "North"})
         assert shape == "rated"
+        assert item.messages[-1].content == "Go.\n\nNorth"
         assert [r.rank for r in item.responses] == ranks
 
 
@@ -174,6 +192,12 @@ def test_ids_are_taken_where_they_can_be_one(value: object, expected: str | None
         ),
         ({"messages": [*TALK, {"role": "tool", "content": "x"}]}, "neither system's, user's nor assistant's"),
         ({"messages": [*ASKED, {"role": "assistant", "content": None, "tool_calls": [{}]}]}, "calls tools"),
+        (
+            {"messages": [*ASKED, {"role": "assistant", "content": "I look.", "function_call": {"name": "f"}}]},
+            "calls tools",
+        ),
+        ({"messages": TALK, "images": ["a.png"]}, "more than text"),
+        ({"question": "Who?", "context": {"title": ["Bob"]}, "answer": "Bob"}, "the input is no text"),
         ({"messages": [*ASKED, {"role": "assistant", "content": None}]}, "has no text"),
         ({"messages": [*ASKED, {"role": "assistant", "content": " "}]}, "a turn of the conversation is empty"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "more than text"),

@@ -109,6 +109,8 @@ def test_a_directory_does_not_stand_for_the_hub(tmp_path: Path, monkeypatch: pyt
 def test_a_hub_out_of_reach_is_told() -> None:
     with pytest.raises(DataError, match=r"hf:me/mine: `datasets` cannot load it: .*(Offline|offline)"):
         open_table("hf:me/mine")
+    with pytest.raises(DataError, match=r"no such file or directory\. Check the path; .* would be hf:me/mine\."):
+        open_table("me/mine")
 
 
 @pytest.mark.parametrize(("name", "encoding"), [("a.csv", "utf-8-sig"), ("a.tsv.gz", "utf-16")])
@@ -213,11 +215,11 @@ def test_bombs_are_bounded(tmp_path: Path) -> None:
 
 
 def test_only_columns_of_shapes_are_read(tmp_path: Path) -> None:
-    rows = [{"prompt": "x", "image": b"\x89PNG" * 9, "completion": "y", "pickled": pickle.dumps(ROWS)}]
+    rows = [{"prompt": "x", "picture": b"\x89PNG" * 9, "completion": "y", "pickled": pickle.dumps(ROWS)}]
     (tmp_path / "f.parquet").write_bytes(as_parquet(rows))
     table = open_table(str(tmp_path / "f.parquet"))
     assert [row.values for row in table.rows()] == [{"prompt": "x", "completion": "y"}]
-    assert table.columns == ("prompt", "image", "completion", "pickled")
+    assert table.columns == ("prompt", "picture", "completion", "pickled")
 
 
 def test_a_long_array_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
