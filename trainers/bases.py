@@ -71,7 +71,7 @@ def load_model(
 
     from selfreward_bench.engines.adapters import adapted, whole
     from selfreward_bench.engines.loading import cause, return_logits_alone, written_end_ids
-    from selfreward_bench.engines.quantised import unpack
+    from selfreward_bench.engines.quantised import portable, settle, silently
 
     heap.set_aside()
     try:
@@ -86,13 +86,14 @@ def load_model(
                 setattr(config, key, dropout)
         return_logits_alone(config)  # TRL asks for what it needs of experts
         name_experts(config.get_text_config())
-        unpack(config)
+        portable(config)
         dtype = adapters.frozen_dtype(Path(source), lora)
         options: dict[str, Any] = {"attn_implementation": attn_implementation} if attn_implementation else {}
         options |= sharding.loading(bf16) if sharding else {}
-        model = from_pretrained(
-            of.weights, trust_remote_code, config=config, dtype=dtype, **options, **adapters.few_bits(lora)
-        )
+        with silently(config):
+            model = from_pretrained(
+                of.weights, trust_remote_code, config=config, dtype=dtype, **options, **adapters.few_bits(lora)
+            )
         share_tied(model)
         if of.generation != of.weights:
             model.generation_config = GenerationConfig.from_pretrained(str(of.generation))
@@ -104,13 +105,15 @@ def load_model(
         ) from error
     model.generation_config = mended(model.generation_config, tell)
     generation = copy.deepcopy(model.generation_config)
+    few_bits = settle(model)
     if of.adapter and lora and adapters.goes_on(of.adapter, lora):
         model = adapters.trained_on(model, of.adapter, lora)
     else:
-        adapters.refuse_rounding(of, lora)
+        if of.adapter and lora and few_bits:
+            adapters.refuse_rounding(of.adapter)
         model = merged(adapted(model, of.adapter)) if of.adapter and is_sharded(model) else whole(model, of)
         model = adapters.with_adapter(model, lora, seed) if lora else model
-    if lora and lora.quantize:
+    if lora and few_bits:
         adapters.keep_exact(model)
     return Loaded(Path(source), model, own, generation, ends, lora, trust_remote_code)
 

@@ -226,15 +226,15 @@ def _loaded(directory: str | Path, trust_remote_code: bool) -> Any:
 
     from selfreward_bench.engines.adapters import whole
     from selfreward_bench.engines.loading import CHECKED, cause, check_complete, return_logits_alone
-    from selfreward_bench.engines.quantised import unpacked
+    from selfreward_bench.engines.quantised import read_portably, silently
 
     of = parts(Path(directory))
     options = CHECKED | {"dtype": "float32", "trust_remote_code": trust_remote_code}
     try:
         with quiet_libraries():
-            if of.adapter:
-                options["config"] = unpacked(of.weights, trust_remote_code=trust_remote_code)
-            model, report = AutoModelForCausalLM.from_pretrained(str(of.weights), **options)
+            config = read_portably(of.weights, trust_remote_code=trust_remote_code)
+            with silently(config):
+                model, report = AutoModelForCausalLM.from_pretrained(str(of.weights), config=config, **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise EngineError(
             f"No model can be loaded from {directory}: {cause(error)} It needs config.json and safetensors weights."

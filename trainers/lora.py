@@ -8,13 +8,13 @@ its parent: the reference of DPO.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from selfreward_bench.config import LoraConfig
 from selfreward_bench.engines import quantised
 from selfreward_bench.engines.adapters import adapted, require_peft
-from selfreward_bench.errors import LoopViolation, TrainingError
-from selfreward_bench.storage.adapters import Parts, adapter_settings, is_adapter
+from selfreward_bench.errors import LoopViolation, MissingDependencyError, TrainingError, first_line
+from selfreward_bench.storage.adapters import adapter_settings, is_adapter
 from selfreward_bench.storage.fingerprint import weights_dtypes
 from trainers import sharding
 from trainers.checkpoints import logit_probe, quiet_libraries
@@ -84,13 +84,15 @@ def with_adapter(model: Any, lora: LoraConfig, seed: int) -> Any:
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=lora.targets if isinstance(lora.targets, str) else list(lora.targets),
+        target_modules=_targets(lora, layers),
         fan_in_fan_out=any(isinstance(layer, Conv1D) for layer in layers.values()),
     )
     torch.manual_seed(seed)
     try:
         with quiet_libraries():
             adapted = get_peft_model(model, config)
+    except ImportError as error:  # peft wants companions of what is installed beside it
+        raise MissingDependencyError(f"peft makes no adapter here: {first_line(error)}") from error
     except ValueError as error:
         names = sorted({name.rpartition(".")[2] for name in layers})
         raise TrainingError(
@@ -114,19 +116,16 @@ def few_bits(lora: LoraConfig | None) -> dict[str, Any]:
     return quantised.options(lora.quantize, PartialState().device)
 
 
-def refuse_rounding(of: Parts, lora: LoraConfig | None) -> None:
-    """Raises TrainingError where an adapter would be merged into weights of few bits."""
-    if of.adapter and lora and lora.quantize:
-        raise TrainingError(
-            f"{of.adapter} is an adapter, which lora.quantize={lora.quantize} would merge into weights of few bits. "
-            "Merge it into its base and save the whole, or set lora.merge to false: then it is trained on."
-        )
+def refuse_rounding(adapter: Path) -> NoReturn:
+    """Raises TrainingError: an adapter would be merged into weights of few bits."""
+    raise TrainingError(
+        f"{adapter} is an adapter, which would be merged into weights of few bits, and be rounded away. Merge it into "
+        "its base and save the whole, or set lora.merge to false: then it is trained on."
+    )
 
 
 def keep_exact(model: Any) -> None:
-    """Has the adapter over quantised weights stay float32, which TRL would round to bfloat16, and they compute alike
-    with and without gradients."""
-    quantised.settle(model)
+    """Has the adapter over quantised weights stay float32, which TRL would round to bfloat16."""
     base = model.get_base_model()
     base.is_loaded_in_4bit = base.is_loaded_in_8bit = False  # what TRL goes by
 
@@ -191,8 +190,19 @@ def linear_layers(model: Any) -> dict[str, Any]:
     from transformers.pytorch_utils import Conv1D
 
     output = model.get_output_embeddings()
-    linear = {name: m for name, m in model.named_modules() if isinstance(m, (torch.nn.Linear, Conv1D))}
+    linear = {
+        name: m
+        for name, m in model.named_modules()
+        if isinstance(m, (torch.nn.Linear, Conv1D)) or quantised.is_packed(m)
+    }
     return {name: layer for name, layer in linear.items() if layer is not output and ".lora_" not in name}
+
+
+def _targets(lora: LoraConfig, layers: dict[str, Any]) -> str | list[str]:
+    """What peft is told to lay adapters over; of what is linear it knows torch's layers alone."""
+    if not isinstance(lora.targets, str):
+        return list(lora.targets)
+    return sorted(layers) if any(map(quantised.is_packed, layers.values())) else lora.targets
 
 
 def _refuse_embeddings(model: Any, lora: LoraConfig) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from selfreward_bench.bases.findings import Finding, Purpose, refusal, warning
 from selfreward_bench.engines.adapters import require_peft
-from selfreward_bench.engines.quantised import require_bitsandbytes
+from selfreward_bench.engines.quantised import require_bitsandbytes, require_reader
 from selfreward_bench.engines.served.protocol import PREFIX
 from selfreward_bench.errors import EngineError, SrbenchError
 from selfreward_bench.storage.adapters import is_adapter, parts
@@ -58,13 +58,18 @@ def file_findings(directory: Path, purpose: Purpose) -> Iterator[Finding]:
     if method and purpose.run is not None and not purpose.trainable_adapter:
         yield refusal(
             "weights",
-            f"Its weights are quantised ({method}), and quantised weights cannot be fully fine-tuned. Take the same "
-            "model with weights in bfloat16, float16 or float32.",
+            f"Its weights are quantised ({method}), and quantised weights cannot be fully fine-tuned. Train adapters "
+            "beside them (lora: {merge: false}), or take the same model with weights in bfloat16, float16 or float32.",
         )
 
 
 def _quantising(method: str | None, adapter: bool, purpose: Purpose) -> Iterator[Finding]:
     """What stands in the way of weights in few bits, and of weights that have few already."""
+    if method and (purpose.run is not None or purpose.engine.kind != "vllm"):  # which reads them by itself
+        try:
+            require_reader(method, trained=purpose.run is not None)
+        except SrbenchError as error:
+            yield refusal("weights", str(error))
     lora = purpose.run.lora if purpose.run else None
     asked = {"engine.quantize": purpose.engine.quantize, "lora.quantize": lora.quantize if lora else None}
     for key, kind in asked.items():

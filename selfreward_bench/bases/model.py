@@ -6,6 +6,7 @@ files' headers alone and takes as little as a second of a large model.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from selfreward_bench.bases.files import architecture_of, quantisation_of, read_
 from selfreward_bench.bases.findings import Finding, Purpose, note, refusal, warning
 from selfreward_bench.engines.cache import takes_cache
 from selfreward_bench.engines.loading import CHECKED, attention_fault, quiet, weights_fault
+from selfreward_bench.engines.quantised import PACKED
 from selfreward_bench.errors import first_line
 from selfreward_bench.storage.fingerprint import Tensor, tensors
 
@@ -105,10 +107,15 @@ def model_findings(directory: Path, config: Any, purpose: Purpose) -> tuple[Mode
         return None, [refusal("engine", fault)]
     if fault := _kernel_fault(read_config(directory), purpose) or _rope_fault(config):
         return None, [refusal("config", fault)]
+    packed = quantisation_of(read_config(directory)) in PACKED
     try:
         with quiet():
+            if packed:  # gptqmodel has no layers on that device
+                config = copy.deepcopy(config)
+                del config.quantization_config
             model, report = transformers.AutoModelForCausalLM.from_pretrained(
                 str(directory),
+                config=config,
                 device_map="meta",
                 trust_remote_code=purpose.engine.trust_remote_code,
                 attn_implementation=purpose.engine.attn_implementation,
@@ -119,6 +126,7 @@ def model_findings(directory: Path, config: Any, purpose: Purpose) -> tuple[Mode
     except Exception as error:  # as above
         text = _torn_experts(directory) or f"{architecture_of(read_config(directory))} cannot be built from its files: "
         return None, [refusal("weights", text if text.endswith(".") else text + first_line(error))]
+    report = _unpacked(report) if packed else report
     embeddings = model.get_input_embeddings()
     both = _both_embeddings(directory, config, model)
     once = both is not None and same_bytes(*both)
@@ -132,6 +140,19 @@ def model_findings(directory: Path, config: Any, purpose: Purpose) -> tuple[Mode
     if both and not once:
         found.append(_untied(purpose))
     return view, [*found, *_unscaled_findings(directory)]
+
+
+def _unpacked(report: Mapping[str, Any]) -> dict[str, Any]:
+    """transformers' report on packed weights (``PACKED``), where several tensors stand for the one that it misses."""
+    ends = ("qweight", "qzeros", "scales", "g_idx")
+    packed = {name.removesuffix(ends[0]) for name in report["unexpected_keys"] if name.endswith(f".{ends[0]}")}
+    missing = [name for name in report["missing_keys"] if name.removesuffix("weight") not in packed]
+    unexpected = [
+        name
+        for name in report["unexpected_keys"]
+        if not (name.endswith(ends) and f"{name.rpartition('.')[0]}." in packed)
+    ]
+    return {**report, "missing_keys": missing, "unexpected_keys": unexpected}
 
 
 def _both_embeddings(directory: Path, config: Any, model: Any) -> tuple[Tensor, Tensor] | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from selfreward_bench.engines.quantised import import_quietly
+from selfreward_bench.engines.quantised import import_quietly, settle
 from selfreward_bench.errors import EngineError, MissingDependencyError
 from selfreward_bench.storage.adapters import ADAPTER_WEIGHTS, Parts, adapter_settings
 
@@ -56,7 +56,7 @@ def adapted(model: Any, directory: Path, *, dropout: float | None = None) -> Any
         with warnings.catch_warnings(action="ignore"), torch.random.fork_rng(devices=[]):
             over = get_peft_model(model, config)  # its own first numbers are overwritten
             report = set_peft_model_state_dict(over, weights)
-    except (ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, RuntimeError, AttributeError, ImportError) as error:
         raise EngineError(f"The adapter {directory} cannot be laid over its base: {str(error)[:300]}") from error
     wrong = [name for name in report.missing_keys if "lora_" in name] + list(report.unexpected_keys)
     if wrong:
@@ -71,13 +71,18 @@ def adapted(model: Any, directory: Path, *, dropout: float | None = None) -> Any
 def whole(model: Any, of: Parts) -> Any:
     """The model that is read from these parts, given what was loaded from their weights.
 
+    Its adapter is merged, but for weights of few bits: it stands beside them, as they would round it.
+
     Raises:
         EngineError: there is an adapter, and it is not one of this model, or makes it no number.
         MissingDependencyError: there is an adapter, and peft is not installed.
     """
+    few_bits = settle(model)
     if of.adapter is None:
         return model
     require_peft(f"{of.adapter} is an adapter")
+    if few_bits:
+        return adapted(model, of.adapter).get_base_model()
     try:
         merged = adapted(model, of.adapter).merge_and_unload(safe_merge=True)
     except ValueError as error:

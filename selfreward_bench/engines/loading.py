@@ -16,7 +16,7 @@ from transformers.utils import logging as hf_logging
 from selfreward_bench import heap
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines import quantised
-from selfreward_bench.engines.adapters import adapted, require_peft, whole
+from selfreward_bench.engines.adapters import require_peft, whole
 from selfreward_bench.engines.chat import fix_date
 from selfreward_bench.engines.templates import Ends, give_template
 from selfreward_bench.engines.watchdog import bound_rendering
@@ -96,15 +96,19 @@ def load_model(
     try:
         with quiet():
             tokenizer = open_tokenizer(of, config)
-            if of.adapter:
-                common["config"] = quantised.unpacked(of.weights, trust_remote_code=config.trust_remote_code)
-            model, report = transformers.AutoModelForCausalLM.from_pretrained(
-                str(of.weights),
-                dtype=_dtype(config.dtype, device),
-                attn_implementation=config.attn_implementation,
-                **CHECKED,
-                **common,
+            described = quantised.read_portably(
+                of.weights, trust_remote_code=config.trust_remote_code, beside=of.adapter is not None
             )
+            if getattr(described, "quantization_config", None):
+                common["config"] = described
+            with quantised.silently(described):
+                model, report = transformers.AutoModelForCausalLM.from_pretrained(
+                    str(of.weights),
+                    dtype=_dtype(config.dtype, device),
+                    attn_implementation=config.attn_implementation,
+                    **CHECKED,
+                    **common,
+                )
             eos = end_ids(path, model.config, tokenizer)
         model = (model if "device_map" in common or sharding else model.to(device)).eval()
     except MissingDependencyError:
@@ -113,12 +117,7 @@ def load_model(
         raise EngineError(f"Model {str(source)!r} cannot be loaded: {cause(e)}") from e
     check_complete(source, report)
     return_logits_alone(model.config)
-    if config.quantize:
-        quantised.settle(model)
-        model = adapted(model, of.adapter).get_base_model() if of.adapter else model  # beside them: nothing is rounded
-    else:
-        model = whole(model, of)
-    model = model.eval()
+    model = whole(model, of).eval()
     ends = give_template(tokenizer, chat_template) if chat_template is not None else Ends()
     return LoadedModel(
         name=str(source),

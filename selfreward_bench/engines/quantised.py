@@ -1,12 +1,17 @@
-"""bitsandbytes: weights in few bits, and optimizers whose moments are.
+"""Weights in few bits: by bitsandbytes, which has optimizers whose moments are, too; and those stored so by others.
 
-Linear layers alone are quantised: neither embeddings and the output layer, nor experts that are kept in one tensor.
+bitsandbytes quantises linear layers alone: neither embeddings and the output layer, nor experts that are kept in one
+tensor.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import sys
+import warnings
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,19 +20,39 @@ from selfreward_bench.errors import MissingDependencyError
 
 __all__ = [
     "BYTES",
+    "PACKED",
     "Quantize",
     "forget_optimizers",
     "import_quietly",
+    "is_packed",
     "options",
+    "portable",
+    "read_portably",
     "require_bitsandbytes",
+    "require_reader",
     "settle",
-    "unpack",
-    "unpacked",
+    "silently",
 ]
 
 Quantize = Literal["nf4", "int8"]
 #: bytes of a number in a linear layer: nf4 with a scale of 8 bits for 64 numbers, int8 with one of 32 for a row
 BYTES: Final[dict[Quantize, float]] = {"nf4": 0.5 + 1 / 64, "int8": 1.0}
+
+#: how weights are stored -> packages that read them
+_READERS: Final[dict[str, tuple[str, ...]]] = {
+    "gptq": ("optimum", "gptqmodel"),
+    "awq": ("gptqmodel",),
+    "bitsandbytes": ("bitsandbytes",),
+    "compressed-tensors": ("compressed-tensors",),
+}
+#: how they are stored -> what their configuration is told beside what it says, see ``portable``
+_READ: Final[dict[str, dict[str, Any]]] = {
+    "gptq": {"backend": "torch"},
+    "awq": {"backend": "torch_awq"},
+    "compressed-tensors": {"dequantize": True},
+}
+PACKED: Final = ("gptq", "awq")  #: what gptqmodel reads
+_PORTABLE: Final = ("TorchLinear", "AwqTorchLinear")  # layers of gptqmodel that these two make
 
 _LIBRARY = "bitsandbytes"
 _HUB = "kernels"  # the package through which bitsandbytes would take code from the hub
@@ -38,6 +63,24 @@ def require_bitsandbytes(why: str) -> None:
     if find_spec(_LIBRARY) is None:
         raise MissingDependencyError(
             f"{why}, and bitsandbytes is not installed. Install it: pip install 'srbench[quantize]'"
+        )
+
+
+def require_reader(method: str, *, trained: bool) -> None:
+    """Raises MissingDependencyError where what reads weights that are stored so is not installed; imports nothing.
+
+    Args:
+        trained: an adapter is to be trained beside them; peft asks for one package more.
+    """
+    needed = _READERS.get(method, ())
+    if trained and method in PACKED:
+        needed = _READERS["gptq"]
+    missing = [name for name in needed if find_spec(name.replace("-", "_")) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"Its weights are quantised ({method}), which {' and '.join(needed)} read{'s' * (len(needed) == 1)}, and "
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed. Install "
+            f"{'it' if len(missing) == 1 else 'them'}: pip install {' '.join(missing)}"
         )
 
 
@@ -93,38 +136,76 @@ def options(kind: Quantize | None, device: Any) -> dict[str, Any]:
     return {"quantization_config": settings, "device_map": {"": device}}
 
 
-def settle(model: Any) -> None:
+def settle(model: Any) -> bool:
     """Has a quantised model compute with what comes in as it is, in training and answering alike.
 
-    bitsandbytes rounds it to 8 bits (int8), or to bfloat16 where no gradient is asked for (nf4, on some processors).
+    bitsandbytes rounds it to 8 bits (int8), or to bfloat16 where no gradient is asked for (nf4, on some processors);
+    gptqmodel's portable kernels round it to float16.
+
+    Returns:
+        Whether it has layers of few bits, into which no adapter can be merged without rounding it.
     """
-    from bitsandbytes.nn import Linear4bit, Linear8bitLt
+    if getattr(model, "hf_quantizer", None) is None:
+        return False
+    return sum(_settled(module) for module in model.modules()) > 0  # each of them is
 
-    from selfreward_bench.engines.int8 import exact
 
-    for module in model.modules():
+def _settled(module: Any) -> bool:
+    """Whether a module is a layer of few bits, which then computes as ``settle`` has it."""
+    if type(module).__module__.startswith(f"{_LIBRARY}."):
+        from bitsandbytes.nn import Linear4bit, Linear8bitLt
+
+        from selfreward_bench.engines.frozen import exact_int8
+
         if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = False
             module.compute_type_is_set = False
         elif isinstance(module, Linear8bitLt):
-            exact(module)
+            exact_int8(module)
+        return True
+    if is_packed(module):
+        from selfreward_bench.engines.frozen import exact_packed
+
+        if type(module).__name__ in _PORTABLE:
+            exact_packed(module)
+        return True
+    return False
 
 
-def unpack(config: Any) -> None:
-    """Has weights that compressed-tensors packs read as matrices, which an adapter stands beside or is merged into.
+def is_packed(module: Any) -> bool:
+    """Whether a module is a linear layer of gptqmodel's, which is none of torch's."""
+    return type(module).__module__.startswith("gptqmodel.nn_modules.qlinear.")
+
+
+def portable(config: Any, *, beside: bool = True) -> None:
+    """Has packed weights read so that their numbers are known: of GPTQ and AWQ by kernels that suit any processor.
 
     Args:
         config: of the model to be read.
+        beside: an adapter is to stand beside the weights or to be merged into them; those of compressed-tensors are
+            read as matrices then.
     """
     packed = getattr(config, "quantization_config", None)
-    if isinstance(packed, dict) and packed.get("quant_method") == "compressed-tensors":
-        config.quantization_config = packed | {"dequantize": True}
+    if isinstance(packed, dict) and (beside or packed.get("quant_method") in PACKED):
+        config.quantization_config = packed | _READ.get(str(packed.get("quant_method")), {})
 
 
-def unpacked(directory: Path, *, trust_remote_code: bool) -> Any:
-    """The configuration of a model that is read to have an adapter laid over it (see ``unpack``)."""
+def read_portably(directory: Path, *, trust_remote_code: bool, beside: bool = True) -> Any:
+    """The configuration of a model that is to be read (see ``portable``)."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(str(directory), trust_remote_code=trust_remote_code)
-    unpack(config)
+    portable(config, beside=beside)
     return config
+
+
+@contextlib.contextmanager
+def silently(config: Any) -> Iterator[None]:
+    """Keeps from the terminal what gptqmodel writes there while it reads a model."""
+    packed = getattr(config, "quantization_config", None)
+    if not (isinstance(packed, dict) and packed.get("quant_method") in PACKED):
+        yield
+        return
+    import_quietly()
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
+        yield

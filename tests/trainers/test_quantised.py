@@ -99,7 +99,7 @@ def test_stacked_rounds_go_on_with_one_float32_adapter(base: Path, tmp_path: Pat
     assert second.first_dpo_loss == pytest.approx(math.log(2), abs=1e-5)
     before, after = (load_file(r.checkpoint / "adapter_model.safetensors") for r in (first, second))
     assert all(after[name].equal(before[name]) for name in before)
-    with pytest.raises(TrainingError, match=r"merge into weights of few bits.*lora\.merge to false"):
+    with pytest.raises(TrainingError, match=r"merged into weights of few bits.*lora\.merge to false"):
         train_dpo(first.checkpoint, pairs(8), DPO, tmp_path / "merged", seed=1, lora=lora("nf4"))
 
 

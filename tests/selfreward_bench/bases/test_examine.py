@@ -313,11 +313,55 @@ def test_quantised_weights_are_not_fully_trained(model: Model, method: str) -> N
     assert "cannot be fully fine-tuned" not in said(look(directory, "lora={}"), "refusal")
 
 
-def test_what_quantised_weights_need_is_named_in_a_sentence(model: Model) -> None:
+@pytest.mark.parametrize(
+    ("method", "settings", "way_out"),
+    [
+        ("gptq", [], "optimum and gptqmodel are not installed. Install them: pip install optimum gptqmodel"),
+        ("awq", [], "gptqmodel is not installed. Install it: pip install gptqmodel"),
+        ("awq", ["lora={merge: false}"], "Install them: pip install optimum gptqmodel"),
+        ("compressed-tensors", [], "pip install compressed-tensors"),
+        ("aqlm", [], "Loading its weights needs what is not installed"),
+    ],
+)
+def test_what_quantised_weights_need_is_named_in_a_sentence(
+    model: Model, method: str, settings: list[str], way_out: str
+) -> None:
     directory = model("llama")
-    small.edit(directory / "config.json", quantization_config={"quant_method": "gptq", "bits": 4})
-    text = said(examine(directory, Purpose(EngineConfig())), "refusal")
-    assert "Loading its weights needs what is not installed" in text
+    small.edit(directory / "config.json", quantization_config={"quant_method": method, "bits": 4, "config_groups": {}})
+    found = look(directory, *settings) if settings else examine(directory, Purpose(EngineConfig()))
+    assert way_out in said(found, "refusal")
+    vllm = said(examine(directory, Purpose(EngineConfig(kind="vllm"))), "refusal")
+    assert ("not installed" in vllm) == (method not in ("gptq", "awq"))  # it reads them by itself
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq"])
+def test_packed_weights_are_matched_without_what_reads_them(model: Model, method: str) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    directory = model("llama")
+    whole = look(directory).facts
+    weights = load_file(directory / "model.safetensors")
+    packed = {}
+    for name, weight in weights.items():
+        if not name.endswith("_proj.weight"):
+            packed[name] = weight
+            continue
+        stem, (outputs, inputs) = name.removesuffix("weight"), weight.shape
+        rows, columns = (inputs // 8, outputs) if method == "gptq" else (inputs, outputs // 8)
+        packed[f"{stem}qweight"] = torch.zeros(rows, columns, dtype=torch.int32)
+        packed[f"{stem}qzeros"] = torch.zeros(1, outputs // 8, dtype=torch.int32)
+        packed[f"{stem}scales"] = torch.zeros(1, outputs, dtype=torch.float16)
+    save_file(packed, directory / "model.safetensors")
+    small.edit(directory / "config.json", quantization_config={"quant_method": method, "bits": 4, "group_size": -1})
+    found = examine(directory, Purpose(EngineConfig(kind="vllm")))
+    assert not found.refused
+    assert not said(found, "warning")
+    assert found.facts["parameters"] == whole["parameters"]
+    del packed["model.layers.1.mlp.down_proj.qweight"]
+    save_file(packed, directory / "model.safetensors")
+    text = said(examine(directory, Purpose(EngineConfig(kind="vllm"))), "refusal")
+    assert "lacks 1 of its weights, first model.layers.1.mlp.down_proj.weight" in text
 
 
 # --- files

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -234,13 +235,33 @@ def test_rows_are_taken_where_a_layer_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "more"), [("compressed-tensors", {"dequantize": True}), ("gptq", {}), ("bitsandbytes", {})]
+    ("method", "always", "beside"),
+    [
+        ("compressed-tensors", {}, {"dequantize": True}),
+        ("gptq", {"backend": "torch"}, {"backend": "torch"}),
+        ("awq", {"backend": "torch_awq"}, {"backend": "torch_awq"}),
+        ("bitsandbytes", {}, {}),
+    ],
 )
-def test_weights_that_are_packed_are_read_as_matrices_below_an_adapter(
-    method: str, more: dict[str, bool], tmp_path: Path
+def test_packed_weights_are_read_so_that_their_numbers_are_known(
+    method: str, always: dict[str, Any], beside: dict[str, Any], tmp_path: Path
 ) -> None:
-    stored = {"quant_method": method, "format": "pack-quantized"}
+    stored = {"quant_method": method, "bits": 4, "backend": "marlin"}
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "quantization_config": stored}))
-    assert quantised.unpacked(tmp_path, trust_remote_code=False).quantization_config == stored | more
+
+    def told(**options: bool) -> dict[str, Any]:
+        found = quantised.read_portably(tmp_path, trust_remote_code=False, **options).quantization_config
+        assert isinstance(found, dict)
+        return found
+
+    assert told() == stored | beside
+    assert told(beside=False) == stored | always
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    assert not hasattr(quantised.unpacked(tmp_path, trust_remote_code=False), "quantization_config")
+    assert not hasattr(quantised.read_portably(tmp_path, trust_remote_code=False), "quantization_config")
+
+
+def test_what_reads_packed_weights_writes_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    for method, shown in (("gptq", ""), ("none", "banner\n")):
+        with quantised.silently(SimpleNamespace(quantization_config={"quant_method": method})):
+            print("banner")
+        assert capsys.readouterr().out == shown
