@@ -80,12 +80,8 @@ def load_model(
             config, own = (
                 AutoConfig.from_pretrained(str(of.weights), trust_remote_code=trust_remote_code) for _ in range(2)
             )
-        for key, value in config.to_dict().items():
-            drops = "dropout" in key or key.endswith("_pdrop")
-            if drops and isinstance(value, (int, float)) and not isinstance(value, bool):
-                setattr(config, key, dropout)
+        _set_dropout(config, dropout)
         return_logits_alone(config)  # TRL asks for what it needs of experts
-        name_experts(config.get_text_config())
         portable(config)
         dtype = adapters.frozen_dtype(Path(source), lora)
         options: dict[str, Any] = {"attn_implementation": attn_implementation} if attn_implementation else {}
@@ -94,6 +90,7 @@ def load_model(
             model = from_pretrained(
                 of.weights, trust_remote_code, config=config, dtype=dtype, **options, **adapters.few_bits(lora)
             )
+        name_experts(model)
         share_tied(model)
         if of.generation != of.weights:
             model.generation_config = GenerationConfig.from_pretrained(str(of.generation))
@@ -132,13 +129,31 @@ def over_own_weights(loaded: Loaded, model: Any) -> tuple[Any, float]:
     return exact, max(abs(a - b) for a, b in zip(before, after, strict=True))
 
 
-def name_experts(config: Any) -> None:
+def _set_dropout(config: Any, dropout: float) -> None:
+    """In a configuration and in those that it is made of (DBRX and MPT have one of their attention)."""
+    from transformers import PreTrainedConfig
+
+    for part in (config, *(value for value in vars(config).values() if isinstance(value, PreTrainedConfig))):
+        for key, value in part.to_dict().items():
+            drops = "dropout" in key or key.endswith("_pdrop")
+            if drops and isinstance(value, (int, float)) and not isinstance(value, bool):
+                setattr(part, key, dropout)
+
+
+def name_experts(model: Any) -> None:
     """Gives a mixture of experts the name under which TRL looks for their number; GraniteMoE and PhiMoE have another.
+
+    A model without routers, as the dense ones of a family of mixtures are (Granite 4, Doge), has nothing to balance.
 
     Raises:
         TrainingError: it has experts to balance and says nowhere how many.
     """
-    if not getattr(config, "router_aux_loss_coef", 0) or hasattr(config, "num_experts"):
+    config = model.config.get_text_config()
+    if not getattr(config, "router_aux_loss_coef", 0):
+        return
+    if not _has_routers(model):
+        config.router_aux_loss_coef = 0.0
+    if not config.router_aux_loss_coef or hasattr(config, "num_experts"):
         return
     count = next((n for key in _EXPERTS if isinstance(n := getattr(config, key, None), int)), None)
     if count is None or not hasattr(config, "num_experts_per_tok"):
@@ -148,6 +163,14 @@ def name_experts(config: Any) -> None:
             "router_aux_loss_coef to 0 there to train without balancing."
         )
     config.num_experts = count
+
+
+def _has_routers(model: Any) -> bool:
+    """Whether a model has the layers from which transformers takes ``router_logits``; true where it does not say."""
+    found = (getattr(model, "_can_record_outputs", None) or {}).get("router_logits")
+    kinds = [getattr(kind, "target_class", kind) for kind in (found if isinstance(found, list) else [found])]
+    known = tuple(kind for kind in kinds if isinstance(kind, type))
+    return not known or any(isinstance(module, known) for module in model.modules())
 
 
 def mended(generation: Any, tell: Tell | None = None) -> Any:

@@ -39,10 +39,11 @@ from trainers.environment import one_process
 from trainers.preflight import STEPS, preflight
 from trainers.stages import models
 
-__all__ = ["CHECK_FILE", "CheckRecord", "examine_base", "examine_run", "kept_description"]
+__all__ = ["CHECK_FILE", "CheckRecord", "ended_at_check", "examine_base", "examine_run", "kept_description"]
 
 CHECK_FILE: Final = "check.json"
 STAGE: Final = "M0/check"
+_SEEDS: Final = "ift.start.json"  # begins before the examination
 _LIBRARIES: Final = ("torch", "transformers", "trl")
 _MODEL_BYTES: Final = 4  # of a parameter, in float32
 _APART: Final = ("name", "eval", "track", "cluster")  # settings that the examination does not depend on
@@ -109,6 +110,13 @@ def examine_run(run: RunDir, base: Path, *, flight: bool = True, reporter: Repor
         if finding.severity == "warning":
             reporter.message(f"Warning: {finding.text}")
     reporter.finished(STAGE, _counts(found), time.monotonic() - started)
+
+
+def ended_at_check(run: RunDir) -> bool:
+    """Whether a run's base was refused and nothing was begun but reading the seed data: no stage knows its settings."""
+    kept = _read(run.path / CHECK_FILE)
+    begun = any(path.name != _SEEDS for path in run.path.glob("*/*.start.json"))
+    return kept is not None and kept.examination.refused and not begun
 
 
 def kept_description(run: RunDir) -> Description | None:

@@ -7,6 +7,7 @@ do with this architecture, and what would be wrong without a word, is found here
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -94,7 +95,7 @@ class _Flight:
 
     def base_alone(self) -> None:
         """The base as training loads it: it sees no later token, and saved and loaded again it is the same."""
-        from selfreward_bench.engines.agreement import future_error, padding_error
+        from selfreward_bench.engines.agreement import future_error, padding_error, training_error
         from trainers.bases import load_model
         from trainers.rendering import load_tokenizer
 
@@ -112,23 +113,25 @@ class _Flight:
                 return  # this process need not be able to hold it: those that train look at it (``tune``)
             kernel = self.config.engine.attn_implementation
             loaded = load_model(self.base, dropout=0.0, trust_remote_code=trusted, attn_implementation=kernel)
-            self._refuse_untrainable(future_error(loaded.model), padding_error(loaded.model), head=0.0)
+            model = loaded.model
+            self._refuse_untrainable(future_error(model), padding_error(model), training_error(model))
             with self._step("TRL's output head"):
-                self._refuse_untrainable(0.0, 0.0, head_error(loaded.model))
+                self._refuse_untrainable(0.0, 0.0, 0.0, head_error(model))
             if quantisation_of(vars(loaded.config)):
                 return  # of quantised weights no checkpoint is saved, but adapters beside them (``tune``)
-            before = logit_probe(loaded.model)
-            loaded.model.config, loaded.model.generation_config = loaded.config, loaded.generation
+            before = logit_probe(model)
+            model.config, model.generation_config = loaded.config, loaded.generation
             card = ModelCard(name="copy", parent="M0", parent_fingerprint="", stage="copy", recipe={}, counts={})
-            save_checkpoint(loaded.model, tokenizer, self.room / "copy", card)
-            del loaded
+            save_checkpoint(model, tokenizer, self.room / "copy", card)
+            del loaded, model
             after = logit_probe(self.room / "copy", trust_remote_code=trusted)
             shutil.rmtree(self.room / "copy")
             if max(abs(a - b) for a, b in zip(before, after, strict=True)) > _TOLERANCE:
                 self._refuse("Saved and loaded again the base computes something else: some of its weights get lost.")
 
-    def _refuse_untrainable(self, future: float, padding: float, head: float) -> None:
-        if fault := base_fault(self._architecture, future, padding, head):
+    def _refuse_untrainable(self, future: float, padding: float, training: float, head: float = 0.0) -> None:
+        found = {"future": future, "padding": padding, "training": training, "head": head}
+        if fault := base_fault(self._architecture, read_config(parts(self.base).weights), **found):
             self._refuse(fault)
 
     def ask(self) -> None:
@@ -175,7 +178,7 @@ class _Flight:
             self.close()
             self._train("sft", self.base, examples, self.room / "M1")
             if probes := read_probes(self.room / "M1", weights_fingerprint(self.base)):
-                self._refuse_untrainable(probes.future, probes.padding, probes.head)
+                self._refuse_untrainable(probes.future, probes.padding, probes.training, probes.head)
 
     def prefer(self) -> None:
         """Answers of the model after SFT, and one step of DPO on them, whose first loss must be ln 2."""
@@ -187,6 +190,10 @@ class _Flight:
         with self._step("one step of DPO"):
             result = self._train("dpo", self._made("M1"), pairs, self.room / "M2")
             tolerance = first_loss_tolerance(self._made("M1"), self.config.dpo, self.config.lora)
+            loss = result.first_dpo_loss
+            if loss is not None and abs(loss - math.log(2)) > tolerance:
+                what = f"The first DPO loss of {self._architecture} is {loss:.6f}, not ln 2"
+                self._refuse(f"{what}: trained, it computes something else than its reference did. Take another base.")
             check_first_step(result, tolerance, self.config.dpo)
 
     def ask_again(self) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +24,7 @@ FILE: Final = "probes.json"
 _TOKENS: Final = 16  # of the text that the output head is tried on
 _TOLERANCE: Final = 1e-2  # of the largest logit, in float32; what is wrong is far beyond it
 _FUTURE: Final = 1e-4  # likewise of what later tokens change, which is nothing; of small random weights it is little
+_NOISE: Final = re.compile("jitter|layer_?drop|drop_path|noise")  # dropout is set to the recipe's
 _LEAST: Final = 1e-3  # of a largest logit: rounding alone is large beside smaller ones
 
 
@@ -35,6 +38,7 @@ class Probes:
         future, padding: of the first, by which part of the largest logit later tokens, or longer texts beside it,
             change what it computes (``engines.agreement``).
         head: of the first, how far TRL's output head is from its own (``head_error``).
+        training: of the first, how far what it computes in training is from what it computes in answering.
     """
 
     parent: str
@@ -44,11 +48,12 @@ class Probes:
     future: float
     padding: float
     head: float
+    training: float
 
 
 def probe(parent: Path, out_dir: Path, sharding: Sharding | None, *, trust_remote_code: bool = False) -> None:
     """Writes ``OUT/probes.json``; of a sharded model all processes take part, else the first does it alone."""
-    from selfreward_bench.engines.agreement import future_error, padding_error
+    from selfreward_bench.engines.agreement import future_error, padding_error, training_error
     from selfreward_bench.engines.loading import release_memory
 
     is_first = os.environ.get("RANK", "0") == "0"
@@ -60,6 +65,7 @@ def probe(parent: Path, out_dir: Path, sharding: Sharding | None, *, trust_remot
         found[name] = logit_probe(model)
         if name == "before":
             found |= {"future": future_error(model), "padding": padding_error(model), "head": head_error(model)}
+            found["training"] = training_error(model)
             reshard(model)
         del model
         release_memory()
@@ -70,11 +76,14 @@ def probe(parent: Path, out_dir: Path, sharding: Sharding | None, *, trust_remot
         write_atomic(out_dir / FILE, (json.dumps(values, indent=1) + "\n").encode())
 
 
-def base_fault(name: str, future: float, padding: float, head: float) -> str | None:
+def base_fault(
+    name: str, config: Mapping[str, Any], *, future: float, padding: float, training: float, head: float = 0.0
+) -> str | None:
     """Why a base cannot be trained of which this was measured (``Probes``), in a sentence; None where it can.
 
     Args:
         name: its architecture's.
+        config: its ``config.json``.
     """
     if future > _FUTURE:
         return (
@@ -85,6 +94,13 @@ def base_fault(name: str, future: float, padding: float, head: float) -> str | N
         return (
             f"What {name} computes of a text depends on the longer texts in its batch, so DPO's reference would not "
             "hold."
+        )
+    if training > _FUTURE:
+        drawn = sorted(key for key, value in config.items() if value and _NOISE.search(key))
+        way_out = f"Set {' and '.join(drawn)} to 0 in config.json." if drawn else "Take another base."
+        return (
+            f"{name} computes something else in training than in answering (by {training:.2g} of the largest logit, "
+            f"drawn at random), so DPO's reference would not hold. {way_out}"
         )
     if head > _TOLERANCE:
         return (

@@ -24,7 +24,7 @@ def check_config(config: RunConfig, *, rewards: bool = True, files: bool = True)
     """
     if problems := list(config_problems(config, rewards, files)):
         listing = "\n".join(f"  {problem}" for problem in problems)
-        raise ConfigError(f"The settings name what is not there:\n{listing}")
+        raise ConfigError(f"The settings cannot be used:\n{listing}")
 
 
 def config_problems(config: RunConfig, rewards: bool = True, files: bool = True) -> Iterator[str]:

@@ -102,7 +102,7 @@ def open_run(path: Path, wanted: Wanted, *, make: bool = True) -> RunDir:
     """Opens a run; one that is not there is made when settings for it are given.
 
     Settings that no stage depends on (``RunConfig.with_changeable``) and that are given for a run that is there take
-    the place of its own.
+    the place of its own. Where its base was refused, any may change: the refusal says which.
 
     Args:
         make: whether anything is written; without, there must be a run, and its settings change for this call only.
@@ -118,9 +118,15 @@ def open_run(path: Path, wanted: Wanted, *, make: bool = True) -> RunDir:
     run = RunDir.open(path)
     asked = wanted.over(run.config) if wanted else run.config
     if changes := _differences(run.config, asked):
-        _refuse_unless_changeable(run, asked)
+        from selfreward_bench.cli.checks import check_config
+        from trainers.examination import ended_at_check
+
+        if refused := ended_at_check(run):
+            check_config(asked)
+        else:
+            _refuse_unless_changeable(run, asked)
         if make:
-            run.change_settings(asked)
+            run.change_settings(asked, all_of_them=refused)
             say("Changed in {}:\n{}".format(path / CONFIG_FILE, "\n".join(changes.values())), err=True)
         run.config = asked
     announce_control(run.config)

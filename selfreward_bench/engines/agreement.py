@@ -13,11 +13,12 @@ from typing import Any, Final
 import torch
 
 from selfreward_bench.engines.decode import ModelRunner
-from selfreward_bench.engines.loading import LoadedModel
+from selfreward_bench.engines.loading import LoadedModel, usable_positions
 
-__all__ = ["batch_error", "cache_error", "future_error", "padding_error"]
+__all__ = ["batch_error", "cache_error", "future_error", "padding_error", "training_error"]
 
 _TOKENS: Final = 16  # of the texts that are tried
+_MANY: Final = 128  # of the text whose tokens are few where they differ
 _STEPS: Final = 4  # tokens that are read one by one, with the cache
 _LEAST: Final = 1e-3  # of a largest logit: what rounding makes of smaller ones would be large beside them
 
@@ -55,7 +56,7 @@ def batch_error(loaded: LoadedModel, tokens: int) -> float:
 def future_error(model: Any) -> float:
     """How far the logits of a text's tokens are from those with another last token: 0 where no later one is seen."""
     ids = probe_ids(_TOKENS, model.get_input_embeddings().weight.shape[0])
-    with _evaluating(model):
+    with _as_in(model, training=False):
         first, second = (_logits(model, [text])[0, :-1] for text in (ids, [*ids[:-1], ids[0]]))
     return _difference(first, second)
 
@@ -65,10 +66,23 @@ def padding_error(model: Any) -> float:
     ids = probe_ids(_TOKENS, model.get_input_embeddings().weight.shape[0])
     half = _TOKENS // 2
     mask = [[1] * _TOKENS, [1] * half + [0] * half]
-    with _evaluating(model):
+    with _as_in(model, training=False):
         alone = _logits(model, [ids[:half]])[0]
         beside = _logits(model, [ids, ids[:half] + [0] * half], mask)[1, :half]
     return _difference(alone, beside)
+
+
+def training_error(model: Any) -> float:
+    """How far the logits in training are from those in answering: 0 where nothing is dropped or drawn at random.
+
+    A mixture of experts may draw for some tokens only, so there are more of them.
+    """
+    ids = probe_ids(min(_MANY, usable_positions(model.config) or _MANY), model.get_input_embeddings().weight.shape[0])
+    with _as_in(model, training=False):
+        answering = _logits(model, [ids])[0]
+    with _as_in(model, training=True):
+        trained = _logits(model, [ids])[0]
+    return _difference(answering, trained)
 
 
 def probe_ids(tokens: int, embeddings: int) -> list[int]:
@@ -77,14 +91,14 @@ def probe_ids(tokens: int, embeddings: int) -> list[int]:
 
 
 @contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    training = model.training
-    model.eval()
+def _as_in(model: Any, *, training: bool) -> Iterator[None]:
+    before = model.training
+    model.train(training)
     try:
         with torch.inference_mode():
             yield
     finally:
-        model.train(training)
+        model.train(before)
 
 
 def _logits(model: Any, texts: list[list[int]], mask: list[list[int]] | None = None) -> torch.Tensor:

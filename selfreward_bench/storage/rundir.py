@@ -144,19 +144,20 @@ class RunDir:
         inner = {place[1:]: line for place, line in layer.places.items() if place[0] == "config" and len(place) > 1}
         return cls(path, recipes.resolve([recipes.Layer(recipes.current(config), inner, layer.problems)], str(file)))
 
-    def change_settings(self, config: RunConfig) -> None:
+    def change_settings(self, config: RunConfig, *, all_of_them: bool = False) -> None:
         """Keeps other settings on which no stage depends: the evaluation's (``eval``, ``judge.request``), ``track``,
         ``cluster``, ``train``.
 
         Args:
             config: the run's own but for those.
+            all_of_them: no stage was begun, so others may differ, too.
 
         Raises:
             ValueError: another section differs.
             IncompatibleRunError: another process is writing.
             DataError: the operating system refuses.
         """
-        if config != self.config.with_changeable(config):
+        if not all_of_them and config != self.config.with_changeable(config):
             raise ValueError("only eval, judge.request, track, cluster and train can change in a run")
         with self.lock():
             write_atomic(self.path / _CONFIG_FILE, _config_text(config).encode())

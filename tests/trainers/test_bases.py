@@ -12,16 +12,18 @@ import pytest
 
 from selfreward_bench.config import DpoConfig, EngineConfig, SftConfig
 from selfreward_bench.engines import open_engine
+from selfreward_bench.engines.agreement import training_error
 from selfreward_bench.engines.base import GenerationRequest
 from selfreward_bench.errors import EngineError, TrainingError
 from selfreward_bench.storage.fingerprint import weights_dtypes, weights_fingerprint
 from selfreward_bench.types import Message
+from trainers.bases import load_model, name_experts
 from trainers.checkpoints import logit_probe, round_weights, saved_dtypes
 from trainers.dpo import check_first_step, train_dpo
 from trainers.rendering import load_tokenizer, render_turns
 from trainers.sft import train_sft
 
-from ..small_models import edit
+from ..small_models import edit, llama3, model_of, save
 from .conftest import CHAT_TEMPLATE, contents, examples, make_model, pairs
 
 SFT = SftConfig(learning_rate=1e-3, final_learning_rate=1e-4, batch_size=8, save_every=1, dropout=0.1, max_length=64)
@@ -78,14 +80,40 @@ def test_a_base_that_asks_for_more_than_logits_trains_and_answers(tmp_path: Path
     assert settings(made.checkpoint) == settings(base)
 
 
-def test_experts_that_trl_cannot_count_are_refused(tmp_path: Path) -> None:
-    from transformers import LlamaConfig
+def test_experts_that_trl_cannot_count_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of("GraniteMoe", llama3(), num_local_experts=4)
+    name_experts(model)
+    assert model.config.num_experts == 4
+    monkeypatch.setattr("trainers.bases._EXPERTS", ())
+    del model.config.num_experts
+    with pytest.raises(TrainingError, match=r"cannot train a model of type 'granitemoe'.* router_aux_loss_coef to 0"):
+        name_experts(model)
+    model.config.router_aux_loss_coef = 0.0
+    name_experts(model)
 
-    from trainers.bases import name_experts
 
-    with pytest.raises(TrainingError, match=r"cannot train a model of type 'llama'.* router_aux_loss_coef to 0"):
-        name_experts(LlamaConfig(router_aux_loss_coef=0.1))
-    name_experts(LlamaConfig(router_aux_loss_coef=0.0))
+def test_a_dense_model_of_a_family_of_mixtures_balances_nothing() -> None:
+    """Granite 4 without experts has the setting all the same; TRL would look for routers and find none."""
+    shape = {"num_experts_per_tok": 1, "layer_types": ["attention"] * 2, "mamba_n_heads": 4, "mamba_d_head": 16}
+    dense, mixture = (model_of("GraniteMoeHybrid", llama3(), num_local_experts=n, **shape) for n in (0, 4))
+    for model in (dense, mixture):
+        model.config.router_aux_loss_coef = 0.01
+        name_experts(model)
+    assert (dense.config.router_aux_loss_coef, mixture.config.router_aux_loss_coef) == (0.0, 0.01)
+
+
+def test_dropout_is_the_recipes_in_every_part_of_a_configuration(tmp_path: Path) -> None:
+    """DBRX has one of its attention in a configuration within its own."""
+    parts = {"d_model": 32, "n_heads": 2, "n_layers": 2, "max_seq_len": 64, "resid_pdrop": 0.3, "emb_pdrop": 0.3}
+    attention = {"kv_n_heads": 1, "attn_pdrop": 0.3, "clip_qkv": 8.0, "rope_theta": 1e4}
+    experts = {"ffn_hidden_size": 16, "moe_num_experts": 2, "moe_top_k": 1}
+    tokenizer = llama3()
+    model = model_of("Dbrx", tokenizer, **parts, attn_config=attention, ffn_config=experts)
+    base = save(tmp_path / "base", model, tokenizer)
+    loaded = load_model(base, dropout=0.0)
+    assert training_error(loaded.model) < 1e-6
+    assert loaded.config.attn_config.attn_pdrop == 0.3
+    assert training_error(load_model(base, dropout=0.5).model) > 1e-3
 
 
 # --- what a configuration says

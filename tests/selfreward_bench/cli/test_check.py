@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from selfreward_bench.bases.findings import Examination, Finding
+from selfreward_bench.cli.runs import Wanted, open_run
+from selfreward_bench.errors import ConfigError
 from selfreward_bench.micro import base_path
+from selfreward_bench.storage.rundir import RunDir
 
 from ... import small_models as small
 
@@ -127,6 +130,13 @@ def test_nothing_is_trained_from_random_weights(cli: Any, seed_data: list[str], 
     assert "incomplete' cannot be used: It lacks" in result.stderr
     assert not Path("a/SFT/checkpoint").exists()
     assert json.loads(Path("a/check.json").read_text())["examination"]["findings"]
+    if loses:
+        return
+    run = open_run(Path("a"), Wanted(changes=("base=micro", "dpo.beta=0.3")))  # what was refused can be set
+    assert (run.config.base, RunDir.open(Path("a")).config.dpo.beta) == ("micro", 0.3)
+    Path("a/M1/eft.start.json").write_text("{}")
+    with pytest.raises(ConfigError, match="made with other settings"):
+        open_run(Path("a"), Wanted(changes=("dpo.beta=0.4",)))
 
 
 @pytest.mark.parametrize("option", [[], ["--no-preflight"]])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from selfreward_bench.engines.agreement import batch_error, cache_error, future_error, padding_error
+from selfreward_bench.engines.agreement import batch_error, cache_error, future_error, padding_error, training_error
 from selfreward_bench.engines.cache import RoomyLayer
 from selfreward_bench.engines.decode import ModelRunner
 
@@ -24,6 +24,7 @@ def test_a_right_engine_agrees(
     assert batch_error(loaded, tokens) < 1e-4
     assert future_error(loaded.model) < 1e-4
     assert padding_error(loaded.model) < 1e-4
+    assert training_error(loaded.model) < 1e-4
     assert not loaded.model.training
 
 
@@ -31,6 +32,18 @@ def test_an_encoder_sees_later_tokens_and_the_padding(build_model: Callable[...,
     encoder = build_model("Bert", pad_token_id=0, num_key_value_heads=None)
     assert future_error(encoder) > 1e-2
     assert padding_error(build_model("Llama")) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("Mixtral", {"router_jitter_noise": 0.01, "num_local_experts": 4}), ("Llama", {"attention_dropout": 0.1})],
+)
+def test_what_is_drawn_in_training_is_measured(
+    build_model: Callable[..., Any], name: str, changes: dict[str, Any]
+) -> None:
+    model = build_model(name, **changes)
+    assert training_error(model) > 1e-4
+    assert not model.training
 
 
 def test_padding_that_pushes_away_what_a_window_sees_is_measured(
