@@ -137,7 +137,7 @@ def _set_dropout(config: Any, dropout: float) -> None:
         for key, value in part.to_dict().items():
             drops = "dropout" in key or key.endswith("_pdrop")
             if drops and isinstance(value, (int, float)) and not isinstance(value, bool):
-                setattr(part, key, dropout)
+                setattr(part, key, dropout if part is config else type(value)(dropout))  # MPT's takes whole numbers
 
 
 def name_experts(model: Any) -> None:

@@ -116,6 +116,12 @@ def test_dropout_is_the_recipes_in_every_part_of_a_configuration(tmp_path: Path)
     assert training_error(load_model(base, dropout=0.5).model) > 1e-3
 
 
+def test_a_dropout_that_is_a_whole_number_stays_one(tmp_path: Path) -> None:
+    tokenizer = llama3()
+    base = save(tmp_path / "base", model_of("Mpt", tokenizer, d_model=32, n_heads=2, n_layers=1), tokenizer)
+    assert training_error(load_model(base, dropout=0.0).model) < 1e-6
+
+
 # --- what a configuration says
 
 
