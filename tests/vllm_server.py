@@ -106,7 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.startswith("/v1") and self._is_unknown():
             return
-        known = {"/health": {}, "/version": {"version": self.server.version}, "/v1/models": self.server.listed}
+        known: dict[str, object] = {"/health": {}, "/version": {"version": self.server.version}}
+        known |= {"/v1/models": self.server.listed, "/metrics": self.server.metrics}
         self._reply(200 if self.path in known else 404, known.get(self.path, {"error": {"message": "no such path"}}))
 
     def do_POST(self) -> None:
@@ -127,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
         return missing
 
     def _reply(self, status: int, body: object) -> None:
-        content = json.dumps(body).encode()
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -139,6 +140,7 @@ class StandIn(ThreadingHTTPServer):
 
     Attributes:
         asked: bodies of requests, as they came.
+        metrics: what it tells of itself, in the form of Prometheus.
     """
 
     daemon_threads = True
@@ -148,6 +150,7 @@ class StandIn(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.model, self.context, self.key, self.version = model, context, "", VERSION
         self.asked: list[dict[str, Any]] = []
+        self.metrics = b""
         first = next(iter(names))
         entries = [{"id": n, "root": r, "parent": None if n == first else first} for n, r in names.items()]
         self.listed = {"object": "list", "data": [e | {"max_model_len": context} for e in entries]}

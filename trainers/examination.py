@@ -21,7 +21,7 @@ from selfreward_bench import __version__
 from selfreward_bench.bases.examine import examine
 from selfreward_bench.bases.findings import Examination, Finding, Purpose, refuse, warning
 from selfreward_bench.bases.optimizers import largest_optimizer, needs_bitsandbytes
-from selfreward_bench.config import RunConfig
+from selfreward_bench.config import EngineConfig, RunConfig
 from selfreward_bench.engines import RENDER_NOTHING
 from selfreward_bench.engines.templates import Chosen
 from selfreward_bench.errors import SrbenchError
@@ -167,11 +167,17 @@ def _identity(base: Path, config: RunConfig) -> dict[str, str]:
     return {
         "weights": hash_json([(t.name, t.dtype, t.shape) for t in found]),
         "files": hash_json([(p.name, hash_file(p)) for p in files]),
-        "settings": hash_json({k: v for k, v in config.recorded().items() if k not in _APART}),
+        "settings": hash_json({k: v for k, v in _without_places(config).recorded().items() if k not in _APART}),
         **({"chat_template": Chosen(config.chat_template).key} if config.chat_template else {}),
         "srbench": __version__,
         **{name: metadata.version(name) for name in libraries if find_spec(name)},
     }
+
+
+def _without_places(config: RunConfig) -> RunConfig:
+    """Whether there are servers counts, and not where, nor how long one may take to start."""
+    places = {"urls": config.engine.urls and ("elsewhere",), "start_timeout": EngineConfig().start_timeout}
+    return config.model_copy(update={"engine": config.engine.model_copy(update=places)})
 
 
 def _disk_findings(run: RunDir, found: Examination) -> Iterator[Finding]:

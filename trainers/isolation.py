@@ -19,6 +19,7 @@ from typing import Any
 
 from selfreward_bench import heap
 from selfreward_bench.config import DpoConfig, EngineConfig, LoraConfig, SftConfig, TrainConfig
+from selfreward_bench.engines.processes import end_abandoned
 from selfreward_bench.errors import TrainingError
 from selfreward_bench.progress import Reporter
 from selfreward_bench.storage.records import Records
@@ -70,6 +71,8 @@ def run_training(
         Terminated: likewise, where a process that trains got SIGTERM, and not this one.
     """
     watch = _Watch(reporter, stage)
+    if ended := end_abandoned():  # it would hold the memory that this training needs
+        watch.tell(f"Ended {ended} program(s) that a killed srbench had left running.")
     options: dict[str, Any] = {
         "seed": seed,
         "trust_remote_code": engine.trust_remote_code,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from selfreward_bench import errors
-from selfreward_bench.engines.processes import Program, end_abandoned, last_lines, of_this_code
+from selfreward_bench.engines.processes import Program, last_lines, of_this_code
 from selfreward_bench.errors import SrbenchError, Terminated, TrainingError
 from selfreward_bench.progress import Tell
 from selfreward_bench.storage.files import os_errors
@@ -47,8 +47,6 @@ def launched(task: Task, command: Sequence[str], progress: Callable[[TrainProgre
         Terminated: likewise, where not this process but one of the training's got SIGTERM.
     """
     started = time.perf_counter()
-    if ended := end_abandoned():
-        tell(f"Ended {ended} program(s) that a killed srbench had left running.")
     folder = task.out_dir / FOLDER
     with os_errors(folder, "prepare", TrainingError):
         if folder.is_symlink():

@@ -44,6 +44,10 @@ _HALF_TOLERANCE: Final = 0.1  # in bfloat16 and float16, where rounding alone ma
 _LONGEST_PROBE: Final = 4608  # tokens
 _RATE: Final = 1e-4  # moves weights by more than bfloat16 rounds away, whatever the recipe's own rate
 _THOUGHT: Final = "<think>\nIt has to be red.\n</think>\n\n"
+_NOT_SERVED: Final = (
+    "engine.urls: no server serves the models that this trial makes, so they were trained and not asked. Of the base "
+    "too, nothing was generated and judged."
+)
 _QUESTIONS: Final = ("Name a red food.", "Say in one sentence why it rains.")
 _ANSWERS: Final = ("A red apple.", "Water rises as vapour, cools in the clouds and falls as rain.")
 
@@ -139,6 +143,8 @@ class _Flight:
         with self._step("generating"):
             requests = [self._answer_request(i, q) for i, q in enumerate(_QUESTIONS)]
             written = [] if "prompts" in helped(self.config) else [self._new_prompt()]
+            if self.config.engine.urls:
+                self.findings.append(note("generating", _NOT_SERVED))
             self.answers = self._generate(self.base, [*requests, *written])
             self._refuse_if_the_engine_differs()
 
@@ -147,7 +153,7 @@ class _Flight:
 
         Where another model judges, it need not be able to.
         """
-        if "judgments" in helped(self.config):
+        if "judgments" in helped(self.config) or not self.answers:
             return
         with self._step("judging"):
             questions = {f"q{i}": question for i, question in enumerate(_QUESTIONS)}
@@ -183,7 +189,8 @@ class _Flight:
     def prefer(self) -> None:
         """Answers of the model after SFT, and one step of DPO on them, whose first loss must be ln 2."""
         with self._step("generating with the model after SFT"):
-            texts = [c.text for c in self._generate(self._made("M1"), [self._answer_request(0, _QUESTIONS[0])])]
+            found = self._generate(self._made("M1"), [self._answer_request(0, _QUESTIONS[0])])
+            texts = [c.text for c in found] or [_ANSWERS[0]]
             self.close()
         sides = [(texts[0] or "Yes.", f"{texts[-1]} No."), (_ANSWERS[1], "Because.")]
         pairs = [_pair(f"q{i}", _QUESTIONS[i], *side) for i, side in enumerate(sides)]
@@ -261,7 +268,10 @@ class _Flight:
         return result
 
     def _generate(self, model: Path, requests: list[GenerationRequest]) -> list[Completion]:
+        """Answers; none where servers that are there would have to give them."""
         self.close()
+        if self.config.engine.urls:
+            return []
         self._engine = open_engine(
             self.config.engine, model, threads=self.config.threads, chat_template=self._template(model)
         )

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from selfreward_bench.engines.quantised import import_quietly
 from selfreward_bench.storage.files import write_atomic
 from selfreward_bench.storage.fingerprint import weights_fingerprint
 from trainers.checkpoints import logit_probe, read_card
@@ -118,6 +119,8 @@ def head_error(model: Any) -> float:
     knows the names of; an architecture that does more with it would be trained as another one.
     """
     import torch
+
+    import_quietly()  # TRL imports it
     from trl.trainer.utils import add_fused_lm_head
 
     from selfreward_bench.engines.agreement import probe_ids

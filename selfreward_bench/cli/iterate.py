@@ -53,8 +53,8 @@ def run_iteration(
     The base is examined first, once (see `srbench check`). What is done already is not done again, and what was cut off
     goes on where it was. Each new model is evaluated, and the report renewed. A run that is not there yet is
     made when --recipe or another setting is given; later the settings are those in its srbench.yaml, of which only
-    eval, judge.request, track, cluster and train can change (--set eval.limit=64). --prices, --max-cost, --replay and
-    --concurrency are for served models that write, review or judge (docs/roles.md).
+    eval, judge.request, track, cluster, train, engine.urls and engine.start_timeout can change (--set eval.limit=64).
+    --prices, --max-cost, --replay and --concurrency are for served models that write, review or judge (docs/roles.md).
 
     \b
     Examples:

@@ -190,8 +190,8 @@ def _refuse_unless_changeable(run: RunDir, asked: RunConfig) -> None:
         raise ConfigError(
             f"{run.path} was made with other settings than the ones given now:\n{listing}\n"
             "Leave the options away to go on with it, or make another run with them (`srbench init`). Only settings of "
-            "the evaluation (eval, judge.request), trackers (track), replicas (cluster) and the processes of trainings "
-            "(train) can change in a run that is there."
+            "the evaluation (eval, judge.request), trackers (track), replicas (cluster), the processes of trainings "
+            "(train) and vLLM servers (engine.urls, engine.start_timeout) can change in a run that is there."
         )
 
 

@@ -109,7 +109,8 @@ class RunConfig(Section):
 
     def with_changeable(self, other: RunConfig) -> RunConfig:
         """These settings, but for those on which no stage depends (the evaluation, trackers, replicas, the processes of
-        trainings): they are the other's."""
+        trainings, where servers are and how long one may take to start): they are the other's."""
         judge = self.judge.model_copy(update={"request": other.judge.request})
         free = {"eval": other.eval, "judge": judge, "track": other.track, "cluster": other.cluster}
-        return self.model_copy(update=free | {"train": other.train})
+        places = {"urls": other.engine.urls, "start_timeout": other.engine.start_timeout}
+        return self.model_copy(update=free | {"train": other.train, "engine": self.engine.model_copy(update=places)})

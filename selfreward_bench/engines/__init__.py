@@ -48,6 +48,9 @@ def open_engine(
         EngineError: the model cannot be loaded.
         ConfigError: there is no such template, or it cannot be used with this model.
     """
+    from selfreward_bench.engines.processes import end_abandoned
+
+    end_abandoned()  # what a killed srbench left running holds the memory that this model needs
     if cluster is not None:
         from selfreward_bench.engines.replicas import open_replicas
 

@@ -2,9 +2,9 @@
 
 A vLLM server is several processes, and so is a training that a launcher starts; to kill the first leaves workers that
 hold the accelerators' memory. So all are ended, by whoever can: ``Program.close``, the end of this process, or, where
-srbench was killed, the next start of any program (``end_abandoned``). What is needed for that is in a file per program
-in the user's state directory. A launcher may give its workers groups of their own; they are known by a variable in
-their environment.
+srbench was killed, the next that opens an engine or trains (``end_abandoned``). What is needed for that is in a file
+per program in the user's state directory. A launcher may give its workers groups of their own; they are known by a
+variable in their environment.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Final
 import psutil
 
 from selfreward_bench.engines.served.faults import clean
-from selfreward_bench.errors import EngineError, SrbenchError
+from selfreward_bench.errors import ConfigError, EngineError, SrbenchError
 from selfreward_bench.storage.files import home, open_own, os_errors, write_atomic
 
 __all__ = ["Program", "end_abandoned", "last_lines", "of_this_code", "state_directory"]
@@ -264,8 +264,12 @@ class Program:
 
 def end_abandoned() -> int:
     """Ends programs whose srbench was killed; how many there were. Others' and those of other machines stay."""
+    try:
+        files = sorted(state_directory().glob("server-*.json"))
+    except ConfigError:  # no home directory: nothing could be written down either
+        return 0
     ended = 0
-    for file in sorted(state_directory().glob("server-*.json")):
+    for file in files:
         record = _Record.read(file)
         if record and (record.host != socket.gethostname() or (record.is_of_this_start and record.is_owned)):
             continue

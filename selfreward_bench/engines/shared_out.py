@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines.actors import About, Answered, Opening
-from selfreward_bench.engines.processes import Program, end_abandoned, last_lines, of_this_code
+from selfreward_bench.engines.processes import Program, last_lines, of_this_code
 from selfreward_bench.engines.replicas import ReplicatedEngine
 from selfreward_bench.errors import ConfigError, EngineError, SrbenchError, first_line
 from selfreward_bench.sources.hub import model_directory
@@ -106,7 +106,6 @@ class Shards:
     """
 
     def __init__(self, opening: Opening, processes: int) -> None:
-        end_abandoned()
         self._folder = Path(tempfile.mkdtemp(prefix="srbench-shards-"))  # this user's alone
         self._asked = 0
         key = secrets.token_hex(32)

@@ -146,7 +146,7 @@ class RunDir:
 
     def change_settings(self, config: RunConfig, *, all_of_them: bool = False) -> None:
         """Keeps other settings on which no stage depends: the evaluation's (``eval``, ``judge.request``), ``track``,
-        ``cluster``, ``train``.
+        ``cluster``, ``train``, ``engine.urls``, ``engine.start_timeout``.
 
         Args:
             config: the run's own but for those.
@@ -158,7 +158,7 @@ class RunDir:
             DataError: the operating system refuses.
         """
         if not all_of_them and config != self.config.with_changeable(config):
-            raise ValueError("only eval, judge.request, track, cluster and train can change in a run")
+            raise ValueError("only eval, judge.request, track, cluster, train and engine.urls can change in a run")
         with self.lock():
             write_atomic(self.path / _CONFIG_FILE, _config_text(config).encode())
         self.config = config
@@ -313,7 +313,7 @@ def _config_text(config: RunConfig) -> str:
     return (
         "# The resolved configuration of this run. Stages that are done or begun hold on to what they were made with:\n"
         "# a change here is refused by them, unless they are made anew with --from-stage. Only `eval`,\n"
-        "# `judge.request`, `track`, `cluster` and `train` may change.\n"
+        "# `judge.request`, `track`, `cluster`, `train`, `engine.urls` and `engine.start_timeout` may change.\n"
         f"{recipes.dump_values(values)}"
     )
 

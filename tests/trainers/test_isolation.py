@@ -72,6 +72,18 @@ def without_imports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multiprocessing, "get_context", lambda how: forks)
 
 
+def test_what_a_killed_srbench_left_is_ended_before_a_training(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(isolation, "end_abandoned", lambda: 2)
+    monkeypatch.setattr(isolation, "do", lambda *args: told.append("trains"))
+    reporter = Steps()
+    monkeypatch.setattr(reporter, "message", told.append, raising=False)
+    train(tiny_model, tmp_path / "SFT", reporter, isolate=False)
+    assert told == ["Ended 2 program(s) that a killed srbench had left running.", "trains"]
+
+
 def test_its_errors_arrive_as_they_are_and_print_no_traceback(
     tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

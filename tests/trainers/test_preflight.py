@@ -83,6 +83,15 @@ def test_the_embedded_base_passes_and_grades(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_models_that_no_server_serves_are_trained_and_not_asked(tmp_path: Path) -> None:
+    base = small.make("llama", tmp_path / "base")
+    found = fly(base, tmp_path, "engine={kind: vllm, urls: ['http://127.0.0.1:1']}")
+    assert refusals(found) == []
+    (told,) = [f.text for f in found if "engine.urls" in f.text]
+    assert "trained and not asked" in told
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("launched_here")
 def test_trainings_are_tried_as_they_will_be_launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[Any] = []
@@ -278,7 +287,7 @@ def test_what_changes_is_examined_again(tmp_path: Path, flights: list[Path], cha
     examine_run(run, base, reporter=told)
     assert told.skipped == [False, False]
     run.config = run.config.model_copy(update={"eval": run.config.eval.model_copy(update={"limit": 3})})
-    run.config = recipes.change(run.config, ["cluster.replicas=4"])
+    run.config = recipes.change(run.config, ["cluster.replicas=4", "engine.start_timeout=9"])
     examine_run(run, base, reporter=told)  # the evaluation's settings do not count, nor those of replicas
     assert told.skipped == [False, False, True]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from trainers import probes
 from trainers.probes import FILE, Probes, base_fault, head_error, read_probes
 
 from .. import small_models as small
@@ -29,10 +30,13 @@ def test_probes_of_another_parent_or_damaged_ones_count_as_none(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("scale", [1.0, 8.0])
-def test_trls_output_head_is_the_models_own(scale: float) -> None:
-    """Granite divides its logits by ``logits_scaling``, which TRL knows."""
+def test_trls_output_head_is_the_models_own(scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Granite divides its logits by ``logits_scaling``, which TRL knows. TRL imports what could download code."""
+    quiet: list[bool] = []
+    monkeypatch.setattr(probes, "import_quietly", lambda: quiet.append(True))
     model = small.model_of("Granite", small.llama3(), logits_scaling=scale, initializer_range=0.5)
     assert head_error(model) < 1e-5
+    assert quiet == [True]
     assert "forward" not in vars(model)
     assert not model.training
 

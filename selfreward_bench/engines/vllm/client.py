@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ _SILENCE: Final = 1800.0  # seconds without an answer, which comes whole: behind
 _CONNECT: Final = 10.0
 _SHORT: Final = 10.0  # seconds for what takes no computing
 _MOST_BYTES: Final = 64 * 2**20
+_STARTED: Final = re.compile(rb"^process_start_time_seconds ([0-9.e+]{1,40})$", re.MULTILINE)
 _ROUNDING: Final = 1e-3  # by which the logarithm of a probability may exceed 0
 AT_ONCE: Final = 256  # requests that one server is given
 T = TypeVar("T", bound=BaseModel)
@@ -132,6 +134,14 @@ class Client:
             EngineError: the server does not tell, or not as vLLM does.
         """
         return _parsed(_Version, self._get("/version"), self.url).version
+
+    def started(self) -> float | None:
+        """When its process started, in seconds since the epoch; None where it does not tell (``/metrics``)."""
+        try:
+            found = _STARTED.search(self._get("/metrics"))
+            return float(found[1]) if found else None
+        except (EngineError, ValueError):
+            return None
 
     def models(self) -> list[Served]:
         """What it serves: a model, and adapters over it.

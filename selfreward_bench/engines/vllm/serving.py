@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from selfreward_bench.config import EngineConfig
-from selfreward_bench.engines.processes import Program, end_abandoned
+from selfreward_bench.engines.processes import Program
 from selfreward_bench.engines.vllm.client import KEY_VARIABLE, Client, Served, check_url
 from selfreward_bench.errors import ConfigError, EngineError
 from selfreward_bench.storage.adapters import adapter_settings, parts
@@ -26,6 +26,7 @@ VARIABLE: Final = "SRBENCH_VLLM"  # the command of this machine
 _TRUSTS: Final = re.compile(r"--trust[-_]remote[-_]code", re.IGNORECASE)
 _MODEL: Final = "model"  # what a server of ours calls what it serves
 _ADAPTER: Final = "adapter"
+_CLOCKS: Final = 10.0  # seconds by which machines' clocks may differ; a server reads no weights before so many
 _RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM reserves room for
 #: settings of an adapter that vLLM does not apply, or not as peft does
 _NOT_SERVED: Final = (
@@ -139,7 +140,6 @@ def _words(key: str, text: str) -> list[str]:
 
 
 def _started(config: EngineConfig, source: Path) -> Serving:
-    end_abandoned()
     key, port = secrets.token_urlsafe(24), _free_port()
     command = command_line(config, source, port)
     title, environment = f"The vLLM server of {source}", {**_ENVIRONMENT, KEY_VARIABLE: key}
@@ -224,7 +224,20 @@ def _that_serves(client: Client, source: Path) -> Served:
             f"{client.url} serves {there}, and {wanted} is to be asked. Start a server on that directory (vllm serve "
             f"{wanted}) there, and start the same again: what was done stays."
         )
+    started, written = client.started(), _written(source)
+    if started is not None and started + _CLOCKS < written:
+        raise EngineError(
+            f"{client.url} was started before the weights in {wanted} were written, so it may answer with others that "
+            "were there before. Start it anew, and start the same again: what was done stays."
+        )
     return found
+
+
+def _written(source: Path) -> float:
+    """When the newest file of weights was written, in seconds since the epoch."""
+    of = parts(source)
+    files = [file for folder in (of.weights, of.adapter) if folder for file in folder.glob("*.safetensors")]
+    return max((file.stat().st_mtime for file in files), default=0.0)
 
 
 def _rank(adapter: Path) -> int:

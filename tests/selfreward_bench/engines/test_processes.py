@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from selfreward_bench.config import EngineConfig
+from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.processes import Program, end_abandoned, of_this_code, state_directory
 from selfreward_bench.errors import EngineError, TrainingError
 
@@ -146,6 +148,22 @@ def test_what_a_killed_srbench_left_is_ended_at_the_next_start(state: Path, firs
     wait_for(lambda: not runs(worker) and not runs(first))
     assert list(state.iterdir()) == []
     assert end_abandoned() == 0
+
+
+def test_any_engine_that_is_opened_has_what_was_left_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model that comes needs the memory, whatever opens it."""
+    worker = worker_of(killed_owner(WITH_WORKER))
+    script = tmp_path / "script.json"
+    script.write_text("{}")
+    open_engine(EngineConfig(kind="scripted"), script).close()
+    wait_for(lambda: not runs(worker))
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr(Path, "home", no_home)
+    assert end_abandoned() == 0
+
+
+def no_home() -> Path:
+    raise RuntimeError("this user has no name here")
 
 
 def test_servers_of_a_living_srbench_stay() -> None:

@@ -159,12 +159,12 @@ def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
 
 
 def test_only_what_no_stage_depends_on_changes_in_a_run_that_is_there(run: RunDir) -> None:
-    run.change_settings(
-        recipes.change(run.config, ["eval.limit=3", "track=[wandb]", "cluster.replicas=4", "train.launch=auto"])
-    )
+    changes = ["eval.limit=3", "track=[wandb]", "cluster.replicas=4", "train.launch=auto", "engine.start_timeout=9"]
+    run.change_settings(recipes.change(run.config, [*changes, "engine.urls=[http://127.0.0.1:8000]"]))
     assert RunDir.open(run.path).config == run.config
     assert (run.config.eval.limit, run.config.track) == (3, ("wandb",))
-    with pytest.raises(ValueError, match="track, cluster and train can change in a run"):
+    assert (run.config.engine.urls, run.config.engine.start_timeout) == (("http://127.0.0.1:8000",), 9)
+    with pytest.raises(ValueError, match=r"train and engine\.urls can change in a run"):
         run.change_settings(recipes.change(run.config, ["eval.limit=4", "seed=9"]))
     with run.lock(), pytest.raises(IncompatibleRunError, match="in use"):
         run.change_settings(recipes.change(run.config, ["eval.limit=4"]))

@@ -155,6 +155,18 @@ def test_servers_of_other_versions_or_models_are_refused(model: Model, tmp_path:
             open_engine(EngineConfig(kind="vllm", urls=(other.url,)), MICRO)
 
 
+def test_a_server_that_was_started_before_the_weights_were_written_is_refused(server: StandIn) -> None:
+    """It serves the right directory, and maybe what was there before."""
+    config = EngineConfig(kind="vllm", urls=(server.url,))
+    written = max(file.stat().st_mtime for file in MICRO.glob("*.safetensors"))
+    server.metrics = f"# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds {written - 60}\n".encode()
+    with pytest.raises(EngineError, match=r"started before the weights in .* were written.*Start it anew"):
+        open_engine(config, MICRO)
+    for told in (f"process_start_time_seconds {written + 1}\n", "process_start_time_seconds soon\n"):
+        server.metrics = told.encode()
+        open_engine(config, MICRO).close()
+
+
 @pytest.mark.parametrize(
     ("answer", "match"),
     [
