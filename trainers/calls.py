@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from selfreward_bench.config import SEEDS, RunConfig
+from selfreward_bench.judges.pairwise import ORDERS, PairItem, PairwiseJudge
 from selfreward_bench.judges.pointwise import JudgeItem
-from selfreward_bench.models.bounds import Calls, generating, grading, total
+from selfreward_bench.models.bounds import Calls, generating, grading, pairing, total
 from selfreward_bench.models.opening import served_name
 from selfreward_bench.types import Example, Message
 from trainers import roles, seeds
+from trainers.contests import validation_there
 from trainers.plan import Plan, StagePlan
 from trainers.prompt_files import asked, load_examples, load_prompts
 from trainers.prompts import examples_of, round_requests
@@ -94,10 +96,23 @@ def _judging(config: RunConfig, stage: StagePlan) -> Calls:
     return _times(_judgment(config, prompt + answer), stage.remaining)
 
 
+def _comparing(config: RunConfig, stage: StagePlan) -> Calls:
+    """Both orders of each prompt with two answers of full length; without the prompts, as long as SFT lets them be."""
+    judge = config.judge.model_copy(update={"prompt": config.select.prompt, "sampling": PairwiseJudge.sampling})
+    asked = [PairItem(p.id, 0, p.messages, "", "") for p in validation_there(config)]
+    longest = max((pairing(judge, [item]).prompt_tokens // len(ORDERS) for item in asked), default=0)
+    if not longest:
+        bare = pairing(judge, [PairItem("", 0, (Message(role="user", content=""),), "", "")])
+        longest = bare.prompt_tokens // len(ORDERS) + config.sft.max_length
+    read = longest + 2 * config.candidates.sampling.max_new_tokens
+    return _times(Calls(1, read, PairwiseJudge.sampling.max_new_tokens), stage.remaining)
+
+
 _CALLS: Final[dict[str, Callable[[RunConfig, StagePlan], Calls]]] = {
     roles.WRITER: _writing,
     roles.REVIEWER: _reviewing,
     roles.JUDGE: _judging,
+    roles.SELECTOR: _comparing,
 }
 
 

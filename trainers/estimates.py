@@ -15,6 +15,7 @@ from typing import Final
 
 from selfreward_bench.errors import SrbenchError
 from selfreward_bench.storage.rundir import RunDir
+from trainers.contests import ANSWERS
 from trainers.rehearsal import most_asked
 from trainers.roles import helped
 
@@ -91,6 +92,7 @@ def _embedded(run: RunDir) -> dict[str, float]:
     if run.config.rehearsal.what:
         known["dpo"] += run.config.rehearsal.size * _PER_EXAMPLE["sft"]
         known |= {} if most_asked(run.config, 1) else {"rehearsal": _PER_REHEARSED}
+    known[ANSWERS] = _PER_UNIT["candidates"]
     return {kind: seconds for kind, seconds in known.items() if kind not in helped(run.config)}
 
 
@@ -119,7 +121,7 @@ def _works_alike(run: RunDir, other: RunDir) -> bool:
         steps = (c.sft.batch_size, c.sft.max_length, c.dpo.batch_size, c.dpo.max_length)
         engine = c.engine.model_copy(update={"date": None})
         helpers = (c.prompts.writer, c.seeds.reviewer)
-        beside = c.rehearsal.made_of()
+        beside = (c.rehearsal.made_of(), c.select)
         return (c.base, engine, c.threads, c.judge, helpers, c.candidates.sampling, c.prompts.sampling, steps, beside)
 
     return traits(run) == traits(other)

@@ -35,7 +35,7 @@ _HALF: Final = 2  # bytes of a parameter, the fewest that the engine can take
 SECTIONS: Final[dict[str, tuple[str, ...]]] = {
     "sft": ("baseline", "sft"),
     "dpo": ("reference", "dpo"),
-    "engine": ("reviews", "prompts", "candidates", "judgments", "rehearsal"),
+    "engine": ("reviews", "prompts", "candidates", "judgments", "rehearsal", "answers", "verdicts"),
 }
 
 

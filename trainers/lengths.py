@@ -13,9 +13,11 @@ from typing import Final
 
 from selfreward_bench.config import SEEDS, RunConfig
 from selfreward_bench.errors import SrbenchError
+from selfreward_bench.judges.pairwise import PairwiseJudge
 from selfreward_bench.judges.prompts import JudgePrompt, load_judge_prompt
 from selfreward_bench.types import Message
 from trainers import seeds
+from trainers.contests import validation_there
 
 __all__ = ["Lengths", "Measured", "Span", "bounds", "measure"]
 
@@ -46,6 +48,8 @@ class Measured:
         task: an instruction of the IFT data, by itself.
         frame: what the chat template puts around a text.
         rubric: the judge's prompt without the texts that are judged, in its frame.
+        validation: prompts that checkpoints answer where a step is selected.
+        comparing: the prompt that compares two of their answers, without these, in its frame.
         assumed: what stands in for what is not known, in words.
     """
 
@@ -54,6 +58,8 @@ class Measured:
     task: Span | None = None
     frame: int = _FRAME
     rubric: int = 0
+    validation: Span | None = None
+    comparing: int = 0
     assumed: tuple[str, ...] = ()
 
 
@@ -61,7 +67,8 @@ class Measured:
 class Lengths:
     """At most so many tokens have: the ``context`` that asks for a new prompt, a new ``prompt``, one with its answer or
     what else is preferred (``answered``), what a judge reads (``judged``), the longest example of ``ift`` and of all of
-    ``sft``, and a judgment that is rehearsed (0 where none is)."""
+    ``sft``, a judgment that is rehearsed (0 where none is), a ``validation`` prompt, and what is read to compare two
+    answers to it (``compared``)."""
 
     ift: int
     sft: int
@@ -70,6 +77,8 @@ class Lengths:
     answered: int
     judged: int
     rehearsed: int = 0
+    validation: int = 0
+    compared: int = 0
 
 
 def measure(config: RunConfig, directory: Path | None) -> Measured:
@@ -81,6 +90,9 @@ def measure(config: RunConfig, directory: Path | None) -> Measured:
     from trainers.rendering import load_tokenizer, render_turns
 
     judge = load_judge_prompt(config.judge.prompt)
+    pairwise: tuple[Message, ...] = ()
+    if config.select.every:
+        pairwise = load_judge_prompt(config.select.prompt).render(_user("x"), response_a="x", response_b="x")
     try:
         if directory is None:
             raise SrbenchError("nothing is known of the base")
@@ -94,7 +106,8 @@ def measure(config: RunConfig, directory: Path | None) -> Measured:
     except SrbenchError:
         rubric = len(judge.render(_user(""), response="")[0].content) // _CHARACTERS + _FRAME
         assumed = f"without a tokenizer {_CHARACTERS} characters are taken for a token and {_WORD} tokens for a word"
-        return Measured(rubric=rubric, assumed=(assumed,))
+        comparing = sum(len(m.content) for m in pairwise) // _CHARACTERS + _FRAME if pairwise else 0
+        return Measured(rubric=rubric, comparing=comparing, assumed=(assumed,))
 
     def lengths(records: Records) -> list[int]:
         return [len(turn) for turn in render_turns(tokenizer, records[:_MOST_RECORDS])]
@@ -104,12 +117,15 @@ def measure(config: RunConfig, directory: Path | None) -> Measured:
     rubric = lengths([("", judge.render(_user("x"), response="x"), _assistant("x"))])[0] - 3
     tasks = lengths([(name, prompt, _assistant("x")) for name, prompt, _ in ift])
     assumed = "" if ift and eft else "seed data that is not there is taken to be as long as sft.max_length lets it"
+    asked = [(p.id, p.messages, _assistant("x")) for p in (validation_there(config) if pairwise else ())]
     return Measured(
         ift=_span(lengths(ift)),
         eft=_span(lengths(eft)),
         task=_span([max(n - frame - 1, 1) for n in tasks]),
         frame=frame,
         rubric=rubric,
+        validation=_span([n - 1 for n in lengths(asked)]),
+        comparing=lengths([("", pairwise, _assistant("x"))])[0] - 4 if pairwise else 0,
         assumed=(assumed,) if assumed else (),
     )
 
@@ -136,6 +152,7 @@ def bounds(config: RunConfig, measured: Measured, positions: int | None) -> Leng
         answer = max(own, known.longest if known else config.dpo.max_length)
     prompt = written + measured.frame
     judged = measured.rubric + written + answer
+    validation = measured.validation.longest if measured.validation else config.sft.max_length
     judgment = min(judged + written_by_judge(config), config.dpo.max_length, most)
     ift = trained(measured.ift, config.sft.max_length)
     return Lengths(
@@ -146,6 +163,8 @@ def bounds(config: RunConfig, measured: Measured, positions: int | None) -> Leng
         answered=max(min(prompt + answer, config.dpo.max_length, most), judgment if config.meta.by != "none" else 0),
         judged=min(judged, _before(most, written_by_judge(config))),
         rehearsed=judgment if config.rehearsal.what else 0,
+        validation=min(validation, _before(most, own)),
+        compared=min(measured.comparing + validation + 2 * own, _before(most, PairwiseJudge.sampling.max_new_tokens)),
     )
 
 

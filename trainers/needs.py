@@ -10,7 +10,9 @@ from selfreward_bench.bases.optimizers import OPTIMIZERS
 from selfreward_bench.config import DpoConfig, EngineConfig, RunConfig, SftConfig
 from selfreward_bench.engines.plan import MAX_ROWS
 from selfreward_bench.engines.quantised import BYTES
+from selfreward_bench.judges.pairwise import PairwiseJudge
 from trainers import memory
+from trainers.contests import ANSWERS, VERDICTS
 from trainers.dimensions import Dimensions
 from trainers.lengths import Lengths, Measured, bounds, written_by_judge
 from trainers.memory import Device, Memory, Pass
@@ -31,6 +33,8 @@ TITLES = {
     "rehearsal": "rehearsed judgments",
     "reference": "DPO's reference",
     "dpo": "DPO",
+    "answers": "answers of checkpoints",
+    "verdicts": "verdicts on them",
 }
 
 _TRAINING: Final = ("baseline", "sft", "dpo", "reference")
@@ -130,6 +134,10 @@ def training_pass(kind: str, config: RunConfig, d: Dimensions, measured: Measure
 
 
 def _asked(kind: str, config: RunConfig, lengths: Lengths) -> _Asked:
+    if kind == ANSWERS:
+        return _Asked(lengths.validation, 1, config.candidates.sampling.max_new_tokens)
+    if kind == VERDICTS:
+        return _Asked(lengths.compared, 1, PairwiseJudge.sampling.max_new_tokens)
     if kind == "prompts":
         return _Asked(lengths.context, config.prompts.samples_per_context, config.prompts.sampling.max_new_tokens)
     if kind == "candidates":

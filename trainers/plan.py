@@ -5,7 +5,7 @@ Nothing is done or written here, and no model is loaded. How much work a stage i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from selfreward_bench.config import RunConfig
 from selfreward_bench.errors import UnknownNameError
 from selfreward_bench.storage.files import open_file
 from selfreward_bench.storage.rundir import RunDir, StageStatus
-from trainers import roles
+from trainers import contests, roles
 from trainers.estimates import Rate, rates, token_counts
 from trainers.stages import BASELINE, StageSpec, check_model, models, stage_kind, stages
-from trainers.workload import DRAWN, Amount, SeedCounts, workload
+from trainers.workload import DRAWN, Amount, SeedCounts, by, workload
 
 __all__ = [
     "Plan",
@@ -120,7 +120,13 @@ def make_plan(
     seeds = SeedCounts(run, without_data)
     if seeds.bare.number and "M1" in wanted and roles.who(run.config, roles.REVIEWER, BASELINE) == BASELINE:
         wanted = [BASELINE, *wanted]
-    listed = [describe(run, spec, seeds, anew) for spec in every if _belongs(spec, wanted)]
+    listed = [
+        plan
+        for spec in every
+        if _belongs(spec, wanted)
+        for stage in [describe(run, spec, seeds, anew)]
+        for plan in (stage, *_selection(run.config, stage))
+    ]
     known = rates(run, lambda other: own_rates(other, stages(other.config)))
     return Plan(last, tuple(estimated(s, known) for s in listed))
 
@@ -191,6 +197,21 @@ def describe(run: RunDir, spec: StageSpec, seeds: SeedCounts, anew: Collection[s
     return StagePlan(spec.name, status, work, unit, origin, min(done, work.number))
 
 
+def _selection(config: RunConfig, training: StagePlan) -> Iterator[StagePlan]:
+    """What selecting its step asks, which is a part of the training's stage."""
+    if training.status == "done" or not contests.is_selected(config, training.name):
+        return
+    found = contests.contests(config, training.work.number)
+    parts = [
+        (contests.ANSWERS, found.answers, "generations", f"{found.checkpoints:,} checkpoints and the parent"),
+        (contests.VERDICTS, found.verdicts, "judgments", f"both orders{by(config, roles.SELECTOR)}"),
+    ]
+    for kind, count, unit, origin in parts:
+        if count:
+            name, told = f"{training.name}/{kind}", f"{found.prompts:,} prompts, {origin}"
+            yield StagePlan(name, training.status, Amount(count, exact=False), unit, told)
+
+
 # --- how long
 
 
@@ -205,6 +226,8 @@ def own_rates(run: RunDir, every: Sequence[StageSpec]) -> dict[str, float]:
         units = stage_work(run, spec)
         if finished and finished.done and not finished.done.resumed and units:
             found[stage_kind(spec.name)] = finished.done.seconds / units
+    if run.config.select.every and "dpo" in found:
+        found |= {contests.ANSWERS: 0.0, contests.VERDICTS: 0.0}  # their time is among the training's
     return found
 
 

@@ -14,11 +14,13 @@ from typing import Final
 from selfreward_bench.bases.optimizers import OPTIMIZERS
 from selfreward_bench.config import DpoConfig, RunConfig, SftConfig
 from selfreward_bench.errors import EngineError
+from selfreward_bench.judges.pairwise import PairwiseJudge
 from selfreward_bench.models.opening import served_name
 from selfreward_bench.sources.hub import hub_directory, is_hub_name
 from selfreward_bench.storage.rundir import RunDir
 from trainers import memory, roles
 from trainers.calls import RoleCalls, role_calls
+from trainers.contests import ANSWERS, VERDICTS
 from trainers.description import describe
 from trainers.dimensions import Dimensions
 from trainers.estimates import Rate
@@ -258,6 +260,10 @@ def _load(
     elif kind == "rehearsal":
         asked = most_asked(config, units)
         read, written = asked * lengths.judged, asked * config.judge.sampling.max_new_tokens
+    elif kind == ANSWERS:
+        read, written = units * lengths.validation, units * config.candidates.sampling.max_new_tokens
+    elif kind == VERDICTS:
+        read, written = units * lengths.compared, units * PairwiseJudge.sampling.max_new_tokens
     else:
         return Load(stage)
     seen = known.get(kind)
@@ -301,8 +307,8 @@ def _timed(load: Load, d: Dimensions, stated: Throughput) -> Load:
     """
     seconds = None
     if stage_kind(load.stage.name) == "rehearsal" and not load.read.number:  # of judgments that are there
-        seconds = 0.0
-    elif not load.written.number:  # a training, or a judge that only reads
+        return replace(load, stage=replace(load.stage, seconds=0.0))
+    if not load.written.number:  # a training, or a judge that only reads
         seconds = load.flops / stated.flops if stated.flops and load.flops else None
     elif stated.tokens:
         reading = memory.reading_flops(d.active, load.read.number) / stated.flops if stated.flops else 0.0

@@ -44,7 +44,7 @@ _FILES: Final = (".jsonl", ".json", ".gz", ".parquet")
 _TABLES: Final = ("dataset_info.json", "dataset_dict.json")  # of a directory that ``datasets`` wrote
 
 #: kind of stage -> whose work it is
-STAGES: Final = {"prompts": WRITER, "reviews": REVIEWER, "judgments": JUDGE}
+STAGES: Final = {"prompts": WRITER, "reviews": REVIEWER, "judgments": JUDGE, "verdicts": SELECTOR}
 
 
 def given(config: RunConfig, role: str) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.judges.pairwise import PairwiseJudge
 from selfreward_bench.judges.prompts import load_judge_prompt
-from selfreward_bench.micro import data_path
 from selfreward_bench.storage.rundir import Stage
-from selfreward_bench.types import Completion, Prompt
+from selfreward_bench.types import Completion
 from trainers import prompt_files, roles, selection
+from trainers.contests import validation
 from trainers.roles import ORACLE
 from trainers.training import TrainResult
 from trainers.workshop import Workshop
@@ -31,17 +31,11 @@ class Selecting(Workshop):
     def selection_inputs(self, parent: str) -> dict[str, str]:
         judge = self.selector(parent)
         told = ORACLE if judge == ORACLE else self.fingerprint(judge)
-        return {"validation": prompt_files.digest(self.validation()), "selected by": told}
-
-    def validation(self) -> Sequence[Prompt]:
-        """The prompts that checkpoints answer; the micro-world's are of its validation split."""
-        section = self.config.select
-        source = str(data_path("validation")) if section.prompts == "micro" else section.prompts
-        return prompt_files.load_prompts(source)[: section.limit]
+        return {"validation": prompt_files.digest(validation(self.config)), "selected by": told}
 
     def selected(self, stage: Stage, parent: str, begin: Callable[..., TrainResult]) -> TrainResult:
         """Trains up to the step that a judge chooses (``trainers.selection``)."""
-        section, prompts, judge = self.config.select, self.validation(), self.selector(parent)
+        section, prompts, judge = self.config.select, validation(self.config), self.selector(parent)
         name = "oracle (micro-world, validation split)" if judge == ORACLE else roles.shown(self.config, roles.SELECTOR)
         if judge == ORACLE and (self.oracle is None or self.config.base != "micro"):
             raise ConfigError(

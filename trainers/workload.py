@@ -17,7 +17,7 @@ from trainers.answer_sources import named
 from trainers.rehearsal import rows_wanted
 from trainers.stages import BASELINE, StageSpec, stage_kind
 
-__all__ = ["DRAWN", "Amount", "SeedCounts", "finished_records", "workload"]
+__all__ = ["DRAWN", "Amount", "SeedCounts", "by", "finished_records", "workload"]
 
 DRAWN = "drawn from"
 
@@ -56,7 +56,7 @@ def workload(run: RunDir, spec: StageSpec, seeds: SeedCounts, anew: Collection[s
         return (seeds.ift if kind == "ift" else seeds.eft), "examples", ""
     if kind == "reviews":
         k, bare = config.seeds.eft_samples, seeds.bare
-        origin = f"{bare} responses without a review x {k}{_by(config, roles.REVIEWER)}"
+        origin = f"{bare} responses without a review x {k}{by(config, roles.REVIEWER)}"
         return bare.times(k), "judgments", origin if bare.number else ""
     asked = finished_records(run, f"{model}/prompts", "prompts", anew) or Amount(config.prompts.count)
     if kind == "prompts":
@@ -66,7 +66,7 @@ def workload(run: RunDir, spec: StageSpec, seeds: SeedCounts, anew: Collection[s
         return (
             Amount(config.prompts.count),
             "prompts",
-            f"from at most {most:,} continuations{_by(config, roles.WRITER)}",
+            f"from at most {most:,} continuations{by(config, roles.WRITER)}",
         )
     if kind == "pairs":
         return _most_pairs(run, model, anew), "pairs", ""
@@ -84,7 +84,7 @@ def workload(run: RunDir, spec: StageSpec, seeds: SeedCounts, anew: Collection[s
     if config.signal_of(model) not in ("self", "rlaif"):
         return _scored(config, distinct)
     k = config.judge.samples if config.judge.mode == "sampled" else 1
-    return distinct.times(k), "judgments", f"{distinct} distinct answers x {k}{_by(config, roles.JUDGE)}"
+    return distinct.times(k), "judgments", f"{distinct} distinct answers x {k}{by(config, roles.JUDGE)}"
 
 
 def _scored(config: RunConfig, distinct: Amount) -> tuple[Amount, str, str]:
@@ -94,7 +94,7 @@ def _scored(config: RunConfig, distinct: Amount) -> tuple[Amount, str, str]:
     return Amount(0), "judgments", f"none: rewards are {config.rewards}"
 
 
-def _by(config: RunConfig, role: str) -> str:
+def by(config: RunConfig, role: str) -> str:
     """Whose work it is, where it is not a model's of the run."""
     return f", by {roles.shown(config, role)}" if role in roles.others(config) else ""
 

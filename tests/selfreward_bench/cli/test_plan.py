@@ -87,7 +87,8 @@ def test_a_recipe_that_shards_is_told_with_what_each_process_holds(cli: Cli) -> 
     assert memory["dpo"]["moments"] == 8 * count // 64
     assert memory["dpo"]["gradients"] == 4 * count // 64
     assert 4 * count // 64 < memory["dpo"]["weights"] < 4 * count // 16
-    assert {kind for s in found["short"] for kind in s["kinds"]} == {"prompts", "candidates", "judgments", "reviews"}
+    generating = {"prompts", "candidates", "judgments", "reviews", "answers", "verdicts"}
+    assert {kind for s in found["short"] for kind in s["kinds"]} == generating
     assert found["host"]["weights"] == 0  # no process holds the model
     told = cli("plan", "paper-70b", "--gpus", "8", "--gpu-memory", "80").stdout
     assert "Memory of one device, trainings sharded over 8" in told
