@@ -103,7 +103,7 @@ def after_iteration(config: RunConfig, world: World) -> tuple[tuple[str, ...], R
     if world == "micro":
         return names, config
     limit = min(config.eval.after_limit, config.eval.limit or config.eval.after_limit)
-    changed: dict[str, object] = {"limit": limit}
+    changed: dict[str, object] = {"limit": limit, "nlp_limit": min(limit, config.eval.nlp_limit or limit)}
     if config.eval.after_iteration is None and config.eval.nlp_tasks is None:
         changed["nlp_tasks"] = AFTER_TASKS
     return names, config.model_copy(update={"eval": config.eval.model_copy(update=changed)})

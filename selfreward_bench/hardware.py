@@ -27,6 +27,7 @@ def hardware() -> Hardware:
 
     ``platform``, ``cpu``; ``physical_cores``, ``logical_cores`` of the machine and ``usable_cores`` of this process;
     ``memory_gib``; and where torch is loaded ``torch_device`` (what it takes unless told otherwise), ``torch_threads``,
+    ``torch_cpu`` (which of its kernels, such as ``AVX2``, as the processor or ``ATEN_CPU_CAPABILITY`` has it),
     ``accelerators`` (such as ``2 x NAME``) and ``accelerator_memory_gib`` of all of them together.
     """
     return {**_machine(), "usable_cores": usable_cores(), **_accelerators()}
@@ -72,7 +73,8 @@ def _accelerators() -> Hardware:
     torch: Any = sys.modules.get("torch")
     if torch is None or not hasattr(torch, "accelerator"):  # not loaded, or only half so far
         return {}
-    found: Hardware = {"torch_device": "cpu", "torch_threads": torch.get_num_threads()}
+    kernels = str(torch.backends.cpu.get_cpu_capability())
+    found: Hardware = {"torch_device": "cpu", "torch_threads": torch.get_num_threads(), "torch_cpu": kernels}
     if not torch.accelerator.is_available():
         return found
     kind = torch.accelerator.current_accelerator().type

@@ -8,9 +8,10 @@ model in order, this one the models.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 
-from selfreward_bench.errors import IncompatibleRunError, UnknownNameError
+from selfreward_bench.errors import ConfigError, IncompatibleRunError, UnknownNameError
 from selfreward_bench.models.opening import Services
 from selfreward_bench.progress import Reporter, Silent
 from selfreward_bench.storage.rundir import RunDir
@@ -19,24 +20,19 @@ from trainers.commands import require as require_launch
 from trainers.environment import one_process
 from trainers.examination import examine_run
 from trainers.making import Iteration
+from trainers.plan import next_model, stages_from
 from trainers.preference_round import PreferenceRound
 from trainers.rewards import Oracle
-from trainers.stages import BASELINE, check_model, models, parent_of, stages
-from trainers.supervised import Supervised
+from trainers.stages import check_model, models, parent_of, stages
+from trainers.supervised import SEED_STAGE, Supervised
 from trainers.workshop import StopBefore, base_directory
 
-__all__ = ["Iteration", "check_stages", "finished_models", "first_change", "next_model", "run_iteration"]
+__all__ = ["Iteration", "check_stages", "finished_models", "first_change", "run_iteration"]
 
 
 def finished_models(run: RunDir) -> list[str]:
     """The models of a run that are complete, in order."""
     return [m for m in models(run.config) if (run.path / m / "iteration.json").exists()]
-
-
-def next_model(run: RunDir) -> str | None:
-    """The next model `srbench run-iteration` makes; None when the run has all of them."""
-    done = finished_models(run)
-    return next((m for m in models(run.config) if m not in done and m != BASELINE), None)
 
 
 def run_iteration(
@@ -71,20 +67,23 @@ def run_iteration(
     """
     loop = _Loop(run, reporter or Silent(), oracle, services=services)
     with one_process(loop.reporter.message), run.lock(), closing(loop):
-        if from_stage:
-            check_stages(run, from_stage, oracle)  # what stays must fit, or nothing is deleted
-            run.reset_from(from_stage, [(s.name, s.paths) for s in stages(run.config)])
-        last = until or next_model(run)
+        anew = stages_from(run.config, from_stage) if from_stage else []
+        last = until or next_model(run, anew)
         if last is None:
             return []
         check_model(run.config, last)
-        if last not in finished_models(run):
+        if anew:  # nothing is deleted where what stays does not fit, or what follows cannot be made
+            _require_up_to(last, anew)
+            check_stages(run, anew[0], oracle)
+        if last not in finished_models(run) or anew:
             require_launch(run.config.train)
             methods.check(run.config, oracle=oracle is not None)
             loop.helpers.check()  # what is wrong with names, keys and seed data is said first: it takes no time
             loop.check_reward()
-            loop.seed_ift()
+            loop.read_seeds() if SEED_STAGE in anew else loop.seed_ift()
             examine_run(run, base_directory(run.config), flight=preflight, reporter=loop.reporter)
+        if anew:
+            run.reset_from(anew[0], [(s.name, s.paths) for s in stages(run.config)])
         made = []
         for model in models(run.config):
             before = (run.path / model / "iteration.json").exists()
@@ -94,6 +93,15 @@ def run_iteration(
             if model == last:
                 break
         return made
+
+
+def _require_up_to(last: str, anew: Sequence[str]) -> None:
+    """Whether the last model to make is one of those that are made anew."""
+    if not any(name.partition("/")[0] == last for name in anew):
+        raise ConfigError(
+            f"--from-stage {anew[0]} deletes that stage and all after it, and {last} stands before it. Name a later "
+            "model with --until, or leave it out."
+        )
 
 
 def check_stages(run: RunDir, before: str, oracle: Oracle | None = None) -> None:

@@ -18,12 +18,14 @@ from selfreward_bench.config import JudgeConfig
 from selfreward_bench.judges.prompts import load_judge_prompt
 from selfreward_bench.types import Reward
 
-__all__ = ["LOW_YIELD", "pair_warnings", "training_warnings"]
+__all__ = ["LOW_YIELD", "length_warnings", "pair_warnings", "training_warnings"]
 
 LOW_YIELD: Final = 0.3  # pairs per prompt; the threshold of Health
 _LEAST_GAP: Final = 0.01  # of the judge's scale: less is no preference anybody would call one
 _LEAST_FALL: Final = 0.002  # nats below ln 2
-_LEAST_STEPS: Final = 10  # in the second half of a training; of fewer nothing can be said
+_LEAST_STEPS: Final = 10  # in the second half of a training; of fewer their scatter tells nothing
+_FEW_STEPS: Final = 3  # of so many it can be said that none moved
+_MOST_LEFT_OUT: Final = 0.1  # of the records
 
 
 def pair_warnings(
@@ -62,7 +64,9 @@ def training_warnings(model: str, log: Path) -> Iterator[str]:
     """What a finished preference training did not learn, from its log of steps."""
     losses = [loss for line in _lines(log) if isinstance(loss := line.get("dpo_loss"), float)]
     tail = losses[len(losses) // 2 :]
-    if len(tail) < _LEAST_STEPS:
+    if len(tail) < _FEW_STEPS:
+        return
+    if len(tail) < _LEAST_STEPS and any(abs(loss - math.log(2)) > _LEAST_FALL for loss in tail):
         return
     mean, error = statistics.fmean(tail), statistics.stdev(tail) / math.sqrt(len(tail))
     if mean > math.log(2) - max(_LEAST_FALL, 2 * error):
@@ -70,6 +74,21 @@ def training_warnings(model: str, log: Path) -> Iterator[str]:
             f"{model}: the DPO loss of the last {len(tail)} steps, {mean:.4f} ± {2 * error:.4f}, is not shown to be "
             f"below ln 2 = {math.log(2):.4f}: nothing was learnt of the preferences. Raise dpo.learning_rate, "
             "train on more pairs, or look at the pairs."
+        )
+
+
+def length_warnings(model: str, section: str, counts: Mapping[str, float]) -> Iterator[str]:
+    """Whether a training left out a good part of its records, as too long.
+
+    Args:
+        section: whose ``max_length`` it was.
+        counts: of the stage ``train``.
+    """
+    records, lost = counts.get("records", 0), counts.get("truncated", 0)
+    if lost > _MOST_LEFT_OUT * records:
+        yield (
+            f"{model}: {lost:,.0f} of {records:,.0f} records were left out of its training, as they have more than "
+            f"{section}.max_length tokens, or more than the model has positions for. Raise it, or take shorter ones."
         )
 
 

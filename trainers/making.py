@@ -189,7 +189,9 @@ class Making(Selecting):
         prints = (self.fingerprint(model), self.fingerprint(parent))
         change = checks.check_weights(model, parent, prints, (after, before))
         found = {name: self.run.finished_stage(name) for name in names}
-        learnt = list(learning.training_warnings(model, self.path(model, "log.jsonl"))) if preferred else []
+        trained = found.get(f"{model}/train")
+        learnt = list(learning.length_warnings(model, "dpo" if preferred else "sft", trained.counts if trained else {}))
+        learnt += learning.training_warnings(model, self.path(model, "log.jsonl")) if preferred else []
         for warning in learnt:
             self.reporter.message(f"Warning: {warning}")
         iteration = Iteration(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from selfreward_bench.config import RANKS
 from selfreward_bench.judges.pointwise import JudgeItem
@@ -14,7 +15,9 @@ from trainers import eft, rewards, roles, seeds
 from trainers.making import Iteration, Making
 from trainers.stages import BASELINE
 
-__all__ = ["Supervised"]
+__all__ = ["SEED_STAGE", "Supervised"]
+
+SEED_STAGE: Final = "M1/ift"  # the first of all
 
 
 class Supervised(Making):
@@ -44,16 +47,21 @@ class Supervised(Making):
         facts = seeds.facts(section)
         if facts:
             settings["read"] = facts
-        with self.stage("M1/ift", {}, settings) as stage:
+        with self.stage(SEED_STAGE, {}, settings) as stage:
             if stage:
                 self.reporter.started(stage.name, None, "examples")
-                examples = seeds.load_ift(section, self.config.seed)
-                seeds.load_eft(section, self.config.seed)  # what is wrong with it is said before anything is trained
+                examples = self.read_seeds()
                 jsonl.write(stage.records_path("ift.jsonl"), examples)
                 counts = {"examples": len(examples)}
                 if read := facts.get("ift"):
                     counts |= {name: int(read[name]) for name in ("rows", "bad", "duplicates")}
                 self.finish(stage, counts, "ift.jsonl")
+
+    def read_seeds(self) -> list[Example]:
+        """The instructions; what is wrong with the ranked responses is said, too, before anything is trained."""
+        examples = seeds.load_ift(self.config.seeds, self.config.seed)
+        seeds.load_eft(self.config.seeds, self.config.seed)
+        return examples
 
     def seed_eft(self) -> None:
         """Reviews where the data brings none (by the SFT baseline, as in the paper), then filtered EFT examples.

@@ -42,6 +42,7 @@ def test_torch_is_asked_where_it_is_loaded_and_not_loaded_to_be_asked() -> None:
 
     found = hardware()
     assert found["torch_threads"] == torch.get_num_threads()
+    assert found["torch_cpu"] == torch.backends.cpu.get_cpu_capability()
     assert ("accelerators" in found) == torch.accelerator.is_available()
 
 
@@ -52,6 +53,7 @@ def test_accelerators_are_counted_by_name(monkeypatch: pytest.MonkeyPatch) -> No
     )
     module = SimpleNamespace(get_device_properties=lambda index: device)
     torch = SimpleNamespace(accelerator=accelerator, get_num_threads=lambda: 3, get_device_module=lambda kind: module)
+    torch.backends = SimpleNamespace(cpu=SimpleNamespace(get_cpu_capability=lambda: "AVX2"))
     monkeypatch.setitem(sys.modules, "torch", torch)
     found = hardware()
     assert (found["torch_device"], found["torch_threads"]) == ("cuda", 3)

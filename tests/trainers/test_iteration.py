@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from selfreward_bench import recipes
-from selfreward_bench.errors import ConfigError, IncompatibleRunError, LoopViolation, TrainingError
+from selfreward_bench.errors import ConfigError, IncompatibleRunError, LoopViolation, SrbenchError, TrainingError
 from selfreward_bench.micro import base_path, data_path
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
@@ -22,7 +22,8 @@ from selfreward_bench.storage.rundir import RunDir
 from selfreward_bench.types import Completion, Example, Judgment, PreferencePair, RankedPrompt, Reward
 from trainers import checks, workshop
 from trainers.forking import fork
-from trainers.iteration import Iteration, first_change, next_model, run_iteration
+from trainers.iteration import Iteration, first_change, run_iteration
+from trainers.plan import next_model
 from trainers.workshop import checkpoint_of
 
 pytestmark = pytest.mark.slow
@@ -265,6 +266,29 @@ def test_from_stage_deletes_nothing_where_what_stays_does_not_fit(copy: RunDir) 
     before = files(copy)
     with pytest.raises(IncompatibleRunError, match=r"(?s)M1/eft.*flatten.*--from-stage M1/eft"):
         go(RunDir.open(copy.path), until="M2", from_stage="M2/pairs")
+    assert files(copy) == before
+
+
+@pytest.mark.parametrize(
+    ("stage", "until", "changes", "message"),
+    [
+        ("M2/judgments", "M2", ["judge.model=openai:m@http://127.0.0.1:9/v1#NO_SUCH_KEY"], "NO_SUCH_KEY"),
+        ("M2/judgments", "M2", ["rewards=oracle"], "oracle needs somebody"),
+        ("M2/prompts", "M2", ["prompts.writer=gone.jsonl"], "gone.jsonl"),
+        ("M1/ift", "M2", ["seeds.ift={torn}"], r"torn\.jsonl:2: field 'completion' is missing"),
+        ("M1/ift", "M2", ["base={torn}"], "torn.jsonl"),
+        ("M2/pairs", "M1", [], "M1 stands before it"),
+    ],
+)
+def test_from_stage_deletes_nothing_where_what_follows_cannot_be_made(
+    copy: RunDir, tmp_path: Path, stage: str, until: str, changes: list[str], message: str
+) -> None:
+    torn = tmp_path / "torn.jsonl"
+    torn.write_text('{"id": "a", "prompt": "Q?", "completion": "A."}\n{"id": "b", "prompt": "Q?"}\n')
+    config = recipes.change(copy.config, ["judge.mode=sampled", *(text.format(torn=torn) for text in changes)])
+    before = files(copy)
+    with pytest.raises(SrbenchError, match=message):
+        go(RunDir(copy.path, config), until=until, from_stage=stage)
     assert files(copy) == before
 
 

@@ -12,7 +12,7 @@ import pytest
 from leaderboards.health.thresholds import THRESHOLDS
 from selfreward_bench.config import JudgeConfig
 from selfreward_bench.types import Reward
-from trainers.learning import LOW_YIELD, pair_warnings, training_warnings
+from trainers.learning import LOW_YIELD, length_warnings, pair_warnings, training_warnings
 
 JUDGE = JudgeConfig()
 FINE = {"prompts": 100.0, "pairs": 60.0, "pair_share": 0.6, "mean_gap": 1.2}
@@ -70,6 +70,10 @@ def write_log(path: Path, losses: list[float]) -> Path:
         ([math.log(2) - 0.004 * i for i in range(50)], False),
         ([math.log(2)] * 25 + [0.6, 0.64, 0.59, 0.7, 0.6] * 5, False),  # noisy, and yet below
         ([0.69, 0.7] * 9, False),  # too few to say
+        ([math.log(2)] * 6, True),  # few, and none of them moved
+        ([math.log(2), 0.6931, 0.6928, 0.6933, 0.6929, 0.6925], True),
+        ([math.log(2), 0.6931, 0.6928, 0.6933, 0.6929, 0.6905], False),
+        ([math.log(2)] * 4, False),  # the first ones are before and after a step of the warmup
         ([], False),
     ],
 )
@@ -77,6 +81,13 @@ def test_a_loss_that_stays_at_ln_2_is_told(tmp_path: Path, losses: list[float], 
     found = list(training_warnings("M2", write_log(tmp_path / "log.jsonl", losses)))
     assert bool(found) == told
     assert all("ln 2" in text for text in found)
+
+
+def test_records_that_are_too_long_are_told_where_they_are_many() -> None:
+    (told,) = length_warnings("M1", "sft", {"records": 113, "truncated": 109})
+    assert told.startswith("M1: 109 of 113 records were left out of its training, as they have more than sft.max_leng")
+    for counts in ({"records": 100, "truncated": 10}, {"records": 100}, {}):
+        assert list(length_warnings("M1", "sft", counts)) == []
 
 
 def test_a_log_that_is_not_there_says_nothing(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, int 
     asked: list[tuple[str, dict[str, int | None]]] = []
 
     def evaluate(model: Model, settings: Mapping[str, Setting], **_: Any) -> list[Any]:
-        asked.append((model.name, {name: s.config.eval.limit for name, s in settings.items()}))
+        limits = {name: s.config.eval for name, s in settings.items()}
+        asked.append((model.name, {n: e.nlp_limit if n == "nlp" else e.limit for n, e in limits.items()}))
         return []
 
     monkeypatch.setattr("leaderboards.session.evaluate_model", evaluate)
@@ -65,7 +66,8 @@ def test_it_is_scored_on_the_data_there_are(
 ) -> None:
     monkeypatch.setattr("leaderboards.session.plan_row", only("nlp"))
     listener = Listener()
-    evaluate_models(real_run(tmp_path, "eval.after_limit=7", "eval.limit=null"), ["M1"], listener)
+    settings = ["eval.after_limit=7", "eval.limit=null", "eval.nlp_limit=400"]  # that is of a whole evaluation
+    evaluate_models(real_run(tmp_path, *settings), ["M1"], listener)
     assert evaluated == [("M1", {"nlp": 7})]
     assert "Scored on nlp, 7 items of each" in listener.said[-1]
 
