@@ -14,10 +14,13 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+import yaml
+
 from selfreward_bench.config import TrainConfig
-from selfreward_bench.errors import ConfigError
+from selfreward_bench.errors import ConfigError, first_line
 
 __all__ = ["AUTO", "VARIABLE", "command_line", "problems", "require"]
 
@@ -36,11 +39,13 @@ class _Options:
         valued: those that take a value.
         flags: those that may stand alone.
         addresses: of ``valued``, those that say which machine is asked.
+        files: of ``valued``, those that name a file of more options (accelerate's).
     """
 
     valued: frozenset[str]
     flags: frozenset[str] = frozenset()
     addresses: frozenset[str] = frozenset()
+    files: frozenset[str] = frozenset()
 
 
 def _set(text: str) -> frozenset[str]:
@@ -58,11 +63,26 @@ _OF_TORCHRUN: Final = _Options(
 _OF_ACCELERATE: Final = _Options(
     _set(
         "--num-processes --num-machines --machine-rank --main-process-ip --main-process-port --rdzv-backend "
-        "--max-restarts --monitor-interval --gpu-ids --num-cpu-threads-per-process"
+        "--max-restarts --monitor-interval --gpu-ids --num-cpu-threads-per-process --config-file"
     ),
     _set("--multi-gpu --cpu --same-network"),
     _set("--main-process-ip"),
+    _set("--config-file"),
 )
+#: what a config file of accelerate may say: how many processes there are, where, and what trainings take no notice of.
+#: Its sections for other launchers could name programs and machines.
+_IN_FILES: Final = _set(
+    "compute_environment distributed_type num_processes num_machines machine_rank main_process_ip main_process_port "
+    "rdzv_backend same_network gpu_ids use_cpu debug downcast_bf16 enable_cpu_affinity main_training_function "
+    "mixed_precision"
+)
+_SECTIONS: Final = _set("fsdp_config dynamo_config")
+_KINDS: Final = {
+    "compute_environment": re.compile("LOCAL_MACHINE"),
+    "distributed_type": re.compile("NO|FSDP|MULTI_[A-Z]+"),
+}
+_FILE_BYTES: Final = 65_536
+_UNSET: Final[tuple[object, ...]] = (None, False, "", "no", [], {})
 _OF_SRUN: Final = _Options(
     _set(
         "--nodes --ntasks --ntasks-per-node --gpus --gpus-per-node --gpus-per-task --gres --cpus-per-task --mem "
@@ -163,10 +183,40 @@ def _end_of_options(words: Sequence[str], start: int, known: _Options, text: str
                 raise ConfigError(f"train.launch: {name} needs a value.")
             if name in known.addresses and not _is_own(value):
                 raise _refused(text, f"{name} {value[:80]} would have this machine ask another one")
+            if name in known.files:
+                _check_file(_with_variables(value), text)
         elif name not in known.flags:
             break
         at += 1
     return at
+
+
+def _check_file(name: str, text: str) -> None:
+    """Raises ConfigError where a config file of accelerate cannot be read, or says more than it may."""
+    file = Path(name)
+    try:
+        if file.stat().st_size > _FILE_BYTES:
+            raise ConfigError(f"train.launch: {name[:200]} has more than {_FILE_BYTES:,} bytes.")
+        said = yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigError(f"train.launch: {name[:200]} cannot be read as YAML: {first_line(error)}") from error
+    if not isinstance(said, dict):
+        raise ConfigError(f"train.launch: {name[:200]} is no config file of accelerate, which is a mapping.")
+    odd = [str(key)[:40] for key, value in said.items() if not (_is_harmless(key, value) or value in _UNSET)]
+    if odd:
+        raise _refused(text, f"{name[:200]} says {', '.join(odd)}, by which something else could be started or asked")
+
+
+def _is_harmless(key: object, value: object) -> bool:
+    """Whether a config file of accelerate may say so. It takes what stands in any section for options of its own."""
+    if key in _SECTIONS:
+        return isinstance(value, dict)
+    if key not in _IN_FILES or not isinstance(value, str | int | float):
+        return False
+    if key == "main_process_ip":
+        return _is_own(str(value))
+    known = _KINDS.get(str(key))
+    return known is None or known.fullmatch(str(value)) is not None
 
 
 def _is_own(address: str) -> bool:

@@ -178,7 +178,7 @@ def require(
     known = tokens_per_unit(run)
     lengths = bounds(config, measured, d.positions)
     loads = [_load(stage, config, d, measured, lengths, known) for stage in plan.pending]
-    loads = [_timed(load, d, stated or Throughput()) for load in loads]
+    loads = [_timed(load, config, d, stated or Throughput(), machine.devices) for load in loads]
     host = _host(d, config, loads)
     timed = {load.stage.name: load.stage for load in loads}
     assumed = (
@@ -300,15 +300,19 @@ def _training_load(
     return Load(stage, Tokens(read, about), Tokens(0), flops)
 
 
-def _timed(load: Load, d: Dimensions, stated: Throughput) -> Load:
+def _timed(load: Load, config: RunConfig, d: Dimensions, stated: Throughput, devices: int) -> Load:
     """With the time that follows from what is stated; else it is what the plan knows.
 
-    Reading prompts counts where arithmetic per second is stated too.
+    Reading prompts counts where arithmetic per second is stated too. A training has the arithmetic of the devices that
+    its processes use at a time.
     """
-    seconds = None
-    if stage_kind(load.stage.name) == "rehearsal" and not load.read.number:  # of judgments that are there
+    seconds, kind = None, stage_kind(load.stage.name)
+    if kind == "rehearsal" and not load.read.number:  # of judgments that are there
         return replace(load, stage=replace(load.stage, seconds=0.0))
-    if not load.written.number:  # a training, or a judge that only reads
+    if kind in _TRAININGS:
+        flops = stated.flops and stated.flops * _working(config, kind) / devices
+        seconds = load.flops / flops if flops and load.flops else None
+    elif not load.written.number:  # a judge that only reads
         seconds = load.flops / stated.flops if stated.flops and load.flops else None
     elif stated.tokens:
         reading = memory.reading_flops(d.active, load.read.number) / stated.flops if stated.flops else 0.0
@@ -316,6 +320,12 @@ def _timed(load: Load, d: Dimensions, stated: Throughput) -> Load:
     if seconds is None:
         return load
     return replace(load, stage=replace(load.stage, seconds=seconds, source="the stated throughput"))
+
+
+def _working(config: RunConfig, kind: str) -> float:
+    """How many processes of a training compute at a time, in the mean: records of a step are dealt to them in turn."""
+    batch, count = _section(config, kind).batch_size, config.train.processes or 1
+    return batch / -(-batch // count)
 
 
 # --- the host's memory, and the disk

@@ -39,6 +39,8 @@ def main(file: Path) -> int:
             task = read_task(file)
             _check_processes(task, folder)
             is_first = os.environ.get("RANK", "0") == "0"
+            if task.train.sharding != "none" and int(os.environ.get("WORLD_SIZE") or "1") < 2:
+                add_event(folder, tell="train.launch started one process: it holds all of the model, unsharded.")
             result = train(task, _progress(folder, is_first), lambda text: add_event(folder, tell=text))
             parent, trusted = local_directory(task.parent), bool(task.options.get("trust_remote_code"))
             sharding = usable(sharding_of(task.train), parent, task.config, task.lora)

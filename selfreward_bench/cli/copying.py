@@ -15,7 +15,7 @@ __all__ = ["CLUSTERS", "copied"]
 #: name -> the example's file, and what is done with it
 CLUSTERS: Final[dict[str, tuple[str, str]]] = {
     "slurm": ("slurm.sbatch", "sbatch slurm.sbatch"),
-    "skypilot": ("skypilot.yaml", "sky jobs launch skypilot.yaml"),
+    "skypilot": ("skypilot.yaml", "sky jobs launch --secret RAY_AUTH_TOKEN=$(openssl rand -hex 32) skypilot.yaml"),
     "kubernetes": ("kubernetes.yaml", "kubectl apply -f kubernetes.yaml"),
     "ray": ("ray.sh", "bash ray.sh"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -71,7 +72,6 @@ def test_launchers_that_are_known_are_taken(launch: str, words: list[str]) -> No
         "python -m evil",
         "python -c 1",
         "./torchrun",
-        "accelerate launch --config_file evil.yaml",
         "accelerate launch evil.py",
         "accelerate test",
         "srun evil",
@@ -90,6 +90,77 @@ def test_everything_else_is_refused_unless_the_user_says_so(launch: str, monkeyp
         line(launch)
     monkeypatch.setenv(VARIABLE, launch)
     assert line(launch)
+
+
+#: as `accelerate config` writes it
+CONFIG = """
+compute_environment: LOCAL_MACHINE
+debug: false
+distributed_type: FSDP
+downcast_bf16: 'no'
+fsdp_config: {fsdp_version: 2, fsdp_state_dict_type: FULL_STATE_DICT}
+gpu_ids: all
+machine_rank: 0
+main_training_function: main
+mixed_precision: bf16
+num_machines: 1
+num_processes: 8
+rdzv_backend: static
+same_network: true
+tpu_env: []
+tpu_use_cluster: false
+use_cpu: false
+"""
+
+
+@pytest.mark.parametrize("option", ["--config_file {}", "--config-file={}", "--config_file $WHERE/config.yaml"])
+def test_a_config_file_of_accelerate_is_taken(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG)
+    monkeypatch.setenv("WHERE", str(tmp_path))
+    words = line(f"accelerate launch {option.format(file)} --num_processes 2")
+    assert words
+    assert words[1:3] == ["-m", "accelerate.commands.launch"]
+    assert words[-3].endswith(str(file))
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("distributed_type: DEEPSPEED", "distributed_type"),
+        ("deepspeed_config: {deepspeed_hostfile: evil}", "deepspeed_config"),
+        ("mpirun_config: {mpirun_hostfile: evil}", "mpirun_config"),
+        ("compute_environment: AMAZON_SAGEMAKER", "compute_environment"),
+        ("command_file: evil", "command_file"),
+        ("commands: [evil]", "commands"),
+        ("tpu_use_sudo: true", "tpu_use_sudo"),
+        ("main_process_ip: evil.example", "main_process_ip"),
+        ("gpu_ids: {training_script: evil.py}", "gpu_ids"),
+        ("dynamo_config: evil", "dynamo_config"),
+        ("1: 2", "1"),
+    ],
+)
+def test_a_config_file_that_could_start_something_else_is_refused(more: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "evil.yaml").write_text(f"{CONFIG}{more}\n")
+    with pytest.raises(ConfigError, match=rf"evil\.yaml says {told}, by which .*export {VARIABLE}="):
+        line(f"accelerate launch --config_file {tmp_path / 'evil.yaml'}")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "cannot be read as YAML"),
+        ("a: [", "cannot be read as YAML"),
+        ("[" * 9000, "cannot be read as YAML"),
+        ("- 1", "is no config file of accelerate"),
+        ("#" * 70_000, "has more than 65,536 bytes"),
+    ],
+)
+def test_what_is_no_config_file_is_told(content: str | None, told: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "x.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=rf"train\.launch: .*x\.yaml {told}"):
+        line(f"accelerate launch --config_file {tmp_path / 'x.yaml'}")
 
 
 def test_no_shell_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,11 +227,13 @@ def test_other_processes_than_the_recipe_says_are_refused(tmp_path: Path, monkey
     with pytest.raises(SystemExit):  # what only the user can mend is not begun again
         outcome()
     monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT")
-    write_task(task(tmp_path, tmp_path / "out", train=TrainConfig(launch="srun")), tmp_path)
+    write_task(task(tmp_path, tmp_path / "out", train=TrainConfig(launch="srun", sharding="fsdp")), tmp_path)
     monkeypatch.setattr(worker, "local_directory", Path)
     monkeypatch.setattr(worker, "probe", lambda *args, **kwargs: None)
     monkeypatch.setattr(worker, "train", lambda *args: TrainResult(1, 1.0, 1.0, {}, 0, tmp_path, tmp_path, 0.0, 0))
     assert outcome(WORLD_SIZE="1", RANK="0")[0] == 0
+    (told,) = [event["tell"] for event in read_events(tmp_path, 0)[0] if "tell" in event]
+    assert told.startswith("train.launch started one process: it holds all of the model")
     code, event = outcome()
     assert (code, event["kind"]) == (1, "ConfigError")
     assert "several trainings of one process each" in event["error"]

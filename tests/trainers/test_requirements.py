@@ -60,14 +60,34 @@ def test_the_papers_run_is_planned_without_its_data(paper: Requirements) -> None
 def test_times_follow_from_what_is_stated(paper: Requirements) -> None:
     sft, dpo, candidates = (load(paper, f"{name}") for name in ("SFT/train", "M2/train", "M2/candidates"))
     flops = 64 * 312e12 * 0.4
+    training = 16 * 312e12 * 0.4  # a batch of 16 has work for 16 processes
     assert sft.flops == training_flops(68_976_648_192, 3200 * 2048, checkpointing=True)
-    assert sft.stage.seconds == pytest.approx(sft.flops / flops)
+    assert sft.stage.seconds == pytest.approx(sft.flops / training)
     reference = 2 * 68_976_648_192 * dpo.read.number
     assert dpo.flops == training_flops(68_976_648_192, dpo.read.number, checkpointing=True) + reference
     reading = 2 * 68_976_648_192 * candidates.read.number / flops
     assert candidates.stage.seconds == pytest.approx(40_000 * 512 / 20_000 + reading)
     assert paper.plan.sources == ("the stated throughput",)
     assert paper.plan.seconds == pytest.approx(sum(e.stage.seconds or 0 for e in paper.loads))
+
+
+@pytest.mark.parametrize(
+    ("changes", "computing"),
+    [
+        (["train={launch: null, sharding: none}"], 1),  # nothing starts more than one
+        ([], 16),
+        (["sft.batch_size=64"], 64),
+        (["sft.batch_size=64", "train.processes=48"], 32),  # 48 records, then 16
+        (["train.processes=12"], 8),
+    ],
+)
+def test_a_training_has_the_arithmetic_of_the_processes_that_compute(
+    changes: list[str], computing: int, tmp_path: Path, paper: Requirements
+) -> None:
+    config = recipes.load("paper-70b", changes)
+    found = required(tmp_path, config, plan=paper.plan, machine=GPUS, stated=Throughput(flops=64e15))
+    sft = load(found, "SFT/train")
+    assert sft.stage.seconds == pytest.approx(sft.flops / (computing * 1e15))
 
 
 def test_nothing_is_guessed_where_nothing_is_stated(tmp_path: Path, paper: Requirements) -> None:
