@@ -28,6 +28,9 @@ __all__ = ["ModelView", "model_findings", "read_model_config"]
 
 _LAYER: Final = re.compile(r"\.(\d+)\.")
 _EXPERT: Final = re.compile(r"(.*\.experts\.)(\d+)(\..*)")
+#: of the tensors of a layer of few bits, those that are there in place of its weight, and those beside it
+_PART: Final = re.compile(r"(.*)\.(qweight|qzeros|scales|g_idx|SCB|weight_format|weight\..+)")
+_IN_PLACE, _BESIDE = ("qweight",), ("SCB", "weight.absmax")
 _SHOWN: Final = 3
 _MOST_PARTS: Final = 10_000  # layers, or experts, of a model
 _PLAIN: Final = frozenset({"F64", "F32", "F16", "BF16"})
@@ -107,10 +110,10 @@ def model_findings(directory: Path, config: Any, purpose: Purpose) -> tuple[Mode
         return None, [refusal("engine", fault)]
     if fault := _kernel_fault(read_config(directory), purpose) or _rope_fault(config):
         return None, [refusal("config", fault)]
-    packed = quantisation_of(read_config(directory)) in PACKED
+    packed = quantisation_of(read_config(directory)) in (*PACKED, "bitsandbytes")
     try:
         with quiet():
-            if packed:  # gptqmodel has no layers on that device
+            if packed:  # these have no layers on that device
                 config = copy.deepcopy(config)
                 del config.quantization_config
             model, report = transformers.AutoModelForCausalLM.from_pretrained(
@@ -143,16 +146,22 @@ def model_findings(directory: Path, config: Any, purpose: Purpose) -> tuple[Mode
 
 
 def _unpacked(report: Mapping[str, Any]) -> dict[str, Any]:
-    """transformers' report on packed weights (``PACKED``), where several tensors stand for the one that it misses."""
-    ends = ("qweight", "qzeros", "scales", "g_idx")
-    packed = {name.removesuffix(ends[0]) for name in report["unexpected_keys"] if name.endswith(f".{ends[0]}")}
-    missing = [name for name in report["missing_keys"] if name.removesuffix("weight") not in packed]
-    unexpected = [
-        name
-        for name in report["unexpected_keys"]
-        if not (name.endswith(ends) and f"{name.rpartition('.')[0]}." in packed)
-    ]
-    return {**report, "missing_keys": missing, "unexpected_keys": unexpected}
+    """transformers' report on packed weights, where several tensors stand for one, or say how one of few bits is read.
+
+    >>> stored = ["q.qweight", "q.scales", "k.weight.absmax", "k.weight.quant_map", "odd"]
+    >>> missing, odd = ["q.weight", "v.weight"], [("k.weight",)]
+    >>> _unpacked({"missing_keys": missing, "unexpected_keys": stored, "mismatched_keys": odd})
+    {'missing_keys': ['v.weight'], 'unexpected_keys': ['odd'], 'mismatched_keys': []}
+    """
+    parts = {name: match for name in report["unexpected_keys"] if (match := _PART.fullmatch(name))}
+    packed, rounded = ({match[1] for match in parts.values() if match[2] in ends} for ends in (_IN_PLACE, _BESIDE))
+    told = [name for name, match in parts.items() if match[1] in packed | rounded]
+    return {
+        **report,
+        "missing_keys": [name for name in report["missing_keys"] if name.removesuffix(".weight") not in packed],
+        "unexpected_keys": [name for name in report["unexpected_keys"] if name not in told],
+        "mismatched_keys": [one for one in report["mismatched_keys"] if one[0].removesuffix(".weight") not in rounded],
+    }
 
 
 def _both_embeddings(directory: Path, config: Any, model: Any) -> tuple[Tensor, Tensor] | None:

@@ -57,7 +57,10 @@ def adapted(model: Any, directory: Path, *, dropout: float | None = None) -> Any
             over = get_peft_model(model, config)  # its own first numbers are overwritten
             report = set_peft_model_state_dict(over, weights)
     except (ValueError, TypeError, KeyError, RuntimeError, AttributeError, ImportError) as error:
-        raise EngineError(f"The adapter {directory} cannot be laid over its base: {str(error)[:300]}") from error
+        raise EngineError(
+            f"The adapter {directory} cannot be laid over its base: {' '.join(str(error).split())[:300]}. If it was "
+            "trained on another model, set base_model_name_or_path to that one."
+        ) from error
     wrong = [name for name in report.missing_keys if "lora_" in name] + list(report.unexpected_keys)
     if wrong:
         raise EngineError(
@@ -84,7 +87,8 @@ def whole(model: Any, of: Parts) -> Any:
     if few_bits:
         return adapted(model, of.adapter).get_base_model()
     try:
-        merged = adapted(model, of.adapter).merge_and_unload(safe_merge=True)
+        with warnings.catch_warnings(action="ignore"):  # that tied embeddings, of which it brings one, are tied no more
+            merged = adapted(model, of.adapter).merge_and_unload(safe_merge=True)
     except ValueError as error:
         raise EngineError(f"The adapter {of.adapter} is damaged: {error}") from error
     return merged.requires_grad_(True)  # peft froze it

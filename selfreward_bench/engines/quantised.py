@@ -201,11 +201,12 @@ def read_portably(directory: Path, *, trust_remote_code: bool, beside: bool = Tr
 
 @contextlib.contextmanager
 def silently(config: Any) -> Iterator[None]:
-    """Keeps from the terminal what gptqmodel writes there while it reads a model."""
+    """Keeps from the terminal what gptqmodel writes while it reads a model, and bitsandbytes when it is imported."""
     packed = getattr(config, "quantization_config", None)
+    if isinstance(packed, dict):
+        import_quietly()  # before transformers does
     if not (isinstance(packed, dict) and packed.get("quant_method") in PACKED):
         yield
         return
-    import_quietly()
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
         yield

@@ -112,8 +112,9 @@ def adapter_settings(directory: Path) -> dict[str, Any]:
     kind = settings.get("peft_type")
     if kind != "LORA":
         raise EngineError(
-            f"{directory} is an adapter of the kind {str(kind)[:_SHOWN]!r}. srbench takes LoRA alone; merge it into "
-            "its base where it was made (peft: `model.merge_and_unload()`), and name the result."
+            f"{directory} is an adapter of the kind {str(kind)[:_SHOWN]!r}. srbench takes LoRA alone; one that changes "
+            "weights can be merged into its base where it was made (peft: `model.merge_and_unload()`): name the "
+            "result. Prompts and prefixes that are learnt cannot."
         )
     if odd := [key for key in _UNKNOWN if settings.get(key)]:
         raise EngineError(

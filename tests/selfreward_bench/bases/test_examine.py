@@ -334,7 +334,7 @@ def test_what_quantised_weights_need_is_named_in_a_sentence(
     assert ("not installed" in vllm) == (method not in ("gptq", "awq"))  # it reads them by itself
 
 
-@pytest.mark.parametrize("method", ["gptq", "awq"])
+@pytest.mark.parametrize("method", ["gptq", "awq", "bitsandbytes"])
 def test_packed_weights_are_matched_without_what_reads_them(model: Model, method: str) -> None:
     import torch
     from safetensors.torch import load_file, save_file
@@ -348,6 +348,10 @@ def test_packed_weights_are_matched_without_what_reads_them(model: Model, method
             packed[name] = weight
             continue
         stem, (outputs, inputs) = name.removesuffix("weight"), weight.shape
+        if method == "bitsandbytes":
+            packed[name] = torch.zeros(outputs * inputs // 2, 1, dtype=torch.uint8)
+            packed |= {f"{name}.{part}": torch.zeros(4) for part in ("absmax", "quant_map", "quant_state.nf4")}
+            continue
         rows, columns = (inputs // 8, outputs) if method == "gptq" else (inputs, outputs // 8)
         packed[f"{stem}qweight"] = torch.zeros(rows, columns, dtype=torch.int32)
         packed[f"{stem}qzeros"] = torch.zeros(1, outputs // 8, dtype=torch.int32)
@@ -358,7 +362,8 @@ def test_packed_weights_are_matched_without_what_reads_them(model: Model, method
     assert not found.refused
     assert not said(found, "warning")
     assert found.facts["parameters"] == whole["parameters"]
-    del packed["model.layers.1.mlp.down_proj.qweight"]
+    down = "model.layers.1.mlp.down_proj"
+    del packed[f"{down}.weight" if method == "bitsandbytes" else f"{down}.qweight"]
     save_file(packed, directory / "model.safetensors")
     text = said(examine(directory, Purpose(EngineConfig(kind="vllm"))), "refusal")
     assert "lacks 1 of its weights, first model.layers.1.mlp.down_proj.weight" in text
