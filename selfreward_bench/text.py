@@ -28,6 +28,7 @@ _SYLLABICS: Final = regex.compile(_SYLLABIC, regex.V1)
 _COMPLEXES: Final = regex.compile(r"[\p{Line_Break=SA}&&[\p{L}\p{M}]]", regex.V1)
 _SYLLABICS_PER_WORD: Final = 2
 _COMPLEXES_PER_WORD: Final = 3
+_WORD_MARKS: Final = str.maketrans("\u0f0b\u1361", "  ")  # Tibetan's tsheg and Ethiopic's word space stand for spaces
 _LETTER: Final = regex.compile(r"[\p{L}\p{N}]")
 
 # joiners, marks of direction, soft hyphens and variation selectors change no word; a zero width space parts words
@@ -60,7 +61,7 @@ def count_words(text: str) -> int:
     """
     n_syllabic, n_complex = (0, 0) if text.isascii() else (len(p.findall(text)) for p in (_SYLLABICS, _COMPLEXES))
     if not n_syllabic + n_complex:
-        return len(text.split())
+        return len(text.translate(_WORD_MARKS).split())
     others = _COMPLEXES.sub(" ", _SYLLABICS.sub(" ", text)).split()
     spaceless = n_syllabic / _SYLLABICS_PER_WORD + n_complex / _COMPLEXES_PER_WORD
     return sum(1 for piece in others if _LETTER.search(piece)) + math.ceil(spaceless)

@@ -56,13 +56,13 @@ def _look_closer(directory: Path, purpose: Purpose, facts: dict[str, str | int |
 
     of = parts(directory)
     config, findings = model.read_model_config(of.weights, purpose)
+    findings += _tried("generation", lambda: generation.generation_findings(of.generation))
     if config is None or any(f.severity == "refusal" for f in findings):
         return findings
     view, found = model.model_findings(of.weights, config, purpose)
     findings += found
     tokenizer, found = tokens.read_tokenizer(of.tokenizer, purpose)
     findings += found
-    findings += _tried("generation", lambda: generation.generation_findings(of.generation))
     ends: frozenset[int] = frozenset()
     if tokenizer is not None:
         findings += _tried("tokenizer", lambda: tokens.reading_findings(tokenizer, of.tokenizer))

@@ -10,7 +10,7 @@ from typing import Final
 import transformers
 
 from selfreward_bench.bases.findings import Finding, refusal, warning
-from selfreward_bench.engines.loading import quiet
+from selfreward_bench.engines.loading import cause, quiet
 from selfreward_bench.errors import first_line
 
 __all__ = ["generation_findings"]
@@ -26,7 +26,7 @@ def generation_findings(directory: Path) -> Iterator[Finding]:
         with quiet():
             config = transformers.GenerationConfig.from_pretrained(str(directory))
     except Exception as error:  # whatever a damaged file causes
-        yield refusal("generation", f"{_FILE} cannot be read: {first_line(error)} Mend it, or delete it.")
+        yield refusal("generation", f"{_FILE} cannot be read: {cause(error)} Mend it, or delete it.")
         return
     try:
         with quiet():

@@ -65,7 +65,7 @@ def read_model_config(directory: Path, purpose: Purpose) -> tuple[Any | None, li
             )
         ]
     code = raw.get("auto_map")
-    kind = str(raw.get("model_type", ""))
+    kind = str(raw.get("model_type") or "")
     known = kind in transformers.CONFIG_MAPPING
     if code and not known and not purpose.engine.trust_remote_code:
         return None, [
@@ -80,7 +80,9 @@ def read_model_config(directory: Path, purpose: Purpose) -> tuple[Any | None, li
             refusal(
                 "config",
                 f"config.json has model_type {kind[:80]!r}, which transformers {transformers.__version__} does not "
-                "know. Check the file; a model that is newer needs a newer transformers.",
+                "know. Check the file; a model that is newer needs a newer transformers."
+                if kind
+                else "config.json names no model_type. Copy it from the model again.",
             )
         ]
     try:

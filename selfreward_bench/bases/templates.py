@@ -64,7 +64,9 @@ def _template_findings(tokenizer: Any, ends: Collection[int], purpose: Purpose) 
     if isinstance(template, dict) and "default" not in template:
         names = ", ".join(sorted(template))
         yield refusal(
-            "template", f"There are several chat templates ({names}) and none is called default. Keep one of them."
+            "template",
+            f"There are several chat templates ({names}) and none is called default. Keep one of "
+            "them, or set chat_template to a file.",
         )
         return
     try:
@@ -89,22 +91,25 @@ def _template_findings(tokenizer: Any, ends: Collection[int], purpose: Purpose) 
 def _round_trip(tokenizer: Any, opened: str, whole: str) -> Iterator[Finding]:
     """An answer must follow the waiting prompt, and be there whole."""
     if not whole.startswith(opened):
+        same = next((i for i, (a, b) in enumerate(zip(opened, whole, strict=False)) if a != b), len(whole))
         yield refusal(
             "template",
-            "The chat template renders a prompt in one way when it waits for the answer and in another when it is "
-            "answered, so training would not match generation. Use a template whose answered text begins with the "
-            "waiting text.",
+            f"The chat template writes {opened[same:][:60]!r} where it waits for an answer and {whole[same:][:60]!r} "
+            "where that is there, so training would not match generation. Set chat_template to a file that writes the "
+            "same in both (docs/chat-templates.md).",
         )
         return
     if _ANSWER not in whole[len(opened) :]:
-        yield refusal("template", "The chat template leaves an answer out of the conversation. Use another template.")
+        yield refusal(
+            "template", "The chat template leaves an answer out of the conversation. Set chat_template to another."
+        )
         return
     if spoken := _spoken_before(tokenizer, opened, whole):
         yield refusal(
             "template",
             f"The chat template writes {spoken[:60]!r} before an answer, and not where it waits for one "
             "(add_generation_prompt), so the model would learn it as a part of its answers, which would then have it "
-            "twice. Use a template that opens the answer when it waits for it.",
+            "twice. Set chat_template to one that opens the answer where it waits for it.",
         )
         return
     try:

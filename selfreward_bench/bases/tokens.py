@@ -11,8 +11,7 @@ from typing import Any, Final
 import transformers
 
 from selfreward_bench.bases.findings import Finding, Purpose, note, refusal, warning
-from selfreward_bench.engines.loading import quiet
-from selfreward_bench.errors import first_line
+from selfreward_bench.engines.loading import cause, quiet
 
 __all__ = ["read_tokenizer", "reading_findings", "token_findings"]
 
@@ -54,7 +53,7 @@ def read_tokenizer(directory: Path, purpose: Purpose) -> tuple[Any | None, list[
                 )
             ]
         return None, [
-            refusal("tokenizer", f"No tokenizer can be read: {first_line(error)} Copy its files from the model again.")
+            refusal("tokenizer", f"No tokenizer can be read: {cause(error)} Copy its files from the model again.")
         ]
     return tokenizer, []
 

@@ -143,9 +143,10 @@ def check_checkpoint(directory: Path) -> None:
     tensors(directory)
     _refuse_stray_adapter(directory)
     if not any(all((directory / name).is_file() for name in names) for names in _TOKENIZERS):
+        tekken = " Its tekken.json is for mistral-common alone." if (directory / "tekken.json").is_file() else ""
         raise EngineError(
-            f"{directory} has no tokenizer (tokenizer.json, tokenizer.model, or vocab.json with merges.txt). Copy the "
-            "tokenizer's files of its base model into it, or save it there with `tokenizer.save_pretrained`."
+            f"{directory} has no tokenizer (tokenizer.json, tokenizer.model, or vocab.json with merges.txt).{tekken} "
+            "Copy the files of its base model's tokenizer into it, or save it there with `tokenizer.save_pretrained`."
         )
 
 

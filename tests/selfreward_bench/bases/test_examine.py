@@ -83,6 +83,7 @@ def test_a_model_that_only_answers_needs_no_end_token_and_no_template(model: Mod
         ({"hidden_size": "32"}, ["config.json does not describe a model", "'hidden_size'", "expected int, got str"]),
         ({"num_attention_heads": 5}, ["config.json does not describe a model", "attention heads"]),
         ({"model_type": "nothing-known"}, ["model_type 'nothing-known'", "does not know"]),
+        ({"model_type": None}, ["config.json names no model_type"]),
         ({"pad_token_id": 99999}, ["pad_token_id 99999", "Set it to null"]),
         ({"is_encoder_decoder": True}, ["is an encoder-decoder"]),
     ],
@@ -559,7 +560,7 @@ TEMPLATES: dict[str, tuple[str | dict[str, str], str, str]] = {  # template, sev
         "{% for m in messages %}{{ m['content'] }}<|eot_id|>{% endfor %}"
         "{% if add_generation_prompt %}<think>{% endif %}",
         "refusal",
-        "training would not match generation",
+        "writes '<think>' where it waits for an answer and 'A red apple.<|eot_id|>' where that is there",
     ),
     "drops answers": (
         "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}<|eot_id|>{% endif %}{% endfor %}",
@@ -661,7 +662,9 @@ def test_a_generation_configuration_that_contradicts_itself_is_told(model: Model
     assert not found.refused
     assert "generation_config.json contradicts itself" in said(found, "warning")
     (directory / "generation_config.json").write_text("[]")
-    assert "generation_config.json cannot be read" in said(look(directory), "refusal")
+    (text,) = (f.text for f in look(directory).findings if f.severity == "refusal")
+    assert text.startswith("generation_config.json cannot be read: ")
+    assert ". Mend it" in text
 
 
 @pytest.mark.parametrize(
