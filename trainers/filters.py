@@ -20,7 +20,7 @@ import regex
 from selfreward_bench.config import PromptsConfig
 from selfreward_bench.text import count_words, folded, words
 
-__all__ = ["Seen", "fault", "normalised", "rouge_l"]
+__all__ = ["Seen", "fault", "normalised", "rouge_l", "speaks_to_user"]
 
 W = TypeVar("W", str, int)
 
@@ -41,20 +41,54 @@ _KEYWORDS: Final = re.compile(
 # how an assistant begins when it speaks to its user; a task may hold such words, and begins otherwise
 _PHRASES: Final = (
     r"i(?:'m| am|'d be| would be) (?:\w+ ){0,3}?(?:happy|glad|delighted|pleased|excited|here|ready) to (?:assist|help)",
+    r"(?:happy|glad|delighted|pleased|here|ready) to "
+    r"(?:(?:assist|help)(?= you|[.!,])|be of (?:\w+ )?(?:assistance|help|service))",
+    r"i(?:'d| would) (?:love|like|be \w+) to (?:assist|help)(?=[.!,])",
     r"i(?:'d|'ll| would| will| can) (?:\w+ ){0,4}?(?:assist|help) (?:you|with (?:that|this))",
     r"(?:how|what|what else) (?:can|may|could) i (?:help|assist|do for|support) (?:you|with)",
     r"what (?:would|do) you (?:like|want|need) (?:me|help|assistance)",
     r"(?:i(?:'m| am) sorry|my apologies|i apologi[sz]e),? (?:but|i|as|for (?:the|any))",
-    r"(?:as|i(?:'m| am)) (?:just )?an? (?:ai|artificial intelligence|(?:large )?language model)",
+    r"sorry,? (?:but )?i(?: cannot| can't| can not| am not able| am unable| do not| don't|'m not able|'m unable)",
+    r"(?:as|i(?:'m| am)) (?:just )?an? (?:\w+ )?(?:ai|artificial intelligence|(?:large )?language model)",
+    r"(?:as|i(?:'m| am)) (?:just )?an? (?:(?:helpful|virtual|digital) (?:\w+ )?|)assistant"
+    r"(?=[.,!]| (?:created|trained|designed|developed|made|here)\b)",
+    r"the assistant (?:is|will be) (?:\w+ )?(?:ready|happy|glad|here) to",
+    r"my name is [^.!?]{0,40}i(?:'m| am) (?:here|happy|glad) to",
     r"i (?:cannot|can't|can not|am unable to|am not able to) (?:assist|help|fulfil+|comply)",
+    r"i (?:do not|don't|did not|didn't) (?:see|have|receive|get) (?:any |enough |the |a )*"
+    r"(?:context|details|information|list|tasks?|instructions?|prompts?)",
+    r"i(?: have|'ve) (?:just )?(?:written|created|provided|prepared) "
+    r"(?:an?|the|one|another|your) (?:\w+ ){0,2}?(?:tasks?|prompts?)",
+    r"i can (?:do|write) (?:that|this) for you",
+    r"i(?:'ll| will) (?:now )?(?:do my best|try (?:my best )?to (?:assist|help|answer|write|provide)"
+    r"|(?:write|create|provide|give you) (?:one|another|an?|the) (?:\w+ ){0,2}?tasks?)",
     r"thank you for (?:your|the|providing|sharing|reaching|asking)",
-    r"(?:please )?(?:let me know|feel free to ask) (?:\w+ ){0,4}?(?:you (?:have|need|want)|i can|anything|questions)",
+    r"(?:please )?(?:let me know|feel free to ask) "
+    r"(?:\w+ ){0,4}?(?:you (?:have|need|want)|i can|anything|questions|there)",
+    r"(?:please|(?:could|can|would) you(?: please)?) (?:provide|share|send|give|tell|clarify|specify)(?: me)?(?: with)?"
+    r" (?:\w+ ){0,2}?(?:tasks?|instructions?|prompts?)(?:[.!?]|\Z| (?:that )?you)",
+    r"(?:please|(?:could|can|would) you(?: please)?) (?:clarify|specify|tell me|explain) "
+    r"(?:what|which) (?:\w+ ){0,4}?you(?:'d| would| want| need| mean)",
+    r"(?:could|can|would) you(?: please)? provide more (?:context|details|information)(?=[?.!])",
+    r"it (?:seems|looks|appears)(?: like| as if| that)? (?:you (?:want|would like|have|are asking|need) |your )"
+    r"(?:\w+ ){0,3}?(?:me|tasks?|message|request|question|list|prompt)",
+    r"i hope (?:this|that|it) (?:helps|is helpful|meets)",
     r"is there anything (?:else|specific)",
-    r"here(?:'s| is| are) (?:an?|one|another|your|some|the) (?:\w+ ){0,2}?(?:tasks?|prompts?|instructions?|examples?)",
+    r"here(?:'s| is| are) (?:an?|one|another|your|some|the) (?:\w+ ){0,2}?(?:tasks?|prompts?|instructions?)",
+    r"another (?:task|prompt|instruction) (?:could|might|would|is|for)",
     r"(?:sure|certainly|absolutely|of course)(?: thing)?(?=[,!.])",
 )
-_GREETING: Final = r"(?:(?:hello|hi|hey|thanks|thank you|welcome|great|okay|good (?:morning|day))\b[^.!?]{0,60}[.!?] )?"
+_GREETING: Final = (
+    r"(?:(?:(?:hello|hi|hey|thanks|thank you|welcome|great|okay|good (?:morning|day|question))\b[^.!?]{0,60}[.!?]"
+    r"|(?:yes|okay|ok|alright|all right|understood|got it|no problem|you're welcome|i understand|i see"
+    r"|i'm glad you asked)[,.!]) ){0,2}"
+)
 _TO_USER: Final = re.compile(rf"[\W_]*{_GREETING}(?:{'|'.join(_PHRASES)})(?!\w)", re.IGNORECASE)
+
+
+def speaks_to_user(text: str) -> bool:
+    """Whether a text begins as an assistant does that speaks to its user, in English."""
+    return _TO_USER.match(" ".join(text.replace("\u2019", "'").split())) is not None
 
 
 def fault(text: str, config: PromptsConfig) -> str | None:
@@ -69,7 +103,7 @@ def fault(text: str, config: PromptsConfig) -> str | None:
         return "empty"
     if _BROKEN.search(text) or _MARKER.search(text):
         return "malformed"
-    if _TO_USER.match(" ".join(text.replace("\u2019", "'").split())):
+    if speaks_to_user(text):
         return "no_task"
     n_words = count_words(text)
     if n_words < config.min_words:

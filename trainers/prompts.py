@@ -18,6 +18,7 @@ from typing import Final
 
 from selfreward_bench.config import PromptsConfig
 from selfreward_bench.engines.base import Engine, GenerationRequest
+from selfreward_bench.engines.thinking import split_thinking
 from selfreward_bench.errors import DataError
 from selfreward_bench.judges.prompts import render_conversation
 from selfreward_bench.progress import Reporter
@@ -26,7 +27,7 @@ from selfreward_bench.storage import jsonl
 from selfreward_bench.text import count_words
 from selfreward_bench.types import Completion, Message, Prompt
 from trainers.candidates import generate_missing, refuse_strangers
-from trainers.filters import Seen, fault
+from trainers.filters import Seen, fault, speaks_to_user
 
 __all__ = ["LOSSES", "Selection", "examples_of", "read_task", "round_requests", "write_prompts"]
 
@@ -221,17 +222,21 @@ def read_task(text: str, format: str) -> str:
     """
     if format == "document":
         return " ".join(text.split())
-    task = _PREAMBLE.sub("", text.strip(), count=1).strip()
+    task = _PREAMBLE.sub("", split_thinking(text).answer.strip(), count=1).strip()
     numbered = _NUMBER.match(task)
     if numbered:  # a list that goes on: the first new task counts
         following = re.search(rf"^\W{{0,3}}{int(numbered[1]) + 1}[.)]\s", task, re.MULTILINE)
         task = task[: following.start()] if following else task
     task = _LABEL.sub("", _NUMBER.sub("", task, count=1), count=1)
-    return _unquoted(_ANSWER.split(task, maxsplit=1)[0].strip())
+    return _unquoted(_without_farewell(_ANSWER.split(task, maxsplit=1)[0].strip()))
 
 
 _PREAMBLE: Final = re.compile(
-    r"\A(?:sure|certainly|of course|okay|ok|absolutely|great|here)\b[^\n]{0,150}:[ \t]*\n", re.IGNORECASE
+    r"\A(?:sure|certainly|of course|okay|ok|absolutely|great|here)\b[^\n]{0,150}:[ \t]*\n"
+    r"|\A[*_#\s]{0,5}(?:(?:sure|certainly|of course|okay|ok|absolutely|great)(?: thing)?[,.!] )?"
+    r"(?:here(?:'s|\u2019s| is)|this is) "
+    r"(?:an?|one|another|the) (?:\w+ ){0,2}(?:task|prompt|instruction)\b[^\n:.]{0,60}:[*_]{0,3}[ \t]*",
+    re.IGNORECASE,
 )
 _NUMBER: Final = re.compile(r"\A\W{0,3}([0-9]{1,4})[.)]\s+")
 _LABEL: Final = re.compile(
@@ -241,6 +246,14 @@ _ANSWER: Final = re.compile(
     r"^[*_#\s]{0,5}(?:answer|response|solution|assistant)[*_\s]{0,3}:", re.IGNORECASE | re.MULTILINE
 )
 _QUOTES: Final = (('"', '"'), ("'", "'"), ("\u201c", "\u201d"), ("**", "**"), ("```", "```"), ("`", "`"))
+
+
+def _without_farewell(task: str) -> str:
+    """Without what is said to the user behind the task, in paragraphs of its own."""
+    paragraphs = task.split("\n\n")
+    while len(paragraphs) > 1 and speaks_to_user(paragraphs[-1]):
+        paragraphs.pop()
+    return "\n\n".join(paragraphs).strip()
 
 
 def _unquoted(text: str) -> str:

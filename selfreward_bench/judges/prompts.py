@@ -19,6 +19,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from selfreward_bench import recipes
 from selfreward_bench.config import Section
+from selfreward_bench.engines.thinking import split_thinking
 from selfreward_bench.errors import ConfigError, UnknownNameError, did_you_mean
 from selfreward_bench.judges.fencing import Fence, clean
 from selfreward_bench.judges.parsing import BracketParser, Parser, Scale, Verdict, choices_of, disarm, parse
@@ -111,8 +112,8 @@ class JudgePrompt(Section):
         return (Message(role="user", content=_PLACEHOLDER.sub(lambda match: texts[match[1]], self.template)),)
 
     def read(self, generated: str, truncated: bool) -> Verdict:
-        """The verdict in what the judge generated (:func:`selfreward_bench.judges.parsing.parse`)."""
-        return parse(generated, self.parser, self.scale, truncated)
+        """The verdict in what the judge generated, thinking aside (:func:`selfreward_bench.judges.parsing.parse`)."""
+        return parse(split_thinking(generated).answer, self.parser, self.scale, truncated)
 
     @property
     def grades(self) -> tuple[float, ...]:

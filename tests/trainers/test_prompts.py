@@ -253,6 +253,14 @@ def test_chat_format_asks_for_one_task_and_reads_the_reply(tmp_path: Path) -> No
         ("3. First do this.\n\n4. Then that.", "First do this."),
         ("Order these:\n1. b\n2. a", "Order these:\n1. b\n2. a"),
         ("Here is my cat:\nDescribe it.", "Describe it."),
+        ("Here is one more task for you: Name a red food.", "Name a red food."),
+        ("**Sure, here\u2019s a task:** Name a red food.", "Name a red food."),
+        ("<think>A food?\n\nRed.</think>\nName a red food.", "Name a red food."),
+        ("<think>A food?", ""),
+        (
+            "Name a food.\n\nIt is red.\n\nI hope this helps!\n\nLet me know if you have questions.",
+            "Name a food.\n\nIt is red.",
+        ),
         ("", ""),
         ("12345. many digits", "12345. many digits"),
     ],
@@ -263,7 +271,21 @@ def test_reading_a_chat_reply(reply: str, task: str) -> None:
 
 @pytest.mark.timeout(10)
 def test_reading_hostile_replies_ends() -> None:
-    for piece in ("\n", " ", "*", "Task", "Task \n", "Sure: ", "1. ", '"', "#_*", "Answer"):
+    for piece in (
+        "\n",
+        " ",
+        "*",
+        "Task",
+        "Task \n",
+        "Sure: ",
+        "1. ",
+        '"',
+        "#_*",
+        "Answer",
+        "Here is a ",
+        "<think>",
+        "\n\nSure.",
+    ):
         read_task(piece * 20_000, "chat")
 
 

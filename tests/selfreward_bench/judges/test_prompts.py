@@ -80,6 +80,13 @@ def test_a_judge_that_copies_the_form_has_given_no_verdict(name: str) -> None:
     assert prompt.read(prompt.template, truncated=False).reason == "no_verdict"
 
 
+def test_a_grade_that_was_only_thought_of_is_none() -> None:
+    prompt = load_judge_prompt("additive-5pt")
+    assert prompt.read("<think>\nScore: 2\n</think>\n\nGood.\nScore: 4", truncated=False).score == 4
+    assert prompt.read("Perhaps.\nScore: 2\n</think>\nScore: 4", truncated=False).score == 4  # begun in the prompt
+    assert prompt.read("<think>\nScore: 2\n", truncated=True).score is None
+
+
 def test_the_five_buckets_have_no_zero() -> None:
     prompt = load_judge_prompt("five-bucket")
     assert prompt.read("Category: 1", truncated=False).score == 1
