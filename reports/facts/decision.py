@@ -253,17 +253,20 @@ def _judging(facts: RunFacts, best: str, last: str, first: str) -> Iterator[str]
 
 
 def _owed(facts: RunFacts, best: str, first: str) -> Iterator[str]:
-    """A raw win rate that moved with length alone, of the last model if the best is the first."""
+    """A raw win rate that moved and the length-controlled one not, of the last model if the best is the first."""
     last = chain.iterations([m.name for m in facts.evaluated])[-1]
     model = best if best != first else last
     for key in tables.benchmarks([facts], "alpaca-eval"):
         raw = measures.evidence(facts, key, "win_rate", model, first)
         weighed = measures.weighed(facts, [raw], model, first) if raw else []
-        if weighed and weighed[0].note.startswith(measures.OWED):
+        note = weighed[0].note if weighed else ""
+        if note.startswith((measures.OWED, measures.OVERRULED)):
             lengths = measures.length(facts, key, model, first)
             longer = f" with answers of {lengths.text}" if lengths else ""
             moved, what = ("rose", "gain") if weighed[0].change.arrow == "▲" else ("fell", "loss")
-            yield f"{model}'s raw win rate {moved} ({weighed[0].values}){longer}, which is no {what}"
+            by_length = note.startswith(measures.OWED)
+            why = f"{longer}, which is no {what}" if by_length else ", and the length-controlled one is not shown to"
+            yield f"{model}'s raw win rate {moved} ({weighed[0].values}){why}"
             return
 
 

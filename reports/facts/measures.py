@@ -9,6 +9,7 @@ length is shown to explain a raw gain, what nobody controlled for length and a m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -25,6 +26,7 @@ __all__ = [
     "FORMAL",
     "HEAD_TO_HEAD",
     "LONGER",
+    "OVERRULED",
     "OWED",
     "Evidence",
     "Length",
@@ -45,7 +47,9 @@ __all__ = [
 ]
 
 OWED: Final = "not counted: owed to length"  # how a note begins
+OVERRULED: Final = "not counted: the length-controlled win rate decides"  # so, too
 FORMAL: Final = "not counted: a gain of format"  # so, too
+_UNLIKE: Final = 1.1  # times as long (or short), from which on length may have moved a raw win rate
 LONGER: Final = 1.5  # times as long, from which on length may explain a judged gain (docs/health.md)
 HEAD_TO_HEAD: Final = "head-to-head"
 ORACLE: Final = "oracle"  # in a judge's name, and the metric of what it compared head to head
@@ -129,6 +133,12 @@ class Length:
     def grew(self) -> bool:
         """Whether answers are shown to be longer, or are much longer."""
         return self.times >= LONGER or (self.change is not None and self.change.arrow == "▲")
+
+    def went_with(self, arrow: str) -> bool:
+        """Whether answers became longer where a raw win rate rose, or shorter where it fell."""
+        if self.change is not None and self.change.arrow:
+            return self.change.arrow == arrow
+        return (self.times if arrow == "▲" else 1 / self.times if self.times else math.inf) >= _UNLIKE
 
     @property
     def text(self) -> str:
@@ -274,10 +284,15 @@ def _by_length(facts: RunFacts, e: Evidence, a: str, b: str) -> Evidence:
     if not raw or not e.change.arrow or _by_oracle(e):
         return e
     controlled = evidence(facts, e.benchmark, CONTROLLED, a, b)
-    if controlled is not None:
-        owed = controlled.change.arrow != e.change.arrow
-        return _uncounted(e, f"{OWED}, controlled for it {controlled.change.text}") if owed else e
     lengths = length(facts, e.benchmark, a, b)
+    if controlled is not None:
+        if controlled.change.arrow == e.change.arrow:
+            return e
+        owed = lengths is None or lengths.went_with(e.change.arrow)
+        return _uncounted(
+            e,
+            f"{OWED}, controlled for it {controlled.change.text}" if owed else f"{OVERRULED}, {controlled.change.text}",
+        )
     grown = lengths is not None and lengths.grew and e.change.arrow == "▲"
     return _uncounted(e, f"{OWED}, maybe: nobody controlled for it, {lengths.text}") if grown and lengths else e
 

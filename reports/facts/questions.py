@@ -108,7 +108,7 @@ def _named(span: Span) -> str:
 
 def _by_length(span: Span, found: Sequence[Evidence], against: str) -> list[str]:
     """What moved with length alone, and why it does not count; else what nobody controlled for length."""
-    raw = next((e for e in found if e.note.startswith(measures.OWED)), None)
+    raw = next((e for e in found if e.note.startswith((measures.OWED, measures.OVERRULED))), None)
     if raw is not None:
         lengths = measures.length(span.facts, raw.benchmark, span.last, against)
         longer = f", with answers of {lengths.text}" if lengths else ""
@@ -116,6 +116,8 @@ def _by_length(span: Span, found: Sequence[Evidence], against: str) -> list[str]
         what = "gain" if moved == "rose" else "loss"
         controlled = next((e for e in found if e.metric == measures.CONTROLLED and e.change.arrow), None)
         other = "moved the other way" if controlled else "is not shown to"
+        if raw.note.startswith(measures.OVERRULED):
+            return [f"The raw win rate {moved} ({raw.values}); the length-controlled one, which decides, {other}."]
         return [
             f"The raw win rate {moved} ({raw.values}){longer}, and the length-controlled one {other}: a {what} "
             f"that length explains is no {what}."

@@ -151,6 +151,22 @@ def test_a_raw_loss_that_length_explains_is_no_loss(builder: Any, difference: Di
     )
 
 
+def test_a_raw_loss_of_answers_as_long_is_not_laid_to_length(builder: Any, difference: Difference) -> None:
+    for model, raw, controlled, chars in (("M1", 56.4, 82.9, 839.0), ("M2", 55.4, 82.6, 842.0)):
+        numbers = {"win_rate": raw, "length_controlled_winrate": controlled, "avg_length": chars}
+        builder.result(model, ALPACA, metrics=numbers)
+    alike = [
+        difference("M2", "M1", -1.0, -2.0, -0.1, "win_rate", ALPACA),
+        difference("M2", "M1", -0.4, -1.3, 0.7, "length_controlled_winrate", ALPACA),
+        difference("M2", "M1", 2.4, -9.0, 14.0, "avg_length", ALPACA),
+    ]
+    builder.standings(alike)
+    assert told(builder) == (
+        "No checkpoint is shown to be better than M1: M2 \u22120.4 [\u22121.3, +0.7] AlpacaEval, length-controlled win "
+        "rate; M2's raw win rate fell (56.4 % → 55.4 %), and the length-controlled one is not shown to."
+    )
+
+
 def test_iterations_without_a_number_are_named(builder: Any, difference: Difference) -> None:
     qualities(builder, M1=3.0, M2=3.4)
     builder.result("M3", ALPACA, win_rate=50.0)

@@ -57,6 +57,17 @@ def test_a_raw_gain_without_a_controlled_one_is_no_gain(builder: Any, difference
     assert raw.note == "not counted: owed to length, controlled for it +1.9 [\u22121.3, +5.0]"
 
 
+def test_a_raw_gain_of_answers_as_long_is_not_laid_to_length(builder: Any, difference: Difference) -> None:
+    alike = {model: (raw, controlled, 1805.0) for model, (raw, controlled, _) in GAMED.items()}
+    alpaca(builder, alike)
+    builder.standings(gamed(difference)[:2])
+    found = told(builder)["writing"]
+    assert found.answer.endswith("rose (9.6 % → 28.4 %); the length-controlled one, which decides, is not shown to.")
+    raw = next(e for e in found.evidence if e.metric == "win_rate")
+    assert (raw.counts, raw.change.tone) == (False, "neutral")
+    assert raw.note == "not counted: the length-controlled win rate decides, +1.9 [\u22121.3, +5.0]"
+
+
 def test_a_controlled_gain_counts_once(builder: Any, difference: Difference) -> None:
     alpaca(builder, GAMED)
     builder.standings(gamed(difference, (0.2, 3.6)))
