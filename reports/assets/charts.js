@@ -89,6 +89,8 @@
       const columns = Math.max(1, Math.min(3, Math.floor(width / 280)));
       const each = Math.floor((width - 16 * (columns - 1)) / columns);
       const short = (name) => (name.length > 10 ? `${name.slice(0, 9)}…` : name);
+      const fits = (each - 24) / 7; // letters of a title in a line
+      const lines = Math.min(3, Math.max(1, ...spec.options.panels.map((panel) => Math.ceil(panel.name.length / fits))));
       for (const panel of spec.options.panels) {
         const rows = spec.rows.filter((r) => r.panel === panel.name);
         const chain = known(rows.filter((r) => r.line), "y"), levels = known(rows.filter((r) => r.level), "y");
@@ -97,7 +99,7 @@
         const color = (r) => r.x;
         const { deep, axis } = named(there, each - 78, short);
         const plot = Plot.plot({
-          ...base(each, { title: panel.name }), height: (panel.below ? 110 : 150) + deep, marginLeft: 44, marginRight: 34, marginTop: 26, marginBottom: 26 + deep,
+          ...base(each, { title: panel.name }), height: (panel.below ? 100 : 140) + 12 * lines + deep, marginLeft: 44, marginRight: 34, marginTop: 16 + 12 * lines, marginBottom: 26 + deep,
           x: { type: "point", domain: there, label: null, tickSize: 0, ...axis },
           y: { label: null, grid: true, ticks: 4, nice: true },
           color: { domain: names, range: colors(names) },
@@ -108,7 +110,7 @@
             Plot.lineY(chain, { x: "x", y: "y", stroke: "currentColor", strokeOpacity: 0.45, strokeWidth: 1.5 }),
             Plot.ruleX(known(points, "low", "high"), { x: "x", y1: "low", y2: "high", stroke: color, strokeWidth: 1.6 }),
             Plot.dot(points, { x: "x", y: "y", fill: color, r: 3.6 }),
-            Plot.text([panel.name], { frameAnchor: "top-left", dx: -40, dy: -22, text: (d) => d, fontWeight: 600, textAnchor: "start", lineWidth: (each - 24) / 13.5, textOverflow: "ellipsis" }),
+            Plot.text([panel.name], { frameAnchor: "top-left", dx: -40, dy: -12, text: (d) => d, fontWeight: 600, textAnchor: "start", lineAnchor: "bottom", lineWidth: (each - 24) / 13.5 }),
             Plot.tip(points, Plot.pointerX({ x: "x", y: "y", title: told })),
           ],
         });
