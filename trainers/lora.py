@@ -94,12 +94,12 @@ def with_adapter(model: Any, lora: LoraConfig, seed: int) -> Any:
     except ImportError as error:  # peft wants companions of what is installed beside it
         raise MissingDependencyError(f"peft makes no adapter here: {first_line(error)}") from error
     except ValueError as error:
-        names = sorted({name.rpartition(".")[2] for name in layers})
         raise TrainingError(
             f"peft makes no adapter of lora.targets={_shown(lora)} and lora.dropout={lora.dropout:g} for this model: "
-            f"{str(error).splitlines()[0]} Its linear layers are {', '.join(names)}."
+            f"{' '.join(str(error).split())[:200].rstrip('. ')}. {_known(layers)}"
         ) from error
     _refuse_embeddings(adapted, lora)
+    _refuse_unknown(adapted, lora, layers)
     return adapted
 
 
@@ -214,6 +214,23 @@ def _refuse_embeddings(model: Any, lora: LoraConfig) -> None:
             f"lora.targets ({_shown(lora)}) names the embeddings or the output layer, which may be one and the same "
             "matrix, and of which TRL takes the weights past an adapter. Leave them out."
         )
+
+
+def _refuse_unknown(model: Any, lora: LoraConfig, layers: dict[str, Any]) -> None:
+    """Of several names peft passes over those that no layer has."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    found = [f".{name}" for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
+    targets = () if isinstance(lora.targets, str) else lora.targets
+    if odd := [target for target in targets if not any(name.endswith(f".{target}") for name in found)]:
+        raise TrainingError(
+            f"lora.targets names {', '.join(odd)}, which is no layer of this model that can have an adapter. "
+            f"{_known(layers)}"
+        )
+
+
+def _known(layers: dict[str, Any]) -> str:
+    return f"Its linear layers are {', '.join(sorted({name.rpartition('.')[2] for name in layers}))}."
 
 
 def _shown(lora: LoraConfig) -> str:

@@ -139,13 +139,22 @@ class DpoConfig(Section):
         return self
 
 
+def _targets(given: object) -> object:
+    """A list of names, at least one; a word that is no name of all is refused before it is taken for letters."""
+    if given == "all-linear":
+        return given
+    if not isinstance(given, list | tuple) or not given or not all(isinstance(name, str) and name for name in given):
+        raise ValueError("must be all-linear, or names of layers in a list, such as [q_proj, v_proj]")
+    return tuple(given)
+
+
 class LoraConfig(Section):
     """Low-rank adapters (arXiv 2106.09685) in place of full fine-tuning, for SFT and DPO alike."""
 
     r: PositiveInt = Field(16, description="Rank of the adapters.")
     alpha: PositiveInt = Field(32, description="What an adapter adds is scaled by alpha / r.")
     dropout: BelowOne = Field(0.0, description="Dropout before the adapters, in SFT; off in DPO.")
-    targets: Literal["all-linear"] | Names = Field(
+    targets: Annotated[Literal["all-linear"] | Names, BeforeValidator(_targets)] = Field(
         "all-linear",
         description="Layers that get one: all-linear (all but the output layer), or names such as q_proj.",
     )

@@ -434,6 +434,7 @@ def test_without_peft_it_says_what_to_install(base: Path, tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
+        (("q_proj", "query"), r"targets names query, which is no layer .* Its linear layers are down_proj"),
         (("query",), r"targets=query .* Its linear layers are down_proj, gate_proj, k_proj, o_proj, q_proj"),
         (("lm_head",), "the embeddings or the output layer"),
         (("embed_tokens", "q_proj"), "the embeddings or the output layer"),

@@ -289,6 +289,17 @@ def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
 # --- writing down
 
 
+@pytest.mark.parametrize("given", ["q_proj", "all-lineer", "[]", "[3]", "null"])
+def test_targets_of_adapters_are_all_or_a_list_of_names(given: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"lora\.targets: must be all-linear, or names of layers in a list, such as \["
+    ):
+        recipes.load("micro", [f"lora={{targets: {given}}}"])
+    named = recipes.load("micro", ["lora={targets: [q_proj, v_proj]}"]).lora
+    assert named is not None
+    assert named.targets == ("q_proj", "v_proj")
+
+
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_dumped_configuration_is_read_back_equal(recipe: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(recipe.parent)
