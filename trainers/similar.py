@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from selfreward_bench.text import words
@@ -15,32 +15,31 @@ __all__ = ["nearest"]
 _AT_ONCE: Final = 2**23  # pairs of texts that are held against each other at a time
 
 
-def nearest(texts: Sequence[str]) -> list[int | None]:
+def nearest(texts: Sequence[str]) -> Iterator[int | None]:
     """For each text the number of the most similar other one; None where no other shares a word with it.
 
-    >>> nearest(["Name a red food.", "Describe a bus.", "Name three red foods.", "7"])
+    A text is held against all others when it is reached, some at a time: all of them take the square of their number.
+
+    >>> list(nearest(["Name a red food.", "Describe a bus.", "Name three red foods.", "7"]))
     [2, 0, 0, None]
     """
     import numpy as np
     from scipy.sparse import csr_array
 
-    found = [Counter(words(text)) for text in texts]
-    holders = Counter(word for counts in found for word in counts)
+    holders = Counter(word for text in texts for word in dict.fromkeys(words(text)))
     places = {word: at for at, word in enumerate(holders)}
     rows, columns, values = array("i"), array("i"), array("d")
-    for at, counts in enumerate(found):
-        weights = {word: n * math.log((1 + len(texts)) / holders[word]) for word, n in counts.items()}
+    for at, text in enumerate(texts):
+        weights = {w: n * math.log((1 + len(texts)) / holders[w]) for w, n in Counter(words(text)).items()}
         norm = math.sqrt(sum(w * w for w in weights.values())) or 1.0
         rows.extend([at] * len(weights))
         columns.extend(places[word] for word in weights)
         values.extend(w / norm for w in weights.values())
     table = csr_array((values, (rows, columns)), shape=(len(texts), max(len(places), 1)))
-    chosen: list[int | None] = []
     step = max(1, _AT_ONCE // max(len(texts), 1))
     for start in range(0, len(texts), step):
         likeness = (table[start : start + step] @ table.T).toarray()
         own = np.arange(len(likeness))
         likeness[own, start + own] = 0.0
         best = likeness.argmax(axis=1)
-        chosen += [int(at) if likeness[i, at] > 0 else None for i, at in enumerate(best)]
-    return chosen
+        yield from [int(at) if likeness[i, at] > 0 else None for i, at in enumerate(best)]

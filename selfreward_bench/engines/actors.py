@@ -1,7 +1,8 @@
 """Engines as actors of a Ray cluster: started, asked for whole batches in order, replaced by Ray where one is lost.
 
-A pool of Ray Data ends with each call and would load the model anew for every round of new prompts, so these are plain
-actors, which Ray restarts and whose calls it repeats just the same. Ray is imported when a pool is opened.
+A pool of Ray Data ends with each dataset and would load the model anew for every round of new prompts, so these are
+plain actors, which Ray restarts and whose calls it repeats just the same (docs/cluster.md). Ray is imported when a pool
+is opened.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ also says why with no other library's client.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,6 +53,7 @@ CHARACTERS_PER_TOKEN: Final = 4  # of English text; there is no tokenizer to ask
 _SEED_RANGE: Final = 2**31  # some servers take no larger seeds
 _STOP_STRINGS: Final = 4  # more are refused by some servers; all are cut at here
 _REQUESTS_PER_LOOKUP: Final = 256
+_REQUESTS_HELD: Final = 4096  # with all that they say, while their calls are made
 _WITHOUT_LOGPROBS: Final = 16  # so many answers without any: the server has none
 
 T = TypeVar("T", Completion, ChoiceLogprobs)
@@ -275,30 +277,65 @@ class ServedEngine:
     def _run(
         self, requests: Sequence[R], done: Collection[str], calls_of: Callable[[R], list[Call]], read: _Read[R, T]
     ) -> Iterator[list[T]]:
-        asked = {request.id for request in requests}
+        asked = {request.id for request in requests} if self.failures else set()
         failures = {name: why for name, why in self.failures.items() if name not in asked}
         self.failures = failures
-        wanted = [request for request in requests if request.id not in done]
-        return self._answers(wanted, calls_of, read, failures)
+        wanted = array("q", (at for at, request in enumerate(requests) if request.id not in done))
+        return self._answers(requests, wanted, calls_of, read, failures)
 
     def _answers(
-        self, requests: Sequence[R], calls_of: Callable[[R], list[Call]], read: _Read[R, T], failures: dict[str, str]
+        self,
+        requests: Sequence[R],
+        wanted: array[int],
+        calls_of: Callable[[R], list[Call]],
+        read: _Read[R, T],
+        failures: dict[str, str],
     ) -> Iterator[list[T]]:
-        """First all that is stored, then all that has to be asked for."""
-        board = Board[R](failures)
-        for start in range(0, len(requests), _REQUESTS_PER_LOOKUP):
-            asked = [(r, calls_of(r)) for r in requests[start : start + _REQUESTS_PER_LOOKUP]]
-            stored = self._store.get(list({call.key for _, calls in asked for call in calls}))
-            self._from_store += len(stored)
-            complete = [done for request, calls in asked for done in board.add(request, calls, stored)]
-            yield from self._read_all(complete, read, failures)
+        """First all that is stored, then all that has to be asked for, so many requests at a time as are held."""
+        left = array("q")
+        for numbers in _parts(wanted, _REQUESTS_PER_LOOKUP):
+            board = Board[R](failures)
+            yield from self._read_all(self._taken(board, requests, numbers, calls_of, left), read, failures)
         if self.replay:
-            board.fail_rest("not_in_store")
-        elif board.calls:
-            check = check_text if read is completions else check_logprobs
-            yield from self._fetched(board, check, read, failures)
+            return self._give_up(requests, left, "not_in_store", failures)
+        check = check_text if read is completions else check_logprobs
+        for number, window in enumerate(_parts(left, _REQUESTS_HELD), 1):
+            board = Board[R](failures)
+            for numbers in _parts(window, _REQUESTS_PER_LOOKUP):
+                yield from self._read_all(self._taken(board, requests, numbers, calls_of), read, failures)
+            if board.calls and (reason := (yield from self._fetched(board, check, read, failures))):
+                return self._give_up(requests, left[number * _REQUESTS_HELD :], reason, failures)
+        return None
 
-    def _fetched(self, board: Board[R], check: Check, read: _Read[R, T], failures: dict[str, str]) -> Iterator[list[T]]:
+    def _give_up(self, requests: Sequence[R], numbers: Sequence[int], reason: str, failures: dict[str, str]) -> None:
+        for at in numbers:
+            failures.setdefault(requests[at].id, reason)
+
+    def _taken(
+        self,
+        board: Board[R],
+        requests: Sequence[R],
+        numbers: Sequence[int],
+        calls_of: Callable[[R], list[Call]],
+        left: array[int] | None = None,
+    ) -> list[tuple[R, list[Response]]]:
+        """Puts requests on a board; those of which all is stored. Where ``left`` is given they are looked at first: it
+        gets the numbers of the others, and what is found is counted."""
+        asked = [(at, request, calls_of(request)) for at in numbers for request in [requests[at]]]
+        stored = self._store.get(list({call.key for *_, calls in asked for call in calls}))
+        self._from_store += 0 if left is None else len(stored)
+        complete = []
+        for at, request, calls in asked:
+            found = board.add(request, calls, stored)
+            complete += found
+            if left is not None and not found:
+                left.append(at)
+        return complete
+
+    def _fetched(
+        self, board: Board[R], check: Check, read: _Read[R, T], failures: dict[str, str]
+    ) -> Generator[list[T], None, str]:
+        """What is answered; returns why no more is to be asked, where that is so."""
         without = 0
         with closing(self._client.fetch(list(board.calls.values()), check)) as batches:
             for batch in batches:
@@ -309,8 +346,9 @@ class ServedEngine:
                     self._has_logprobs |= answer.response is not None
                 yield from self._read_all(complete, read, failures)
                 if without >= _WITHOUT_LOGPROBS and not self._has_logprobs:
-                    return board.fail_rest(NO_LOGPROBS)
-        return None
+                    board.fail_rest(NO_LOGPROBS)
+                    return NO_LOGPROBS
+        return ""
 
     def _read_all(
         self, complete: Sequence[tuple[R, list[Response]]], read: _Read[R, T], failures: dict[str, str]
@@ -327,3 +365,8 @@ class ServedEngine:
                 failures[request.id] = REFUSED
         if batch:
             yield batch
+
+
+def _parts(numbers: array[int], size: int) -> Iterator[array[int]]:
+    """One after the other, at most so many at a time."""
+    return (numbers[start : start + size] for start in range(0, len(numbers), size))

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from email.utils import formatdate
 from pathlib import Path
@@ -20,9 +21,11 @@ from selfreward_bench.config import EngineConfig
 from selfreward_bench.engines import open_engine
 from selfreward_bench.engines.base import ChoiceLogprobs, ChoiceRequest, GenerationRequest
 from selfreward_bench.engines.served import Limits, ServedEngine, parse_spec
+from selfreward_bench.engines.served.engine import CallCounts
 from selfreward_bench.engines.served.faults import parse_retry_after
 from selfreward_bench.errors import ConfigError, DataError, EngineError
 from selfreward_bench.prices import Budget, Price, PriceTable
+from selfreward_bench.storage.records import Made
 from selfreward_bench.storage.responses import ResponseStore
 from selfreward_bench.types import Completion, Message
 
@@ -315,6 +318,33 @@ def test_equal_requests_are_asked_once(store: ResponseStore) -> None:
     assert set(found) == {"a", "b", "c"}
 
 
+def test_only_so_many_requests_are_held_and_all_are_answered_once(
+    store: ResponseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bodies of a million judgments would take gigabytes: requests are made when they are asked."""
+    monkeypatch.setattr("selfreward_bench.engines.served.engine._REQUESTS_PER_LOOKUP", 4)
+    monkeypatch.setattr("selfreward_bench.engines.served.engine._REQUESTS_HELD", 8)
+    living: set[int] = set()
+    most = 0
+
+    def made(at: int) -> GenerationRequest:
+        nonlocal most
+        prompt = chat(f"Say {at % 30}")  # of ten it is asked twice
+        living.add(id(prompt[0]))
+        weakref.finalize(prompt[0], living.discard, id(prompt[0]))
+        most = max(most, len(living))
+        return ask(f"q{at:02}", prompt, n=2, temperature=0.7)
+
+    with fake_server() as server:
+        engine = ServedEngine(f"judge@{server.url}", store=store, limits=FAST)
+        list(engine.generate([made(at) for at in (3, 5)]))
+        found = written(engine, Made(40, made))
+        assert [c.prompt_id for c in found] == sorted(f"q{at:02}" for at in range(40) for _ in range(2))
+        assert engine.calls == CallCounts(sent=60, from_store=2 * 4)
+        assert [r["asked"] for r in server.stats()["requests"].values()] == [1] * 60
+    assert most <= 20
+
+
 @pytest.mark.slow
 def test_refused_cut_and_missing_answers_are_told_apart(store: ResponseStore) -> None:
     for kind in ("filtered", "refusal", "length", "null"):
@@ -384,7 +414,8 @@ def test_a_verdict_that_is_none_of_the_choices_has_no_probability(store: Respons
     assert answer.logprobs == (-math.inf, -math.inf)
 
 
-def test_a_server_without_log_probabilities_is_found_out(store: ResponseStore) -> None:
+def test_a_server_without_log_probabilities_is_found_out(store: ResponseStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selfreward_bench.engines.served.engine._REQUESTS_HELD", 150)
     with fake_server(faults={"no_logprobs": 1.0}, max_faults=99, latency=0.1) as server:
         engine = ServedEngine(f"judge@{server.url}", store=store, limits=FAST, concurrency=4)
         assert judged(engine, judgments(200)) == {}
@@ -551,6 +582,7 @@ import sys
 from pathlib import Path
 from selfreward_bench.engines.base import ChoiceRequest
 from selfreward_bench.engines.served import Limits, ServedEngine
+from selfreward_bench.storage.records import Made
 from selfreward_bench.storage.responses import ResponseStore
 from selfreward_bench.types import Message
 
