@@ -136,35 +136,43 @@ def test_what_the_best_checkpoint_lost_is_told(builder: Any, difference: Differe
     assert told(builder).endswith("over M1; M2 lost NLP benchmarks: GSM8K (strict match).")
 
 
-def test_a_raw_loss_that_length_explains_is_no_loss(builder: Any, difference: Difference) -> None:
-    for model, raw, controlled, chars in (("M1", 30.0, 30.0, 2000.0), ("M2", 24.0, 36.0, 800.0)):
-        numbers = {"win_rate": raw, "length_controlled_winrate": controlled, "avg_length": chars}
-        builder.result(model, ALPACA, metrics=numbers)
-    shorter = [
-        difference("M2", "M1", -6.0, -8.0, -4.0, "win_rate", ALPACA),
-        difference("M2", "M1", 6.0, 3.0, 9.0, "length_controlled_winrate", ALPACA),
-    ]
-    builder.standings(shorter)
-    assert told(builder) == (
-        "M2 is the best checkpoint: +6.0 [+3.0, +9.0] AlpacaEval, length-controlled win rate over M1; M2's raw win "
-        "rate fell (30.0 % → 24.0 %) with answers of 2,000 → 800 characters, 0.4 times as long, which is no loss."
-    )
-
-
-def test_a_raw_loss_of_answers_as_long_is_not_laid_to_length(builder: Any, difference: Difference) -> None:
-    for model, raw, controlled, chars in (("M1", 56.4, 82.9, 839.0), ("M2", 55.4, 82.6, 842.0)):
-        numbers = {"win_rate": raw, "length_controlled_winrate": controlled, "avg_length": chars}
-        builder.result(model, ALPACA, metrics=numbers)
-    alike = [
-        difference("M2", "M1", -1.0, -2.0, -0.1, "win_rate", ALPACA),
-        difference("M2", "M1", -0.4, -1.3, 0.7, "length_controlled_winrate", ALPACA),
-        difference("M2", "M1", 2.4, -9.0, 14.0, "avg_length", ALPACA),
-    ]
-    builder.standings(alike)
-    assert told(builder) == (
-        "No checkpoint is shown to be better than M1: M2 \u22120.4 [\u22121.3, +0.7] AlpacaEval, length-controlled win "
-        "rate; M2's raw win rate fell (56.4 % → 55.4 %), and the length-controlled one is not shown to."
-    )
+@pytest.mark.parametrize(
+    ("first", "second", "changes", "sentence"),
+    [
+        (
+            (30.0, 30.0, 2000.0),
+            (24.0, 36.0, 800.0),
+            {"win_rate": (-6.0, -8.0, -4.0), "length_controlled_winrate": (6.0, 3.0, 9.0)},
+            "M2 is the best checkpoint: +6.0 [+3.0, +9.0] AlpacaEval, length-controlled win rate over M1; M2's raw win "
+            "rate fell (30.0 % → 24.0 %) with answers of 2,000 → 800 characters, 0.4 times as long, which is no loss.",
+        ),
+        (
+            (56.4, 82.9, 839.0),
+            (55.4, 82.6, 842.0),
+            {
+                "win_rate": (-1.0, -2.0, -0.1),
+                "length_controlled_winrate": (-0.4, -1.3, 0.7),
+                "avg_length": (2.4, -9.0, 14.0),
+            },
+            "No checkpoint is shown to be better than M1: M2 \u22120.4 [\u22121.3, +0.7] AlpacaEval, length-controlled "
+            "win rate; M2's raw win rate fell (56.4 % → 55.4 %), and the length-controlled one is not shown to.",
+        ),
+    ],
+    ids=["shorter", "as-long"],
+)
+def test_a_raw_loss_is_laid_to_length_where_answers_became_shorter(
+    builder: Any,
+    difference: Difference,
+    first: tuple[float, ...],
+    second: tuple[float, ...],
+    changes: dict[str, tuple[float, float, float]],
+    sentence: str,
+) -> None:
+    for model, numbers in (("M1", first), ("M2", second)):
+        names = ("win_rate", "length_controlled_winrate", "avg_length")
+        builder.result(model, ALPACA, metrics=dict(zip(names, numbers, strict=True)))
+    builder.standings([difference("M2", "M1", *change, metric, ALPACA) for metric, change in changes.items()])
+    assert told(builder) == sentence
 
 
 def test_iterations_without_a_number_are_named(builder: Any, difference: Difference) -> None:
