@@ -36,6 +36,7 @@ TEMPERATURES: Final = {
     **dict.fromkeys(("extraction", "math", "coding", "reasoning"), 0.0),
 }
 _FAILED_ANSWERS: Final = frozenset({"ERROR", "$ERROR$"})  # what FastChat writes down where a model or server failed
+_EXPECTED: Final = "grades were not written: each is the mean of 1 to 10, weighted by the judge's probabilities"
 _FRAMING: Final = 64  # tokens of a chat template, at most
 
 
@@ -129,7 +130,9 @@ class MtBench:
         else:
             rows = judging.compare(items, replies, other, _stem(self._baseline()))
         incomplete = _incomplete(rows) + len(judging.again)
-        return Outcome(rows, judging.role.name, {}, self._comparability(setting, judging.role), incomplete)
+        notes = (_EXPECTED,) if config.eval.mt_bench_mode == "expected" else ()
+        judge = judging.role.name
+        return Outcome(rows, judge, {}, self._comparability(setting, judging.role), incomplete, notes=notes)
 
     def _baseline(self) -> Path:
         if self.baseline is None:

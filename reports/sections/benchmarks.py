@@ -101,10 +101,19 @@ def _block(facts: RunFacts, key: str, panels: tuple[tuple[Panel, str], ...], min
         replace(table, rows=tuple(row for row in table.rows if row not in main)),
         _conditions(found),
         sum(r.incomplete for r in found),
-        tuple(f"{r.checkpoint}: {wording.clip(note, 500)}." for r in found for note in r.notes),
+        _notes(found),
         panels,
         tuple(published.grids(key)),
     )
+
+
+def _notes(results: Sequence[EvalResult]) -> tuple[str, ...]:
+    """What a reader has to know, and of which checkpoints."""
+    of: dict[str, list[str]] = {}
+    for result in results:
+        for note in result.notes:
+            of.setdefault(note, []).append(result.checkpoint)
+    return tuple(f"{wording.listing(names)}: {wording.clip(note, 500)}." for note, names in of.items())
 
 
 def _conditions(results: Sequence[EvalResult]) -> tuple[tuple[str, str], ...]:

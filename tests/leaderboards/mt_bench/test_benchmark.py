@@ -388,6 +388,7 @@ def test_expected_grades_are_read_from_probabilities(run: Run, tmp_path: Path) -
     assert [grades[name] for name in in_order[:3]] == [(8, None), (5.5, None), (None, "low_mass")]
     assert metrics_of(outcome)["parse_failures"].value == pytest.approx(1 / 6)
     assert outcome.comparability["mode"] == "expected"
+    assert "weighted by the judge's probabilities" in " ".join(outcome.notes)
     assert "expected m0.05" in outcome.comparability["parameters"]
     assert not list((tmp_path / "eval" / "fastchat").rglob("*_single.jsonl"))  # nothing was said
     again = run(writer(), silent := chooser(), mt_bench_mode="expected")
