@@ -169,6 +169,8 @@ def memory_findings(view: ModelView, purpose: Purpose) -> Iterator[Finding]:
 
 def _needed(view: ModelView, purpose: Purpose, device: Any) -> tuple[float, str]:
     run = purpose.run
+    if view.packed is not None:
+        return view.packed, "Answering" if run is None else "Training an adapter"
     if run is not None and run.lora is not None:
         least = BYTES[run.lora.quantize] if run.lora.quantize else _FROZEN_BYTES
         return view.parameters * least, "Training an adapter"

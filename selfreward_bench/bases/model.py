@@ -45,12 +45,14 @@ class ModelView:
         embeddings: tokens that the model has an embedding of.
         parameters: numbers to be learnt, those used twice counted once.
         cached: whether it takes a cache of keys and values.
+        packed: bytes of its weights, where they stay in few bits as they are stored.
     """
 
     config: Any
     embeddings: int
     parameters: int
     cached: bool
+    packed: int | None = None
 
 
 def read_model_config(directory: Path, purpose: Purpose) -> tuple[Any | None, list[Finding]]:
@@ -140,6 +142,7 @@ def model_findings(directory: Path, config: Any, purpose: Purpose) -> tuple[Mode
         embeddings=int(embeddings.weight.shape[0]) if embeddings is not None else 0,
         parameters=sum(p.numel() for p in model.parameters()) - (embeddings.weight.numel() if once else 0),
         cached=takes_cache(model),
+        packed=sum(tensor.size for tensor in tensors(directory)) if packed else None,
     )
     found = list(_weight_findings(report, config, {name for name, _ in model.named_parameters()}))
     if both and not once:

@@ -370,6 +370,18 @@ def test_packed_weights_are_matched_without_what_reads_them(model: Model, method
     assert "lacks 1 of its weights, first model.layers.1.mlp.down_proj.weight" in text
 
 
+def test_packed_weights_take_the_memory_that_they_take_on_the_disk() -> None:
+    from selfreward_bench.bases.limits import memory_findings
+    from selfreward_bench.bases.model import ModelView
+
+    def told(packed: int | None) -> list[str]:
+        view = ModelView(config=None, embeddings=1, parameters=10**15, cached=True, packed=packed)
+        return [found.severity for found in memory_findings(view, Purpose(EngineConfig(device="cpu")))]
+
+    assert told(10**6) == []
+    assert told(10**15) == told(None) == ["refusal"]
+
+
 # --- files
 
 
