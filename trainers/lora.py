@@ -181,6 +181,8 @@ def forget_reference(model: Any) -> None:
 def parameters(model: Any) -> dict[str, int]:
     """How many numbers are trained, and of how many in all."""
     trained, every = model.get_nb_trainable_parameters()  # knows how many a number of few bits stands for
+    packed = [m for m in model.modules() if quantised.is_packed(m)]  # which have buffers and no parameters
+    every += sum(m.in_features * m.out_features + (0 if m.bias is None else m.out_features) for m in packed)
     return {"trained_parameters": trained, "parameters": every}
 
 

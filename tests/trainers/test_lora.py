@@ -22,6 +22,7 @@ from selfreward_bench.storage.adapters import parts
 from selfreward_bench.storage.fingerprint import weights_dtypes, weights_fingerprint
 from trainers.checkpoints import logit_probe, read_card
 from trainers.dpo import check_first_step, train_dpo
+from trainers.lora import parameters
 from trainers.sft import train_sft
 from trainers.training import TrainProgress
 
@@ -429,6 +430,18 @@ def test_without_peft_it_says_what_to_install(base: Path, tmp_path: Path, monkey
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"srbench\[lora\]"):
         train("sft", base, tmp_path / "M1")
+
+
+def test_weights_that_are_packed_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are buffers of layers that are none of torch's."""
+    import torch
+
+    layer: Any = torch.nn.Module()
+    layer.in_features, layer.out_features, layer.bias = 4, 3, torch.zeros(3)
+    monkeypatch.setattr("trainers.lora.quantised.is_packed", lambda module: module is layer)
+    model: Any = torch.nn.Sequential(torch.nn.Linear(2, 2), layer)
+    model.get_nb_trainable_parameters = lambda: (2, 6)
+    assert parameters(model) == {"trained_parameters": 2, "parameters": 6 + 4 * 3 + 3}
 
 
 @pytest.mark.parametrize(
