@@ -81,10 +81,36 @@ def byte_level(
     return tokenizer
 
 
+def unigram(template: str | None = None) -> Any:
+    """Pieces with a mark for the space before a word, drawn by likelihood, as T5 and ALBERT have them."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    marks = ["<unk>", "<s>", "</s>"]
+    core = Tokenizer(models.Unigram())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.Metaspace()]
+    )
+    core.decoder = decoders.Metaspace()
+    alphabet = [chr(i) for i in range(33, 127)]
+    trainer = trainers.UnigramTrainer(
+        vocab_size=240, special_tokens=marks, initial_alphabet=alphabet, unk_token=marks[0], show_progress=False
+    )
+    core.train_from_iterator(TEXTS, trainer)
+    named = dict(zip(("unk_token", "bos_token", "eos_token"), marks, strict=True))
+    return PreTrainedTokenizerFast(tokenizer_object=core, chat_template=template, **named)
+
+
 def chatml(template: str | dict[str, str] | None = CHATML) -> Any:
     return byte_level(
         ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), eos="<|im_end|>", pad="<|endoftext|>", template=template
     )
+
+
+def added() -> Any:
+    """The marks of turns are plain added tokens, and the end token is another."""
+    plain = ("<|im_start|>", "<|im_end|>")
+    return byte_level(("<|endoftext|>",), eos="<|endoftext|>", template=CHATML, plain=plain)
 
 
 def llama3(template: str | dict[str, str] | None = LLAMA3) -> Any:
@@ -120,13 +146,13 @@ _LONGROPE |= {"short_factor": [1.0] * 4, "long_factor": [2.0, 3.0, 4.0, 5.0]}
 KINDS: dict[str, tuple[str, Callable[[], Any], dict[str, Any]]] = {
     "llama": ("Llama", llama3, {}),
     "qwen2": ("Qwen2", chatml, {"tie_word_embeddings": True}),
-    "qwen3": ("Qwen3", chatml, {"head_dim": 8}),
+    "qwen3": ("Qwen3", added, {"head_dim": 8}),
     "gemma2": ("Gemma2", gemma, {"head_dim": 8, "sliding_window": 32}),
     "gemma3": ("Gemma3Text", gemma, {"head_dim": 8, "sliding_window": 32, "query_pre_attn_scalar": 8}),
     "mistral": ("Mistral", mistral, {"sliding_window": 32}),
     "phi3": ("Phi3", phi3, {"rope_parameters": _LONGROPE, "original_max_position_embeddings": 384}),
     "gpt2": ("GPT2", gpt2, _GPT2),
-    "mixtral": ("Mixtral", mistral, {"num_local_experts": 4, "num_experts_per_tok": 2}),
+    "mixtral": ("Mixtral", lambda: unigram(MISTRAL), {"num_local_experts": 4, "num_experts_per_tok": 2}),
     "granitemoe": ("GraniteMoe", mistral, {"num_local_experts": 4, "num_experts_per_tok": 2}),
     "olmoe": ("Olmoe", chatml, {"num_experts": 4, "num_experts_per_tok": 2}),
     "mamba": ("Mamba", gpt2, {"state_size": 4, "num_attention_heads": None, "num_key_value_heads": None}),

@@ -47,16 +47,16 @@ ADAPTED = ("llama", "gpt2", "phi3", "gemma3", "granitemoe", "mamba")
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # transformers' own deprecations differ between architectures
-@pytest.mark.parametrize("kind", small.KINDS)
-def test_a_round_in_small_passes_on_every_kind_of_base(tmp_path: Path, kind: str) -> None:
+def test_a_round_in_small_passes_and_leaves_nothing(tmp_path: Path) -> None:
+    """Of every kind of base in ``test_matrix``, as the first stage of a run."""
     steps: list[None] = []
-    base = small.make(kind, tmp_path / kind)
+    base = small.make("llama", tmp_path / "llama")
     found, measured = preflight(base, configured(base), tmp_path / "preflight", lambda: steps.append(None))
     assert refusals(found) == []
     assert [f for f in found if f.severity == "warning"] == []
     assert len(steps) == STEPS
     assert 0 < measured["mass"] < 1
-    assert sorted(p.name for p in tmp_path.iterdir()) == [kind]
+    assert [p.name for p in tmp_path.iterdir()] == ["llama"]
 
 
 @pytest.mark.slow
