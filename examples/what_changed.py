@@ -22,6 +22,8 @@ def main() -> None:
     before, after = given.models
 
     samples = srbench.load_results(given.run).samples(given.benchmark)
+    if absent := set(given.models) - set(samples.checkpoint):
+        options.error(f"no samples of {', '.join(absent)}; there are those of {', '.join(samples.checkpoint.unique())}")
     wide = samples[samples.checkpoint.isin(given.models)].pivot(
         index=["sample_id", "prompt"], columns="checkpoint", values=["value", "answer"]
     )

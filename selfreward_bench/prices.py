@@ -112,12 +112,14 @@ class Budget:
         max_cost: in the table's currency; None is no limit.
         spent: what the servers' own counts come to.
         uncertain: what may have been billed besides.
+        unpriced: models without a price that servers counted tokens of, or may have.
     """
 
     prices: PriceTable = field(default_factory=PriceTable)
     max_cost: float | None = None
     spent: float = field(default=0.0, init=False)
     uncertain: float = field(default=0.0, init=False)
+    unpriced: set[str] = field(default_factory=set, init=False)
     _reserved: float = field(default=0.0, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
@@ -165,6 +167,8 @@ class Budget:
         cost = reservation.cost if usage is None else self.prices.cost(reservation.model, usage) or 0.0
         with self._lock:
             self._reserved = max(0.0, self._reserved - reservation.cost)
+            if reservation.model not in self.prices.models and usage != Usage():
+                self.unpriced.add(reservation.model)
             if usage is None:
                 self.uncertain += cost
             else:

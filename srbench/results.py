@@ -23,6 +23,12 @@ __all__ = ["Evaluation", "Pairing", "compare", "evaluate", "load_results"]
 class Evaluation(evaluation.Evaluation):
     """What came of an evaluation, with ``metrics()`` and ``samples()`` as tables; a notebook shows the main metrics."""
 
+    def __repr__(self) -> str:
+        models = ", ".join(dict.fromkeys(r.checkpoint for r in self.results)) or "nothing"
+        benchmarks = ", ".join(dict.fromkeys(r.benchmark for r in self.results))
+        failed = f"; {len(self.errors)} failed" if self.errors else ""
+        return f"Evaluation({str(self.root)!r}: {models}{f' on {benchmarks}' if benchmarks else ''}{failed})"
+
     def _repr_html_(self) -> str:
         from reports import notebook
 

@@ -12,7 +12,7 @@ from selfreward_bench import recipes
 from selfreward_bench.cli import scoring
 from selfreward_bench.cli.runs import Wanted, open_run
 from selfreward_bench.cli.work import Work
-from selfreward_bench.errors import UnknownNameError
+from selfreward_bench.errors import ConfigError, UnknownNameError, did_you_mean
 from selfreward_bench.progress import Silent
 from selfreward_bench.storage.files import write_atomic
 from srbench.results import Evaluation, evaluate, load_results
@@ -164,9 +164,12 @@ class Run:
         Raises:
             UnknownNameError: the run has no such model or stage.
             SrbenchError: a model cannot be made; or else, at the end, what the first failed evaluation raised.
+            TypeError: there is no such option.
         """
         from trainers.plan import next_model, stages_from
 
+        for name in served.keys() - Served.__annotations__.keys():
+            raise TypeError(f"There is no option {name!r}.{did_you_mean(name, Served.__annotations__)}")
         target = until or next_model(self._run, stages_from(self.config, from_stage) if from_stage else ())
         if target is None:
             return []
@@ -263,6 +266,7 @@ def report(runs: Run | str | Path | Iterable[Run | str | Path], path: str | Path
         Where it is.
 
     Raises:
+        ConfigError: none is named.
         UnknownNameError: the file ends in something else.
         IncompatibleRunError: one is no run.
         DataError: the operating system refuses.
@@ -273,6 +277,8 @@ def report(runs: Run | str | Path | Iterable[Run | str | Path], path: str | Path
 
     several = [runs] if isinstance(runs, Run | str | Path) else list(runs)
     paths = [one.path if isinstance(one, Run) else Path(one) for one in several]
+    if not paths:
+        raise ConfigError("There is nothing to report: no run is named.")
     for one in paths:
         scoring.check_reported(one)
     if path is None and len(paths) == 1:

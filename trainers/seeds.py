@@ -22,7 +22,7 @@ from trainers import importing
 from trainers.filters import normalised
 from trainers.importing import OASST_PREFIX, Imported, Purpose
 
-__all__ = ["facts", "is_there", "load_eft", "load_excluded", "load_ift"]
+__all__ = ["facts", "is_there", "load_eft", "load_excluded", "load_ift", "require_there"]
 
 _R = TypeVar("_R", Example, RankedPrompt)
 
@@ -79,6 +79,16 @@ def load_excluded(config: SeedConfig) -> list[Prompt]:
 def is_there(given: str) -> bool:
     """Whether a source can be read without downloading anything."""
     return given == "micro" or Path(given.removeprefix(OASST_PREFIX)).exists()
+
+
+def require_there(config: SeedConfig, run: Path) -> None:
+    """Raises DataError where a file that a run names is not there: it may have been moved."""
+    for key, given in (("ift", config.ift), ("eft", config.eft), ("exclude", config.exclude)):
+        if given and not given.startswith(HUB_PREFIX) and not is_there(given):
+            raise DataError(
+                f"seeds.{key}: {given} is not there. Where it was moved, write its place into {run / 'srbench.yaml'}: "
+                "the same data in another place are the same to a run."
+            )
 
 
 def facts(config: SeedConfig) -> dict[str, dict[str, str | int]]:

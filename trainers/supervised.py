@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from selfreward_bench.config import RANKS
 from selfreward_bench.judges.pointwise import JudgeItem
@@ -44,9 +45,12 @@ class Supervised(Making):
             "size": section.ift_size,
             "excluded": section.exclude,
         }
+        seeds.require_there(section, self.run.path)
         facts = seeds.facts(section)
         if facts:
             settings["read"] = facts
+        if (known := self.run.finished_stage(SEED_STAGE)) and known.done:
+            settings["ift"] = self._place(known.done.identity.settings, settings)
         with self.stage(SEED_STAGE, {}, settings) as stage:
             if stage:
                 self.reporter.started(stage.name, None, "examples")
@@ -56,6 +60,14 @@ class Supervised(Making):
                 if read := facts.get("ift"):
                     counts |= {name: int(read[name]) for name in ("rows", "bad", "duplicates")}
                 self.finish(stage, counts, "ift.jsonl")
+
+    def _place(self, stored: Mapping[str, Any], settings: Mapping[str, object]) -> object:
+        """Where the instructions were read from; the same ones elsewhere were moved, and are no others."""
+        same = all(stored.get(key) == value for key, value in settings.items() if key != "ift")
+        if not same or stored.get("ift") in (None, settings["ift"]):
+            return settings["ift"]
+        there = seeds.load_ift(self.config.seeds, self.config.seed)
+        return stored["ift"] if there == jsonl.read(self.path("M1", "ift.jsonl"), Example) else settings["ift"]
 
     def read_seeds(self) -> list[Example]:
         """The instructions; what is wrong with the ranked responses is said, too, before anything is trained."""

@@ -73,7 +73,11 @@ def is_unbounded(calls: Calls) -> bool:
 def spent(budget: Budget) -> str:
     """What a command's calls came to, in words."""
     currency, uncertain = budget.prices.currency, budget.uncertain
+    unknown = ", ".join(sorted(budget.unpriced))
+    if unknown and not budget.spent + uncertain:
+        return f"What the calls to {unknown} cost is not known: no price was given (--prices)."
     told = f"Served models cost {'at most ' if uncertain else ''}{budget.spent + uncertain:,.4f} {currency}"
+    told += f", and what {unknown} costs, whose price is not known" if unknown else ""
     told += f", {uncertain:,.4f} of it for answers that broke off and may not have been billed" if uncertain else ""
     limit = (
         f" --max-cost {budget.max_cost:g} holds for each call of the command." if budget.max_cost is not None else ""

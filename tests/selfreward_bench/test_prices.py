@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from selfreward_bench.cli import costs
 from selfreward_bench.errors import ConfigError
 from selfreward_bench.prices import Budget, Price, PriceTable, Usage, load_prices
 
@@ -105,6 +106,15 @@ def test_without_a_limit_costs_are_counted_and_unknown_models_cost_nothing() -> 
         assert reservation is not None
         budget.settle(reservation, CALL)
     assert budget.spent == pytest.approx(0.2)
+    assert budget.unpriced == {"n"}
+    assert costs.spent(budget) == "Served models cost 0.2000 EUR, and what n costs, whose price is not known."
+    alone = Budget()
+    reservation = alone.reserve("n", CALL)
+    assert reservation is not None
+    alone.settle(reservation, Usage())  # the server refused
+    assert alone.unpriced == set()
+    alone.settle(reservation, None)
+    assert costs.spent(alone) == "What the calls to n cost is not known: no price was given (--prices)."
 
 
 def test_threads_cannot_exceed_it_together() -> None:

@@ -36,6 +36,7 @@ def test_an_evaluation_is_shown_and_loads_again(world_files: Path, config: RunCo
     assert isinstance(found, srbench.Evaluation)
     assert found.root == Path("runs/eval")
     assert found._repr_html_().count("<svg") == 1
+    assert repr(found) == "Evaluation('runs/eval': good on micro-quality@1)"
     again = srbench.load_results("runs/eval")
     assert again == found
     assert again.samples("quality").equals(found.samples("quality"))

@@ -107,6 +107,16 @@ def test_what_served_models_may_cost_is_handed_on(quick: Recorded) -> None:
     assert (services.budget.max_cost, services.replay, services.concurrency) == (None, False, 32)
 
 
+def test_an_option_that_is_not_there_is_told_before_anything_is_made(quick: Recorded) -> None:
+    """One that is misspelled bounds no cost."""
+    options: dict[str, Any] = {"max_costs": 3.0}
+    with pytest.raises(TypeError, match=r"There is no option 'max_costs'\. Did you mean 'max_cost'"):
+        srbench.run_iteration(srbench.Run("mine", "micro"), **options)
+    assert quick.calls == []
+    with pytest.raises(srbench.ConfigError, match="nothing to report"):
+        srbench.report([])
+
+
 def test_an_unknown_model_or_stage(quick: Recorded) -> None:
     run = srbench.Run("mine", "micro")
     with pytest.raises(srbench.UnknownNameError, match="model of this run 'M9'"):

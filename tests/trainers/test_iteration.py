@@ -13,7 +13,14 @@ import pytest
 import yaml
 
 from selfreward_bench import recipes
-from selfreward_bench.errors import ConfigError, IncompatibleRunError, LoopViolation, SrbenchError, TrainingError
+from selfreward_bench.errors import (
+    ConfigError,
+    DataError,
+    IncompatibleRunError,
+    LoopViolation,
+    SrbenchError,
+    TrainingError,
+)
 from selfreward_bench.micro import base_path, data_path
 from selfreward_bench.storage import jsonl
 from selfreward_bench.storage.fingerprint import weights_fingerprint
@@ -289,6 +296,22 @@ def test_from_stage_deletes_nothing_where_what_follows_cannot_be_made(
     before = files(copy)
     with pytest.raises(SrbenchError, match=message):
         go(RunDir(copy.path, config), until=until, from_stage=stage)
+    assert files(copy) == before
+
+
+def test_seed_data_that_were_moved_are_the_same_and_others_are_not(copy: RunDir, tmp_path: Path) -> None:
+    before = files(copy)
+    gone = recipes.change(copy.config, [f"seeds.ift={tmp_path / 'gone.jsonl'}"])
+    with pytest.raises(DataError, match=r"seeds\.ift: .*gone\.jsonl is not there\. .* into .*srbench\.yaml"):
+        go(RunDir(copy.path, gone), until="M2", from_stage="M2/pairs")
+    content = data_path("ift").read_text("utf-8")
+    (tmp_path / "moved.jsonl").write_text(content, "utf-8")
+    moved = recipes.change(copy.config, [f"seeds.ift={tmp_path / 'moved.jsonl'}"])
+    assert go(RunDir(copy.path, moved), until="M2") == []
+    kept = jsonl.read(copy.path / "M1/ift.jsonl", Example)[0]
+    (tmp_path / "moved.jsonl").write_text(content.replace(kept.completion[0].content, "Another."), "utf-8")
+    with pytest.raises(IncompatibleRunError, match=r"settings\.ift: "):
+        go(RunDir(copy.path, moved), until="M2", from_stage="M2/pairs")
     assert files(copy) == before
 
 
