@@ -9,7 +9,7 @@ import secrets
 import shlex
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ __all__ = ["Serving", "problems", "serving"]
 
 VARIABLE: Final = "SRBENCH_VLLM"  # the command of this machine
 _TRUSTS: Final = re.compile(r"--trust[-_]remote[-_]code", re.IGNORECASE)
+_KEYS: Final = re.compile(r"--api[-_]key", re.IGNORECASE)
 _MODEL: Final = "model"  # what a server of ours calls what it serves
 _ADAPTER: Final = "adapter"
 _CLOCKS: Final = 10.0  # seconds by which machines' clocks may differ; a server reads no weights before so many
@@ -104,6 +105,11 @@ def problems(config: EngineConfig) -> Iterator[str]:
             "engine.args: whether a model may run code that it brings along is said by engine.trust_remote_code=true, "
             "not by an argument of the server."
         )
+    if any(_KEYS.match(word) for word in args):
+        yield (
+            "engine.args: a server that srbench starts has a key of its own, which no file holds. Leave --api-key out; "
+            f"that of servers that are there (engine.urls) is read from {KEY_VARIABLE}."
+        )
     if not config.urls and not (command and shutil.which(command[0])):
         yield (
             f"engine.command: there is no program {(command or [''])[0]!r}. vLLM is installed into an environment of "
@@ -152,15 +158,21 @@ def _started(config: EngineConfig, source: Path) -> Serving:
 
     try:
         server.wait_until(client.is_ready, config.start_timeout)
-        wanted = _ADAPTER if parts(source).adapter else _MODEL
-        model = next((m for m in client.models() if m.name == wanted), None)
-        if model is None:
+        of, wanted = parts(source), _ADAPTER if parts(source).adapter else _MODEL
+        served, place = {m.name: m for m in client.models()}, (of.adapter or of.weights).resolve()
+        model = served.get(wanted)
+        if model is None or Path(model.root).resolve() != place or (of.adapter and not _is_at(served, of.weights)):
             raise EngineError(f"The vLLM server of {source} does not serve it. Look at engine.args.")
         return Serving(((client, wanted),), client.version(), model.context, server.check, stop)
     except BaseException:
         stop()
         client.close()
         raise
+
+
+def _is_at(served: Mapping[str, Served], weights: Path) -> bool:
+    """Whether the model beneath an adapter is the one of these weights."""
+    return _MODEL in served and Path(served[_MODEL].root).resolve() == weights.resolve()
 
 
 def command_line(config: EngineConfig, source: Path, port: int) -> list[str]:

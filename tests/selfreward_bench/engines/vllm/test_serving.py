@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -66,6 +67,23 @@ def test_a_server_is_started_answers_and_is_ended(state: Path) -> None:
     assert list(state.iterdir()) == []
     with pytest.raises(EngineError, match="was closed"):
         engine.generate([request])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("stand_in")
+def test_arguments_put_no_other_model_in_its_place(state: Path, tmp_path: Path) -> None:
+    """The last one counts: answers would be another model's, under this one's name."""
+    shutil.copytree(MICRO, tmp_path / "other")
+    with pytest.raises(EngineError, match=r"does not serve it\. Look at engine\.args"):
+        open_engine(EngineConfig(kind="vllm", args=f"--model {tmp_path / 'other'}"), MICRO)
+    assert list(state.iterdir()) == []
+
+
+@pytest.mark.parametrize("args", ["--api-key secret", "--max-num-seqs 8 --api_key=secret"])
+def test_arguments_hold_no_key(args: str) -> None:
+    (found, *_) = problems(EngineConfig(kind="vllm", args=args))
+    assert "VLLM_API_KEY" in found
+    assert "secret" not in found
 
 
 def test_a_program_that_fails_is_told_with_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
