@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +32,12 @@ _HUB_NAME: Final = re.compile(
     r"(?:@(?P<revision>[A-Za-z0-9][\w./-]{0,250}))?(?:#(?P<split>[\w.-]{1,100}))?",
     re.ASCII,
 )
+#: files of the hub's data sets, by split: train-00000-of-00002.parquet, validation.parquet
+_SPLIT: Final = re.compile(
+    r"([\w.]{1,100})-[0-9]{5}-of-[0-9]{5}(?:-[0-9a-f]+)?\.parquet|(train|test|valid(?:ation)?|val|dev|eval)\.parquet",
+    re.ASCII,
+)
+_MAX_FILES: Final = 10_000
 _ROWS: Final = 16  # of a batch
 _MAX_BATCH_BYTES: Final = 64 * 2**20
 
@@ -61,18 +69,45 @@ class Parquet:
 
 
 def directory(path: Path) -> Table:
-    """What ``Dataset.save_to_disk`` wrote; of several splits ``train``, or the only one.
+    """What ``Dataset.save_to_disk`` wrote, or a data set as the hub keeps it, in Parquet files (``data/train-*``).
+
+    Of several splits it is ``train``, or the only one.
 
     Raises:
         DataError: it is another directory, is damaged, or has several splits and none called ``train``.
     """
     if not any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
-        raise DataError(f"{path}: a directory, but not one that `datasets` wrote (save_to_disk). Name a file in it.")
+        return _files(path)
     import datasets
 
     with _dataset_errors(str(path)):
         found = datasets.load_from_disk(str(path))
     return _table(str(path), "a directory of datasets", found, lambda split: f"{path}/{split}")
+
+
+def _files(path: Path) -> Table:
+    splits: defaultdict[str, list[Path]] = defaultdict(list)
+    with os_errors(path, "read"):
+        for file in sorted({*path.glob("*.parquet"), *path.glob("data/*.parquet")}):
+            found = _SPLIT.fullmatch(file.name)
+            splits[(found[1] or found[2]) if found else ""].append(file)
+    if not splits:
+        raise DataError(
+            f"{path}: a directory, but not one that `datasets` wrote (save_to_disk), and without Parquet files. Name a "
+            "file in it."
+        )
+    chosen = splits.get("train") or (next(iter(splits.values())) if len(splits) == 1 else None)
+    if chosen is None:
+        listing = ", ".join(str(files[0].relative_to(path)) for files in list(splits.values())[:10])
+        raise DataError(f"{path}: has several splits, and none is called train. Name a file in it: {listing}.")
+    if len(chosen) > _MAX_FILES:
+        raise DataError(f"{path}: has {len(chosen):,} Parquet files, more than {_MAX_FILES:,}. Name a file in it.")
+    columns = dict.fromkeys(column for file in chosen for column in Parquet(file).columns)
+
+    def rows() -> Iterator[Row]:
+        return chain.from_iterable(Parquet(file).rows() for file in chosen)
+
+    return Table(str(path), "a directory of Parquet files", tuple(columns), rows, lambda: _digest(rows()))
 
 
 def is_hub_name(given: str) -> bool:

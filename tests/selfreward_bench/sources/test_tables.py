@@ -81,6 +81,40 @@ def test_directories_of_datasets(tmp_path: Path) -> None:
         open_table(str(tmp_path / "one"))
 
 
+@pytest.mark.parametrize("inside", [".", "data"])
+def test_a_data_set_as_the_hub_keeps_it(tmp_path: Path, inside: str) -> None:
+    def write(name: str, rows: list[dict[str, Any]]) -> None:
+        (tmp_path / inside).mkdir(exist_ok=True)
+        (tmp_path / inside / name).write_bytes(as_parquet([dict.fromkeys(ROWS[0]) | row for row in rows]))
+
+    (tmp_path / "README.md").write_text("A card.")
+    write("test-00000-of-00001.parquet", ROWS[:1])
+    write("valid.parquet", ROWS[:1])
+    with pytest.raises(
+        DataError, match=r"has several splits, and none is called train. Name a file in it: .*test-0000"
+    ):
+        open_table(str(tmp_path))
+    write("train-00001-of-00002-0ab1.parquet", ROWS[1:])
+    write("train-00000-of-00002-9cf2.parquet", ROWS[:1])
+    table = open_table(str(tmp_path))
+    assert [row.values for row in table.rows()] == [row.values for row in table.rows()] == WITHOUT_NULLS
+    assert table.container == "a directory of Parquet files"
+    assert Path(next(iter(table.rows())).place).name == "train-00000-of-00002-9cf2.parquet, row 1"
+    before = table.digest()
+    write("train-00000-of-00002-9cf2.parquet", ROWS[1:2])
+    assert open_table(str(tmp_path)).digest() != before
+
+
+def test_files_that_name_no_split_are_one(tmp_path: Path) -> None:
+    for number, row in enumerate(ROWS):
+        (tmp_path / f"{number:04}.parquet").write_bytes(as_parquet([dict.fromkeys(ROWS[0]) | row]))
+    table = open_table(str(tmp_path))
+    assert [row.values for row in table.rows()] == WITHOUT_NULLS
+    (tmp_path / "0001.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(DataError, match=r"0001\.parquet: damaged"):
+        open_table(str(tmp_path))
+
+
 def test_data_sets_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Any, ...]] = []
 
