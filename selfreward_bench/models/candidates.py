@@ -271,8 +271,8 @@ def _name(text: str) -> str:
 def _no_candidate(text: str) -> ConfigError | DataError:
     run, colon, model = text.rpartition(":")
     if colon and (Path(run) / _RUN_FILE).is_file():
-        there = sorted(path.name for path in Path(run).iterdir() if _MODEL.fullmatch(path.name))
-        return ConfigError(f"{model[:_SHOWN]!r} is no model of {run}. There are: {', '.join(['M0', *there])}.")
+        there = sorted({"M0", *(path.name for path in Path(run).iterdir() if _MODEL.fullmatch(path.name))})
+        return ConfigError(f"{model[:_SHOWN]!r} is no model of {run}. There are: {', '.join(there)}.")
     if named := _OF_FILE.fullmatch(text):
         text = named[1]
     if "/" in text or text.endswith(_FINISHED) or text.startswith((".", "~")):
