@@ -16,7 +16,7 @@ from selfreward_bench.errors import ConfigError
 from selfreward_bench.judges.pairwise import ORDERS
 from selfreward_bench.micro import data_path
 from selfreward_bench.types import Prompt
-from trainers import prompt_files, roles
+from trainers import roles
 
 __all__ = ["ANSWERS", "VERDICTS", "Contests", "contests", "is_selected", "validation", "validation_there"]
 
@@ -49,7 +49,9 @@ def validation(config: RunConfig) -> Sequence[Prompt]:
     """
     section = config.select
     source = str(data_path("validation")) if section.prompts == "micro" else section.prompts
-    return prompt_files.load_prompts(source)[: section.limit]
+    from trainers.prompt_files import load_prompts  # numpy: status needs none
+
+    return load_prompts(source)[: section.limit]
 
 
 def validation_there(config: RunConfig) -> Sequence[Prompt]:

@@ -48,6 +48,7 @@ OTHERS = {
     "--rdzv-backend": "torchrun",
     "--rdzv-endpoint": "torchrun",
     "--max-restarts": "torchrun",
+    "--secret": "sky",
 }
 SECTIONS = sorted({s.key.split(".")[0] for s in settings() if "." in s.key})
 SETTING = re.compile(rf"(?<![\w./-])(?:{'|'.join(SECTIONS)})(?:\.[a-z_]+)+(?![\w(/])")

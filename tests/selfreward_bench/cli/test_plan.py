@@ -140,9 +140,11 @@ def test_times_by_what_is_stated(cli: Cli, llama: list[str], seed_data: list[str
     stated = cli("plan", *options, "--tokens-per-second", "5000", "--tflops", "300", "--mfu", "0.4")
     assert "at the rates of the stated throughput" in stated.stdout
     assert "Stated: 5,000 tokens written per second, 300 TFLOP/s x 0.4 of 4 GPUs." in stated.stdout
-    found = numbers(cli, *options, "--tflops", "300", "--mfu", "0.4")
-    dpo = next(row for row in found["stages"] if row["name"] == "M2/train")
-    assert dpo["seconds"] == pytest.approx(dpo["flops"] / (4 * 300e12 * 0.4))
+    launched = ["--set", "train={launch: torchrun --nproc-per-node 4, processes: 4}"]
+    for more, used in (([], 1), (launched, 4)):  # one process trains on one GPU
+        found = numbers(cli, *options, *more, "--tflops", "300", "--mfu", "0.4")
+        dpo = next(row for row in found["stages"] if row["name"] == "M2/train")
+        assert dpo["seconds"] == pytest.approx(dpo["flops"] / (used * 300e12 * 0.4))
 
 
 def test_a_run_is_planned_from_where_it_is(cli: Cli, seed_data: list[str]) -> None:
