@@ -125,6 +125,7 @@ def test_what_one_benchmark_changed_is_not_said_of_another(answers: Path, output
     assert "request" not in by_key[ALPACA].comparability
 
 
+@pytest.mark.slow
 def test_changes_are_kept_over_calls_and_make_results_unlike(answers: Path) -> None:
     """A call that was cut short left judgments behind; the one that finishes says of all how they were asked."""
     n_graded = 3
@@ -258,6 +259,7 @@ def test_a_served_model_that_is_measured_as_a_judge_is_asked_so(ranked: str) -> 
     assert planned.plan.judgments.completion_tokens == before * max(77, settings().judge.sampling.max_new_tokens)
 
 
+@pytest.mark.slow
 def test_so_is_one_on_the_micro_world_and_its_own_answers_are_asked_for_as_ever() -> None:
     script = refuses("seed", lambda a: said("Well. Score: 3"))
     changes = ["judge.request.max_tokens=77", "judge.request.seed=3", "eval.limit=2"]

@@ -237,6 +237,7 @@ def test_a_judge_without_log_probabilities_is_asked_in_words(outputs: Path) -> N
     assert set(words) == {"m", "M", "Both are fine."}
 
 
+@pytest.mark.slow
 def test_a_served_model_answers_and_the_cost_of_both_is_told() -> None:
     write_alpaca_data(Path("data"), TEXTS[:30])
     prices = PriceTable(models={"mine": Price(prompt=1.0, completion=1.0), "judge": Price(prompt=1.0, completion=1.0)})

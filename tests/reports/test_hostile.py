@@ -195,6 +195,7 @@ def test_hostile_words_make_the_same_page_as_harmless_ones(
         assert Structure(hostile[shift]).found == expected
 
 
+@pytest.mark.slow
 def test_several_hostile_runs_make_the_same_page_as_harmless_ones(template: Path, tmp_path: Path) -> None:
     pages = []
     for texts in (PAYLOADS, HARMLESS):

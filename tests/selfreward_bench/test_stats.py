@@ -432,6 +432,7 @@ def test_resamples_equal_to_the_value_do_not_push_the_interval_aside() -> None:
     assert found.low + found.high == pytest.approx(1, abs=0.021)  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_the_general_interval_agrees_with_scipys_paired_bca() -> None:
     x = np.random.default_rng(7).normal(size=(2, 300))
     x[1] += x[0]

@@ -165,6 +165,7 @@ def test_an_end_without_a_word_tells_the_end_of_the_log(tmp_path: Path) -> None:
     assert "What it saved is kept" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_launcher_that_does_nothing_or_writes_much_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TrainingError, match=r"exit code 0 .*did the launcher start what stands behind it"):
         launch(tmp_path / "a" / "out", "")
@@ -180,6 +181,7 @@ def test_a_launcher_that_does_nothing_or_writes_much_is_told(tmp_path: Path, mon
     assert text.startswith("Nothing is heard of the training's processes since 0.2 s")
 
 
+@pytest.mark.slow
 def test_the_first_ctrl_c_asks_and_the_second_ends_all(tmp_path: Path) -> None:
     def interrupt() -> None:
         os.kill(os.getpid(), signal.SIGINT)

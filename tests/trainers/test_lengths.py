@@ -27,6 +27,7 @@ def measured() -> Measured:
     return measure(CONFIG, base_path())
 
 
+@pytest.mark.slow
 def test_seed_data_is_counted_as_it_is_trained(measured: Measured) -> None:
     tokenizer = load_tokenizer(base_path())
     ift = seeds.load_ift(CONFIG.seeds, CONFIG.seed)

@@ -108,6 +108,7 @@ def test_trainings_are_tried_as_they_will_be_launched(tmp_path: Path, monkeypatc
     assert tried == [("sft", "fsdp", command), ("dpo", "fsdp", command)]
 
 
+@pytest.mark.slow
 def test_processes_that_say_nothing_and_then_fail_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failing = f"{sys.executable} -c 'import time; time.sleep(1); print(\"no such device\\nat all\"); exit(3)'"
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -237,6 +238,7 @@ def flights(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return asked
 
 
+@pytest.mark.slow
 def test_a_run_keeps_what_was_found_and_is_not_examined_twice(tmp_path: Path, flights: list[Path]) -> None:
     base = small.make("mamba", tmp_path / "base")
     run, told = RunDir.create(tmp_path / "run", configured(base)), Told()
@@ -303,6 +305,7 @@ def test_a_refusal_is_kept_and_tried_again(tmp_path: Path, flights: list[Path]) 
     assert CheckRecord.model_validate_json((run.path / "check.json").read_bytes()).examination.refused
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told(tmp_path: Path, flights: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     base = small.make("llama", tmp_path / "base")
     run, told = RunDir.create(tmp_path / "run", configured(base)), Told()

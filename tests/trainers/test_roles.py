@@ -115,6 +115,7 @@ def test_files_of_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert [roles.is_prompt_file(name) for name in ("base", "current", "model", "me/model", SERVED)] == [False] * 5
 
 
+@pytest.mark.slow
 def test_human_ranks_become_grades_where_nobody_reviews(tmp_path: Path) -> None:
     bare = [
         p.model_copy(update={"responses": tuple(r.model_copy(update={"review": None}) for r in p.responses)})

@@ -13,6 +13,7 @@ from selfreward_bench.types import PreferencePair
 from trainers import workshop
 
 
+@pytest.mark.slow
 def test_the_scripted_engine_goes_through_all_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "perf"))
     monkeypatch.delitem(sys.modules, "scale", raising=False)

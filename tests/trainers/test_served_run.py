@@ -171,6 +171,7 @@ def test_what_servers_said_of_themselves_is_kept_beside_their_work(
     assert not list(again.path.glob("M2/*"))
 
 
+@pytest.mark.slow
 def test_what_was_told_before_is_what_was_asked_at_most(whole: Whole, tmp_path: Path) -> None:
     plan = make_plan(RunDir(tmp_path / "none", whole.run.config), until="M2")
     told = {calls.model: calls.calls for calls in role_calls(whole.run.config, plan)}

@@ -74,6 +74,7 @@ def values(outcome: Outcome) -> dict[str, float | None]:
     return {n: m.value for n, m in summarise(outcome.rows, IfEval.key).items()}
 
 
+@pytest.mark.slow
 def test_prompts_and_instructions_are_counted_strictly_and_loosely(tmp_path: Path, data: DataDir) -> None:
     answers = GOOD | {"Prompt 1.": '"One, two."', "Prompt 2.": "Joy", "Prompt 3.": "Sure:\n{}"}
     found = values(run(tmp_path, engine(answers), setting(data)))

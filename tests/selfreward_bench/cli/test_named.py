@@ -84,6 +84,7 @@ def texts() -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.slow
 def test_options_that_texts_name_are_options() -> None:
     known = frozenset().union(*parameters().values())
     wrong = [

@@ -30,12 +30,14 @@ def test_makes_all_models_evaluates_the_base_too_and_shows_where_the_time_went(c
     assert lines[-1].endswith("The report: runs/quickstart/report.html")
 
 
+@pytest.mark.slow
 def test_the_settings_are_those_of_its_options(cli: Cli, quick: Any) -> None:
     cli("quickstart", "--fast", "--seed", "5", "--output", "here")
     config = RunDir.open(Path("here")).config
     assert (config.name, config.seed, config.with_baseline) == ("micro-fast", 5, True)
 
 
+@pytest.mark.slow
 def test_called_again_it_goes_on_and_refuses_other_settings(cli: Cli, quick: Any) -> None:
     cli("quickstart")
     assert cli("quickstart").exit_code == 0
@@ -45,6 +47,7 @@ def test_called_again_it_goes_on_and_refuses_other_settings(cli: Cli, quick: Any
     assert "seed: 0 -> 1" in result.stderr
 
 
+@pytest.mark.slow
 def test_stopped_it_says_how_to_go_on(cli: Cli, quick: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt

@@ -138,6 +138,7 @@ def test_hostile_names_neither_steer_the_terminal_nor_leave_their_columns(
     assert shown.count("模") >= 4 * 30
 
 
+@pytest.mark.slow
 def test_piped_each_metric_of_each_model_is_a_line(capsys: Capture) -> None:
     lines = printed(capsys, metric_table(everything(HUB))).splitlines()
     assert len(lines) == 1 + len(HUB) * sum(len(told.metrics) for told in BUILT_IN.values())

@@ -150,6 +150,7 @@ def test_what_a_killed_srbench_left_is_ended_at_the_next_start(state: Path, firs
     assert end_abandoned() == 0
 
 
+@pytest.mark.slow
 def test_any_engine_that_is_opened_has_what_was_left_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model that comes needs the memory, whatever opens it."""
     worker = worker_of(killed_owner(WITH_WORKER))

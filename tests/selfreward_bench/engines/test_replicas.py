@@ -262,6 +262,7 @@ def test_without_ray_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
     assert [p for p in problems(SMALL, TWO) if "srbench[ray]" in p]
 
 
+@pytest.mark.slow
 def test_a_batch_by_itself_is_planned_as_the_same_batch() -> None:
     """What makes a replica's batch that of one engine: planning a planned batch gives that batch."""
     own = open_transformers(SMALL, MICRO)

@@ -34,6 +34,7 @@ def test_a_perfect_answer_gets_five_and_a_partial_one_rarely(family: str) -> Non
     assert 1 < sum(partial) / len(partial) < 4.5
 
 
+@pytest.mark.slow
 def test_the_rubric_uses_all_six_grades_on_human_answers() -> None:
     rng = random.Random(3)
     grades = Counter()

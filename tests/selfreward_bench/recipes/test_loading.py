@@ -312,6 +312,7 @@ def test_a_dumped_configuration_is_read_back_equal(recipe: Path, name: str, monk
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     text=st.text(st.characters(exclude_categories=["Cs"]))

@@ -139,6 +139,7 @@ def test_states_of_hashed_files(tmp_path: Path) -> None:
     assert put(tmp_path, CONTENT).state(FILE, verify=True) == "same"
 
 
+@pytest.mark.slow
 def test_a_packed_file_of_empty_lists_is_refused_before_they_are_made(tmp_path: Path) -> None:
     """60 KB, and gigabytes of memory once it is read as JSON."""
     packed = gzip.compress(b"[" + b"[]," * 20_000_000 + b"[]]")

@@ -193,6 +193,7 @@ def test_a_revision_stays_what_it_is(hub: Hub) -> None:
     assert weights_fingerprint(main) != weights_fingerprint(tag)
 
 
+@pytest.mark.slow
 def test_an_adapter_brings_its_base(hub: Hub) -> None:
     settings = {"peft_type": "LORA", "base_model_name_or_path": "me/mine", "revision": "v1"}
     files = {"adapter_config.json": json.dumps(settings).encode(), "adapter_model.safetensors": weights(3)}
@@ -210,6 +211,7 @@ def test_an_adapter_brings_its_base(hub: Hub) -> None:
     assert weights_fingerprint(model_directory("me/lora@other")) != first
 
 
+@pytest.mark.slow
 def test_a_download_that_broke_off_goes_on_with_the_next_call(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     hub.broken.add("model.safetensors")

@@ -414,6 +414,7 @@ def test_a_verdict_that_is_none_of_the_choices_has_no_probability(store: Respons
     assert answer.logprobs == (-math.inf, -math.inf)
 
 
+@pytest.mark.slow
 def test_a_server_without_log_probabilities_is_found_out(store: ResponseStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("selfreward_bench.engines.served.engine._REQUESTS_HELD", 150)
     with fake_server(faults={"no_logprobs": 1.0}, max_faults=99, latency=0.1) as server:

@@ -94,6 +94,7 @@ def test_this_machine_is_never_asked_through_a_proxy(
         assert proxy.heard == b""
 
 
+@pytest.mark.slow
 def test_this_machine_is_never_asked_through_a_proxy_over_https(certificate: Path, tmp_path: Path) -> None:
     with fake_server(key=KEY, certificate=str(certificate)) as server, recording_proxy() as proxy:
         done = client(tmp_path, f"m@{server.url}", **dict.fromkeys(PROXIES, proxy.url), SSL_CERT_FILE=str(certificate))
@@ -101,6 +102,7 @@ def test_this_machine_is_never_asked_through_a_proxy_over_https(certificate: Pat
     assert "certificate" in done.stderr  # it is model.test's; so far the connection came without the proxy
 
 
+@pytest.mark.slow
 def test_over_https_the_proxy_gets_its_own_password_and_nothing_else(certificate: Path, tmp_path: Path) -> None:
     with fake_server(key=KEY, certificate=str(certificate)) as server:
         port = int(server.url.split(":")[2].partition("/")[0])

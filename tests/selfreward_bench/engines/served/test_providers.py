@@ -641,6 +641,7 @@ def test_the_files_that_may_still_be_opened(monkeypatch: pytest.MonkeyPatch) -> 
     assert served_pace.open_files_left() is None
 
 
+@pytest.mark.slow
 def test_a_silent_server_is_told_after_the_time_that_is_set(store: ResponseStore) -> None:
     with scripted_server(lambda a: said("late"), latency=5) as server:
         limits = Limits(backoff=0.01, read_timeout=0.3, total_timeout=1)

@@ -97,6 +97,7 @@ def test_choices_are_exact_and_of_many_tokens(engine: Engine, own: Engine) -> No
         assert found[name].n_prompt_tokens == expected[name].n_prompt_tokens
 
 
+@pytest.mark.slow
 def test_grades_are_one_call_and_of_an_older_server_one_call_each(engine: Engine, server: StandIn) -> None:
     grades = ChoiceRequest("grades", QUESTION, ("0", "1", "2", "3", "4", "5"), assistant_prefix="Score: ")
     (new,) = next(engine.choice_logprobs([grades]))
