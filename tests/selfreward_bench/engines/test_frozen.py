@@ -51,8 +51,8 @@ def library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def model_of(*layers: torch.nn.Module, quantised: bool = True) -> Any:
-    model = torch.nn.Sequential(*layers)
-    model.hf_quantizer = object() if quantised else None  # type: ignore[assignment]  # transformers' attribute
+    model: Any = torch.nn.Sequential(*layers)
+    model.hf_quantizer = object() if quantised else None  # transformers' attribute
     return model
 
 
