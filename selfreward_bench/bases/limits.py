@@ -190,7 +190,7 @@ def _logits(tokens: int, embeddings: int, device: Any) -> float:
 
 def _memory(device: Any, spread: bool) -> tuple[float, float]:
     """Bytes there are, and bytes that are free; of all GPUs together where the layers are spread over them."""
-    if spread:
+    if spread and device.type == "cuda":
         each = [torch.cuda.mem_get_info(at) for at in range(torch.cuda.device_count())]
         return float(sum(total for _, total in each)), float(sum(free for free, _ in each))
     if device.type == "cuda":

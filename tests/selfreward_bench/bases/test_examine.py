@@ -719,6 +719,13 @@ def test_memory_that_cannot_suffice_is_a_refusal_and_memory_in_use_a_warning(
     assert "logits of 32 texts of 512 tokens" in said(found, "warning")
 
 
+@pytest.mark.parametrize("sharding", ["tensor", "fsdp"])
+def test_processes_on_a_cpu_have_its_memory(model: Model, sharding: str) -> None:
+    """Of all GPUs there is the memory of none."""
+    found = examine(model("llama"), Purpose(EngineConfig.model_validate({"device": "cpu", "sharding": sharding})))
+    assert not found.refused
+
+
 def test_number_types_are_told(tmp_path: Path) -> None:
     import torch
 
