@@ -47,10 +47,10 @@ def validation(config: RunConfig) -> Sequence[Prompt]:
     Raises:
         DataError: they cannot be read.
     """
+    from trainers.prompt_files import load_prompts  # it needs numpy, which status does not
+
     section = config.select
     source = str(data_path("validation")) if section.prompts == "micro" else section.prompts
-    from trainers.prompt_files import load_prompts  # numpy: status needs none
-
     return load_prompts(source)[: section.limit]
 
 

@@ -59,8 +59,10 @@ def exact_packed(layer: Any) -> None:
 
 
 def _compute_with(layer: Any, weights: _Weights) -> None:
+    linear: Any = _Linear.apply  # which torch does not annotate
+
     def forward(inputs: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = _Linear.apply(inputs, weights)  # type: ignore[no-untyped-call]  # torch's
+        found: torch.Tensor = linear(inputs, weights)
         return found if layer.bias is None else found + layer.bias.to(found.dtype)
 
     layer.forward = forward
