@@ -14,7 +14,7 @@ from typing import Final
 from selfreward_bench.config import RANKS, SEEDS, WORDS, RunConfig
 from selfreward_bench.errors import ConfigError, SrbenchError
 from selfreward_bench.models.candidates import parse_candidate
-from selfreward_bench.sources.arrow import HUB_PREFIX
+from selfreward_bench.sources.arrow import HUB_PREFIX, holds_table
 
 __all__ = [
     "JUDGE",
@@ -41,7 +41,6 @@ ORACLE: Final = "oracle"  # as a selector: nobody, and the micro-world's true gr
 _ROLES: Final = (WRITER, REVIEWER, JUDGE, SELECTOR)
 
 _FILES: Final = (".jsonl", ".json", ".gz", ".parquet")
-_TABLES: Final = ("dataset_info.json", "dataset_dict.json")  # of a directory that ``datasets`` wrote
 
 #: kind of stage -> whose work it is
 STAGES: Final = {"prompts": WRITER, "reviews": REVIEWER, "judgments": JUDGE, "verdicts": SELECTOR}
@@ -97,7 +96,7 @@ def is_prompt_file(text: str) -> bool:
     path = Path(text)
     if text.startswith(HUB_PREFIX) or text.lower().endswith(_FILES):
         return True
-    return "://" not in text and (path.is_file() or any((path / name).is_file() for name in _TABLES))
+    return "://" not in text and (path.is_file() or (path.is_dir() and holds_table(path)))
 
 
 def problems(config: RunConfig) -> Iterator[str]:

@@ -24,7 +24,7 @@ from selfreward_bench.storage.files import os_errors
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["HUB_PREFIX", "Parquet", "directory", "hub", "is_hub_name"]
+__all__ = ["HUB_PREFIX", "Parquet", "directory", "holds_table", "hub", "is_hub_name"]
 
 HUB_PREFIX: Final = "hf:"
 _HUB_NAME: Final = re.compile(
@@ -38,6 +38,7 @@ _SPLIT: Final = re.compile(
     re.ASCII,
 )
 _MAX_FILES: Final = 10_000
+_SAVED: Final = ("state.json", "dataset_dict.json")  # by ``datasets``
 _ROWS: Final = 16  # of a batch
 _MAX_BATCH_BYTES: Final = 64 * 2**20
 
@@ -68,6 +69,18 @@ class Parquet:
             yield from _rows(self._file.iter_batches(_ROWS, columns=columns), str(self._path), self._limit)
 
 
+def holds_table(path: Path) -> bool:
+    """Whether a directory is one that ``directory`` reads, and not a model's."""
+    if any((path / name).is_file() for name in (*_SAVED, "dataset_info.json")):
+        return True
+    return not (path / "config.json").exists() and bool(_parquet_files(path))
+
+
+def _parquet_files(path: Path) -> list[Path]:
+    with os_errors(path, "read"):
+        return sorted({*path.glob("*.parquet"), *path.glob("data/*.parquet")})
+
+
 def directory(path: Path) -> Table:
     """What ``Dataset.save_to_disk`` wrote, or a data set as the hub keeps it, in Parquet files (``data/train-*``).
 
@@ -76,7 +89,7 @@ def directory(path: Path) -> Table:
     Raises:
         DataError: it is another directory, is damaged, or has several splits and none called ``train``.
     """
-    if not any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
+    if not any((path / name).is_file() for name in _SAVED):
         return _files(path)
     import datasets
 
@@ -87,10 +100,9 @@ def directory(path: Path) -> Table:
 
 def _files(path: Path) -> Table:
     splits: defaultdict[str, list[Path]] = defaultdict(list)
-    with os_errors(path, "read"):
-        for file in sorted({*path.glob("*.parquet"), *path.glob("data/*.parquet")}):
-            found = _SPLIT.fullmatch(file.name)
-            splits[(found[1] or found[2]) if found else ""].append(file)
+    for file in _parquet_files(path):
+        found = _SPLIT.fullmatch(file.name)
+        splits[(found[1] or found[2]) if found else ""].append(file)
     if not splits:
         raise DataError(
             f"{path}: a directory, but not one that `datasets` wrote (save_to_disk), and without Parquet files. Name a "

@@ -108,10 +108,12 @@ def test_files_of_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     Path("plain").write_text("")
     Path("table").mkdir()
     Path("table/dataset_info.json").write_text("{}")
-    Path("model").mkdir()
+    for name in ("shards/data", "model"):
+        Path(name).mkdir(parents=True)
+        Path(name, "train-00000-of-00001.parquet").write_text("")
     Path("model/config.json").write_text("{}")
-    files = ("a.jsonl", "a.json.gz", "a.parquet", "hf:me/data", "plain", "table")
-    assert [roles.is_prompt_file(name) for name in files] == [True] * 6
+    files = ("a.jsonl", "a.json.gz", "a.parquet", "hf:me/data", "plain", "table", "shards")
+    assert [roles.is_prompt_file(name) for name in files] == [True] * 7
     assert [roles.is_prompt_file(name) for name in ("base", "current", "model", "me/model", SERVED)] == [False] * 5
 
 
