@@ -195,6 +195,8 @@ def _check_file(name: str, text: str) -> None:
     """Raises ConfigError where a config file of accelerate cannot be read, or says more than it may."""
     file = Path(name)
     try:
+        if file.exists() and not file.is_file():  # a device or a pipe has no end
+            raise ConfigError(f"train.launch: {name[:200]} is no file.")
         if file.stat().st_size > _FILE_BYTES:
             raise ConfigError(f"train.launch: {name[:200]} has more than {_FILE_BYTES:,} bytes.")
         said = yaml.safe_load(file.read_text("utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -160,6 +161,12 @@ def test_what_is_no_config_file_is_told(content: str | None, told: str, tmp_path
     if content is not None:
         (tmp_path / "x.yaml").write_text(content)
     with pytest.raises(ConfigError, match=rf"train\.launch: .*x\.yaml {told}"):
+        line(f"accelerate launch --config_file {tmp_path / 'x.yaml'}")
+
+
+def test_a_pipe_is_no_config_file_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.yaml")
+    with pytest.raises(ConfigError, match=r"x\.yaml is no file"):
         line(f"accelerate launch --config_file {tmp_path / 'x.yaml'}")
 
 
